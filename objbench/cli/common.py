@@ -1,0 +1,109 @@
+"""What every verb shares: the common options, exit codes, progress on stderr and data on stdout."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from objbench.errors import ObjbenchError
+
+if TYPE_CHECKING:
+    from objbench.spec import Spec
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Context:
+    """The options that are accepted after every verb."""
+
+    data: Path
+    runs: Path
+    config: Path | None
+    json: bool
+    debug: bool
+
+    @functools.cached_property
+    def spec(self) -> Spec:
+        from objbench.spec import load_spec
+
+        return load_spec(self.config)
+
+
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "data": (
+        Annotated[Path, typer.Option(help="Folder of the prepared datasets.", envvar="OBJBENCH_DATA")],
+        Path("data"),
+    ),
+    "runs": (Annotated[Path, typer.Option(help="Folder of the runs.", envvar="OBJBENCH_RUNS")], Path("runs")),
+    "config": (
+        Annotated[Path | None, typer.Option(help="Your own yaml, laid over benchmarks.yaml.")],
+        None,
+    ),
+    "json": (Annotated[bool, typer.Option("--json", help="Print JSON for programs.")], False),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+}
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """A command: `function(context, ...)` with the common options added and every error made a plain line.
+
+    Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 Ctrl-C.
+    """
+
+    @functools.wraps(function)
+    def command(**arguments: Any) -> None:
+        context = Context(**{name: arguments.pop(name) for name in _COMMON})
+        try:
+            function(context, **arguments)
+        except ObjbenchError as error:
+            _fail(str(error), error.exit_code, context.debug)
+        except KeyboardInterrupt:
+            _fail("interrupted", INTERRUPTED, context.debug)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}", 1, context.debug)
+        except Exception as error:
+            logging.getLogger("objbench").debug("unexpected", exc_info=error)
+            _fail(f"{type(error).__name__}: {error} (an error in objbench; --debug shows where)", 1, context.debug)
+
+    signature = inspect.signature(function, eval_str=True)
+    own = list(signature.parameters.values())[1:]
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _COMMON.items()
+    ]
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    command.__signature__ = signature.replace(parameters=[*own, *common])  # type: ignore[attr-defined]
+    del command.__wrapped__  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *common]}
+    return command
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug and code != INTERRUPTED:
+        raise  # noqa: PLE0704 - called while the error is being handled
+    print(f"objbench: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def say(message: str) -> None:
+    """A line for the person at the terminal: stderr, so that stdout stays data."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(content: Any) -> None:
+    """`content` as JSON on stdout."""
+    print(json.dumps(content, indent=2, default=str))

@@ -1,0 +1,138 @@
+"""From a method's name, a dataset and `--set` overrides to the one configuration that a run uses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from objbench.errors import RequestError, unknown_name
+from objbench.spec import DatasetRef, MethodSpec, Recipe, Spec, dotted, merge
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """A method, its variant and its resolved hyper-parameters for one dataset."""
+
+    method: str
+    variant: str | None
+    overrides: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The name of the run's folder: `method[-variant][+hash6 of the overrides]`."""
+        label = f"{self.method}-{self.variant}" if self.variant else self.method
+        return f"{label}+{digest(self.overrides)[:6]}" if self.overrides else label
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe.model_validate(self.config["recipe"])
+
+
+def digest(content: Any) -> str:
+    """sha256 of the canonical JSON of `content`."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, Any]) -> MethodConfig:
+    """The configuration of `METHOD[:VARIANT]` on `dataset`, with dotted `overrides` applied in order.
+
+    Later layers win: shared recipe, method, dataset, variant, variant on this dataset, overrides.
+    Raises RequestError for an unknown method, variant or key, or a value of the wrong type.
+    """
+    method_name, _, variant_name = name.partition(":")
+    method = spec.method(method_name)
+    config = merge({"recipe": spec.recipe}, method.config)
+    config = _merge_recipe(config, _for_dataset(method_name, method, dataset))
+    if variant_name:
+        if variant_name not in method.variants:
+            raise unknown_name(f"variant of {method_name}", variant_name, method.variants)
+        variant = method.variants[variant_name]
+        config = _merge_recipe(config, variant.config)
+        config = _merge_recipe(config, variant.datasets.get(dataset.name, {}))
+    for key, value in overrides.items():
+        config = _override(config, key, value)
+    try:
+        Recipe.model_validate(config["recipe"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RequestError(f"recipe.{place}: {first['msg']} (found {first['input']!r})") from None
+    return MethodConfig(method_name, variant_name or None, dict(overrides), config)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["recipe.steps=300", ...]` as a mapping; values are read as YAML."""
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise RequestError(f"--set {assignment}: expected key=value, such as --set recipe.steps=300")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise RequestError(f"--set {assignment}: '{text}' is not a value (number, word, list)") from None
+        overrides.pop(key, None)  # the later --set wins, in order as well
+        overrides[key] = value
+    return overrides
+
+
+def _for_dataset(name: str, method: MethodSpec, dataset: DatasetRef) -> dict[str, Any]:
+    if method.datasets and dataset.name not in method.datasets:
+        known = ", ".join(sorted(method.datasets))
+        raise RequestError(
+            f"method '{name}' has no hyper-parameters for dataset '{dataset.name}' (it has: {known}). "
+            f"Give it a block methods.{name}.datasets.{dataset.name} in a file of your own, with --config"
+        )
+    return method.datasets.get(dataset.name, {})
+
+
+def _merge_recipe(config: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
+    """`block` over `config`; a block that gives steps takes epochs away, and the reverse."""
+    merged = merge(config, block)
+    given = block.get("recipe", {})
+    if given.get("steps") is not None:
+        merged["recipe"]["epochs"] = None
+    elif given.get("epochs") is not None:
+        merged["recipe"]["steps"] = None
+    return merged
+
+
+def _override(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    known = dotted(config)
+    if key not in known:
+        raise unknown_name("key", key, known)
+    block: dict[str, Any] = {}
+    inner = block
+    *path, leaf = key.split(".")
+    for part in path:
+        inner = inner.setdefault(part, {})
+    inner[leaf] = _as_type_of(key, known[key], value)
+    return _merge_recipe(config, block)
+
+
+def _as_type_of(key: str, default: Any, value: Any) -> Any:
+    """`value` in the type of `default`; YAML reads 1e-3 as a word, which is a number here."""
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if default is None or value is None:
+        return value
+    if isinstance(default, bool) or isinstance(value, bool):
+        fits = isinstance(default, bool) and isinstance(value, bool)
+    elif isinstance(default, float):
+        fits = isinstance(value, int | float)
+        value = float(value) if fits else value
+    else:
+        fits = isinstance(value, type(default))
+    if not fits:
+        raise RequestError(f"--set {key}: expected {type(default).__name__}, found {value!r}")
+    return value

@@ -1,0 +1,34 @@
+"""The two ways an objbench command can end badly, with the exit code of each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ObjbenchError(Exception):
+    """The work failed: damaged or missing input, a failed training, a difference found. Exit code 1.
+
+    The message is for the user: which file, which record, what was expected, what was found, what to do.
+    """
+
+    exit_code = 1
+
+
+class RequestError(ObjbenchError):
+    """The request was wrong: an unknown name, key or option, or other settings in place. Exit code 2."""
+
+    exit_code = 2
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
+    """A refusal of `name` that offers the closest match and lists what there is.
+
+    >>> str(unknown_name("dataset", "tetrominos", ["clevr6", "tetrominoes"]))
+    "unknown dataset 'tetrominos': did you mean 'tetrominoes'? Known: clevr6, tetrominoes"
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" did you mean '{close[0]}'?" if close else ""
+    listing = ", ".join(known) if known else "none"
+    return RequestError(f"unknown {kind} '{name}':{hint} Known: {listing}")

@@ -1,0 +1,198 @@
+"""The method contract: what a model and its training recipe must offer, with a do-nothing default for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from objbench.random import normal
+from objbench.spec import Recipe
+
+LearningRate = Callable[["Progress"], float]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a training: its length in steps or in epochs (exactly one), batches, clipping, precision."""
+
+    name: str
+    steps: int | None = None
+    epochs: int | None = None
+    batch_size: int = 64
+    clip_norm: float | None = None
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: before step `step` (0-based) of the `steps` of `stage`.
+
+    epoch          passes over the training images begun in this stage, 0-based
+    nominal_epoch  step * nominal_epochs // steps: schedules counted in epochs live on it, so that a shortened
+                   recipe is a faithful miniature of the whole one
+    """
+
+    stage: str
+    step: int
+    steps: int
+    epoch: int
+    nominal_epochs: int
+
+    @property
+    def fraction(self) -> float:
+        return self.step / self.steps
+
+    @property
+    def nominal_epoch(self) -> int:
+        return min(self.step * self.nominal_epochs // self.steps, self.nominal_epochs - 1)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """`total` is what is minimised; `parts` are its named terms, for the log. All scalar tensors."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a method says about B images. Give either soft `masks` or hard `labels`.
+
+    masks           float (B,M,H,W), M the method's own number of planes; scored by arg-max, lowest index on ties
+    labels          int64 (B,H,W), 0..M-1
+    partition       whether the masks sum to one (False: SPAIR*, GNM, whose 1 - sum may dip below 0)
+    reconstruction  (B,3,H,W) in image units [0,1], not clamped
+    components      (B,M,3,H,W), the image of each plane before it is masked
+    slots           (B,M,D);  attention (B,M,h,w);  extras: anything else worth keeping
+    """
+
+    masks: Tensor | None = None
+    labels: Tensor | None = None
+    partition: bool = True
+    reconstruction: Tensor | None = None
+    components: Tensor | None = None
+    slots: Tensor | None = None
+    attention: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.masks is None) == (self.labels is None):
+            raise ValueError("a Segmentation holds either masks or labels")
+
+    @property
+    def prediction(self) -> Tensor:
+        """Label map int64 (B,H,W): the labels, or the arg-max of the masks."""
+        if self.labels is not None:
+            return self.labels
+        assert self.masks is not None
+        return self.masks.argmax(1)
+
+
+class TrainingScenes(Protocol):
+    """What a stepper sees of the training data: all images on the device, and which of them make each batch."""
+
+    images: Tensor  # uint8 (N,3,H,W)
+
+    def batch(self, step: int) -> Tensor:
+        """Indices int64 (B,) into `images` of the batch of `step`, on their device."""
+
+    def reseed(self, step: int) -> None:
+        """Put the default random generators into the state that `step` starts from."""
+
+    def progress(self, step: int) -> Progress:
+        """The progress before `step`."""
+
+
+class Stepper(Protocol):
+    """A training step of a method's own (a captured CUDA graph, say); gives what the plain path gives."""
+
+    def advance(self, steps: int) -> None:
+        """Take `steps` training steps, updating the method in place."""
+
+    def losses(self) -> dict[str, float]:
+        """The losses of the last step, `total` among them."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state outside the method itself: optimizers, position."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+
+
+class Method(nn.Module):
+    """Base class of every method. Only `training_loss` and `segment` must be written (and `optimizers`, to learn).
+
+    image_shape  (3,H,W);  slots  what the dataset offers (K), not necessarily the number of planes
+    config       the resolved block of benchmarks.yaml: `config["recipe"]` and the method's own keys
+
+    All mutable state is parameters, buffers or get_extra_state. Random numbers come from torch's default
+    generators, which the trainer reseeds before each step, or in `segment` from `self.normal`.
+    """
+
+    frozen: tuple[str, ...] = ()  # parameters that never receive a gradient, by name
+    deterministic: bool = True  # whether two equal runs on the CPU give equal bits
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.image_shape, self.slots, self.config = image_shape, slots, config
+        self.recipe = Recipe.model_validate(config["recipe"])
+        self._image_seeds: Tensor | None = None
+        self._draws = 0
+
+    def stages(self) -> list[Stage]:
+        """The parts of the training; [] = nothing to train. Default: one stage as the recipe says."""
+        r = self.recipe
+        return [Stage("train", r.steps, r.epochs, r.batch_size, r.clip_norm, r.precision)]
+
+    def setup(self, images: Tensor, stage: Stage) -> None:
+        """At a stage's start: a seeded sample of training images, float (n,3,H,W) in [0,1], under no_grad."""
+
+    def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
+        """After setup: the optimizers of a stage, each with its learning rate as a function of progress.
+
+        They are zeroed, clipped jointly and stepped together. A parameter group may scale the rate by "lr_scale".
+        """
+        return []
+
+    def training_loss(self, images: Tensor, progress: Progress) -> Losses:
+        """The loss of a batch: images float (B,3,H,W) in [0,1]."""
+        raise TypeError(f"{type(self).__name__} has stages but no training_loss")
+
+    def after_step(self, progress: Progress, losses: Losses, optimizers: list[Optimizer]) -> None:
+        """After each step: GECO, temperatures, surgery on parameters and optimizer state."""
+
+    def after_evaluation(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """After each evaluation on val: plateau schedules, restarts."""
+
+    def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
+        """Segment float images (B,3,H,W) in [0,1]; progress None = end of training.
+
+        Called in eval() under no_grad, never inference_mode: a method may enable gradients inside.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how to segment")
+
+    def stepper(self, scenes: TrainingScenes, stage: Stage) -> Stepper | None:
+        """The method's own training step for this stage, or None for the plain one."""
+        return None
+
+    def normal(self, *shape: int, batch: int) -> Tensor:
+        """Standard normal (batch, *shape): in segment drawn per image from its (seed, key), so that neither the
+        batch size nor the other images change a result; in training from the default generator."""
+        device = next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+        if self._image_seeds is None:
+            return torch.randn(batch, *shape, device=device)
+        if len(self._image_seeds) != batch:
+            raise ValueError(f"normal() was asked for {batch} images in a batch of {len(self._image_seeds)}")
+        self._draws += 1
+        return normal(self._image_seeds, self._draws, shape).to(device)
+
+    def seed_images(self, seeds: Tensor | None) -> None:
+        """Called by the evaluator before `segment`: int64 (B,) seeds of the images to come; None ends it."""
+        self._image_seeds, self._draws = seeds, 0

@@ -1,0 +1,110 @@
+"""The record of a run: result.json, typed and versioned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from objbench.errors import ObjbenchError
+
+RECORD = "result.json"
+RECORD_VERSION = 1
+
+
+class MeanStd(BaseModel):
+    """Mean and sample standard deviation over the images of a split, as fractions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: float
+    std: float | None
+
+
+class Scores(BaseModel):
+    """The scores on one prepared split: `n_images`, and one MeanStd per metric name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, MeanStd]
+
+    n_images: int
+
+    @property
+    def values(self) -> dict[str, MeanStd]:
+        return self.__pydantic_extra__
+
+
+class Scored(BaseModel):
+    """On what the scores of the same key were measured, and by which definition."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    protocol: str
+    source: str
+    split: str
+    fingerprint: str
+    standard: bool
+    generator: dict[str, int] | None
+    height: int
+    width: int
+    definition: str
+
+
+class Record(BaseModel):
+    """One run: method x dataset x seed, with everything needed to judge and repeat it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = RECORD_VERSION
+    kind: Literal["run", "external"] = "run"
+    dataset: str
+    protocol: str
+    source: str
+    fingerprint: str  # of the train split
+    n_train: int
+    method: str
+    variant: str | None
+    overrides: dict[str, Any]
+    seed: int
+    config_hash: str
+    code_version: str
+    torch_version: str
+    device: str
+    date: str
+    steps: int
+    train_seconds: float
+    wall_seconds: float
+    images_per_second: float | None  # training images through the model
+    peak_memory_bytes: int
+    parameters: int
+    metrics: dict[str, Scores]  # "test", or the id of an also_test dataset
+    scored: dict[str, Scored]  # the same keys
+
+    @property
+    def dataset_ref(self) -> str:
+        return f"{self.dataset}@{self.protocol}"
+
+    @property
+    def method_label(self) -> str:
+        return f"{self.method}:{self.variant}" if self.variant else self.method
+
+    def save(self, folder: Path) -> None:
+        """Write result.json into `folder`, whole or not at all."""
+        partial = folder / f"{RECORD}.partial"
+        partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / RECORD)
+
+
+def read_record(path: Path) -> Record:
+    """The record in `path` (a result.json or the folder of a run); ObjbenchError if it is none."""
+    path = path / RECORD if path.is_dir() else path
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[:3]
+        raise ObjbenchError(f"{path}: not a record of this version of objbench: {' '.join(first)}") from None

@@ -1,0 +1,46 @@
+"""Methods, sources and metrics by name: built-ins as lazy names, all others by entry points."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from objbench.errors import ObjbenchError, unknown_name
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "methods": {
+        "one_slot": "objbench.methods.trivial:OneSlot",
+        "grid": "objbench.methods.trivial:Grid",
+        "color_kmeans": "objbench.methods.color_kmeans:ColorKMeans",
+    },
+    "sources": {
+        "deepmind": "objbench.data.sources.deepmind:DeepMindSource",
+        "emorl": "objbench.data.sources.emorl:EmorlSource",
+        "generated": "objbench.data.sources.generated:GeneratedSource",
+    },
+    "metrics": {
+        name: "objbench.metrics.score:METRICS"
+        for name in ("ari", "ari_fg", "miou", "miou_fg", "miou_gt", "mse", "mse_sum", "count_accuracy")
+    },
+}
+
+
+@cache
+def names(kind: str) -> dict[str, str]:
+    """Every registered name of `kind` (methods, sources, metrics) with its `module:attribute`."""
+    plugins = {point.name: point.value for point in entry_points(group=f"objbench.{kind}")}
+    return {**plugins, **BUILT_IN[kind]}
+
+
+def get(kind: str, name: str) -> Any:
+    """The registered object; nothing is imported before it is asked for."""
+    known = names(kind)
+    if name not in known:
+        raise unknown_name(kind.removesuffix("s"), name, known)
+    module, _, attribute = known[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ObjbenchError(f"{kind.removesuffix('s')} '{name}' is registered as {known[name]}: {error}") from error

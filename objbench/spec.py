@@ -1,0 +1,333 @@
+"""benchmarks.yaml, typed: datasets, protocols, methods, published numbers, and the layers put on top of it."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from objbench.errors import RequestError, unknown_name
+
+METHOD_GROUP = "objbench.methods"
+Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
+
+
+class Strict(BaseModel):
+    """A block of benchmarks.yaml: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reference(Strict):
+    """A publication: numbers and methods cite it by its key."""
+
+    text: str
+    url: str | None = None
+
+
+class SplitRule(Strict):
+    """Which records of a source make a split: Python slice bounds, negative ones from the end."""
+
+    file: str = "data"
+    start: int = 0
+    stop: int | None = None
+    in_train: bool = False
+
+
+class SourceSpec(Strict):
+    """Where scenes come from: the files a release consists of, and what is known of it."""
+
+    title: str
+    licence: str
+    url: str | None = None
+    files: dict[str, list[str]] = {}  # role -> accepted file names, best known first
+    records: dict[str, int] = {}  # role -> number of records of the complete release
+    entities: int | None = None  # planes of the stored mask stack, background included
+    factors: dict[str, str] = {}
+    order: list[str] = ["train", "test", "val"]  # in which an incomplete release is cut
+    errata: list[str] = []
+
+
+class ProtocolSpec(Strict):
+    """The named rule that makes a benchmark set out of a source."""
+
+    description: str
+    sources: dict[str, dict[str, SplitRule]]
+    options: dict[str, int | float | str] = {}
+
+
+class DatasetSpec(Strict):
+    """One benchmark dataset: its geometry, its sources and its protocols (the first is the default)."""
+
+    title: str
+    description: str
+    slots: int = Field(gt=0)
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    scenes_per_shard: int = Field(gt=0)
+    citation: list[str]
+    default_source: str
+    also_test: list[str] = []
+    errata: list[str] = []
+    sources: dict[str, SourceSpec]
+    protocols: dict[str, ProtocolSpec] = Field(min_length=1)
+
+    @property
+    def default_protocol(self) -> str:
+        return next(iter(self.protocols))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return (3, self.height, self.width)
+
+
+class VariantSpec(Strict):
+    """A method with named overrides: an ablation or a preset."""
+
+    description: str
+    config: dict[str, Any] = {}
+    datasets: dict[str, dict[str, Any]] = {}
+
+
+class MethodSpec(Strict):
+    """A method's hyper-parameters: shared ones, those per dataset (empty: any dataset will do), variants."""
+
+    title: str
+    summary: str
+    citation: str | None = None
+    trivial: bool = False
+    config: dict[str, Any] = {}
+    datasets: dict[str, dict[str, Any]] = {}
+    variants: dict[str, VariantSpec] = {}
+
+
+class PublishedRow(Strict):
+    """Numbers from a paper, as printed (percent), with everything needed to judge them.
+
+    `values` maps dataset -> metric -> [mean, std]; std is null where none is printed.
+    """
+
+    table: str
+    method: str
+    variant: str | None = None
+    label: str | None = None
+    citation: str
+    quoted_in: str | None = None
+    protocol: str = "not stated"
+    definitions: dict[str, str] = {}
+    std: Literal["sample", "population", "not stated"]
+    seeds: int | None = None
+    selection: str | None = None
+    note: str | None = None
+    values: dict[str, dict[str, tuple[Mean, float | None]]]
+
+
+class Recipe(BaseModel):
+    """The keys of `recipe` that every method has; a method's block may add its own.
+
+    Exactly one of `steps` and `epochs` says how long training lasts; both null: the method's stages say.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    steps: int | None = Field(gt=0)
+    epochs: int | None = Field(gt=0)
+    nominal_epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    clip_norm: float | None = Field(gt=0)
+    precision: Literal["fp32", "bf16"]
+    checkpoint_steps: int = Field(gt=0)
+    log_steps: int = Field(gt=0)
+    evaluations: int = Field(ge=0)
+    evaluation_batch_size: int = Field(gt=0)
+    evaluation_images: int | None = Field(gt=0)
+
+
+class Spec(Strict):
+    """Everything benchmarks.yaml and its layers say."""
+
+    references: dict[str, Reference] = {}
+    recipe: dict[str, Any]
+    datasets: dict[str, DatasetSpec] = {}
+    methods: dict[str, MethodSpec] = {}
+    published: list[PublishedRow] = []
+
+    @field_validator("methods")
+    @classmethod
+    def _only_declared_keys(cls, methods: dict[str, MethodSpec]) -> dict[str, MethodSpec]:
+        for name, method in methods.items():
+            shared = method.config
+            blocks = [(f"datasets.{d}", block) for d, block in method.datasets.items()]
+            for v, variant in method.variants.items():
+                blocks.append((f"variants.{v}.config", variant.config))
+                blocks += [(f"variants.{v}.datasets.{d}", block) for d, block in variant.datasets.items()]
+            for where, block in blocks:
+                known = set(dotted(shared)) | {f"recipe.{key}" for key in Recipe.model_fields}
+                for key in dotted(block):
+                    if key not in known:
+                        raise ValueError(f"{name}.{where}: {unknown_name('key', key, known)}")
+        return methods
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Spec:
+        for row in self.published:
+            for key in filter(None, (row.citation, row.quoted_in)):
+                if key not in self.references:
+                    raise ValueError(str(unknown_name("reference", key, self.references)))
+        return self
+
+    def dataset(self, reference: str) -> DatasetRef:
+        """The dataset and protocol that `DATASET[@PROTOCOL]` names."""
+        name, _, protocol = reference.partition("@")
+        if name not in self.datasets:
+            raise unknown_name("dataset", name, self.datasets)
+        spec = self.datasets[name]
+        if protocol and protocol not in spec.protocols:
+            raise unknown_name(f"protocol of {name}", protocol, spec.protocols)
+        return DatasetRef(name, protocol or spec.default_protocol, spec)
+
+    def method(self, name: str) -> MethodSpec:
+        """The block of the method `name` (without variant)."""
+        if name not in self.methods:
+            raise unknown_name("method", name, self.methods)
+        return self.methods[name]
+
+
+class DatasetRef:
+    """A dataset under one of its protocols.
+
+    `str()` gives `DATASET`, or `DATASET@PROTOCOL` where it is not the default protocol.
+    """
+
+    def __init__(self, name: str, protocol: str, spec: DatasetSpec) -> None:
+        self.name, self.protocol, self.spec = name, protocol, spec
+
+    def __str__(self) -> str:
+        return self.name if self.protocol == self.spec.default_protocol else f"{self.name}@{self.protocol}"
+
+    @property
+    def rule(self) -> ProtocolSpec:
+        return self.spec.protocols[self.protocol]
+
+    @property
+    def sources(self) -> list[str]:
+        return list(self.rule.sources)
+
+    def source(self, name: str | None) -> str:
+        """`name` if this protocol has such a source; without a name the default or the only one."""
+        if name is None:
+            default = self.spec.default_source
+            return default if default in self.sources else self.sources[0]
+        if name not in self.sources:
+            raise unknown_name(f"source of {self}", name, self.sources)
+        return name
+
+
+def load_spec(config: Path | None = None) -> Spec:
+    """benchmarks.yaml with the layers of installed plugins and, last, the user's own `config` on top.
+
+    Raises RequestError that names the file, the place in it and the closest known key.
+    """
+    return _load(config.resolve() if config else None)
+
+
+@cache
+def _load(config: Path | None) -> Spec:
+    layers = [("benchmarks.yaml", _read(importlib.resources.files("objbench") / "benchmarks.yaml"))]
+    layers += _plugin_layers()
+    if config is not None:
+        if not config.is_file():
+            raise RequestError(f"--config {config}: no such file")
+        layers.append((str(config), _read(config)))
+    merged: dict[str, Any] = {}
+    for name, layer in layers:
+        merged = merge(merged, layer)
+        try:
+            spec = Spec.model_validate(merged)
+        except ValidationError as error:
+            raise RequestError("\n".join(f"{name}: {line}" for line in _explain(Spec, error))) from None
+    return spec
+
+
+def _plugin_layers() -> list[tuple[str, dict[str, Any]]]:
+    """The benchmarks.yaml beside each method plugin (in the package of its entry point), by package name."""
+    packages = {point.module.rpartition(".")[0] for point in entry_points(group=METHOD_GROUP)}
+    layers = []
+    for package in sorted(packages - {""}):
+        found = importlib.util.find_spec(package.partition(".")[0])
+        if found is None:
+            continue
+        layer = importlib.resources.files(package) / "benchmarks.yaml"
+        if layer.is_file():
+            layers.append((f"{package}/benchmarks.yaml", _read(layer)))
+    return layers
+
+
+def _read(path: Any) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"{path}: expected a mapping with keys such as datasets, methods, published")
+    return content
+
+
+def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """`top` laid over `base`: mappings are merged, the list `published` grows, all else is replaced."""
+    merged = dict(base)
+    for key, value in top.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        elif key == "published" and isinstance(value, list):
+            merged[key] = [*merged.get(key, []), *value]
+        else:
+            merged[key] = value
+    return merged
+
+
+def dotted(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of a nested mapping under their dotted keys.
+
+    >>> dotted({"model": {"width": 96}, "seed": 1})
+    {'model.width': 96, 'seed': 1}
+    """
+    leaves: dict[str, Any] = {}
+    for key, value in block.items():
+        if isinstance(value, dict):
+            leaves.update(dotted(value, f"{prefix}{key}."))
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            fields = _fields_at(model, item["loc"][:-1])
+            where = f" in {place.rpartition('.')[0]}" if "." in place else ""
+            lines.append(f"{unknown_name(f'key{where}', str(item['loc'][-1]), fields)}")
+        elif item["type"] == "value_error":
+            lines.append(item["msg"].removeprefix("Value error, "))
+        else:
+            lines.append(f"{place}: {item['msg']} (found {item['input']!r})")
+    return lines
+
+
+def _fields_at(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(part)].annotation
+        elif get_origin(model) in (dict, list):
+            model = get_args(model)[-1]
+    if get_origin(model) in (dict, list):
+        model = get_args(model)[-1]
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
