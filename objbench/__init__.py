@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Evaluator": "objbench.metrics",
     "ObjbenchError": "objbench.errors",
-    "Scenes": "objbench.data.load",
+    "Scenes": "objbench.data.scenes",
     "create": "objbench.methods.create",
     "generate": "objbench.data.generate",
     "load": "objbench.data.load",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ class MethodConfig:
 
     @property
     def recipe(self) -> Recipe:
+        """The typed part of `config["recipe"]`."""
         return Recipe.model_validate(self.config["recipe"])
 
 
@@ -120,10 +122,8 @@ def _override(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 def _as_type_of(key: str, default: Any, value: Any) -> Any:
     """`value` in the type of `default`; YAML reads 1e-3 as a word, which is a number here."""
     if isinstance(value, str) and not isinstance(default, str):
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     if default is None or value is None:
         return value
     if isinstance(default, bool) or isinstance(value, bool):

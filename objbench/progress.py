@@ -49,8 +49,8 @@ def _rich_bar(description: str, total: int | None, unit: str) -> Iterator[Advanc
         def advance(amount: int = 1, note: str = "") -> None:
             done = display.tasks[0].completed + amount
             rate = done / max(time.monotonic() - start, 1e-9)
-            fields = {"rate": f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"}
-            display.update(task, advance=amount, **(fields | ({"note": note} if note else {})))
+            shown = f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
+            display.update(task, advance=amount, rate=shown, note=note or display.tasks[0].fields["note"])
 
         yield advance
 

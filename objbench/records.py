@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from objbench.errors import ObjbenchError
 
 RECORD = "result.json"
-RECORD_VERSION = 1
 
 
 class MeanStd(BaseModel):
@@ -33,6 +32,7 @@ class Scores(BaseModel):
 
     @property
     def values(self) -> dict[str, MeanStd]:
+        """The scores by metric name."""
         return self.__pydantic_extra__
 
 
@@ -58,7 +58,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = RECORD_VERSION
+    version: Literal[1] = 1
     kind: Literal["run", "external"] = "run"
     dataset: str
     protocol: str
@@ -85,10 +85,12 @@ class Record(BaseModel):
 
     @property
     def dataset_ref(self) -> str:
+        """`DATASET@PROTOCOL`."""
         return f"{self.dataset}@{self.protocol}"
 
     @property
     def method_label(self) -> str:
+        """`METHOD[:VARIANT]`."""
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
     def save(self, folder: Path) -> None:

@@ -21,8 +21,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "generated": "objbench.data.sources.generated:GeneratedSource",
     },
     "metrics": {
-        name: "objbench.metrics.score:METRICS"
-        for name in ("ari", "ari_fg", "miou", "miou_fg", "miou_gt", "mse", "mse_sum", "count_accuracy")
+        "ari": "objbench.metrics.rand_index:ari",
+        "ari_fg": "objbench.metrics.rand_index:ari_fg",
+        "miou": "objbench.metrics.iou:miou",
+        "miou_fg": "objbench.metrics.iou:miou_fg",
+        "miou_gt": "objbench.metrics.iou:miou_gt",
+        "mse": "objbench.metrics.reconstruction:mse",
+        "mse_sum": "objbench.metrics.reconstruction:mse_sum",
+        "count_accuracy": "objbench.metrics.counting:count_accuracy",
     },
 }
 

@@ -80,10 +80,12 @@ class DatasetSpec(Strict):
 
     @property
     def default_protocol(self) -> str:
+        """The protocol that may be left out: the first."""
         return next(iter(self.protocols))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
         return (3, self.height, self.width)
 
 
@@ -110,7 +112,8 @@ class MethodSpec(Strict):
 class PublishedRow(Strict):
     """Numbers from a paper, as printed (percent), with everything needed to judge them.
 
-    `values` maps dataset -> metric -> [mean, std]; std is null where none is printed.
+    `values` maps dataset -> metric -> [mean, std]; std is null where none is printed. `test_set` maps dataset ->
+    `PROTOCOL/SOURCE` where the images scored are known to be the standard test split of that name.
     """
 
     table: str
@@ -125,6 +128,9 @@ class PublishedRow(Strict):
     seeds: int | None = None
     selection: str | None = None
     note: str | None = None
+    dataset_notes: dict[str, str] = {}
+    decimals: Literal[1, 2] = 1
+    test_set: dict[str, str] = {}
     values: dict[str, dict[str, tuple[Mean, float | None]]]
 
 
@@ -213,10 +219,12 @@ class DatasetRef:
 
     @property
     def rule(self) -> ProtocolSpec:
+        """The protocol's block."""
         return self.spec.protocols[self.protocol]
 
     @property
     def sources(self) -> list[str]:
+        """The sources that the protocol is defined for."""
         return list(self.rule.sources)
 
     def source(self, name: str | None) -> str:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Context:
 
     @functools.cached_property
     def spec(self) -> Spec:
+        """benchmarks.yaml with all its layers."""
         from objbench.spec import load_spec
 
         return load_spec(self.config)
@@ -77,7 +79,11 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
             _fail(f"{where}{error.strerror or error}", 1, context.debug)
         except Exception as error:
             logging.getLogger("objbench").debug("unexpected", exc_info=error)
-            _fail(f"{type(error).__name__}: {error} (an error in objbench; --debug shows where)", 1, context.debug)
+            _fail(
+                f"{type(error).__name__}: {error} (an error in objbench; --debug shows where)",
+                1,
+                context.debug,
+            )
 
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]
@@ -87,14 +93,14 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     ]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     command.__signature__ = signature.replace(parameters=[*own, *common])  # type: ignore[attr-defined]
-    del command.__wrapped__  # type: ignore[attr-defined]
+    del command.__wrapped__
     command.__annotations__ = {p.name: p.annotation for p in [*own, *common]}
     return command
 
 
 def _fail(message: str, code: int, debug: bool) -> None:
-    if debug and code != INTERRUPTED:
-        raise  # noqa: PLE0704 - called while the error is being handled
+    if debug:
+        traceback.print_exc()
     print(f"objbench: {message}", file=sys.stderr)
     raise typer.Exit(code)
 

@@ -1,0 +1,1 @@
+"""Datasets: from a source to shards, and from shards to memory."""

@@ -1,0 +1,1 @@
+"""The method contract and the methods that come with objbench."""

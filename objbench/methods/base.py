@@ -46,10 +46,12 @@ class Progress:
 
     @property
     def fraction(self) -> float:
+        """The part of the stage that is done, in [0,1)."""
         return self.step / self.steps
 
     @property
     def nominal_epoch(self) -> int:
+        """The epoch of a training of `nominal_epochs`, 0-based."""
         return min(self.step * self.nominal_epochs // self.steps, self.nominal_epochs - 1)
 
 
@@ -182,16 +184,23 @@ class Method(nn.Module):
         """The method's own training step for this stage, or None for the plain one."""
         return None
 
+    def image_seeds(self, batch: int) -> Tensor:
+        """int64 (batch,) on the CPU: in segment each image's own seed, from the run's seed and the sample key;
+        elsewhere drawn from the default generator."""
+        if self._image_seeds is None:
+            return torch.randint(2**62, (batch,))
+        if len(self._image_seeds) != batch:
+            raise ValueError(f"asked for the seeds of {batch} images in a batch of {len(self._image_seeds)}")
+        return self._image_seeds
+
     def normal(self, *shape: int, batch: int) -> Tensor:
         """Standard normal (batch, *shape): in segment drawn per image from its (seed, key), so that neither the
         batch size nor the other images change a result; in training from the default generator."""
         device = next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
         if self._image_seeds is None:
             return torch.randn(batch, *shape, device=device)
-        if len(self._image_seeds) != batch:
-            raise ValueError(f"normal() was asked for {batch} images in a batch of {len(self._image_seeds)}")
         self._draws += 1
-        return normal(self._image_seeds, self._draws, shape).to(device)
+        return normal(self.image_seeds(batch).to(device), self._draws, shape)
 
     def seed_images(self, seeds: Tensor | None) -> None:
         """Called by the evaluator before `segment`: int64 (B,) seeds of the images to come; None ends it."""

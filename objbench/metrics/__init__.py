@@ -1,0 +1,35 @@
+"""Evaluators: pure batched functions on label maps, `score` for all of them, `Evaluator` to accumulate."""
+
+from __future__ import annotations
+
+from objbench.metrics.comparison import Comparison, Metric, compare
+from objbench.metrics.counting import count_accuracy
+from objbench.metrics.evaluator import Evaluator
+from objbench.metrics.iou import miou, miou_fg, miou_gt
+from objbench.metrics.matching import Matching, hungarian, iou_matrix, match
+from objbench.metrics.rand_index import adjusted_rand, ari, ari_fg
+from objbench.metrics.reconstruction import mse, mse_sum
+from objbench.metrics.scoring import score
+from objbench.metrics.table import contingency
+
+__all__ = [
+    "Comparison",
+    "Evaluator",
+    "Matching",
+    "Metric",
+    "adjusted_rand",
+    "ari",
+    "ari_fg",
+    "compare",
+    "contingency",
+    "count_accuracy",
+    "hungarian",
+    "iou_matrix",
+    "match",
+    "miou",
+    "miou_fg",
+    "miou_gt",
+    "mse",
+    "mse_sum",
+    "score",
+]

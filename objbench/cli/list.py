@@ -1,0 +1,123 @@
+"""objbench list: what there is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from objbench.cli.common import Context, print_json, say, verb
+from objbench.errors import unknown_name
+
+Entries = tuple[dict[str, Any], ...]
+
+
+@verb
+def list_things(
+    context: Context,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="datasets, methods, metrics or runs; by default all of them.")
+    ] = None,
+) -> None:
+    """List datasets (and which of their sources are prepared), methods, metrics and finished runs."""
+    finders = {"datasets": _datasets, "methods": _methods, "metrics": _metrics, "runs": _runs}
+    if kind is not None and kind not in finders:
+        raise unknown_name("listing", kind, finders)
+    kinds = (kind,) if kind else tuple(finders)
+    found = {name: finders[name](context) for name in kinds}
+    if context.json:
+        print_json([entry for entries in found.values() for entry in entries])
+        return
+    for name, entries in found.items():
+        print(f"{name}:" if entries else f"{name}: none")
+        width = max((len(entry["name"]) for entry in entries), default=0)
+        for entry in entries:
+            print(f"  {entry['name']:{width}}  {_line(entry)}".rstrip())
+
+
+def _datasets(context: Context) -> Entries:
+    from objbench.data.manifest import MANIFEST
+
+    entries = []
+    for name, dataset in context.spec.datasets.items():
+        for protocol in dataset.protocols:
+            reference = context.spec.dataset(f"{name}@{protocol}")
+            found = sorted(path.parent.name for path in (context.data / str(reference)).glob(f"*/{MANIFEST}"))
+            entries.append(
+                {
+                    "kind": "dataset",
+                    "name": str(reference),
+                    "title": dataset.title,
+                    "slots": dataset.slots,
+                    "height": dataset.height,
+                    "width": dataset.width,
+                    "protocol": protocol,
+                    "sources": reference.sources,
+                    "prepared": found,
+                }
+            )
+    return tuple(entries)
+
+
+def _methods(context: Context) -> Entries:
+    return tuple(
+        {
+            "kind": "method",
+            "name": name,
+            "title": method.title,
+            "summary": method.summary,
+            "trivial": method.trivial,
+            "datasets": sorted(method.datasets),
+            "variants": sorted(method.variants),
+        }
+        for name, method in sorted(context.spec.methods.items())
+    )
+
+
+def _metrics(_: Context) -> Entries:
+    from objbench import registry
+
+    return tuple({"kind": "metric", "name": name} for name in registry.names("metrics"))
+
+
+def _runs(context: Context) -> Entries:
+    from objbench.errors import ObjbenchError
+    from objbench.records import RECORD, read_record
+
+    entries = []
+    for path in sorted(context.runs.rglob(RECORD)):
+        try:
+            record = read_record(path)
+        except ObjbenchError as error:
+            say(f"objbench: left out: {error}")
+            continue
+        entries.append(
+            {
+                "kind": "run",
+                "name": str(path.parent.relative_to(context.runs)),
+                "dataset": record.dataset_ref,
+                "source": record.source,
+                "method": record.method_label,
+                "seed": record.seed,
+                "steps": record.steps,
+                "metrics": {key: scores.model_dump() for key, scores in record.metrics.items()},
+            }
+        )
+    return tuple(entries)
+
+
+def _line(entry: dict[str, Any]) -> str:
+    if entry["kind"] == "dataset":
+        prepared = ", ".join(entry["prepared"]) or "none"
+        size = f"{entry['height']}x{entry['width']}"
+        return f"{size}, {entry['slots']} slots; sources: {', '.join(entry['sources'])}; prepared: {prepared}"
+    if entry["kind"] == "method":
+        variants = f"; variants: {', '.join(entry['variants'])}" if entry["variants"] else ""
+        return f"{entry['title']}: {entry['summary']}{variants}"
+    if entry["kind"] == "run":
+        scores = entry["metrics"].get("test", {})
+        shown = (
+            f"{name} {value['mean']:.1%}" for name, value in scores.items() if name in ("ari_fg", "miou")
+        )
+        return ", ".join((f"{entry['steps']} steps", *shown))
+    return ""

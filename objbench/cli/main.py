@@ -1,0 +1,93 @@
+"""The command `objbench`: its verbs, each imported only when it is used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+import objbench
+
+# verb -> (module:function, one line of help)
+VERBS = {
+    "list": ("objbench.cli.list:list_things", "What there is: datasets, methods, metrics, runs."),
+    "info": ("objbench.cli.info:info", "The card of a dataset or a method."),
+    "prepare": ("objbench.cli.prepare:prepare", "Make the shards of a dataset."),
+    "verify": ("objbench.cli.verify:verify", "Re-read every shard of a dataset against its manifest."),
+    "show": ("objbench.cli.show:show", "A picture of some scenes with their label maps."),
+    "run": ("objbench.cli.run:run", "Train and evaluate a method over seeds."),
+    "evaluate": (
+        "objbench.cli.evaluate:evaluate",
+        "Score a run, or masks predicted by anything, on a dataset.",
+    ),
+    "report": ("objbench.cli.report:report", "Tables and figures: measured numbers beside published ones."),
+    "demo": ("objbench.cli.demo:demo", "The whole journey on generated Tetrominoes, in minutes."),
+}
+_PLAIN: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+
+
+class Verbs(typer.core.TyperGroup):
+    """The group of verbs. Its usage errors are plain lines on stderr, with exit code 2."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for verb, (_, line) in VERBS.items():
+            self.add_command(typer.core.TyperCommand(verb, help=line))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that is used, imported now: until here its line of help stands for it."""
+        verb, _, rest = super().resolve_command(ctx, args)
+        return verb, _load(str(verb)), rest
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command line (default: that of the process); no arguments at all ask for the help."""
+        line = args[0] if args else options.pop("args", None)
+        standalone = options.pop("standalone_mode", True)
+        line = list(sys.argv[1:] if line is None else line) or ["--help"]
+        try:
+            code = super().main(line, *args[1:], **{**options, "standalone_mode": False})
+        except (
+            Exception
+        ) as error:  # click's own errors, which live in different modules from version to version
+            if not hasattr(error, "format_message"):
+                raise
+            context = getattr(error, "ctx", None)
+            hint = f" ({context.command_path} --help lists the options)" if context is not None else ""
+            print(f"objbench: {error.format_message()}{hint}", file=sys.stderr)
+            code = 2
+        if standalone:
+            sys.exit(code)
+        return code
+
+
+def _load(verb: str) -> Any:
+    module, _, function = VERBS[verb][0].partition(":")
+    single = typer.Typer(**_PLAIN)
+    single.command(verb, help=None)(getattr(import_module(module), function))
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=Verbs, **_PLAIN)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"objbench {objbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback(subcommand_metavar="VERB ...")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The benchmark toolkit of unsupervised object-centric learning."""

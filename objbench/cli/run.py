@@ -1,0 +1,103 @@
+"""objbench run: train and evaluate a method over seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from objbench.cli.common import Context, print_json, say, verb
+from objbench.errors import ObjbenchError, RequestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from objbench.records import Record
+
+
+@verb
+def run(
+    context: Context,
+    method: Annotated[str, typer.Argument(metavar="METHOD[:VARIANT]", help="See: objbench list methods.")],
+    dataset: Annotated[str, typer.Option(help="DATASET[@PROTOCOL], prepared before.")],
+    source: Annotated[
+        str | None, typer.Option(help="Which prepared source; the only one by default.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="5 means seeds 0..4; 0,3,7 means these. Default 1.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="One seed.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of the method's block; may be repeated.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Throw away what these seeds have already done.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard as well.")] = False,
+) -> None:
+    """Train and evaluate METHOD on DATASET. Finished seeds are skipped, broken ones go on where they stood."""
+    from objbench.config import parse_assignments, resolve
+
+    chosen = parse_seeds(seeds, seed)
+    reference = context.spec.dataset(dataset)
+    resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
+    from objbench.train.run import Benchmark, run_seed
+
+    benchmark = Benchmark(reference, source, context.data, context.config, device)
+    done: list[tuple[Path, Record]] = []
+    failures: list[str] = []
+    for number in chosen:
+        try:
+            done.append(run_seed(resolved, benchmark, number, context.runs, fresh, tensorboard, say))
+        except RequestError:
+            raise
+        except ObjbenchError as error:
+            failures.append(f"seed {number}: {error}")
+            say(failures[-1])
+    _print(context, done)
+    if failures:
+        raise ObjbenchError(f"{len(failures)} of {len(chosen)} seeds failed")
+
+
+def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
+    """`5` means 0..4, `0,3,7` these, `--seed 3` that one; one seed, 0, by default."""
+    if seeds is not None and seed is not None:
+        raise RequestError("give either --seeds or --seed, not both")
+    if seed is not None:
+        numbers = [seed]
+    else:
+        try:
+            numbers = [int(part) for part in (seeds or "1").split(",")]
+        except ValueError:
+            raise RequestError(f"--seeds {seeds}: expected a number (5) or numbers (0,3,7)") from None
+        if seeds is None or "," not in seeds:
+            numbers = list(range(numbers[0]))
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise RequestError("seeds are distinct numbers from 0 on, at least one")
+    return numbers
+
+
+def _print(context: Context, done: list[tuple[Path, Record]]) -> None:
+    if context.json:
+        rows: list[dict[str, Any]] = [
+            {"folder": str(folder), **record.model_dump()} for folder, record in done
+        ]
+        print_json(rows)
+        return
+    for folder, record in done:
+        print_scores(record, list(record.metrics))
+        print(f"  {folder}")
+
+
+def print_scores(record: Record, keys: list[str]) -> None:
+    """One line per evaluation: fractions in percent, squared errors as they are."""
+    for key in keys:
+        scores = record.metrics[key]
+        values = [
+            f"{name} {value.mean:.5f}" if name.startswith("mse") else f"{name} {100 * value.mean:.1f}"
+            for name, value in scores.values.items()
+        ]
+        print(
+            f"{record.method_label} seed {record.seed} on {key} ({scores.n_images} images): {'  '.join(values)}"
+        )

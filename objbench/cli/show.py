@@ -1,0 +1,38 @@
+"""objbench show: a picture of some scenes with their label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from objbench.cli.common import Context, print_json, verb
+
+
+@verb
+def show(
+    context: Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="DATASET or DATASET@PROTOCOL.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    source: Annotated[str | None, typer.Option(help="Of the prepared ones; by default the only one.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many scenes, from the first.")] = 16,
+    output: Annotated[
+        Path | None, typer.Option(help="The PNG to write; by default DATASET-SPLIT.png.")
+    ] = None,
+) -> None:
+    """Write a contact sheet of scenes of DATASET, each image above its label map, and print its path."""
+    from objbench.data.load import load
+    from objbench.errors import RequestError
+    from objbench.pictures import contact_sheet
+
+    path = output or Path(f"{dataset}-{split}.png")
+    if path.suffix.lower() != ".png":
+        raise RequestError(f"--output {path}: the picture is a PNG, its name must end in .png")
+    scenes = load(dataset, split, source, context.data, config=context.config).select(slice(count))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(scenes.images.numpy(), scenes.masks.numpy()).save(path)
+    if context.json:
+        print_json({"path": str(path), "keys": scenes.keys})
+    else:
+        print(path)

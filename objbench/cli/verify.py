@@ -1,0 +1,39 @@
+"""objbench verify: re-read every shard of a dataset against its manifest."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from objbench.cli.common import Context, print_json, say, verb
+from objbench.errors import ObjbenchError
+
+
+@verb
+def verify(
+    context: Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="DATASET or DATASET@PROTOCOL.")],
+    source: Annotated[str | None, typer.Option(help="Of the prepared ones; by default the only one.")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every sample and compare contents.")] = False,
+) -> None:
+    """Re-read every shard of DATASET against its manifest; list all differences, with exit code 1 if there is one."""
+    from objbench import progress
+    from objbench.data.manifest import find
+    from objbench.data.verify import verify as check
+
+    reference = context.spec.dataset(dataset)
+    folder, manifest = find(context.data, reference, source)
+    scenes = sum(split.count for split in manifest.splits.values())
+    with progress.bar(f"verifying {reference}", scenes, "scenes") as advance:
+        problems = check(folder, manifest, deep, advance=advance)
+    if context.json:
+        print_json({"folder": str(folder), "deep": deep, "scenes": scenes, "problems": problems})
+    else:
+        for problem in problems:
+            print(problem)
+    if problems:
+        raise ObjbenchError(
+            f"{folder}: {len(problems)} differences; objbench prepare {reference} --force renews it"
+        )
+    say(f"{folder}: {scenes} scenes as the manifest says")

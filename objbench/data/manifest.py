@@ -1,0 +1,158 @@
+"""manifest.json: what a prepared dataset consists of, and the proof that it is complete."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from objbench.errors import ObjbenchError, RequestError
+from objbench.spec import DatasetRef, SplitRule
+
+MANIFEST = "manifest.json"
+
+
+class Frozen(BaseModel):
+    """A block of a manifest: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceFile(Frozen):
+    """A file that the scenes were read from."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Shard(Frozen):
+    """One shard: its file name, size, hash and number of samples."""
+
+    name: str
+    bytes: int
+    sha256: str
+    count: int
+
+
+class Records(Frozen):
+    """Which records of the source a split was made of: [start, stop) of one file, before any filter."""
+
+    file: str
+    start: int
+    stop: int
+
+
+class Split(Frozen):
+    """One prepared split. `object_counts`: number of objects -> number of scenes."""
+
+    count: int
+    standard: bool
+    in_train: bool
+    records: Records
+    fingerprint: str
+    object_counts: dict[int, int]
+    shards: list[Shard]
+
+
+class Settings(Frozen):
+    """What a prepare was asked for; another prepare in the same place must ask for the same."""
+
+    sizes: dict[str, int]
+    seed: int | None  # of a generator
+    height: int
+    width: int
+    scenes_per_shard: int
+    rules: dict[str, SplitRule]
+    options: dict[str, int | float | str]
+
+
+class Manifest(Frozen):
+    """Everything known of a prepared dataset. It holds no dates and no paths: equal prepares give equal manifests."""
+
+    version: Literal[1] = 1
+    objbench: str
+    dataset: str
+    protocol: str
+    source: str
+    height: int
+    width: int
+    settings: Settings
+    generator: dict[str, int] | None
+    files: list[SourceFile]
+    splits: dict[str, Split]
+
+    def split(self, name: str) -> Split:
+        """The split `name`; ObjbenchError that lists the splits there are."""
+        if name not in self.splits:
+            raise ObjbenchError(
+                f"{self.dataset} ({self.source}) was prepared without a split '{name}'; "
+                f"it has: {', '.join(self.splits)}"
+            )
+        return self.splits[name]
+
+
+def folder_of(data: Path, dataset: DatasetRef, source: str) -> Path:
+    """Where a prepared dataset stands: `<data>/<dataset>[@protocol]/<source>`."""
+    return data / str(dataset) / source
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a prepared dataset; ObjbenchError if there is none or it is damaged."""
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ObjbenchError(f"{path}: no such file; the dataset is not prepared, or not to its end") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ObjbenchError(
+            f"{path}: not a manifest of this version of objbench: {_first(error)}; prepare it again with --force"
+        ) from None
+
+
+def prepared(data: Path, dataset: DatasetRef) -> dict[str, Manifest]:
+    """The prepared sources of a dataset under one protocol, by name."""
+    folders = sorted(path.parent for path in (data / str(dataset)).glob(f"*/{MANIFEST}"))
+    return {folder.name: read_manifest(folder) for folder in folders}
+
+
+def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Manifest]:
+    """The folder and manifest of a prepared dataset; without a source, of the only one that is prepared.
+
+    RequestError if there are several to choose from, ObjbenchError with the command to give if there is none.
+    """
+    if source is not None:
+        folder = folder_of(data, dataset, dataset.source(source))
+        if (folder / MANIFEST).is_file():
+            return folder, read_manifest(folder)
+    elif found := prepared(data, dataset):
+        if len(found) > 1:
+            raise RequestError(
+                f"{dataset} is prepared from several sources: give --source {' or '.join(found)}"
+            )
+        name, manifest = next(iter(found.items()))
+        return folder_of(data, dataset, name), manifest
+    wanted = dataset.source(source)
+    raise ObjbenchError(
+        f"{dataset} is not prepared in {data / str(dataset)}"
+        f"{f' from source {source}' if source else ''}: objbench prepare {dataset} --source {wanted} --data {data}"
+    )
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Write a text file, whole or not at all, and make sure that it survives a power cut."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _first(error: ValidationError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return str(error)
+    item = error.errors()[0]
+    return f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"

@@ -1,0 +1,266 @@
+"""From a source to checked, byte-reproducible shards: what `objbench prepare` does."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import objbench
+from objbench import progress, registry
+from objbench.data import card
+from objbench.data.blocks import blocks
+from objbench.data.encode import SCENES_PER_JOB
+from objbench.data.manifest import (
+    MANIFEST,
+    Manifest,
+    Records,
+    Settings,
+    SourceFile,
+    Split,
+    folder_of,
+    read_manifest,
+    write_atomically,
+)
+from objbench.data.place import check_space, clear, locked, plain_errors, refuse_other
+from objbench.data.sample import fingerprint
+from objbench.data.shards import Journal, ShardWriter, Started, describe_file
+from objbench.data.sources.base import SPLITS, Source, SourceRequest, SplitPlan
+from objbench.data.workers import available, run
+from objbench.errors import RequestError
+from objbench.spec import DatasetRef
+
+_SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
+_SPARE = 1.05
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A prepare that is ready to start: its source is opened and its splits are planned; nothing is written yet."""
+
+    dataset: DatasetRef
+    name: str
+    folder: Path
+    source: Source
+    plans: list[SplitPlan]
+    settings: Settings
+
+    @property
+    def scenes(self) -> int:
+        """The number of scenes of all splits."""
+        return sum(len(plan) for plan in self.plans)
+
+    @property
+    def bytes_at_most(self) -> int:
+        """A bound on the size of the shards: no PNG is larger than its pixels, but for a little."""
+        return self.scenes * (4 * self.settings.height * self.settings.width + _SAMPLE_OVERHEAD)
+
+    def run(self, workers: int, force: bool, advance: progress.Advance) -> Manifest:
+        """Make the shards, the card and, last, the manifest. Goes on where a killed prepare stood."""
+        with plain_errors(self.folder), locked(self.folder):
+            return self._run(workers, force, advance)
+
+    def _run(self, workers: int, force: bool, advance: progress.Advance) -> Manifest:
+        if not force and (self.folder / MANIFEST).is_file():  # another prepare was faster
+            return _same(self.folder, self.settings, self.source.generator)
+        journal = self._journal(force)
+        writers = {
+            plan.split: ShardWriter(
+                self.folder,
+                plan.split,
+                len(plan),
+                self.settings.scenes_per_shard,
+                journal.finished(plan.split),
+                journal,
+            )
+            for plan in self.plans
+        }
+        advance(sum(writer.written for writer in writers.values()))
+        with _hashing(self.source.files) as hashed:
+            self._write(writers, workers, advance)
+            advance(0, note="hashing the source files" if self.source.files else "")
+            files = hashed()
+        manifest = self._manifest(writers, files)
+        write_atomically(self.folder / "README.md", card.render(self.dataset, manifest))
+        write_atomically(self.folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+        journal.close()
+        return manifest
+
+    def _journal(self, force: bool) -> Journal:
+        """The journal to go on with: the one that stands here, if it is of the same settings, or a new one."""
+        started = Started(
+            settings=self.settings,
+            generator=self.source.generator,
+            files={path.name: path.stat().st_size for path in self.source.files},
+        )
+        journal = Journal(self.folder)
+        earlier = journal.started()
+        if earlier is not None and not force:
+            refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
+        elif any(self.folder.glob("*.tar")) and not force:
+            raise RequestError(
+                f"{self.folder}: holds shards, but neither a manifest nor the journal of a prepare; "
+                "--force replaces them"
+            )
+        else:
+            clear(self.folder)
+            journal.start(started)
+        return journal
+
+    def _write(self, writers: dict[str, ShardWriter], workers: int, advance: progress.Advance) -> None:
+        unfinished = [writer for writer in writers.values() if writer.written < writer.count]
+        remaining = sum(writer.count - writer.written for writer in unfinished)
+        done = {split: writer.written for split, writer in writers.items()}
+        jobs = blocks(self.source.read(self.plans, done), writers, self.settings.height, self.settings.width)
+        workers = min(workers, -(-remaining // SCENES_PER_JOB))
+        checked = False
+        try:
+            for encoded in run("objbench.data.encode:encode_batch", jobs, workers):
+                count = len(encoded.digests)
+                if not checked:
+                    check_space(self.folder, int(remaining * len(encoded.content) / count * _SPARE))
+                    checked = True
+                unfinished[0].append(encoded)
+                if unfinished[0].written == unfinished[0].count:
+                    unfinished.pop(0)
+                advance(count)
+        finally:
+            for writer in unfinished:
+                writer.abandon()
+
+    def _manifest(self, writers: dict[str, ShardWriter], files: list[SourceFile]) -> Manifest:
+        return Manifest(
+            objbench=objbench.__version__,
+            dataset=self.dataset.name,
+            protocol=self.dataset.protocol,
+            source=self.name,
+            height=self.settings.height,
+            width=self.settings.width,
+            settings=self.settings,
+            generator=self.source.generator,
+            files=files,
+            splits={plan.split: _split(plan, writers[plan.split]) for plan in self.plans},
+        )
+
+
+def plan(
+    dataset: DatasetRef, source: str, data: Path, raw: Path | None, sizes: Mapping[str, int], seed: int
+) -> Preparation:
+    """Open the source and plan its splits. Reads little, writes nothing.
+
+    Raises RequestError for a request that cannot be met, ObjbenchError for a source that is missing or damaged.
+    """
+    source = dataset.source(source)
+    _check_sizes(sizes)
+    opened: Source = registry.get("sources", source)(SourceRequest(dataset, source, raw, dict(sizes), seed))
+    plans = opened.plan()
+    if not plans:
+        raise RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
+    settings = _settings(dataset, source, sizes, seed if opened.generator is not None else None)
+    return Preparation(dataset, source, folder_of(data, dataset, source), opened, plans, settings)
+
+
+def finished(
+    dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int], seed: int
+) -> Manifest | None:
+    """The manifest of the same prepare done before, None if there is none; RequestError if it was another one."""
+    source = dataset.source(source)
+    _check_sizes(sizes)
+    folder = folder_of(data, dataset, source)
+    if not (folder / MANIFEST).is_file():
+        return None
+    if read_manifest(folder).generator is None:
+        return _same(folder, _settings(dataset, source, sizes, None), None)
+    request = SourceRequest(dataset, source, None, dict(sizes), seed)
+    generator = registry.get("sources", source)(request).generator
+    return _same(folder, _settings(dataset, source, sizes, seed), generator)
+
+
+def prepare(
+    dataset: DatasetRef,
+    source: str,
+    data: Path,
+    raw: Path | None = None,
+    sizes: Mapping[str, int] | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+    advance: progress.Advance = progress.silent,
+) -> Manifest:
+    """Prepare `dataset` from `source` under the folder `data`; one that is finished answers at once.
+
+    sizes    wished sizes of some splits (0 leaves a split out); the others are as the protocol says
+    seed     of a generator; workers: encoding processes, None = one per core
+    force    replace what stands there, whatever its settings
+    Raises RequestError for a request that cannot be met, ObjbenchError when the work fails.
+    """
+    sizes = sizes or {}
+    if not force and (manifest := finished(dataset, source, data, sizes, seed)) is not None:
+        return manifest
+    return plan(dataset, source, data, raw, sizes, seed).run(workers or available(), force, advance)
+
+
+@contextlib.contextmanager
+def _hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
+    """Hash the source files beside the other work; yields a function that waits for the result."""
+    stopped = threading.Event()
+
+    def step(_: int) -> None:
+        if stopped.is_set():
+            raise InterruptedError
+
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(lambda: [describe_file(path, step) for path in paths])
+        try:
+            yield future.result
+        finally:
+            stopped.set()
+
+
+def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) -> Manifest:
+    """The manifest in `folder`, if it is of these settings; RequestError if not."""
+    manifest = read_manifest(folder)
+    here = {"settings": manifest.settings.model_dump(), "generator": manifest.generator}
+    asked = {"settings": settings.model_dump(), "generator": generator}
+    refuse_other(folder, "a dataset", here, asked)
+    return manifest
+
+
+def _check_sizes(sizes: Mapping[str, int]) -> None:
+    for split, size in sizes.items():
+        if split not in SPLITS:
+            raise RequestError(f"sizes are given for {', '.join(SPLITS)}, not for '{split}'")
+        if size < 0:
+            raise RequestError(f"--{split} {size}: a split cannot have fewer than 0 scenes (0 leaves it out)")
+
+
+def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: int | None) -> Settings:
+    return Settings(
+        sizes=dict(sorted(sizes.items())),
+        seed=seed,
+        height=dataset.spec.height,
+        width=dataset.spec.width,
+        scenes_per_shard=dataset.spec.scenes_per_shard,
+        rules=dataset.rule.sources[source],
+        options=dataset.rule.options,
+    )
+
+
+def _split(plan: SplitPlan, writer: ShardWriter) -> Split:
+    digests = b"".join(bytes.fromhex(entry.digests) for entry in writer.finished)
+    counts: Counter[int] = Counter()
+    for entry in writer.finished:
+        counts.update(entry.object_counts)
+    return Split(
+        count=writer.written,
+        standard=plan.standard,
+        in_train=plan.in_train,
+        records=Records(file=plan.file, start=plan.start, stop=plan.stop),
+        fingerprint=fingerprint([digests]),
+        object_counts=dict(sorted(counts.items())),
+        shards=[entry.shard for entry in writer.finished],
+    )

@@ -1,0 +1,71 @@
+"""The decoded form of a split: plain bytes on disk, which later loads read at the speed of a memory copy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from objbench.data.manifest import MANIFEST, Frozen, Manifest, write_atomically
+from objbench.data.shards import sha256_of
+
+CACHE = ".cache"
+
+
+class Stamp(Frozen):
+    """What a raw split was decoded from: the manifest's hash, and (size, mtime in ns) of every shard."""
+
+    manifest: str
+    shards: dict[str, tuple[int, int]]
+
+    @staticmethod
+    def now(folder: Path, manifest: Manifest, split: str) -> Stamp:
+        """The stamp of the split as it stands in `folder`; FileNotFoundError if a shard is missing."""
+        states = {shard.name: (folder / shard.name).stat() for shard in manifest.split(split).shards}
+        shards = {name: (state.st_size, state.st_mtime_ns) for name, state in states.items()}
+        return Stamp(manifest=sha256_of(folder / MANIFEST), shards=shards)
+
+
+class RawSplit:
+    """A folder with the decoded samples of a split, each kind in one file, in the order of the keys.
+
+    images  uint8 (N,3,H,W);  masks  uint8 (N,H,W);  samples: one JSON text per line;  keys: one per line
+    """
+
+    def __init__(self, path: Path, count: int, height: int, width: int) -> None:
+        self.path, self.count, self.height, self.width = path, count, height, width
+        self.images, self.masks = path / "images.u8", path / "masks.u8"
+        self.samples, self.keys = path / "samples.jsonl", path / "keys.txt"
+        self._stamp = path / "stamp.json"
+
+    @property
+    def mask_bytes(self) -> int:
+        """Bytes of one label map; an image has three times as many."""
+        return self.height * self.width
+
+    def create(self) -> None:
+        """Make the folder and its large files, with all the room they need; OSError where there is none."""
+        self.path.mkdir(parents=True)
+        for path, size in ((self.images, 3 * self.mask_bytes), (self.masks, self.mask_bytes)):
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size * self.count)
+
+    def seal(self, stamp: Stamp) -> None:
+        """Declare the folder complete."""
+        write_atomically(self._stamp, stamp.model_dump_json())
+
+    def fits(self, stamp: Stamp) -> bool:
+        """Whether the folder is complete, of the right size, and decoded from what `stamp` describes."""
+        try:
+            written = Stamp.model_validate_json(self._stamp.read_text(encoding="utf-8"))
+            sizes = self.images.stat().st_size, self.masks.stat().st_size
+        except (OSError, ValidationError, UnicodeDecodeError):
+            return False
+        return written == stamp and sizes == (3 * self.mask_bytes * self.count, self.mask_bytes * self.count)
+
+
+def cached(folder: Path, manifest: Manifest, split: str) -> RawSplit:
+    """The raw split in the cache of a prepared dataset, whether it is there or not."""
+    count = manifest.split(split).count
+    return RawSplit(folder / CACHE / split, count, manifest.height, manifest.width)

@@ -1,0 +1,50 @@
+"""Scenes made on the spot, for those datasets that have a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from objbench.data.generate import generator_of
+from objbench.data.scene import SceneBatch
+from objbench.data.sources.base import SPLITS, Source, SourceRequest, SplitPlan
+from objbench.errors import RequestError
+
+
+class GeneratedSource(Source):
+    """Train, val and test as separate random streams of one seed, always made by the CPU path."""
+
+    def __init__(self, request: SourceRequest) -> None:
+        super().__init__(request)
+        if request.raw is not None:
+            raise RequestError(
+                f"--raw {request.raw}: the source 'generated' reads no files; leave out --raw, or choose another --source"
+            )
+        self._generator = generator_of(request.dataset)
+
+    @property
+    def generator(self) -> dict[str, int]:
+        """The generator's version and the seed."""
+        return {"version": self._generator.version, "seed": self.request.seed}
+
+    def plan(self) -> list[SplitPlan]:
+        """The protocol's sizes, or smaller ones, or a larger train split."""
+        plans = []
+        rules = self.request.dataset.rule.sources[self.request.source]
+        for split in SPLITS:
+            standard = (rules[split].stop or 0) if split in rules else 0
+            size = self.request.sizes.get(split, standard)
+            if size > standard and split != "train":
+                raise RequestError(
+                    f"--{split} {size}: {self.request.dataset} (generated) has {standard:,} {split} scenes; "
+                    "only train can be made larger"
+                )
+            if size:
+                plans.append(SplitPlan(split, "data", 0, size, standard=size == standard))
+        return plans
+
+    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:
+        """The scenes, from the first one that is not done."""
+        for plan in plans:
+            start = plan.start + done.get(plan.split, 0)
+            for batch in self._generator.scenes(plan.split, start, plan.stop, self.request.seed):
+                yield plan.split, batch

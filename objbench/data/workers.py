@@ -1,0 +1,131 @@
+"""Worker processes that encode and decode shards: light, in order, and gone when their work is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import traceback
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
+from typing import IO, Any
+
+from objbench.errors import ObjbenchError
+
+AHEAD = 2  # jobs per worker that may wait for the consumer
+
+
+def available() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(function: str, jobs: Iterable[Any], workers: int) -> Iterator[Any]:
+    """The results of `function` ("module:name") on `jobs`, in their order, from that many processes.
+
+    At most AHEAD + 1 jobs per worker are in flight. With one worker the work is done here. An error in a job
+    is raised here; then, as on Ctrl-C or when the consumer stops, every process is killed.
+
+    The processes are plain interpreters that import nothing but the module of `function`. Those of
+    `multiprocessing` import the caller's main module too: torch with it, and without a
+    `if __name__ == "__main__"` guard in a user's script they would start themselves over and over.
+    """
+    if workers <= 1:
+        call = _resolve(function)
+        for job in jobs:
+            yield call(job)
+        return
+    processes = [_start(function) for _ in range(workers)]
+    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+    for process in processes:
+        idle.put(process)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="objbench-worker")
+    pending: deque[Future[Any]] = deque()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(_remote, idle, job))
+            if len(pending) > workers * (AHEAD + 1):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        for process in processes:
+            process.kill()
+        pool.shutdown(wait=True)
+        for process in processes:
+            _close(process)
+
+
+def _start(function: str) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", "-m", "objbench.data.workers", function]
+    return subprocess.Popen(  # a process group of its own: Ctrl-C is for the one who waits for them
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, process_group=0
+    )
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # it died with a job half sent
+        process.stdin.close()
+    process.stdout.close()
+    process.wait()
+
+
+def _remote(idle: queue.SimpleQueue[subprocess.Popen[bytes]], job: Any) -> Any:
+    process = idle.get()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        pickle.dump(job, process.stdin, protocol=5)
+        process.stdin.flush()
+        result, error = pickle.load(process.stdout)
+    except (OSError, EOFError, pickle.UnpicklingError):
+        raise ObjbenchError(
+            f"a worker process ended unexpectedly (exit code {process.wait()}); "
+            "out of memory? --workers 1 does the work in one process"
+        ) from None
+    finally:
+        idle.put(process)
+    if error is not None:
+        raise error
+    return result
+
+
+def _resolve(function: str) -> Any:
+    module, _, name = function.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
+    """Answer pickled jobs until there are no more: with (result, None) or (None, error)."""
+    call = _resolve(function)
+    while True:
+        try:
+            job = pickle.load(jobs)
+        except EOFError:
+            return
+        answer: tuple[Any, Exception | None]
+        try:
+            answer = (call(job), None)
+        except (ObjbenchError, OSError) as error:
+            answer = (None, error)
+        except Exception:
+            answer = (None, RuntimeError(f"in a worker process:\n{traceback.format_exc()}"))
+        pickle.dump(answer, results, protocol=5)
+        results.flush()
+
+
+if __name__ == "__main__":
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    _serve(sys.argv[1], sys.stdin.buffer, results)

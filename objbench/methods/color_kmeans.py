@@ -1,0 +1,45 @@
+"""k-means on the RGB values of each image: what colour alone is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from objbench.data.scene import Array
+from objbench.methods.base import Method, Progress, Segmentation, Stage
+
+
+class ColorKMeans(Method):
+    """scikit-learn's KMeans with one cluster per slot, fitted to the pixels of each image by itself.
+
+    Pixels of one colour are one weighted point (the same objective, many times faster on flat images). An image of
+    fewer colours than slots gets one cluster per colour.
+    """
+
+    def stages(self) -> list[Stage]:
+        """Nothing to train."""
+        return []
+
+    def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
+        """Cluster indices as labels, cluster centres as reconstruction."""
+        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()  # B,H,W,3
+        seeds = self.image_seeds(len(images)).tolist()
+        labels, colors = zip(*(self._cluster(p, s) for p, s in zip(pixels, seeds, strict=True)), strict=True)
+        label_map = torch.from_numpy(np.stack(labels)).to(images.device)
+        painted = torch.from_numpy(np.stack(colors)).permute(0, 3, 1, 2)  # B,3,H,W
+        return Segmentation(labels=label_map, reconstruction=painted.to(images))
+
+    def _cluster(self, pixels: Array, seed: int) -> tuple[Array, Array]:
+        packed = pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+        values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+        colors = np.stack([values >> 16, values >> 8 & 255, values & 255], 1) / 255
+        model = KMeans(
+            n_clusters=min(self.slots, len(values)),
+            n_init=self.config["model"]["initializations"],
+            max_iter=self.config["model"]["iterations"],
+            random_state=seed % 2**32,
+        ).fit(colors, sample_weight=counts)
+        labels = model.labels_[inverse].reshape(packed.shape).astype(np.int64)
+        return labels, model.cluster_centers_.astype(np.float32)[labels]

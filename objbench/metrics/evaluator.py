@@ -1,0 +1,113 @@
+"""Scores accumulated over batches and processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from objbench.errors import ObjbenchError
+from objbench.metrics.scoring import score
+
+
+class Evaluator:
+    """Collects `score` over batches: update, compute, reset, and merge across processes.
+
+    The state is the float64 value of every metric for every image (and its key), in the order of the updates; it
+    can be pickled. Sums are rounded once (math.fsum), so mean and std are the same bits whatever the batch size and
+    however the images were shared among processes.
+
+    >>> evaluator = Evaluator()
+    >>> truth = torch.tensor([[[0, 0, 1, 1]], [[0, 1, 1, 1]]])
+    >>> evaluator.update(truth, truth, keys=["0000", "0001"])
+    >>> evaluator.compute()["miou"]
+    {'mean': 1.0, 'std': 0.0}
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._values: dict[str, list[float]] = {}
+        self._keys: list[str] = []
+        self._n_images = 0
+
+    def update(
+        self,
+        pred: Tensor,
+        true: Tensor,
+        reconstruction: Tensor | None = None,
+        images: Tensor | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> None:
+        """Score a batch, as `score` takes it, and keep the values. `keys` name its images: for all updates or none.
+
+        ObjbenchError for a key that was seen before, or where this batch gives other metrics than earlier ones.
+        """
+        scores = score(pred, true, reconstruction, images)
+        if keys is not None and len(keys) != len(pred):
+            raise ObjbenchError(f"{len(keys)} keys were given for {len(pred)} images")
+        values = torch.stack(list(scores.values())).tolist()
+        self._append(dict(zip(scores, values, strict=True)), list(keys or ()), len(pred))
+
+    def merge(self, other: Evaluator) -> None:
+        """Add the images of `other`, which another process evaluated; no key may stand in both."""
+        if other._n_images:
+            self._append(other._values, other._keys, other._n_images)
+
+    def compute(self) -> dict[str, Any]:
+        """{"n_images": N, metric: {"mean": m, "std": s}}: mean and sample std over the images (None for one image).
+
+        A metric that is undefined (NaN) for some images is averaged over the others (`n_defined` says how many), and
+        left out if it is defined for none.
+        """
+        result: dict[str, Any] = {"n_images": self._n_images}
+        for name, values in self._values.items():
+            defined = [value for value in values if not math.isnan(value)]
+            if defined:
+                result[name] = _mean_std(defined)
+        return result
+
+    def n_defined(self) -> dict[str, int]:
+        """For each metric the number of images for which it is defined."""
+        return {name: sum(not math.isnan(value) for value in values) for name, values in self._values.items()}
+
+    def per_image(self) -> dict[str, NDArray[Any]]:
+        """Each metric's values float64 (N,) in the order of the updates, and "keys" (N,) if keys were given."""
+        values: dict[str, NDArray[Any]] = {name: np.array(column) for name, column in self._values.items()}
+        return {"keys": np.array(self._keys), **values} if self._keys else values
+
+    def _append(self, values: dict[str, list[float]], keys: list[str], count: int) -> None:
+        if self._n_images:
+            if values.keys() != self._values.keys():
+                raise ObjbenchError(
+                    f"every batch must give the same metrics: so far {', '.join(self._values)}; now {', '.join(values)}"
+                    " (were reconstruction and images given every time?)"
+                )
+            if bool(keys) != bool(self._keys):
+                raise ObjbenchError("keys must be given for all images or for none")
+        seen = set(self._keys)
+        for key in keys:
+            if key in seen:
+                raise ObjbenchError(f"image {key} was evaluated twice")
+            seen.add(key)
+        for name, column in values.items():
+            self._values.setdefault(name, []).extend(column)
+        self._keys.extend(keys)
+        self._n_images += count
+
+
+def _mean_std(values: list[float]) -> dict[str, float | None]:
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return {"mean": mean, "std": None}
+    return {
+        "mean": mean,
+        "std": math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)),
+    }

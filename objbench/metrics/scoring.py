@@ -1,0 +1,70 @@
+"""Every registered metric of a batch at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from objbench.errors import ObjbenchError
+from objbench.metrics.comparison import Comparison, Metric, compare
+from objbench.metrics.table import count_planes
+from objbench.registry import get, names
+
+# Pixels or table cells worked on at once: on a CPU as much as its cache holds, on an accelerator what keeps it busy.
+CPU_PASS = 2**19
+DEVICE_PASS = 2**26
+
+
+def score(
+    pred: Tensor, true: Tensor, reconstruction: Tensor | None = None, images: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Every registered metric of each image: name -> float64 (B,), on the device of `pred`.
+
+    pred            float masks (B,M,H,W), scored by arg-max, the lowest plane on ties; or integer labels (B,H,W)
+    true            integer labels (B,H,W) or (B,1,H,W), 0 = background; gaps are empty planes
+    reconstruction  float (B,C,H,W) in [0,1]; without it or `images`, the metrics that need it are left out
+    images          float (B,C,H,W) in [0,1], or uint8
+
+    A value depends on its own image alone, not on the batch, nor on how many empty planes follow the last occupied
+    one. ObjbenchError where shapes, dtypes or labels do not fit, or predictions hold NaN.
+
+    A plugin (entry point group objbench.metrics) is a `Metric`, or a function with this signature: it is called with
+    label maps (B,H,W) and returns one value per image, or None where it needs a reconstruction and there is none.
+
+    >>> import torch
+    >>> true = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 1]]])
+    >>> {name: round(float(value), 4) for name, value in score(true.clamp(max=0), true).items()}
+    {'ari': 0.0, 'ari_fg': 1.0, 'miou': 0.25, 'miou_fg': 0.0, 'miou_gt': 0.25, 'count_accuracy': 0.0}
+    """
+    whole = compare(pred, true, reconstruction, images)
+    per_pass = _images_per_pass(whole)
+    parts = [_score(whole[start : start + per_pass]) for start in range(0, len(whole.pred), per_pass)]
+    return {name: _join([part[name] for part in parts]) for name in parts[0]}
+
+
+def _score(batch: Comparison) -> dict[str, Tensor]:
+    results = {}
+    for name in names("metrics"):
+        metric = get("metrics", name)
+        if isinstance(metric, Metric):
+            values = metric.of(batch)
+        else:
+            values = metric(batch.pred, batch.true, batch.reconstruction, batch.images)
+        if values is not None:
+            if values.shape != batch.pred.shape[:1]:
+                raise ObjbenchError(
+                    f"metric '{name}' returned shape {tuple(values.shape)} for {len(batch.pred)} images;"
+                    " expected one value per image"
+                )
+            results[name] = values.double()
+    return results
+
+
+def _images_per_pass(batch: Comparison) -> int:
+    cells = count_planes("pred", batch.pred) * count_planes("true", batch.true)
+    budget = CPU_PASS if batch.pred.device.type == "cpu" else DEVICE_PASS
+    return max(1, budget // max(batch.pred[0].numel(), cells))
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,0 +1,48 @@
+"""The contingency table: how many pixels each pair of predicted and true planes shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from objbench.errors import ObjbenchError
+
+MAX_PLANES = 1024  # a table of 1024 x 1024 counts takes 8 MiB per image
+
+
+def contingency(pred: Tensor, true: Tensor, n_pred: int | None = None, n_true: int | None = None) -> Tensor:
+    """Pixels shared by predicted plane p and true plane t, for every image: int64 (B,P,T).
+
+    pred, true  uint8 or signed integer label maps (B,H,W) on one device; gaps are empty planes
+    n_pred      P; default the largest label of the batch + 1 (likewise n_true, T); at most 1024
+
+    >>> pred, true = torch.tensor([[[0, 0], [2, 2]]]), torch.tensor([[[0, 1], [1, 1]]])
+    >>> contingency(pred, true)
+    tensor([[[1, 1],
+             [0, 0],
+             [0, 2]]])
+    """
+    P, T = count_planes("pred", pred, n_pred), count_planes("true", true, n_true)
+    B, cells = len(pred), P * T
+    # The narrowest types that will do: memory traffic is most of the cost.
+    narrow = torch.uint8 if cells < 256 else torch.int32
+    wide = torch.int32 if B * cells < 2**31 else torch.int64
+    cell = pred.to(narrow) * T + true.to(narrow)
+    first_cell = torch.arange(0, B * cells, cells, dtype=wide, device=pred.device).view(B, 1, 1)
+    cell = first_cell + cell
+    return torch.bincount(cell.flatten(), minlength=B * cells).view(B, P, T)
+
+
+def count_planes(side: str, labels: Tensor, planes: int | None = None) -> int:
+    """The number of planes of `labels`: `planes`, or the largest label + 1. ObjbenchError where they do not fit.
+
+    `side` names the tensor in messages.
+    """
+    low, high = (int(extreme) for extreme in labels.aminmax())
+    limit = MAX_PLANES if planes is None else min(planes, MAX_PLANES)
+    if low < 0 or high >= limit:
+        raise ObjbenchError(
+            f"{side} holds labels from {low} to {high}; expected 0 to {limit - 1}"
+            " (0 is the background, and no negative label marks pixels to be ignored)"
+        )
+    return high + 1 if planes is None else planes

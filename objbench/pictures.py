@@ -1,0 +1,179 @@
+"""Pictures of scenes and of what a method makes of them: contact sheets and sample sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+Array = npt.NDArray[Any]
+
+TILE = 96  # smallest side of a picture, in pixels: smaller ones are enlarged by a whole factor
+GAP = 4
+HEADING = 18
+MAX_PLANES = 12
+MAX_SAMPLES = 8
+
+_PAPER = (255, 255, 255)
+_INK = (20, 20, 20)
+_BACKGROUND = (64, 64, 64)
+# Okabe and Ito's colours, then Tol's bright and muted ones that differ most from them.
+_COLOURS = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+    (136, 34, 85), (153, 221, 255), (221, 221, 221), (170, 170, 0), (51, 34, 136), (255, 170, 187), (17, 119, 51),
+)  # fmt: skip
+# Planes that match nothing in the truth: the same hues, lighter or darker, so that they are not taken for a match.
+_UNMATCHED_SHADE = 0.55
+
+
+def colour(label: int) -> tuple[int, int, int]:
+    """The colour of a label: dark gray for 0, the background; from 1 on colour-blind friendly, then repeating."""
+    return _BACKGROUND if label == 0 else _COLOURS[(label - 1) % len(_COLOURS)]
+
+
+def label_picture(labels: Array) -> Array:
+    """Label maps (..., H,W) of integers below 256 as uint8 RGB (..., H,W,3)."""
+    palette = np.array([colour(label) for label in range(256)], dtype=np.uint8)
+    return palette[labels]
+
+
+def contact_sheet(images: Array, masks: Array, columns: int = 8) -> Image.Image:
+    """Images uint8 (N,3,H,W) in rows of `columns`, each with its label map uint8 (N,H,W) in colours below it."""
+    if len(images) == 0:
+        raise ValueError("a contact sheet needs at least one image")
+    tiles = [
+        _stack([_enlarged(_channels_last(image)), _enlarged(label_picture(mask))])
+        for image, mask in zip(images, masks, strict=True)
+    ]
+    return Image.fromarray(_grid([tiles[i : i + columns] for i in range(0, len(tiles), columns)]))
+
+
+def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
+    """One row per image (at most 8): original, truth, prediction, reconstruction, then one picture per plane.
+
+    samples: `images` uint8 (N,3,H,W), `masks` and `prediction` integer (N,H,W); `reconstruction` uint8 (N,3,H,W),
+    `soft_masks` uint8 (N,M,H,W) as probability x 255 and `components` uint8 (N,M,3,H,W) where the method has them.
+    A plane shows its component with its mask as alpha, on a checkerboard; without components the mask in gray.
+    Of more than 12 planes the 12 largest are shown, largest first. A predicted segment has the colour of the true one that it
+    overlaps most, and a darker colour where it matches none.
+    """
+    count = min(len(samples["images"]), MAX_SAMPLES)
+    if count == 0:
+        raise ValueError("a sample sheet needs at least one image")
+    rows = [_sample_row({name: samples[name][i] for name in samples}) for i in range(count)]
+    headings = _headings(samples, len(rows[0]))
+    sheet = Image.fromarray(_grid(rows))
+    return _with_headings(sheet, headings, rows[0][0].shape[1])
+
+
+def match_labels(prediction: Array, truth: Array) -> dict[int, int]:
+    """Predicted label -> true label, one to one, the pairs of largest IoU first; pairs that share no pixel are none."""
+    predicted, true = np.unique(prediction), np.unique(truth)
+    overlaps = []
+    for p in predicted:
+        for t in true:
+            both = np.count_nonzero((prediction == p) & (truth == t))
+            either = np.count_nonzero((prediction == p) | (truth == t))
+            if both:
+                overlaps.append((-both / either, int(p), int(t)))
+    matched: dict[int, int] = {}
+    for _, p, t in sorted(overlaps):
+        if p not in matched and t not in matched.values():
+            matched[p] = t
+    return matched
+
+
+def _headings(samples: Mapping[str, Array], columns: int) -> list[str]:
+    first = ["image", "truth", "prediction"]
+    if "reconstruction" in samples:
+        first.append("reconstruction")
+    all_shown = columns - len(first) == len(samples.get("soft_masks", [[]])[0])
+    word = "plane" if all_shown else "largest"
+    return first + [f"{word} {i + 1}" for i in range(columns - len(first))]
+
+
+def _sample_row(sample: Mapping[str, Array]) -> list[Array]:
+    truth, prediction = sample["masks"], sample["prediction"]
+    pictures = [
+        _channels_last(sample["images"]),
+        label_picture(truth),
+        _prediction_picture(prediction, truth),
+    ]
+    if "reconstruction" in sample:
+        pictures.append(_channels_last(sample["reconstruction"]))
+    return [_enlarged(picture) for picture in [*pictures, *_planes(sample)]]
+
+
+def _prediction_picture(prediction: Array, truth: Array) -> Array:
+    matched = match_labels(prediction, truth)
+    picture = np.zeros((*prediction.shape, 3), dtype=np.uint8)
+    spare = [label for label in range(1, len(_COLOURS) + 1) if label not in matched.values()]
+    unmatched = [int(label) for label in np.unique(prediction) if int(label) not in matched]
+    for i, label in enumerate(unmatched):
+        shade = np.array(colour(spare[i % len(spare)] if spare else i + 1)) * _UNMATCHED_SHADE
+        picture[prediction == label] = shade.astype(np.uint8)
+    for label, true in matched.items():
+        picture[prediction == label] = colour(true)
+    return picture
+
+
+def _planes(sample: Mapping[str, Array]) -> list[Array]:
+    """Every plane as RGB (H,W,3): the component seen through its mask, or the mask itself."""
+    if "soft_masks" not in sample:
+        return []
+    masks = sample["soft_masks"]
+    shown: list[int] = list(range(len(masks)))
+    if len(masks) > MAX_PLANES:
+        sizes = masks.reshape(len(masks), -1).sum(1, dtype=np.int64)
+        shown = np.argsort(-sizes, kind="stable")[:MAX_PLANES].tolist()
+    if "components" not in sample:
+        return [np.repeat(masks[i][..., None], 3, axis=-1) for i in shown]
+    return [_on_checkerboard(_channels_last(sample["components"][i]), masks[i]) for i in shown]
+
+
+def _on_checkerboard(image: Array, alpha: Array) -> Array:
+    height, width = alpha.shape
+    side = max(2, min(height, width) // 12)
+    rows, columns = np.arange(height)[:, None] // side, np.arange(width)[None, :] // side
+    board = np.where((rows + columns) % 2 == 0, 255, 215)[..., None]
+    share = alpha[..., None].astype(np.float32) / 255
+    mixed: Array = (image * share + board * (1 - share)).round().astype(np.uint8)
+    return mixed
+
+
+def _channels_last(image: Array) -> Array:
+    return np.moveaxis(image, 0, -1)
+
+
+def _enlarged(picture: Array) -> Array:
+    factor = -(-TILE // min(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _stack(parts: list[Array]) -> Array:
+    """Pictures of one width below each other, touching."""
+    return np.concatenate(parts, axis=0)
+
+
+def _grid(rows: list[list[Array]]) -> Array:
+    """Tiles of one size in rows, on white with gaps around them; the last row may be shorter."""
+    height, width = rows[0][0].shape[:2]
+    shape = (GAP + len(rows) * (height + GAP), GAP + len(rows[0]) * (width + GAP), 3)
+    sheet = np.full(shape, _PAPER, dtype=np.uint8)
+    for y, row in enumerate(rows):
+        for x, tile in enumerate(row):
+            top, left = GAP + y * (height + GAP), GAP + x * (width + GAP)
+            sheet[top : top + height, left : left + width] = tile
+    return sheet
+
+
+def _with_headings(sheet: Image.Image, headings: list[str], tile_width: int) -> Image.Image:
+    whole = Image.new("RGB", (sheet.width, sheet.height + HEADING), _PAPER)
+    whole.paste(sheet, (0, HEADING))
+    draw, font = ImageDraw.Draw(whole), ImageFont.load_default(size=12)
+    for i, heading in enumerate(headings):
+        draw.text((GAP + i * (tile_width + GAP), 3), heading, fill=_INK, font=font)
+    return whole

@@ -1,0 +1,109 @@
+"""The one row type of every table: a method on a dataset, measured or published, with its provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["run", "external", "published"]
+ALL_SEEDS = "all"
+COST_METRICS = ("hours", "iterations")
+
+# What a metric's bare name means here; a published number under another definition is marked.
+MEANING = {
+    "ari_fg": "foreground pixels only",
+    "ari": "all pixels",
+    "miou": "background included",
+    "miou_fg": "background excluded",
+}
+_UNSCALED = ("mse", "mse_sum", *COST_METRICS)
+
+
+def is_percent(metric: str) -> bool:
+    """Whether tables print `metric` in percent (scores) or as it is (errors and costs)."""
+    return metric not in _UNSCALED
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A metric over seeds: scores as fractions, mse, hours and iterations as they are.
+
+    std: over seeds, None where there is one seed or none is printed; seeds: seed -> value, {} if published;
+    decimals: how many the paper prints, None if measured.
+    """
+
+    mean: float
+    std: float | None
+    seeds: Mapping[int, float] = field(default_factory=dict)
+    decimals: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on one dataset with everything needed to judge what its numbers may stand beside.
+
+    What is not known (of a published row) is None or "not stated". `protocol` is a name of benchmarks.yaml, or what
+    the paper says; `trained_on` is DATASET@PROTOCOL/SOURCE, of whose training scenes the protocol has `standard_n_train`; `definitions` says what each metric means where that
+    is known; `definition` names the evaluator of a measured row.
+    """
+
+    kind: Kind
+    dataset: str
+    protocol: str
+    default_protocol: bool
+    source: str | None
+    split: str | None
+    fingerprint: str | None
+    standard: bool | None
+    generator: Mapping[str, int] | None
+    resolution: tuple[int, int] | None
+    n_images: int | None
+    definition: str | None
+    trained_on: str | None
+    n_train: int | None
+    standard_n_train: int | None
+    steps: int | None
+    method: str
+    variant: str | None
+    overrides: Mapping[str, Any]
+    config_hash: str | None
+    label: str
+    trivial: bool
+    n: int | None
+    selection: str
+    std_kind: Literal["sample", "population", "not stated"]
+    definitions: Mapping[str, str]
+    devices: tuple[str, ...]
+    values: Mapping[str, Statistic]
+    citation: str | None = None
+    quoted_in: str | None = None
+    tables: tuple[str, ...] = ()
+    test_set: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def published(self) -> bool:
+        """Whether the numbers come from a paper."""
+        return self.kind == "published"
+
+    @property
+    def short_training(self) -> str | None:
+        """What is to be said of a training set that is not the protocol's, None if it is or nothing was trained."""
+        if not self.steps or self.n_train is None or self.standard_n_train in (None, self.n_train):
+            return None
+        return f"trained on {self.n_train:,} scenes, the protocol has {self.standard_n_train:,}"
+
+    @property
+    def dataset_ref(self) -> str:
+        """`DATASET`, or `DATASET@PROTOCOL` where a measured row is not of the default protocol."""
+        return self.dataset if self.published or self.default_protocol else f"{self.dataset}@{self.protocol}"
+
+    @property
+    def test_id(self) -> str | None:
+        """`PROTOCOL/SOURCE` of the standard upstream test split that the numbers are of, None if of no such one."""
+        if self.published:
+            return self.test_set
+        if self.generator is not None or not self.standard or self.split != "test":
+            return None
+        return f"{self.protocol}/{self.source}"

@@ -1,0 +1,160 @@
+"""The training loop: stages, steps, and what happens between them. It knows no method by name."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from objbench.errors import ObjbenchError
+from objbench.methods.base import Method, Progress, Stage, Stepper
+from objbench.progress import Advance, silent
+from objbench.spec import Recipe
+from objbench.train.checkpoint import Checkpoint, load_checkpoint
+from objbench.train.log import Log
+from objbench.train.plain import PlainStepper
+from objbench.train.scenes import StageScenes
+
+Validate = Callable[[Method, Progress | None], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training took: steps in all, and the seconds spent in them (evaluations and checkpoints not)."""
+
+    steps: int
+    seconds: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Events:
+    """After which steps, counted over all stages, something happens besides training."""
+
+    total: int
+    recipe: Recipe
+
+    def logs(self, step: int) -> bool:
+        """Every `log_steps`, and at the end."""
+        return step % self.recipe.log_steps == 0 or step == self.total
+
+    def checkpoints(self, step: int) -> bool:
+        """Every `checkpoint_steps`; the end of a stage is a checkpoint as well."""
+        return step % self.recipe.checkpoint_steps == 0
+
+    def evaluates(self, step: int) -> bool:
+        """`evaluations` times, evenly spaced, the last one at the very end."""
+        return self._rank(step) > self._rank(step - 1)
+
+    def _rank(self, step: int) -> int:
+        return step * self.recipe.evaluations // self.total
+
+    def next(self, step: int) -> int:
+        """The first step after `step` at which something happens."""
+        r = self.recipe
+        events = [self.total, *((step // every + 1) * every for every in (r.log_steps, r.checkpoint_steps))]
+        if r.evaluations:
+            events.append(-(-(self._rank(step) + 1) * self.total // r.evaluations))
+        return min(events)
+
+
+class Training:
+    """The training of one method on uint8 images (N,3,H,W) that lie on its device, with checkpoints in `folder`.
+
+    It goes on from the checkpoint that it finds there; on the CPU the result is bit-identical to that of a training
+    that was never interrupted. `validate` is called as often as the recipe says, with progress None at the end.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        images: Tensor,
+        seed: int,
+        folder: Path,
+        validate: Validate | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.method, self.folder, self.validate, self.log = method, folder, validate, log or Log(folder)
+        nominal = method.recipe.nominal_epochs
+        self.stages = [StageScenes(images, stage, nominal, seed) for stage in method.stages()]
+        self.total = sum(scenes.steps for scenes in self.stages)
+        self.events = Events(self.total, method.recipe)
+        self.seconds = 0.0
+        self.advance: Advance = silent
+        self.note: dict[str, float] = {}
+
+    def run(self, advance: Advance = silent) -> Trained:
+        """Train the method in place. Raises ObjbenchError when the loss is no longer finite."""
+        self.advance = advance
+        checkpoint = load_checkpoint(self.folder, self.stages[0].images.device) if self.stages else None
+        self.log.cut(checkpoint.log_bytes if checkpoint else 0)
+        if checkpoint:
+            self.seconds = checkpoint.seconds
+        before = 0
+        for index, scenes in enumerate(self.stages):
+            if checkpoint is None or index >= checkpoint.stage:
+                resumed = checkpoint if checkpoint and index == checkpoint.stage else None
+                self._stage(index, scenes, before, resumed)
+            before += scenes.steps
+        images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
+        return Trained(self.total, self.seconds, images)
+
+    def _stage(self, index: int, scenes: StageScenes, before: int, resumed: Checkpoint | None) -> None:
+        with torch.no_grad():
+            self.method.setup(scenes.setup_sample(), scenes.stage)
+        stepper = self.method.stepper(scenes, scenes.stage) or PlainStepper(self.method, scenes, scenes.stage)
+        step = 0
+        if resumed:
+            self.method.load_state_dict(resumed.method)
+            stepper.load_state_dict(resumed.stepper)
+            step = resumed.step
+            self.advance(before + step)
+        while step < scenes.steps:
+            target = min(self.events.next(before + step) - before, scenes.steps)
+            self._advance(stepper, scenes, target - step)
+            step = target
+            self._after(stepper, scenes, step, before + step)
+            if self.events.checkpoints(before + step) or step == scenes.steps:
+                self._save(index, step, stepper)
+
+    def _advance(self, stepper: Stepper, scenes: StageScenes, steps: int) -> None:
+        start = time.perf_counter()
+        stepper.advance(steps)
+        if scenes.images.is_cuda:
+            torch.cuda.synchronize(scenes.images.device)
+        self.seconds += time.perf_counter() - start
+        self.advance(steps)
+
+    def _after(self, stepper: Stepper, scenes: StageScenes, step: int, overall: int) -> None:
+        progress = scenes.progress(step)
+        where = (overall, scenes.stage.name, progress.epoch)
+        if self.events.logs(overall):
+            losses = stepper.losses()
+            _refuse_divergence(losses, overall, scenes.stage)
+            self.log.write(*where, "losses", losses)
+            self.note["loss"] = losses["total"]
+        if self.validate is not None and self.events.evaluates(overall):
+            last = overall == self.total
+            metrics = self.validate(self.method, None if last else progress)
+            self.log.write(*where, "val", metrics)
+            self.method.after_evaluation(progress, metrics)
+            self.note |= {name: metrics[name] for name in ("ari", "ari_fg") if name in metrics}
+        self.advance(0, note=" ".join(f"{name} {value:.4g}" for name, value in self.note.items()))
+
+    def _save(self, stage: int, step: int, stepper: Stepper) -> None:
+        state = self.method.state_dict()
+        Checkpoint(stage, step, state, stepper.state_dict(), self.log.size, self.seconds).save(self.folder)
+
+
+def _refuse_divergence(losses: Mapping[str, float], step: int, stage: Stage) -> None:
+    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        raise ObjbenchError(
+            f"training diverged: {', '.join(bad)} not finite at step {step} of stage '{stage.name}'; "
+            "the last checkpoint is kept. A lower learning rate or recipe.precision=fp32 may help"
+        )

@@ -1,0 +1,80 @@
+"""Evaluate a finished run on another prepared set, into the same record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from objbench.config import MethodConfig
+from objbench.data.scenes import Scenes
+from objbench.errors import RequestError
+from objbench.methods.base import Method
+from objbench.methods.create import build
+from objbench.progress import bar
+from objbench.records import Record, Scores, read_record
+from objbench.spec import Spec
+from objbench.train.checkpoint import load_weights
+from objbench.train.evaluate import evaluate
+from objbench.train.folder import locked, read_config
+from objbench.train.run import PER_IMAGE, scored, write_arrays
+
+
+def reevaluate(folder: Path, scenes: Scenes, spec: Spec) -> tuple[str, Record]:
+    """Score the run in `folder` on `scenes`; the key of the scores in its record, and the record.
+
+    Keys: "test" for the run's own test split, the id of an also_test set of the run's source, else
+    `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`. Raises RequestError if the images are of another size.
+    """
+    with locked(folder):
+        record = read_record(folder)
+        method = load_run(folder, record, spec)
+        _refuse_other_size(folder, method, scenes)
+        method.to(scenes.images.device)
+        key = evaluation_key(record, scenes, spec)
+        with bar(f"evaluating on {key}", len(scenes), "images") as advance:
+            size = method.recipe.evaluation_batch_size
+            found = evaluate(method, scenes, record.seed, size, advance=advance)
+        record = record.model_copy(
+            update={
+                "metrics": record.metrics | {key: Scores.model_validate(found.scores)},
+                "scored": record.scored | {key: scored(scenes)},
+            }
+        )
+        with np.load(folder / PER_IMAGE) as kept:
+            per_image = {name: dict[str, np.ndarray]() for name in record.metrics}
+            for entry in kept.files:
+                name, _, metric = entry.rpartition("/")
+                per_image.setdefault(name, {})[metric] = kept[entry]
+        per_image[key] = found.per_image
+        write_arrays(folder, per_image)
+        record.save(folder)
+    return key, record
+
+
+def load_run(folder: Path, record: Record, spec: Spec) -> Method:
+    """The trained method of a finished run, on the CPU."""
+    config = read_config(folder)["config"]
+    resolved = MethodConfig(record.method, record.variant, record.overrides, config)
+    method = build(resolved, spec.dataset(record.dataset_ref))
+    load_weights(method, folder)
+    return method
+
+
+def evaluation_key(record: Record, scenes: Scenes, spec: Spec) -> str:
+    """Under which key of the record the scores on `scenes` stand."""
+    on = scored(scenes)
+    if on.source == record.source and on.split == "test":
+        if (on.dataset, on.protocol) == (record.dataset, record.protocol):
+            return "test"
+        if str(scenes.spec) in spec.dataset(record.dataset_ref).spec.also_test:
+            return str(scenes.spec)
+    return f"{scenes.spec}/{on.source}" + ("" if on.split == "test" else f":{on.split}")
+
+
+def _refuse_other_size(folder: Path, method: Method, scenes: Scenes) -> None:
+    size = tuple(scenes.images.shape[1:])
+    if size != tuple(method.image_shape):
+        expected = "x".join(map(str, method.image_shape[1:]))
+        found = "x".join(map(str, size[1:]))
+        raise RequestError(f"{folder} was trained on images of {expected}, {scenes.spec} has {found}")

@@ -1,0 +1,63 @@
+"""The training images on the device, and which of them make each batch: a function of seed and step alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from objbench.errors import RequestError
+from objbench.methods.base import Progress, Stage
+from objbench.random import seed_from
+
+SETUP_IMAGES = 1024
+
+
+class StageScenes:
+    """The TrainingScenes of one stage: shuffled anew each epoch, the last incomplete batch dropped."""
+
+    def __init__(self, images: Tensor, stage: Stage, nominal_epochs: int, seed: int) -> None:
+        self.images, self.stage, self.seed = images, stage, seed
+        self.nominal_epochs = nominal_epochs
+        self.steps_per_epoch = len(images) // stage.batch_size
+        if self.steps_per_epoch == 0:
+            raise RequestError(
+                f"a batch of {stage.batch_size} cannot be made of {len(images)} training scenes: "
+                f"use --set recipe.batch_size={len(images)} or less"
+            )
+        if (stage.steps is None) == (stage.epochs is None):
+            raise RequestError(
+                f"stage '{stage.name}' needs either steps or epochs: set recipe.steps or recipe.epochs"
+            )
+        self.steps = stage.steps or (stage.epochs or 0) * self.steps_per_epoch
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def batch(self, step: int) -> Tensor:
+        """Indices int64 (B,) of the batch of `step`, on the images' device."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(seed_from(self.seed, "order", self.stage.name, epoch))
+            order = torch.randperm(len(self.images), generator=generator)
+            self._epoch, self._order = epoch, order.to(self.images.device)
+        size = self.stage.batch_size
+        return self._order[position * size : (position + 1) * size]
+
+    def reseed(self, step: int) -> None:
+        """Seed the default generators of CPU and CUDA for `step`."""
+        torch.manual_seed(seed_from(self.seed, "step", self.stage.name, step))
+
+    def progress(self, step: int) -> Progress:
+        """The progress before `step`."""
+        epoch = step // self.steps_per_epoch
+        return Progress(self.stage.name, step, self.steps, epoch, self.nominal_epochs)
+
+    def setup_sample(self) -> Tensor:
+        """Up to SETUP_IMAGES training images as float (n,3,H,W) in [0,1]; reseeds for the setup of the stage."""
+        key = seed_from(self.seed, "setup", self.stage.name)
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(key))
+        torch.manual_seed(key)
+        return unit_range(self.images[order[:SETUP_IMAGES].to(self.images.device)])
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0,1]."""
+    return images.float().div_(255)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from objbench.cli.report import report
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
+from synthetic import generated, record, save, scores
+
+app = typer.Typer(add_completion=False)
+app.command()(report)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """objmae and color_kmeans on the release, two seeds and one."""
+    save(tmp_path / "runs", record(0), record(1), record(method="color_kmeans"))
+    return tmp_path / "runs"
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_without_arguments_every_dataset_with_records_is_shown(runs):
+    result = call()
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "tetrominoes"
+    assert re.search(r"^objmae +emorl +2 +59,680 +90.0 ± 0.0 ", result.stdout, re.MULTILINE)
+    assert "color_kmeans (trivial)" in result.stdout
+    assert "99.2 ± 0.4" in result.stdout  # IODINE, published
+    assert result.stderr == ""
+
+
+def test_without_records_the_user_is_told_and_published_numbers_are_shown(tmp_path):
+    result = call("--runs", tmp_path / "none", "--dataset", "clevrtex")
+    assert result.exit_code == 0
+    assert "66.62 ± 0.80" in result.stdout
+    assert f"no records for this under {tmp_path}/none; all numbers shown are published ones" in result.stderr
+
+
+def test_without_records_and_request_there_is_a_hint(tmp_path):
+    result = call("--runs", tmp_path / "none")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no records under" in result.stderr
+    assert "--dataset or --table" in result.stderr
+
+
+def test_json_flag_and_format_say_the_same(runs):
+    by_flag, by_format = call("--json"), call("--format", "json")
+    assert by_flag.stdout == by_format.stdout
+    rows = json.loads(by_flag.stdout)
+    assert [row["name"] for row in rows[:2]] == ["objmae", "color_kmeans"]
+    assert call("--json", "--format", "csv").exit_code == 2
+
+
+def test_json_without_records_is_an_empty_array(tmp_path):
+    assert json.loads(call("--runs", tmp_path / "none", "--json").stdout) == []
+
+
+def test_output_goes_to_a_file(runs, tmp_path):
+    result = call("--format", "markdown", "--output", tmp_path / "table.md")
+    assert result.stdout == ""
+    assert (tmp_path / "table.md").read_text(encoding="utf-8").startswith("### tetrominoes\n")
+    assert call("--output", tmp_path / "no folder" / "table.md").exit_code == 1
+
+
+def test_all_seeds(runs):
+    assert "seed 1" in call("--all-seeds").stdout
+    assert "seed 1" not in call().stdout
+
+
+@pytest.mark.parametrize("number", "123456")
+def test_every_table_of_the_paper(runs, number):
+    result = call("--table", number)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Table {number}: ")
+
+
+def test_a_table_to_come_is_refused(runs):
+    result = call("--table", "7")
+    assert result.exit_code == 2
+    assert result.stderr == "objbench: --table 7: there are tables 1, 2, 3, 4, 5, 6\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "tetrominos"], "unknown dataset 'tetrominos': did you mean 'tetrominoes'?"),
+        (
+            ["--dataset", "tetrominoes@alined"],
+            "unknown protocol of tetrominoes 'alined': did you mean 'aligned'?",
+        ),
+        (["--select", "top:3:mio"], "unknown metric 'mio': did you mean 'miou'?"),
+        (["--select", "best"], "--select best: expected all or top:N:METRIC"),
+        (["--format", "markdwn"], "unknown format 'markdwn': did you mean 'markdown'?"),
+    ],
+)
+def test_wrong_requests_are_refused(runs, arguments, message):
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_damaged_records_are_named_and_skipped(runs):
+    broken = runs / "broken" / "result.json"
+    broken.parent.mkdir()
+    broken.write_text('{"version": 1, "meth')
+    result = call()
+    assert result.exit_code == 0
+    assert f"objbench: skipped {broken}: not a record" in result.stderr
+    assert "objmae" in result.stdout
+
+
+def test_strict_refuses_generated_beside_upstream_and_names_the_rows(tmp_path):
+    save(tmp_path / "runs", record(), generated(method="color_kmeans"))
+    result = call("--strict")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "color_kmeans (generated) against objmae (emorl): source generated is not emorl" in result.stderr
+    assert "iodine (greff2019) against objmae (emorl): protocol 'not stated'" in result.stderr
+
+
+def test_strict_passes_a_table_of_one_protocol():
+    result = call("--strict", "--table", "6")
+    assert result.exit_code == 0
+    assert "78.6 ± 23.3" in result.stdout
+
+
+def test_selection_is_labelled(tmp_path):
+    save(tmp_path / "runs", *(record(seed, metrics={"test": scores(miou=seed / 10)}) for seed in range(4)))
+    result = call("--select", "top:2:miou")
+    assert "best 2 of 4 seeds by miou on the test split of tetrominoes" in result.stdout
+    assert "25.0 ± 7.1" in result.stdout
+
+
+def test_a_narrow_terminal_folds_but_loses_nothing(runs):
+    master, slave = pty.openpty()
+    code = "import typer; from objbench.cli.report import report; app = typer.Typer(); app.command()(report); app()"
+    output = bytearray()
+
+    def read():
+        try:
+            while data := os.read(master, 4096):
+                output.extend(data)
+        except OSError:  # Linux reports the end of a terminal so
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    environment = os.environ | {"COLUMNS": "70", "TERM": "xterm", "OBJBENCH_RUNS": str(runs)}
+    process = subprocess.run(
+        [sys.executable, "-c", code], stdout=slave, env=environment, check=True, timeout=60
+    )
+    os.close(slave)
+    reader.join(timeout=10)
+    os.close(master)
+    shown = output.decode()
+    assert process.returncode == 0
+    assert "…" not in shown
+    assert "\x1b[" in shown  # styled
+    assert "color_kmeans" in shown
+    assert "vikstrom2022" in shown
+
+
+def test_no_torch_is_imported(runs):
+    code = (
+        "import sys, typer; from objbench.cli.report import report; app = typer.Typer(); app.command()(report)\n"
+        "try: app([])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    environment = os.environ | {"OBJBENCH_RUNS": str(runs)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60, capture_output=True)

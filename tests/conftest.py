@@ -1,0 +1,34 @@
+"""Makes the toy plugin visible, as an installed package is, and gives every test a home of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny here: threads only get in each other's way
+
+import pytest
+
+SIZES = {"train": 24, "val": 6, "test": 10}
+PLUGINS = Path(__file__).parent / "plugins"
+sys.path.insert(0, str(PLUGINS))
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the data, the runs or the settings of the person who starts it."""
+    monkeypatch.setenv("OBJBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("OBJBENCH_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 / 6 / 10 generated scenes of tetrominoes and of tetrominoes@aligned."""
+    from objbench.data.prepare import prepare
+    from objbench.spec import load_spec
+
+    data = tmp_path_factory.mktemp("data")
+    for name in ("tetrominoes", "tetrominoes@aligned"):
+        prepare(load_spec().dataset(name), "generated", data, sizes=SIZES, workers=1)
+    return data

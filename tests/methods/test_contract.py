@@ -1,0 +1,102 @@
+"""Every method, ours and the toy plugin's, through the same contract kit; and the kit against broken methods."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from objbench_toys.methods import CountingStepper, Toy, ToyGeco, ToyTwoStages
+
+from objbench.methods.base import Losses, Segmentation
+from objbench.testing import ContractError, check_method
+
+TRAINED = {"losses", "gradients", "determinism", "resume"}
+SMALL_OBJMAE = {
+    "model.width": 24,
+    "model.heads": 2,
+    "model.depth": 1,
+    "model.decoder_width": 16,
+    "model.decoder_heads": 2,
+    "model.decoder_depth": 1,
+}
+
+
+@pytest.mark.parametrize("name", ["one_slot", "grid", "color_kmeans"])
+def test_trivial_methods_keep_the_contract(name):
+    passed = check_method(name, "tetrominoes")
+    assert "segmentation" in passed
+    assert not TRAINED & set(passed)
+
+
+@pytest.mark.parametrize(
+    "name", ["toy_refiner", "toy_two_stages", "toy_two_stages:wide", "toy_geco", "toy_many_planes"]
+)
+def test_toy_methods_keep_the_contract(name):
+    assert set(check_method(name, "tetrominoes")) >= TRAINED
+
+
+def test_own_stepper_is_used_and_keeps_the_contract():
+    before = CountingStepper.advanced
+    assert set(check_method("toy_stepper", "tetrominoes")) >= TRAINED
+    assert CountingStepper.advanced > before
+
+
+@pytest.mark.parametrize("variant", ["", ":demo", ":no_masking", ":no_entropy"])
+def test_objmae_keeps_the_contract(variant):
+    assert set(check_method(f"objmae{variant}", "tetrominoes", overrides=SMALL_OBJMAE)) >= TRAINED
+
+
+def noisy_segment(self, images, progress=None):
+    masks, _ = self.mixture(images + torch.randn_like(images))
+    return Segmentation(masks=masks)
+
+
+def scaled_segment(self, images, progress=None):
+    return Segmentation(masks=2 * self.mixture(images)[0])
+
+
+def growing_segment(self, images, progress=None):
+    self.colors.add_(1)
+    return Segmentation(masks=self.mixture(images)[0])
+
+
+def headless_loss(self, images, progress):
+    return Losses((self.colors.mean() - images.mean()).square())
+
+
+def state_outside_the_state_dict(self, images, progress):
+    self.hidden = getattr(self, "hidden", 0) + 1
+    return Losses(self.hidden * (self.mixture(images)[1] - images).square().mean())
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "replacement", "promise"),
+    [
+        (Toy, "segment", noisy_segment, "segment depends on the batch"),
+        (Toy, "segment", scaled_segment, "masks do not sum to one"),
+        (Toy, "segment", growing_segment, "segment changes the state of the method: colors"),
+        (
+            Toy,
+            "training_loss",
+            headless_loss,
+            "no gradient ever reaches head.bias, head.weight, trunk.0.bias",
+        ),
+        (Toy, "training_loss", state_outside_the_state_dict, "a resumed training differs"),
+    ],
+)
+def test_kit_finds_what_is_broken(monkeypatch, method, name, replacement, promise):
+    monkeypatch.setattr(method, name, replacement)
+    with pytest.raises(ContractError, match=promise):
+        check_method("toy_stepper", "tetrominoes")
+
+
+def test_kit_finds_extra_state_that_is_not_saved(monkeypatch):
+    monkeypatch.setattr(ToyGeco, "training_loss", state_outside_the_state_dict)
+    with pytest.raises(ContractError, match="resumed"):
+        check_method("toy_geco", "tetrominoes")
+
+
+def test_kit_finds_repeated_stage_names(monkeypatch):
+    stages = ToyTwoStages.stages
+    monkeypatch.setattr(ToyTwoStages, "stages", lambda self: [stages(self)[0]] * 2)
+    with pytest.raises(ContractError, match=r"stage names repeat: \['colors', 'colors'\]"):
+        check_method("toy_two_stages", "tetrominoes")

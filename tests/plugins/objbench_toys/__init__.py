@@ -1,0 +1,1 @@
+"""Five methods of about thirty lines that stretch the method contract, each in another direction."""

@@ -1,0 +1,103 @@
+"""The README's and CONTRIBUTING's commands do what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXECUTED = "<!-- executed by tests/test_docs.py -->\n"
+
+
+def execute(command: list[str], cwd: Path, **environment: str) -> str:
+    done = subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def objbench(line: str) -> list[str]:
+    return [sys.executable, "-c", "from objbench.cli import main; main()", *shlex.split(line)[1:]]
+
+
+def commands(text: str) -> list[str]:
+    lines = [line for kind, _, block in BLOCK.findall(text) if kind == "sh" for line in block.splitlines()]
+    return [line.partition("  #")[0] for line in lines]
+
+
+def executed_blocks(kind: str) -> str:
+    parts = [text for text in README.split(EXECUTED)[1:] if text.startswith(f"```{kind}\n")]
+    return "\n".join(BLOCK.match(part).group(3) for part in parts)
+
+
+def test_readme_journey(tmp_path):
+    places = {"OBJBENCH_DATA": str(tmp_path / "data"), "OBJBENCH_RUNS": str(tmp_path / "runs")}
+    output = {
+        line: execute(objbench(line), tmp_path, **places) for line in executed_blocks("sh").splitlines()
+    }
+    assert len(output) == 10
+    table = output["objbench report --dataset tetrominoes"]
+    for name in ("objmae:demo", "color_kmeans", "IODINE"):
+        assert name.lower() in table.lower()
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert "tetrominoes" in (tmp_path / "table.csv").read_text()
+    printed = execute([sys.executable, "-c", executed_blocks("python")], tmp_path, **places)
+    assert "'ari'" in printed
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in commands(README + CONTRIBUTING) if line.startswith("objbench ")]
+)
+def test_documented_commands_exist(line):
+    from objbench.cli.main import app
+
+    group = typer.main.get_command(app)
+    words = shlex.split(line)[1:]
+    with group.make_context("objbench", words, resilient_parsing=False) as context:
+        name, command, rest = group.resolve_command(context, words)
+        parsed = command.make_context(name, rest, parent=context)
+    assert parsed.info_name == name
+
+
+def test_contributing_adds_a_method(tmp_path, prepared_data):
+    package = tmp_path / "my_methods"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    files = {name: block for _, name, block in BLOCK.findall(CONTRIBUTING) if name}
+    assert files.keys() == {"my_methods/stripes.py", "my_methods/benchmarks.yaml", "pyproject.toml"}
+    for name, block in files.items():
+        (tmp_path / name).write_text(block)
+    site = tmp_path / "site"
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+        ".",
+    ]
+    backend = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    (tmp_path / "pyproject.toml").write_text(backend + files["pyproject.toml"])
+    execute([sys.executable, *install], tmp_path)
+    environment = {
+        "PYTHONPATH": str(site),
+        "OBJBENCH_DATA": str(prepared_data),
+        "OBJBENCH_RUNS": str(tmp_path / "runs"),
+    }
+    for line in commands(CONTRIBUTING):
+        if line.startswith("python -c"):
+            assert "resume" in execute([sys.executable, *shlex.split(line)[1:]], tmp_path, **environment)
+        else:
+            assert "stripes" in execute(objbench(line), tmp_path, **environment)

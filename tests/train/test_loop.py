@@ -1,0 +1,228 @@
+"""The training loop: what happens when, what is logged, and that nothing depends on interruptions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from objbench_toys.methods import ToyGeco, ToyTwoStages
+
+from objbench.config import resolve
+from objbench.errors import ObjbenchError, RequestError
+from objbench.methods.base import Losses, Method, Progress, Stage
+from objbench.methods.create import build
+from objbench.spec import Recipe, load_spec
+from objbench.testing import random_scenes
+from objbench.train.loop import Events, Training
+from objbench.train.scenes import StageScenes
+
+IMAGES = random_scenes(7, (3, 35, 35))
+
+
+def make(name: str, **overrides: object) -> Method:
+    spec = load_spec()
+    dataset = spec.dataset("tetrominoes")
+    torch.manual_seed(0)
+    return build(resolve(spec, name, dataset, overrides), dataset)
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def constant(method: Method, progress: Progress | None) -> dict[str, float]:
+    return {"ari": 0.5}
+
+
+def recipe(**values: object) -> Recipe:
+    return Recipe.model_validate(load_spec().recipe | {"steps": 1} | values)
+
+
+def test_evaluations_are_evenly_spaced_and_end_with_the_training():
+    events = Events(10, recipe(evaluations=3))
+    assert [step for step in range(1, 11) if events.evaluates(step)] == [4, 7, 10]
+
+
+def test_next_event_is_the_first_of_all_kinds():
+    events = Events(100, recipe(evaluations=3, log_steps=30, checkpoint_steps=50))
+    steps = [0]
+    while steps[-1] < 100:
+        steps.append(events.next(steps[-1]))
+    assert steps == [0, 30, 34, 50, 60, 67, 90, 100]
+
+
+def test_more_evaluations_than_steps_evaluate_after_every_step():
+    events = Events(3, recipe(evaluations=33, log_steps=50))
+    assert [events.next(step) for step in range(3)] == [1, 2, 3]
+    assert all(events.evaluates(step) for step in (1, 2, 3))
+
+
+def test_log_holds_losses_and_validation_but_neither_times_nor_paths(tmp_path):
+    trained = Training(make("toy_geco"), IMAGES, 0, tmp_path, constant).run()
+    log = lines(tmp_path)
+    assert trained.steps == 8
+    assert [line["step"] for line in log if "losses" in line] == list(range(1, 9))
+    assert [line["step"] for line in log if "val" in line] == [2, 4, 6, 8]
+    assert {key for line in log for key in line} == {"step", "stage", "epoch", "losses", "val"}
+    assert log[0]["losses"].keys() == {"total", "error", "entropy"}
+
+
+def test_stages_follow_one_another_and_epochs_count_batches(tmp_path):
+    trained = Training(make("toy_two_stages"), IMAGES, 0, tmp_path).run()
+    stages = [line["stage"] for line in lines(tmp_path)]
+    assert (
+        stages == ["colors"] * 4 + ["all"] * 3
+    )  # one epoch of 7 images in batches of 2: the last image is dropped
+    assert trained.steps == 7
+    assert trained.images == 14
+
+
+def test_first_stage_leaves_the_frozen_part_alone(tmp_path):
+    method = make("toy_two_stages")
+    before = method.head.weight.clone()
+    seen = []
+    method.after_step = lambda progress, losses, optimizers: seen.append(
+        torch.equal(method.head.weight, before)
+    )
+    Training(method, IMAGES, 0, tmp_path).run()
+    assert seen[:4] == [True] * 4
+    assert not any(seen[4:])
+
+
+class _Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["toy_geco", "toy_two_stages", "toy_stepper"])
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 7])
+def test_resume_from_any_step_is_bit_identical(tmp_path, name, stop):
+    def interrupt(amount: int = 1, note: str = "") -> None:
+        interrupt.done += amount
+        if interrupt.done >= stop:
+            raise _Stopped
+
+    interrupt.done = 0
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    reference = make(name)
+    Training(reference, IMAGES, 0, whole, constant).run()
+    with pytest.raises(_Stopped):
+        Training(make(name), IMAGES, 0, broken, constant).run(interrupt)
+    resumed = make(name)
+    Training(resumed, IMAGES, 0, broken, constant).run()
+    assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    for key, value in reference.state_dict().items():
+        other = resumed.state_dict()[key]
+        assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+
+
+def test_resume_does_not_start_from_zero(tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    seen: list[int] = []
+
+    def watched() -> ToyGeco:
+        method = make("toy_geco")
+        loss = method.training_loss
+
+        def training_loss(images, progress):
+            seen.append(progress.step)
+            if seen == [0, 1, 2, 3, 4]:
+                raise Interrupted
+            return loss(images, progress)
+
+        method.training_loss = training_loss
+        return method
+
+    with pytest.raises(Interrupted):
+        Training(watched(), IMAGES, 0, tmp_path).run()
+    Training(watched(), IMAGES, 0, tmp_path).run()
+    assert seen == [0, 1, 2, 3, 4, 4, 5, 6, 7]
+
+
+def test_evaluation_in_between_changes_nothing(tmp_path):
+    results = []
+    for evaluations in (0, 8):
+        folder = tmp_path / str(evaluations)
+        folder.mkdir()
+        method = make("toy_geco", **{"recipe.evaluations": evaluations})
+
+        def validate(method, progress):
+            torch.rand(100)
+            return {"ari": 0.0}
+
+        Training(method, IMAGES, 0, folder, validate).run()
+        results.append(method.colors.detach().clone())
+    assert torch.equal(*results)
+
+
+def test_seeds_differ(tmp_path):
+    results = []
+    for seed in (0, 1):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        method = make("toy_geco")
+        Training(method, IMAGES, seed, folder).run()
+        results.append(method.colors.detach().clone())
+    assert not torch.equal(*results)
+
+
+def test_divergence_names_the_loss_and_the_step(tmp_path):
+    method = make("toy_stepper")
+    loss = method.training_loss
+    method.training_loss = lambda images, p: Losses(
+        loss(images, p).total * (float("nan") if p.step == 4 else 1)
+    )
+    with pytest.raises(ObjbenchError, match="training diverged: total not finite at step 5 of stage 'train'"):
+        Training(method, IMAGES, 0, tmp_path).run()
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ObjbenchError, match=r"checkpoint.pt: damaged checkpoint; --fresh"):
+        Training(make("toy_geco"), IMAGES, 0, tmp_path).run()
+
+
+def test_batch_larger_than_the_training_set_is_refused():
+    with pytest.raises(RequestError, match=r"a batch of 8 cannot be made of 7 .* recipe.batch_size=7"):
+        StageScenes(IMAGES, Stage("train", steps=3, batch_size=8), 330, 0)
+
+
+def test_stage_needs_steps_or_epochs():
+    with pytest.raises(RequestError, match="stage 'train' needs either steps or epochs"):
+        StageScenes(IMAGES, Stage("train", batch_size=2), 330, 0)
+
+
+def test_each_epoch_sees_every_image_once_in_another_order():
+    scenes = StageScenes(IMAGES[:6], Stage("train", epochs=2, batch_size=2), 330, 0)
+    epochs = [torch.cat([scenes.batch(step) for step in range(3 * e, 3 * e + 3)]) for e in range(2)]
+    assert [sorted(order.tolist()) for order in epochs] == [list(range(6))] * 2
+    assert epochs[0].tolist() != epochs[1].tolist()
+    assert scenes.batch(4).tolist() == epochs[1][2:4].tolist()
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(330, [0, 10, 329]), (33, [0, 100, 320])])
+def test_nominal_epochs_stretch_over_any_number_of_steps(steps, expected):
+    progress = [Progress("train", step, steps, 0, 330).nominal_epoch for step in (0, 10, steps - 1)]
+    assert progress == expected
+
+
+def test_joint_clipping_bounds_the_gradient(tmp_path):
+    method = make("toy_two_stages")
+    norms = []
+
+    def after_step(progress, losses, optimizers):
+        if progress.stage == "all":
+            gradients = [p.grad for p in method.parameters()]
+            norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+
+    method.after_step = after_step
+    loss = method.training_loss
+    method.training_loss = lambda images, progress: Losses(1e4 * loss(images, progress).total)
+    Training(method, IMAGES, 0, tmp_path).run()
+    assert norms == pytest.approx([1.0] * 3, rel=1e-3)
+    assert isinstance(method, ToyTwoStages)

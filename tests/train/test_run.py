@@ -1,0 +1,214 @@
+"""A run from configuration to record: what it leaves behind, when it is skipped, refused, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+from objbench.config import resolve
+from objbench.data.load import load
+from objbench.errors import ObjbenchError, RequestError
+from objbench.records import Record, read_record
+from objbench.spec import load_spec
+from objbench.train.reevaluate import reevaluate
+from objbench.train.run import Benchmark, run_seed
+
+TESTS = Path(__file__).parents[1]
+
+
+def open_benchmark(data: Path, dataset: str = "tetrominoes") -> Benchmark:
+    return Benchmark(load_spec().dataset(dataset), None, data, None, "cpu")
+
+
+def run(
+    data: Path, runs: Path, method: str = "toy_geco", seed: int = 0, fresh: bool = False, **overrides
+) -> tuple:
+    benchmark = open_benchmark(data)
+    resolved = resolve(load_spec(), method, benchmark.dataset, overrides)
+    return run_seed(resolved, benchmark, seed, runs, fresh)
+
+
+def test_a_run_leaves_everything_needed_to_judge_it(prepared_data, tmp_path):
+    folder, record = run(prepared_data, tmp_path)
+    assert folder == tmp_path / "tetrominoes/generated/toy_geco/seed-0"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.pt",
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "per_image.npz",
+        "result.json",
+        "samples.npz",
+        "samples.png",
+    ]
+    assert read_record(folder) == record
+    assert (record.n_train, record.steps, record.metrics["test"].n_images) == (24, 8, 10)
+    assert record.metrics["test"].values.keys() >= {"ari", "ari_fg", "miou", "miou_fg", "miou_gt", "mse"}
+    assert record.scored["test"].generator == {"version": 1, "seed": 0}
+    assert not record.scored["test"].standard
+    assert record.scored["test"].definition == "clevrtex"
+
+
+def test_per_image_values_average_to_the_record(prepared_data, tmp_path):
+    folder, record = run(prepared_data, tmp_path)
+    with np.load(folder / "per_image.npz") as values:
+        assert values["test/keys"].tolist() == [f"{i:08d}" for i in range(10)]
+        for name in ("ari", "miou_gt", "mse"):
+            assert values[f"test/{name}"].mean() == pytest.approx(record.metrics["test"].values[name].mean)
+
+
+def test_samples_hold_truth_prediction_and_masks(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    with np.load(folder / "samples.npz") as samples:
+        assert samples["images"].shape == (10, 3, 35, 35)
+        assert (samples["masks"] == load("tetrominoes", "test", data=prepared_data).masks.numpy()).all()
+        assert samples["soft_masks"].shape == (10, 4, 35, 35)
+        assert (samples["soft_masks"].argmax(1) == samples["prediction"]).mean() > 0.99
+    with Image.open(folder / "samples.png") as picture:
+        assert picture.width > 300
+
+
+def test_a_finished_seed_is_skipped(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    stamp = (folder / "result.json").stat().st_mtime_ns
+    assert run(prepared_data, tmp_path)[0] == folder
+    assert (folder / "result.json").stat().st_mtime_ns == stamp
+
+
+def test_fresh_throws_the_run_away(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    (folder / "left-over").touch()
+    run(prepared_data, tmp_path, fresh=True)
+    assert not (folder / "left-over").exists()
+    assert (folder / "result.json").exists()
+
+
+def test_another_configuration_in_the_same_place_is_refused(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["config"]["model"]["width"] = 99
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RequestError, match=r"config.model.width is 99 there and 8 here; --fresh"):
+        run(prepared_data, tmp_path)
+
+
+def test_overrides_have_a_folder_of_their_own(prepared_data, tmp_path):
+    one, _ = run(prepared_data, tmp_path, **{"model.width": 4})
+    two, _ = run(prepared_data, tmp_path, **{"model.width": 5})
+    assert one.parent.name.startswith("toy_geco+")
+    assert one != two
+
+
+def test_two_processes_do_not_share_a_seed(prepared_data, tmp_path):
+    folder = tmp_path / "tetrominoes/generated/toy_geco/seed-0"
+    folder.mkdir(parents=True)
+    with (
+        FileLock(folder.with_name(".seed-0.lock")),
+        pytest.raises(ObjbenchError, match="seed-0: another process is at work"),
+    ):
+        run(prepared_data, tmp_path)
+
+
+def test_a_damaged_config_is_named(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ObjbenchError, match=r"config.json: damaged"):
+        run(prepared_data, tmp_path)
+
+
+def test_trivial_methods_need_no_training(prepared_data, tmp_path):
+    _, record = run(prepared_data, tmp_path, "one_slot")
+    assert (record.steps, record.parameters, record.images_per_second) == (0, 0, None)
+    scores = record.metrics["test"].values
+    assert scores["ari"].mean == 0
+    assert scores["ari_fg"].mean == 0
+    assert scores["miou"].mean == pytest.approx(925 / 1225 / 4)  # the background's IoU over four regions
+
+
+def test_color_kmeans_tells_colours_apart(prepared_data, tmp_path):
+    scores = run(prepared_data, tmp_path, "color_kmeans")[1].metrics["test"].values
+    assert (
+        0.4 < scores["ari_fg"].mean < 0.9
+    )  # pieces of one colour fall together, shades of one piece fall apart
+    assert scores["mse"].mean < 0.02
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(prepared_data, tmp_path):
+    folders = [
+        run(prepared_data, tmp_path / str(size), **{"recipe.evaluation_batch_size": size})[0]
+        for size in (3, 10)
+    ]
+    one, two = (np.load(folder / "per_image.npz")["test/mse"] for folder in folders)
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
+def test_evaluate_adds_another_set_to_the_record(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    scenes = load("tetrominoes@aligned", "val", data=prepared_data)
+    key, record = reevaluate(folder, scenes, load_spec())
+    assert key == "tetrominoes@aligned/generated:val"
+    assert record.metrics[key].n_images == 6
+    assert read_record(folder).metrics.keys() == {"test", key}
+    with np.load(folder / "per_image.npz") as values:
+        assert len(values[f"{key}/ari"]) == 6
+        assert len(values["test/ari"]) == 10
+
+
+def test_evaluate_on_the_own_test_split_gives_the_same_numbers(prepared_data, tmp_path):
+    folder, before = run(prepared_data, tmp_path)
+    key, after = reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec())
+    assert key == "test"
+    assert after == before
+
+
+def test_train_and_test_must_be_prepared(tmp_path):
+    from objbench.data.prepare import prepare
+
+    prepare(
+        load_spec().dataset("tetrominoes"),
+        "generated",
+        tmp_path,
+        sizes={"train": 4, "val": 0, "test": 0},
+        workers=1,
+    )
+    with pytest.raises(RequestError, match=r"tetrominoes \(generated\) was prepared without test"):
+        open_benchmark(tmp_path)
+
+
+def start_run(data: Path, runs: Path) -> subprocess.Popen:
+    arguments = ["run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=1000"]
+    arguments += ["--set", "recipe.checkpoint_steps=50", "--set", "recipe.evaluations=6", "--runs", str(runs)]
+    environment = os.environ | {"PYTHONPATH": str(TESTS / "plugins"), "OBJBENCH_DATA": str(data)}
+    command = [sys.executable, "-c", "from objbench.cli import main; main()", *arguments]
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_killed_run_goes_on_where_it_stood_and_ends_bit_identical(prepared_data, tmp_path):
+    whole = start_run(prepared_data, tmp_path / "whole")
+    killed = start_run(prepared_data, tmp_path / "killed")
+    checkpoints = tmp_path / "killed"
+    while not list(checkpoints.rglob("checkpoint.pt")) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not list(checkpoints.rglob("result.json"))
+    resumed = start_run(prepared_data, checkpoints)
+    assert resumed.communicate(timeout=120)[0], resumed.returncode
+    assert whole.communicate(timeout=120)[0]
+    for name in ("metrics.jsonl", "model.safetensors"):
+        (one,), (two,) = ((tmp_path / run).rglob(name) for run in ("whole", "killed"))
+        assert one.read_bytes() == two.read_bytes(), name
+    (record,) = (Record.model_validate_json(path.read_text()) for path in checkpoints.rglob("result.json"))
+    assert record.steps == 1000
