@@ -34,6 +34,8 @@ class ObjMAE(Method):
         if self.schedule.kept_patches(0, patches) == 0:
             ratio = self.schedule.mask_ratio
             raise RequestError(f"schedule.mask_ratio={ratio} keeps none of an image's {patches} patches")
+        if self.schedule.mask_ratio == 0:
+            self.frozen = ("model.mask_token",)  # no patch is ever dropped
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One AdamW; its weight decay spares biases and layer norms, but not the class tokens and the mask token."""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from objbench.data import tar
+from objbench.data import png, tar
 from objbench.data.decode import read_shard
-from objbench.data.sample import Sample, count_objects, decode_png, digest, rows, visible_ids
+from objbench.data.sample import Sample, count_objects, digest, rows, visible_ids
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 
@@ -106,7 +106,7 @@ def form_of(facts: Any) -> Any:
 
 def _decode(key: str, texts: list[bytes], shape: tuple[int, int]) -> Sample:
     facts = json.loads(texts[0])
-    mask, image = decode_png(texts[1], "L"), decode_png(texts[2], "RGB")
+    mask, image = png.decode(texts[1], "L"), png.decode(texts[2], "RGB")
     _expect("the size of the image", image.shape[:2], shape)
     _expect("the size of the mask", mask.shape, shape)
     return Sample(key, image, mask, facts)

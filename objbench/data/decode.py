@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from objbench.data import tar
-from objbench.data.sample import FACTS, IMAGE, MASK, SUFFIXES, decode_png, rows
+from objbench.data import png, tar
+from objbench.data.sample import FACTS, IMAGE, MASK, SUFFIXES, rows
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 
@@ -76,8 +76,8 @@ def decode_slice(job: Slice) -> list[bytes]:
     masks = np.empty((len(members), *job.shape), np.uint8)
     for i, member in enumerate(members):
         try:
-            images[i] = decode_png(member[_IMAGE], "RGB").transpose(2, 0, 1)
-            masks[i] = decode_png(member[_MASK], "L")
+            images[i] = png.decode(member[_IMAGE], "RGB").transpose(2, 0, 1)
+            masks[i] = png.decode(member[_MASK], "L")
         except (ValueError, OSError, SyntaxError) as error:
             raise changed(job.shard, f"sample {job.keys[i]}: {error}") from None
     _write(job.images, images, job.row)

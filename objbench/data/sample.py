@@ -6,23 +6,20 @@ Imported by the encoding and decoding workers, so nothing heavier than numpy and
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from objbench.data import tar
+from objbench.data import png, tar
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 
 IMAGE, MASK, FACTS = ".png", ".mask.png", ".json"
 SUFFIXES = (FACTS, MASK, IMAGE)  # in the order of the archive
 KEY_DIGITS = 8
-_PNG_LEVEL = 4  # on rendered scenes as small as level 6 at 2.5 times its speed
 
 
 class Sample(NamedTuple):
@@ -68,7 +65,7 @@ def describe(index: int, mask: Array, factors: Mapping[str, Array]) -> dict[str,
 
 def encode(sample: Sample) -> bytes:
     """The archive members of a sample; every call gives the same bytes."""
-    contents = (canonical(sample.facts), _png(sample.mask), _png(sample.image))
+    contents = (canonical(sample.facts), png.encode(sample.mask), png.encode(sample.image))
     pairs = zip(SUFFIXES, contents, strict=True)
     return b"".join(tar.member(sample.key + suffix, content) for suffix, content in pairs)
 
@@ -92,14 +89,6 @@ def canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def decode_png(content: bytes | memoryview, mode: str) -> Array:
-    """The pixels of a PNG that must be of `mode` ("RGB" or "L"); ValueError or OSError if it is not."""
-    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        if image.mode != mode:
-            raise ValueError(f"a PNG of mode {mode} was expected, found {image.mode}")
-        return np.asarray(image)
-
-
 def rows(members: tar.Members, path: Path) -> list[str]:
     """The keys of a shard whose members are `<key>.json`, `<key>.mask.png`, `<key>.png` and so on, in order.
 
@@ -113,9 +102,3 @@ def rows(members: tar.Members, path: Path) -> list[str]:
                 f"{path}: not a shard: its members are not {', '.join('KEY' + s for s in SUFFIXES)}"
             )
     return [key.decode("ascii", "replace") for key in keys]
-
-
-def _png(pixels: Array) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=_PNG_LEVEL)
-    return buffer.getvalue()

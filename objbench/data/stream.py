@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import torch
 import webdataset as wds
 
+from objbench.data import png, tar
 from objbench.data.decode import read_shard
 from objbench.data.load import data_folder
 from objbench.data.manifest import find
-from objbench.data.sample import FACTS, IMAGE, MASK, decode_png
+from objbench.data.sample import rows
 from objbench.spec import load_spec
 
 _BUFFER = 1000
@@ -26,36 +28,47 @@ def stream(
     data: str | Path | None = None,
     shuffle: bool | int = False,
     config: Path | None = None,
-) -> wds.WebDataset:
+) -> wds.DataPipeline:
     """A webdataset pipeline that gives every sample of a split once per epoch.
 
-    Shards are split over nodes and DataLoader workers, so that one that gets no shard gives nothing.
+    Shards are split over nodes and DataLoader workers, so one that gets no shard gives nothing.
     A sample is a dict: "__key__" str, "index" and "n_objects" int, "image" uint8 (3,H,W), "mask" uint8 (H,W) and
     "factors", name -> tensor (E,...). `shuffle`: the order of shards, and of samples within a buffer of that
     many (True: 1,000). The other arguments and errors are those of `objbench.load`.
     """
     folder, manifest = find(data_folder(data), load_spec(config).dataset(dataset), source)
-    paths = [folder / shard.name for shard in manifest.split(split).shards]
+    paths = [str(folder / shard.name) for shard in manifest.split(split).shards]
     for path in paths:
-        read_shard(path)
-    pipeline = wds.WebDataset(
-        [str(path) for path in paths],
-        shardshuffle=len(paths) if shuffle else False,
-        nodesplitter=wds.split_by_node,
-        empty_check=False,
-    )
-    return pipeline.shuffle(_BUFFER if shuffle is True else int(shuffle)).map(decode)
+        read_shard(Path(path))
+    stages = [wds.SimpleShardList(paths), wds.split_by_node, wds.split_by_worker, read, wds.map(decode)]
+    if shuffle:
+        stages.insert(4, wds.shuffle(_BUFFER if shuffle is True else shuffle))
+        stages.insert(1, wds.shuffle(len(paths)))
+    return wds.DataPipeline(*stages)
+
+
+def read(shards: Iterable[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """The samples of the shards (as webdataset names them: {"url": path}), not decoded."""
+    for shard in shards:
+        path = Path(shard["url"])
+        content = read_shard(path)
+        members = tar.walk(content, path)
+        starts, sizes = members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist()
+        for key, places in zip(rows(members, path), zip(starts, sizes, strict=True), strict=True):
+            texts = (content[start : start + size].tobytes() for start, size in zip(*places, strict=True))
+            yield {"__key__": key, "__url__": shard["url"], "members": tuple(texts)}
 
 
 def decode(sample: dict[str, Any]) -> dict[str, Any]:
-    """The tensors of a raw webdataset sample."""
-    facts = json.loads(sample[FACTS[1:]])
-    image = decode_png(sample[IMAGE[1:]], "RGB").transpose(2, 0, 1)
+    """The tensors of a sample of `read`."""
+    text, mask, image = sample["members"]
+    facts = json.loads(text)
+    pixels = png.decode(image, "RGB").transpose(2, 0, 1)
     return {
         "__key__": sample["__key__"],
         "index": facts["index"],
         "n_objects": facts["n_objects"],
-        "image": torch.from_numpy(np.ascontiguousarray(image)),
-        "mask": torch.from_numpy(decode_png(sample[MASK[1:]], "L").copy()),
+        "image": torch.from_numpy(np.array(pixels, order="C")),
+        "mask": torch.from_numpy(np.array(png.decode(mask, "L"))),
         "factors": {name: torch.from_numpy(np.array(values)) for name, values in facts["factors"].items()},
     }

@@ -24,7 +24,6 @@ def member(name: str, content: bytes) -> bytes:
     header[148:156] = b" " * 8
     header[156:157] = b"0"
     header[257:265] = b"ustar\x0000"
-    header[329:345] = b"0000000\x000000000\x00"
     header[148:156] = b"%06o\x00 " % sum(header)
     return b"".join((header, content, bytes(-len(content) % BLOCK)))
 

@@ -36,10 +36,9 @@ def verify(
         for split in manifest.splits.values()
         for shard in split.shards
     ]
+    few = min(workers, len(jobs)) if deep and sum(job.samples for job in jobs) > 2 * SCENES_PER_JOB else 1
     found: list[Findings] = []
-    for job, findings in zip(
-        jobs, run("objbench.data.check:check_shard", jobs, _few(workers, jobs)), strict=True
-    ):
+    for job, findings in zip(jobs, run("objbench.data.check:check_shard", jobs, few), strict=True):
         found.append(findings)
         advance(job.samples)
     for name, split in manifest.splits.items():
@@ -48,11 +47,6 @@ def verify(
         problems += _compare(folder, manifest, name, mine) if deep else []
         problems += _check_cache(folder, manifest, name, workers)
     return problems
-
-
-def _few(workers: int, jobs: list[ShardCheck]) -> int:
-    """Hashing alone, or one shard, is done before worker processes have started."""
-    return min(workers, len(jobs)) if any(job.deep for job in jobs) else 1
 
 
 def _strangers(folder: Path, manifest: Manifest) -> list[str]:

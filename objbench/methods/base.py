@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from objbench.labels import hard_labels
 from objbench.random import normal
 from objbench.spec import Recipe
 
@@ -90,11 +91,11 @@ class Segmentation:
 
     @property
     def prediction(self) -> Tensor:
-        """Label map int64 (B,H,W): the labels, or the arg-max of the masks."""
+        """Integer label map (B,H,W): the labels, or the arg-max of the masks."""
         if self.labels is not None:
             return self.labels
         assert self.masks is not None
-        return self.masks.argmax(1)
+        return hard_labels(self.masks)
 
 
 class TrainingScenes(Protocol):

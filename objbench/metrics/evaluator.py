@@ -95,7 +95,9 @@ class Evaluator:
         seen = set(self._keys)
         for key in keys:
             if key in seen:
-                raise ObjbenchError(f"image {key} was evaluated twice")
+                raise ObjbenchError(
+                    f"image {key} was evaluated twice: keys must be unique, over merged processes too"
+                )
             seen.add(key)
         for name, column in values.items():
             self._values.setdefault(name, []).extend(column)

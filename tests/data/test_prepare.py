@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -37,7 +40,9 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"
+    }
 
 
 def test_shards_are_the_same_whatever_the_number_of_workers(
@@ -75,7 +80,9 @@ def test_source_files_are_hashed_into_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "toy.h5").write_bytes(b"abc")
     manifest = prepare(TOY, "toy", tmp_path, raw=tmp_path / "toy.h5", workers=1)
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert [file.model_dump() for file in manifest.files] == [{"name": "toy.h5", "bytes": 3, "sha256": digest}]
+    assert [file.model_dump() for file in manifest.files] == [
+        {"name": "toy.h5", "bytes": 3, "sha256": digest}
+    ]
     assert manifest.generator is None
 
 
@@ -96,7 +103,8 @@ def test_a_finished_release_is_not_needed_any_more(tmp_path: Path) -> None:
 def test_other_settings_in_the_same_place_are_refused(tmp_path: Path) -> None:
     prepare(TOY, "toy", tmp_path, sizes={"train": 5}, workers=1)
     with pytest.raises(
-        RequestError, match="toy/toy: .* seed is 0 there, 3 asked; sizes.train is 5 there, not given asked.*--force"
+        RequestError,
+        match="toy/toy: .* seed is 0 there, 3 asked; sizes.train is 5 there, not given asked.*--force",
     ):
         prepare(TOY, "toy", tmp_path, seed=3, workers=1)
 
@@ -158,7 +166,9 @@ prepare.prepare(toy.dataset(), "toy", Path(sys.argv[1]), workers=int(sys.argv[2]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_prepare_goes_on_to_the_same_end(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_prepare_goes_on_to_the_same_end(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = KILLED.format(path=[str(Path(__file__).parent)])
     command = [sys.executable, "-c", code, str(tmp_path / "killed"), str(workers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -166,7 +176,11 @@ def test_a_killed_prepare_goes_on_to_the_same_end(tmp_path: Path, workers: int, 
         assert process.stdout.readline() == "here\n"
         folder = tmp_path / "killed/toy/toy"
         until = time.monotonic() + 20
-        while workers > 1 and not (folder / ".prepare/train-000000.tar.json").exists() and time.monotonic() < until:
+        while (
+            workers > 1
+            and not (folder / ".prepare/train-000000.tar.json").exists()
+            and time.monotonic() < until
+        ):
             time.sleep(0.01)
         process.kill()
     assert not (folder / MANIFEST).exists()
@@ -219,11 +233,15 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path, monkeypatch: py
         interrupt(patch, ObjbenchError("record 16 is damaged"))
         with pytest.raises(ObjbenchError, match="record 16 is damaged"):
             prepare(TOY, "toy", tmp_path, workers=1)
-    with pytest.raises(RequestError, match="an unfinished prepare with other settings .* seed is 0 there, 1 asked"):
+    with pytest.raises(
+        RequestError, match="an unfinished prepare with other settings .* seed is 0 there, 1 asked"
+    ):
         prepare(TOY, "toy", tmp_path, seed=1, workers=1)
 
 
-def test_a_finished_shard_that_was_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_shard_that_was_changed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, ObjbenchError("stop"))
         with pytest.raises(ObjbenchError):
@@ -237,7 +255,10 @@ def test_a_finished_shard_that_was_changed_is_made_again(tmp_path: Path, monkeyp
 
 
 def test_a_second_prepare_fails_at_once(tmp_path: Path) -> None:
-    with locked(tmp_path / "toy/toy"), pytest.raises(ObjbenchError, match="toy/toy: another prepare is at work"):
+    with (
+        locked(tmp_path / "toy/toy"),
+        pytest.raises(ObjbenchError, match="toy/toy: another prepare is at work"),
+    ):
         prepare(TOY, "toy", tmp_path, workers=1)
 
 
@@ -268,7 +289,9 @@ def test_planning_writes_nothing(tmp_path: Path) -> None:
 def test_the_estimate_bounds_the_real_size(tmp_path: Path) -> None:
     preparation = plan(TOY, "toy", tmp_path, None, {}, 0)
     manifest = preparation.run(1, False, lambda amount=1, note="": None)
-    assert preparation.bytes_at_most >= sum(shard.bytes for s in manifest.splits.values() for shard in s.shards)
+    assert preparation.bytes_at_most >= sum(
+        shard.bytes for s in manifest.splits.values() for shard in s.shards
+    )
 
 
 def broken(change: str) -> list[tuple[str, SceneBatch]]:
@@ -302,6 +325,7 @@ def test_a_source_that_breaks_its_contract(
         prepare(TOY, "toy", tmp_path, sizes={"train": 4, "val": 0, "test": 0}, workers=1)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset's own habit
 def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
     prepare(TOY, "toy", tmp_path, workers=1)
     shards = sorted(str(path) for path in (tmp_path / "toy/toy").glob("train-*.tar"))
@@ -310,6 +334,7 @@ def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
     assert [sample["__key__"] for sample in samples] == [f"{2 * i:08d}" for i in range(23)]
     assert np.array_equal(samples[1]["png"], image)
     assert samples[1]["json"]["factors"]["size"] == factors["size"].tolist()
+    gc.collect()
 
 
 def test_hugging_face_reads_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,12 +386,13 @@ def folder(tmp_path: Path) -> Path:
 
 def rewrite(folder: Path, samples: list[Sample]) -> None:
     """Put other samples into the val shard and make the manifest agree with its size and hash."""
-    import hashlib
 
     content = b"".join(encode(sample) for sample in samples) + tar.END
     (folder / "val-000000.tar").write_bytes(content)
     manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["splits"]["val"]["shards"][0].update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    manifest["splits"]["val"]["shards"][0].update(
+        bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+    )
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -445,7 +471,7 @@ def test_a_deep_verify_looks_into_the_samples(folder: Path, what: str, message: 
     rewrite(folder, change(samples_of_val(), what))
     assert verify(folder, read_manifest(folder)) == []
     problems = verify(folder, read_manifest(folder), deep=True)
-    assert any(__import__("re").search(message, problem) for problem in problems), problems
+    assert any(re.search(message, problem) for problem in problems), problems
 
 
 def test_verify_hashes_the_raw_cache(folder: Path, tmp_path: Path) -> None:

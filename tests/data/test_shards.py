@@ -82,13 +82,17 @@ def test_walk_is_not_misled_by_a_header_inside_a_member(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["cut", "no end", "text", "empty"])
 def test_a_damaged_archive_is_refused(tmp_path: Path, damage: str) -> None:
     whole = encode_batch(batch()).content + tar.END
-    content = {"cut": whole[:-2000], "no end": whole[:-1024], "text": b"hello " * 1000, "empty": tar.END}[damage]
+    content = {"cut": whole[:-2000], "no end": whole[:-1024], "text": b"hello " * 1000, "empty": tar.END}[
+        damage
+    ]
     with pytest.raises(ObjbenchError, match=r"a\.tar: not a shard"):
         tar.walk(np.frombuffer(content, np.uint8), tmp_path / "a.tar")
 
 
 def test_a_tar_of_other_files_is_no_shard(tmp_path: Path) -> None:
-    content = write(tmp_path / "a.tar", b"".join(tar.member(name, b"x") for name in ("1.png", "2.png", "3.png")))
+    content = write(
+        tmp_path / "a.tar", b"".join(tar.member(name, b"x") for name in ("1.png", "2.png", "3.png"))
+    )
     with pytest.raises(ObjbenchError, match="its members are not KEY.json, KEY.mask.png, KEY.png"):
         rows(tar.walk(content, tmp_path / "a.tar"), tmp_path / "a.tar")
 
@@ -130,7 +134,12 @@ def test_the_digest_does_not_see_how_arrays_lie_in_memory() -> None:
 
 def test_encoding_workers_import_neither_torch_nor_pydantic() -> None:
     heavy = "torch", "pydantic", "webdataset", "yaml"
-    for module in ("objbench.data.encode", "objbench.data.decode", "objbench.data.check", "objbench.data.workers"):
+    for module in (
+        "objbench.data.encode",
+        "objbench.data.decode",
+        "objbench.data.check",
+        "objbench.data.workers",
+    ):
         code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert found.stdout.strip() == "[]", module

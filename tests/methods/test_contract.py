@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from objbench_toys.methods import CountingStepper, Toy, ToyGeco, ToyTwoStages
+from objbench_toys.methods import CountingStepper, Toy, ToyTwoStages
 
 from objbench.methods.base import Losses, Segmentation
 from objbench.testing import ContractError, check_method
@@ -87,12 +87,6 @@ def test_kit_finds_what_is_broken(monkeypatch, method, name, replacement, promis
     monkeypatch.setattr(method, name, replacement)
     with pytest.raises(ContractError, match=promise):
         check_method("toy_stepper", "tetrominoes")
-
-
-def test_kit_finds_extra_state_that_is_not_saved(monkeypatch):
-    monkeypatch.setattr(ToyGeco, "training_loss", state_outside_the_state_dict)
-    with pytest.raises(ContractError, match="resumed"):
-        check_method("toy_geco", "tetrominoes")
 
 
 def test_kit_finds_repeated_stage_names(monkeypatch):

@@ -41,7 +41,9 @@ def noisy(maps: np.ndarray, share: float, planes: int) -> np.ndarray:
     return np.where(RNG.random(maps.shape) < share, RNG.integers(0, planes, maps.shape), maps)
 
 
-@pytest.mark.parametrize(("size", "planes", "objects"), [(2, 3, 3), (3, 6, 4), (8, 5, 4), (8, 4, 9), (35, 4, 4)])
+@pytest.mark.parametrize(
+    ("size", "planes", "objects"), [(2, 3, 3), (3, 6, 4), (8, 5, 4), (8, 4, 9), (35, 4, 4)]
+)
 def test_random_labels(size: int, planes: int, objects: int) -> None:
     shape = (60, size, size)
     assert_equal(RNG.integers(0, planes, shape), RNG.integers(0, objects, shape), planes)
@@ -114,11 +116,11 @@ def test_miou_fg_exceeds_one_without_background_as_in_the_reference() -> None:
 
 def test_the_partner_of_a_stray_pixel_depends_on_its_plane() -> None:
     """One stray pixel and one missed object: paired with each other, or each with an empty plane."""
-    true = torch.tensor([[[0, 0, 0, 0, 1, 1, 2, 2]]])
-    stray_in_2 = torch.tensor([[[2, 0, 0, 0, 1, 1, 0, 0]]])
-    stray_in_4 = torch.tensor([[[4, 0, 0, 0, 1, 1, 0, 0]]])
-    assert float(miou(stray_in_2, true)) == pytest.approx((3 / 6 + 1) / 3)
-    assert float(miou(stray_in_4, true)) == pytest.approx((3 / 6 + 1) / 4)
+    true = torch.tensor([[[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2]]])
+    stray_in_2 = torch.tensor([[[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]]])
+    stray_in_4 = torch.tensor([[[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]]])
+    assert float(miou(stray_in_2, true)) == pytest.approx((9 / 12 + 1) / 3)
+    assert float(miou(stray_in_4, true)) == pytest.approx((9 / 12 + 1) / 4)
     assert float(miou_gt(stray_in_2, true)) == float(miou_gt(stray_in_4, true))
     assert float(ari(stray_in_2, true)) == float(ari(stray_in_4, true))
 
@@ -145,7 +147,10 @@ def test_a_value_depends_neither_on_the_batch_nor_on_the_passes_it_is_worked_on(
     reconstruction = images.flip(0)
     pred, true = torch.from_numpy(pred), torch.from_numpy(true)
     whole = score(pred, true, reconstruction, images)
-    alone = [score(pred[i : i + 1], true[i : i + 1], reconstruction[i : i + 1], images[i : i + 1]) for i in range(10)]
+    alone = [
+        score(pred[i : i + 1], true[i : i + 1], reconstruction[i : i + 1], images[i : i + 1])
+        for i in range(10)
+    ]
     monkeypatch.setattr("objbench.metrics.scoring.CPU_PASS", 3 * 256)
     in_passes = score(pred, true, reconstruction, images)
     for name, values in whole.items():
@@ -177,7 +182,9 @@ def test_bounds_symmetry_and_the_perfect_score(maps: tuple[list[int], list[int]]
     assert 0 <= scores["miou"] <= scores["miou_gt"] <= 1
     assert float(ari(true, pred)) == scores["ari"]
     perfect = score(true, true)
-    assert [float(perfect[name]) for name in ("ari", "ari_fg", "miou", "miou_gt", "count_accuracy")] == [1.0] * 5
+    assert [float(perfect[name]) for name in ("ari", "ari_fg", "miou", "miou_gt", "count_accuracy")] == [
+        1.0
+    ] * 5
 
 
 @pytest.mark.gpu

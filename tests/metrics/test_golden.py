@@ -40,7 +40,9 @@ def test_planes_given_as_masks_score_as_their_labels() -> None:
         labels, true = torch.tensor([case["pred"]]), torch.tensor([case["gt"]])
         masks = torch.nn.functional.one_hot(labels, case["num_slots"]).movedim(-1, 1).float()
         from_masks, from_labels = score(masks, true), score(labels, true)
-        assert {k: v.tolist() for k, v in from_masks.items()} == {k: v.tolist() for k, v in from_labels.items()}
+        assert {k: v.tolist() for k, v in from_masks.items()} == {
+            k: v.tolist() for k, v in from_labels.items()
+        }
 
 
 def test_all_cases_are_here() -> None:

@@ -10,6 +10,7 @@ from objbench.errors import RequestError
 from objbench.methods.base import Progress, Stage
 from objbench.spec import dotted
 from objmae.method import ObjMAE
+from objmae.model import patchify
 
 TINY = {"model__width": 16, "model__depth": 1, "model__decoder_width": 16, "model__decoder_depth": 1}
 
@@ -28,9 +29,6 @@ def images():
 def seeded_loss(method: ObjMAE, images: torch.Tensor, progress: Progress) -> torch.Tensor:
     torch.manual_seed(5)
     return method.training_loss(images, progress).total
-
-
-# Training -----------------------------------------------------------------------------------------------------
 
 
 def test_the_paper_s_recipe_is_one_stage(build):
@@ -108,9 +106,6 @@ def test_a_few_steps_lower_the_loss(tiny_method, at_epoch):
     assert seeded_loss(method, images, at_epoch(0)) < 0.9 * first
 
 
-# Optimizer ----------------------------------------------------------------------------------------------------
-
-
 def test_decay_spares_biases_and_layer_norms_only(build):
     method = build()
     [(adamw, _)] = method.optimizers(method.stages()[0])
@@ -142,9 +137,6 @@ def test_learning_rate_follows_the_nominal_epoch(build):
     )
 
 
-# Segmentation -------------------------------------------------------------------------------------------------
-
-
 def test_segmentation_in_image_units(tiny_method, images):
     method = tiny_method()
     found = method.segment(images)
@@ -168,7 +160,7 @@ def test_segmentation_error_is_the_training_error_on_the_scale_of_images(tiny_me
 def test_attention_lies_on_the_patch_grid_row_by_row(tiny_method, images):
     method = tiny_method()
     nn.init.normal_(method.model.class_tokens)
-    out = method.model(method._patches(images), torch.arange(49).expand(2, 49))
+    out = method.model(patchify(2 * images - 1, 5), torch.arange(49).expand(2, 49))
     attention = method.segment(images).attention
     for row, column in [(0, 0), (2, 5), (6, 6)]:
         torch.testing.assert_close(attention[0, :, row, column], out.log_attention[0, 7 * row + column].exp())
@@ -180,9 +172,6 @@ def test_segmentation_draws_no_random_number_at_any_progress(tiny_method, images
     early, late = method.segment(images, at_epoch(0)), method.segment(images)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(early.masks, late.masks)
-
-
-# Variants -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -213,9 +202,6 @@ def test_demo_is_short_and_small(build):
     method = build(name="objmae:demo")
     assert method.stages() == [Stage("train", steps=4500, epochs=None, batch_size=32, precision="fp32")]
     assert (method.model.config.width, method.model.config.decoder_width) == (96, 64)
-
-
-# Refusals -----------------------------------------------------------------------------------------------------
 
 
 def test_images_of_another_size_are_refused(tiny_method, at_epoch):

@@ -30,9 +30,6 @@ def subset(batch: int, patches: int, kept: int) -> torch.Tensor:
     return random_patches(batch, patches, kept, torch.device("cpu"))
 
 
-# Patches ------------------------------------------------------------------------------------------------------
-
-
 def test_patchify_goes_row_by_row_and_channel_fastest():
     images = torch.arange(3 * 4 * 6).reshape(1, 3, 4, 6)
     patches = patchify(images, 2)
@@ -76,9 +73,6 @@ def test_random_patches_are_distinct_and_uniform():
     assert (frequency - 1 / 6).abs().max() < 0.02  # nearly five standard deviations of a fair choice
 
 
-# Object function and broadcast --------------------------------------------------------------------------------
-
-
 def test_object_function_equals_a_loop():
     torch.manual_seed(0)
     B, K, n, D = 2, 3, 5, 8
@@ -112,9 +106,6 @@ def test_broadcast_equals_concatenation_projection_and_unshuffling(tiny):
             literal[b, :, place] = tokens[b, :, source] + tiny.decoder_position[place]
 
     torch.testing.assert_close(tiny.broadcast(slots, log_attention, ids), literal)
-
-
-# The whole network --------------------------------------------------------------------------------------------
 
 
 def test_output_shapes(tiny):
@@ -198,9 +189,6 @@ def test_cuda_gives_what_the_cpu_gives(tiny):
         torch.testing.assert_close(value.cpu(), reference, rtol=1e-4, atol=1e-5)
 
 
-# Size, cost, initial values -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("dataset", "name", "expected"),
     [
@@ -271,9 +259,6 @@ def test_tokens_start_small_and_layer_norms_neutral(build):
 def test_position_tables_are_neither_trained_nor_saved(tiny):
     assert not [name for name in tiny.state_dict() if "position" in name]
     assert not tiny.encoder_position.requires_grad
-
-
-# Refusals -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

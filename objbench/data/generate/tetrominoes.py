@@ -25,7 +25,8 @@ SIDE, CELL, PIECES = 35, 5, 3
 _REACH = 4 * CELL  # two pieces whose corners are this far apart cannot touch a common pixel
 _PROPOSALS = 2048  # drawn at once, at least
 
-# Cell patterns, rows from top to bottom; the shape id is the place in this list, from 1.
+# Cell patterns, rows from top to bottom; the shape id is the place in this list, from 1. Ids 1, 4 and 8 are known
+# by elimination only: none of the records at hand shows them.
 SHAPES = (
     "####", "#/#/#/#",
     "###/#..", "#../###", "..#/###", "###/..#", "##/.#/.#", ".#/.#/##", "##/#./#.", "#./#./##",

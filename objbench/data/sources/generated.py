@@ -8,6 +8,7 @@ from objbench.data.generate import generator_of
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SPLITS, Source, SourceRequest, SplitPlan
 from objbench.errors import RequestError
+from objbench.spec import SplitRule
 
 
 class GeneratedSource(Source):
@@ -31,7 +32,8 @@ class GeneratedSource(Source):
         plans = []
         rules = self.request.dataset.rule.sources[self.request.source]
         for split in SPLITS:
-            standard = (rules[split].stop or 0) if split in rules else 0
+            rule = rules.get(split, SplitRule(stop=0))
+            standard = (rule.stop or 0) - rule.start
             size = self.request.sizes.get(split, standard)
             if size > standard and split != "train":
                 raise RequestError(
@@ -39,7 +41,8 @@ class GeneratedSource(Source):
                     "only train can be made larger"
                 )
             if size:
-                plans.append(SplitPlan(split, "data", 0, size, standard=size == standard))
+                stop = rule.start + size
+                plans.append(SplitPlan(split, "data", rule.start, stop, size == standard, rule.in_train))
         return plans
 
     def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:

@@ -1,0 +1,183 @@
+"""What score accepts, refuses and returns, and how a plugin's metric takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from objbench import registry
+from objbench.errors import ObjbenchError
+from objbench.metrics import Metric, ari, contingency, mse, mse_sum, score
+from objbench.metrics.comparison import Comparison
+
+LABELS = torch.tensor([[[0, 1], [2, 2]], [[0, 0], [1, 1]]])
+IMAGES = torch.full((2, 3, 2, 2), 0.5)
+SEGMENTATION = ["ari", "ari_fg", "miou", "miou_fg", "miou_gt", "count_accuracy"]
+
+
+def test_every_registered_name_is_a_documented_metric_of_that_name() -> None:
+    for name in registry.BUILT_IN["metrics"]:
+        metric = registry.get("metrics", name)
+        assert metric.__name__ == name
+        assert metric.__doc__
+
+
+def test_mse_is_left_out_without_a_reconstruction() -> None:
+    assert set(score(LABELS, LABELS)) == set(SEGMENTATION)
+    assert set(score(LABELS, LABELS, None, IMAGES)) == set(SEGMENTATION)
+    assert set(score(LABELS, LABELS, IMAGES, IMAGES)) == {*SEGMENTATION, "mse", "mse_sum"}
+
+
+def test_values_are_float64_one_per_image() -> None:
+    for values in score(LABELS, LABELS, IMAGES, IMAGES).values():
+        assert values.dtype == torch.float64
+        assert values.shape == (2,)
+
+
+def test_true_may_have_a_channel() -> None:
+    assert score(LABELS, LABELS[:, None].byte())["ari"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "images", [torch.full((2, 3, 2, 2), 0.2), torch.full((2, 3, 2, 2), 51, dtype=torch.uint8)]
+)
+def test_mse_in_both_conventions(images: Tensor) -> None:
+    reconstruction = torch.full((2, 3, 2, 2), 0.5)
+    reconstruction[1, 0, 0, 0] = 1.2
+    expected = [12 * 0.09, 11 * 0.09 + 1.0]
+    assert mse_sum(LABELS, LABELS, reconstruction, images).tolist() == pytest.approx(expected)
+    assert mse(LABELS, LABELS, reconstruction, images).tolist() == pytest.approx([x / 12 for x in expected])
+
+
+def test_mse_of_an_image_is_the_same_bits_in_any_batch() -> None:
+    images = torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(4, 128, 128, dtype=torch.uint8)
+    whole = mse(labels, labels, images.flip(0), images).tolist()
+    alone = [float(mse(labels[:1], labels[:1], images[3 - i][None], images[i][None])) for i in range(4)]
+    assert whole == alone
+
+
+def test_mse_alone_asks_for_what_it_needs() -> None:
+    with pytest.raises(ObjbenchError, match="mse needs both a reconstruction and images"):
+        mse(LABELS, LABELS)
+
+
+def test_a_single_metric_gives_what_score_gives() -> None:
+    pred = LABELS.flip(0)
+    assert ari(pred, LABELS).tolist() == score(pred, LABELS)["ari"].tolist()
+
+
+REFUSALS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"pred": LABELS.float()},
+        r"pred must be integer .* or float masks .* pred float32 \(2, 2, 2\) and true int64",
+    ),
+    ({"pred": LABELS[:, None]}, r"pred must be .* found pred int64 \(2, 1, 2, 2\)"),
+    (
+        {"pred": LABELS[:1]},
+        r"differ in the number or the size .* pred int64 \(1, 2, 2\) and true int64 \(2, 2, 2\)",
+    ),
+    (
+        {"pred": torch.zeros(2, 5, 4, 4)},
+        r"differ in .* pred float32 \(2, 5, 4, 4\) and true int64 \(2, 2, 2\)",
+    ),
+    ({"true": torch.zeros(2, 5, 2, 2)}, r"true must be integer label maps .* true float32 \(2, 5, 2, 2\)"),
+    ({"true": torch.zeros(2, 5, 2, 2).byte()}, r"true must be .* true uint8 \(2, 5, 2, 2\)"),
+    ({"pred": LABELS[:0], "true": LABELS[:0]}, r"nothing to score: found pred int64 \(0, 2, 2\)"),
+    ({"pred": LABELS - 1}, r"pred holds labels from -1 to 1; expected 0 to 1023"),
+    ({"true": LABELS * 600}, r"true holds labels from 0 to 1200; expected 0 to 1023"),
+    ({"images": IMAGES[:1]}, r"must both be \(B,C,H,W\) with B = 2; .* images float32 \(1, 3, 2, 2\)"),
+    (
+        {"reconstruction": IMAGES[..., :1]},
+        r"reconstruction float32 \(2, 3, 2, 1\) and images float32 \(2, 3, 2, 2\)",
+    ),
+    ({"reconstruction": IMAGES.byte()}, r"reconstruction must be float, .* reconstruction uint8"),
+    ({"images": IMAGES.int()}, r"images float in \[0,1\] or uint8; .* images int32"),
+    (
+        {"images": IMAGES * 2 - 1.5},
+        r"images must be float in \[0,1\] or uint8; found values from -0.5 to -0.5",
+    ),
+    ({"images": IMAGES * 255}, r"found values from 127.5 to 127.5"),
+    ({"reconstruction": IMAGES / 0}, r"reconstruction of image 0 .* is not finite .* 2 of 2 images"),
+    ({"pred": LABELS.to("meta")}, r"lies on cpu and meta"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSALS, ids=[message[:40] for _, message in REFUSALS])
+def test_what_does_not_fit_is_refused(changes: dict[str, Tensor], message: str) -> None:
+    arguments = {"pred": LABELS, "true": LABELS, "reconstruction": IMAGES, "images": IMAGES, **changes}
+    with pytest.raises(ObjbenchError, match=message):
+        score(**arguments)
+
+
+def test_contingency_counts_shared_pixels_and_keeps_asked_for_planes() -> None:
+    table = contingency(LABELS, LABELS.flip(0), n_pred=4, n_true=3)
+    assert table.dtype == torch.int64
+    assert table[0].tolist() == [[1, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("planes", [1, 2, 15, 16, 17, 256])
+def test_contingency_counts_at_every_width_of_its_codes(planes: int) -> None:
+    pred, true = torch.randint(0, planes, (2, 2, 40, 40), generator=torch.Generator().manual_seed(0))
+    pred[:, 0, 0] = true[:, 0, 0] = planes - 1
+    expected = torch.zeros(2, planes, planes, dtype=torch.int64)
+    for image, p, t in zip(
+        torch.arange(2).repeat_interleave(1600), pred.flatten(), true.flatten(), strict=True
+    ):
+        expected[image, p, t] += 1
+    assert torch.equal(contingency(pred, true), expected)
+
+
+def test_contingency_refuses_labels_beyond_the_planes() -> None:
+    with pytest.raises(ObjbenchError, match="pred holds labels from 0 to 2; expected 0 to 1"):
+        contingency(LABELS, LABELS, n_pred=2)
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Register one more metric, "own"."""
+
+    def register(metric: Any) -> None:
+        known = {**registry.names("metrics"), "own": "somewhere:own"}
+        found = registry.get
+        monkeypatch.setattr("objbench.metrics.scoring.names", lambda kind: known)
+        monkeypatch.setattr(
+            "objbench.metrics.scoring.get", lambda kind, name: metric if name == "own" else found(kind, name)
+        )
+
+    return register
+
+
+def test_a_plugin_function_is_called_with_label_maps(plugin: Callable[[Any], None]) -> None:
+    def planes(
+        pred: Tensor, true: Tensor, reconstruction: Tensor | None = None, images: Tensor | None = None
+    ) -> Tensor:
+        return pred.flatten(1).amax(1) + 1
+
+    plugin(planes)
+    masks = torch.nn.functional.one_hot(LABELS, 5).movedim(-1, 1).float()
+    assert score(masks, LABELS)["own"].tolist() == [3.0, 2.0]
+
+
+def test_a_plugin_metric_shares_the_table(plugin: Callable[[Any], None]) -> None:
+    def pixels(batch: Comparison) -> Tensor:
+        """Number of pixels."""
+        return batch.table.sum((1, 2))
+
+    plugin(Metric(pixels))
+    assert score(LABELS, LABELS)["own"].tolist() == [4.0, 4.0]
+
+
+def test_a_plugin_may_not_apply(plugin: Callable[[Any], None]) -> None:
+    plugin(lambda pred, true, reconstruction, images: None)
+    assert set(score(LABELS, LABELS)) == set(SEGMENTATION)
+
+
+def test_a_plugin_that_does_not_return_one_value_per_image_is_named(plugin: Callable[[Any], None]) -> None:
+    plugin(lambda pred, true, reconstruction, images: pred.float().mean())
+    with pytest.raises(ObjbenchError, match=r"metric 'own' returned shape \(\) for 2 images"):
+        score(LABELS, LABELS)
