@@ -16,7 +16,8 @@ Entries = tuple[dict[str, Any], ...]
 def list_things(
     context: Context,
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="datasets, methods, metrics or runs; by default all of them.")
+        str | None,
+        typer.Argument(metavar="KIND", help="datasets, methods, metrics or runs; by default all of them."),
     ] = None,
 ) -> None:
     """List datasets (and which of their sources are prepared), methods, metrics and finished runs."""

@@ -22,9 +22,9 @@ VERBS = {
     "run": ("objbench.cli.run:run", "Train and evaluate a method over seeds."),
     "evaluate": (
         "objbench.cli.evaluate:evaluate",
-        "Score a run, or masks predicted by anything, on a dataset.",
+        "Score a finished run on another prepared set.",
     ),
-    "report": ("objbench.cli.report:report", "Tables and figures: measured numbers beside published ones."),
+    "report": ("objbench.cli.report:report", "Tables: measured numbers beside published ones."),
     "demo": ("objbench.cli.demo:demo", "The whole journey on generated Tetrominoes, in minutes."),
 }
 _PLAIN: dict[str, Any] = {

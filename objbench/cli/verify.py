@@ -33,7 +33,10 @@ def verify(
         for problem in problems:
             print(problem)
     if problems:
-        raise ObjbenchError(
-            f"{folder}: {len(problems)} differences; objbench prepare {reference} --force renews it"
+        given = [f"--{split} {size}" for split, size in manifest.settings.sizes.items()]
+        given += [f"--seed {manifest.settings.seed}"] if manifest.settings.seed else []
+        command = " ".join(
+            ("objbench prepare", str(reference), "--source", manifest.source, *given, "--force")
         )
+        raise ObjbenchError(f"{folder}: {len(problems)} differences; {command} makes it anew")
     say(f"{folder}: {scenes} scenes as the manifest says")

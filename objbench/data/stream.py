@@ -41,9 +41,9 @@ def stream(
     for path in paths:
         read_shard(Path(path))
     stages = [wds.SimpleShardList(paths), wds.split_by_node, wds.split_by_worker, read, wds.map(decode)]
-    if shuffle:
+    if shuffle:  # shards only after they are split: every worker draws an order of its own
         stages.insert(4, wds.shuffle(_BUFFER if shuffle is True else shuffle))
-        stages.insert(1, wds.shuffle(len(paths)))
+        stages.insert(3, wds.shuffle(len(paths)))
     return wds.DataPipeline(*stages)
 
 

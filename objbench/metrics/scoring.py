@@ -10,8 +10,8 @@ from objbench.metrics.comparison import Comparison, Metric, compare
 from objbench.metrics.table import count_planes
 from objbench.registry import get, names
 
-# Pixels or table cells worked on at once: on a CPU as much as its cache holds, on an accelerator what keeps it busy.
-CPU_PASS = 2**19
+# Pixels or table cells worked on at once, which bounds the memory that a call takes.
+CPU_PASS = 2**22
 DEVICE_PASS = 2**26
 
 

@@ -104,7 +104,7 @@ def test_other_settings_in_the_same_place_are_refused(tmp_path: Path) -> None:
     prepare(TOY, "toy", tmp_path, sizes={"train": 5}, workers=1)
     with pytest.raises(
         RequestError,
-        match="toy/toy: .* seed is 0 there, 3 asked; sizes.train is 5 there, not given asked.*--force",
+        match=r"toy/toy: .* seed is 0 there, 3 asked; sizes.train is 5 there, not given asked.*--force",
     ):
         prepare(TOY, "toy", tmp_path, seed=3, workers=1)
 
@@ -234,7 +234,7 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path, monkeypatch: py
         with pytest.raises(ObjbenchError, match="record 16 is damaged"):
             prepare(TOY, "toy", tmp_path, workers=1)
     with pytest.raises(
-        RequestError, match="an unfinished prepare with other settings .* seed is 0 there, 1 asked"
+        RequestError, match=r"an unfinished prepare with other settings .* seed is 0 there, 1 asked"
     ):
         prepare(TOY, "toy", tmp_path, seed=1, workers=1)
 

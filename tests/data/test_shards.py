@@ -93,7 +93,7 @@ def test_a_tar_of_other_files_is_no_shard(tmp_path: Path) -> None:
     content = write(
         tmp_path / "a.tar", b"".join(tar.member(name, b"x") for name in ("1.png", "2.png", "3.png"))
     )
-    with pytest.raises(ObjbenchError, match="its members are not KEY.json, KEY.mask.png, KEY.png"):
+    with pytest.raises(ObjbenchError, match=r"its members are not KEY\.json, KEY\.mask\.png, KEY\.png"):
         rows(tar.walk(content, tmp_path / "a.tar"), tmp_path / "a.tar")
 
 

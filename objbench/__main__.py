@@ -1,0 +1,5 @@
+"""`python -m objbench`: the command line."""
+
+from objbench.cli import main
+
+main()

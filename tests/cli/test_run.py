@@ -1,0 +1,184 @@
+"""objbench run and evaluate, as a user gives the commands: output, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from objbench.cli.main import app
+from objbench.cli.run import parse_seeds
+from objbench.data.scenes import Scenes
+from objbench.errors import RequestError
+from objbench.spec import load_spec
+from objbench.train.log import read_log
+from objbench.train.reevaluate import reevaluate
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+
+
+@pytest.fixture(autouse=True)
+def _data(prepared_data, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(code: int, *arguments: object) -> str:
+    result = call(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_run_prints_scores_per_seed_and_the_folder(tmp_path):
+    result = call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "0,2")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("toy_geco seed 0 on test (10 images): ari ")
+    assert lines[1].strip() == str(tmp_path / "runs/tetrominoes/generated/toy_geco/seed-0")
+    assert lines[2].startswith("toy_geco seed 2 on test")
+
+
+def test_json_holds_the_whole_record():
+    result = call("run", "one_slot", "--dataset", "tetrominoes@aligned", "--json")
+    (record,) = json.loads(result.stdout)
+    assert record["protocol"] == "aligned"
+    assert record["metrics"]["test"]["n_images"] == 10
+    assert record["metrics"]["test"]["ari"] == {"mean": 0.0, "std": 0.0}
+
+
+def test_set_reaches_the_method(tmp_path):
+    assert call("run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=3").exit_code == 0
+    (folder,) = (tmp_path / "runs/tetrominoes/generated").iterdir()
+    assert read_log(folder / "seed-0")[-1]["step"] == 3
+
+
+def test_tensorboard_gets_the_same_values(tmp_path):
+    assert call("run", "toy_geco", "--dataset", "tetrominoes", "--tensorboard").exit_code == 0
+    assert list((tmp_path / "runs").rglob("tensorboard/events*"))
+
+
+def test_evaluate_prints_and_records_another_set(tmp_path):
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    folder = tmp_path / "runs/tetrominoes/generated/one_slot/seed-0"
+    result = call("evaluate", folder, "--dataset", "tetrominoes@aligned", "--json")
+    assert result.exit_code == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed["key"] == "tetrominoes@aligned/generated"
+    assert printed["scored"]["protocol"] == "aligned"
+    assert printed["key"] in json.loads((folder / "result.json").read_text())["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "objma"], "unknown method 'objma': did you mean 'objmae'?"),
+        (["run", "objmae:dmo"], "unknown variant of objmae 'dmo': did you mean 'demo'?"),
+        (
+            ["run", "toy_geco", "--set", "model.widht=3"],
+            "unknown key 'model.widht': did you mean 'model.width'?",
+        ),
+        (["run", "toy_geco", "--set", "model.width"], "expected key=value"),
+        (["run", "toy_geco", "--seeds", "five"], "--seeds five: expected a number (5) or numbers (0,3,7)"),
+        (["run", "toy_geco", "--seeds", "0"], "at least one"),
+        (["run", "toy_geco", "--seeds", "2", "--seed", "1"], "either --seeds or --seed"),
+        (["run", "toy_geco", "--device", "cudda"], "--device cudda:"),
+        (["run", "toy_geco", "--source", "deepmin"], "did you mean 'deepmind'?"),
+        (
+            ["run", "toy_geco", "--set", "recipe.batch_size=25"],
+            "a batch of 25 cannot be made of 24 training scenes",
+        ),
+        (["run", "objmae", "--set", "model.patch=6"], "model.patch=6 does not divide the image size 35x35"),
+        (["run", "toy_geco", "--sed", "3"], "No such option: --sed"),
+        (["rum"], "No such command 'rum'"),
+    ],
+)
+def test_wrong_requests_exit_with_2(arguments, message):
+    if arguments[0] == "run":
+        arguments = [*arguments, "--dataset", "tetrominoes"]
+    assert message in refused(2, *arguments)
+
+
+def test_a_dataset_that_is_not_prepared_names_the_command(tmp_path):
+    message = refused(1, "run", "one_slot", "--dataset", "tetrominoes", "--data", tmp_path)
+    assert "objbench prepare tetrominoes --source emorl" in message
+
+
+def test_several_prepared_sources_are_asked_about(tmp_path, prepared_data):
+    for source in ("generated", "emorl"):
+        shutil.copytree(prepared_data / "tetrominoes/generated", tmp_path / "tetrominoes" / source)
+    message = refused(2, "run", "one_slot", "--dataset", "tetrominoes", "--data", tmp_path)
+    assert "--source emorl or generated" in message
+
+
+def test_evaluate_needs_a_finished_run(tmp_path):
+    message = refused(1, "evaluate", tmp_path / "nowhere", "--dataset", "tetrominoes")
+    assert "nowhere: no such record; is the run finished?" in message
+
+
+def test_evaluate_refuses_images_of_another_size(tmp_path):
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    folder = tmp_path / "runs/tetrominoes/generated/one_slot/seed-0"
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    spec = load_spec()
+    scenes = Scenes(images, images[:, 0], ["0", "1"], spec.dataset("tetrominoes"), "test", {})
+    with pytest.raises(RequestError, match="was trained on images of 35x35, tetrominoes has 64x64"):
+        reevaluate(folder, scenes, spec)
+
+
+def test_one_failing_seed_does_not_stop_the_others(tmp_path):
+    call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2")
+    folder = tmp_path / "runs/tetrominoes/generated/toy_geco"
+    (folder / "seed-0/result.json").unlink()
+    (folder / "seed-0/checkpoint.pt").write_bytes(b"damaged")
+    result = call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2")
+    assert result.exit_code == 1
+    assert "seed 0: " in result.stderr
+    assert "1 of 2 seeds failed" in result.stderr
+    assert "toy_geco seed 1 on test" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("seeds", "seed", "expected"),
+    [
+        (None, None, [0]),
+        ("5", None, [0, 1, 2, 3, 4]),
+        ("0,3,7", None, [0, 3, 7]),
+        (None, 3, [3]),
+        ("4,", None, None),
+    ],
+)
+def test_seeds(seeds, seed, expected):
+    if expected is None:
+        with pytest.raises(RequestError):
+            parse_seeds(seeds, seed)
+    else:
+        assert parse_seeds(seeds, seed) == expected
+
+
+def test_ctrl_c_exits_with_130_and_the_run_can_go_on(prepared_data, tmp_path):
+    runs = tmp_path / "runs"
+    arguments = ["run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=100000"]
+    command = [sys.executable, "-c", "from objbench.cli import main; main()", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(PLUGINS), "OBJBENCH_RUNS": str(runs)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list(runs.rglob("checkpoint.pt")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert "objbench: interrupted" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert not list(runs.rglob("result.json"))
+    assert not list(runs.rglob("*.partial"))
