@@ -26,10 +26,10 @@ def test_infinite_log_masks_are_ordinary_values() -> None:
     assert hard_labels(log_masks).tolist() == [[[0, 1]]]
 
 
-def test_the_masks_are_left_as_they_are() -> None:
-    masks = torch.rand(1, 3, 4, 4)
-    before = masks.clone()
-    hard_labels(masks)
+def test_masks_that_carry_a_gradient_are_left_as_they_are() -> None:
+    masks = torch.rand(1, 3, 4, 4, requires_grad=True)
+    before = masks.detach().clone()
+    assert torch.equal(hard_labels(masks).long(), before.argmax(1))
     assert torch.equal(masks, before)
 
 

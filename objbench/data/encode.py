@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from objbench.data.sample import Sample, describe, digest, encode, key_of
 from objbench.data.scene import SceneBatch
+from objbench.errors import ObjbenchError
 
 SCENES_PER_JOB = 250
 
@@ -19,13 +20,16 @@ class Encoded(NamedTuple):
 
 
 def encode_batch(batch: SceneBatch) -> Encoded:
-    """Encode a batch, scene by scene."""
+    """Encode a batch, scene by scene; ObjbenchError for a factor that is not a finite number."""
     contents, digests, n_objects = [], [], []
     for row, index in enumerate(batch.index.tolist()):
         mask = batch.masks[row]
         facts = describe(index, mask, {name: values[row] for name, values in batch.factors.items()})
         sample = Sample(key_of(index), batch.images[row], mask, facts)
-        contents.append(encode(sample))
+        try:
+            contents.append(encode(sample))
+        except ValueError as error:
+            raise ObjbenchError(f"record {index}: its factors cannot be written as JSON: {error}") from None
         digests.append(digest(sample))
         n_objects.append(facts["n_objects"])
     return Encoded(b"".join(contents), digests, n_objects)

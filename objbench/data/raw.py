@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,11 +44,11 @@ class RawSplit:
         return self.height * self.width
 
     def create(self) -> None:
-        """Make the folder and its large files, with all the room they need; OSError where there is none."""
+        """Make the folder and its large files; OSError where that is impossible."""
         self.path.mkdir(parents=True)
         for path, size in ((self.images, 3 * self.mask_bytes), (self.masks, self.mask_bytes)):
             with path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size * self.count)
+                file.truncate(size * self.count)
 
     def seal(self, stamp: Stamp) -> None:
         """Declare the folder complete."""

@@ -20,6 +20,7 @@ from objbench.errors import ObjbenchError
 IMAGE, MASK, FACTS = ".png", ".mask.png", ".json"
 SUFFIXES = (FACTS, MASK, IMAGE)  # in the order of the archive
 KEY_DIGITS = 8
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class Sample(NamedTuple):
@@ -86,7 +87,7 @@ def fingerprint(digests: Iterable[bytes]) -> str:
 
 def canonical(content: Any) -> bytes:
     """The one JSON text of `content`: sorted keys, no spaces."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _JSON.encode(content).encode()
 
 
 def rows(members: tar.Members, path: Path) -> list[str]:

@@ -143,3 +143,9 @@ def test_encoding_workers_import_neither_torch_nor_pydantic() -> None:
         code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert found.stdout.strip() == "[]", module
+
+
+def test_a_factor_that_is_no_number_names_the_record() -> None:
+    scenes = SceneBatch(np.array([5]), IMAGE[None], MASK[None], {"x": np.array([[0.5, np.nan]])})
+    with pytest.raises(ObjbenchError, match="record 5: its factors cannot be written as JSON"):
+        encode_batch(scenes)

@@ -69,9 +69,6 @@ def generate(
     They are those that `objbench prepare --source generated` makes with the same seed. `split` names a stream of
     its own: train, val or test. Raises RequestError for an unknown dataset, or one without a generator.
     """
-    import torch
-
-    from objbench.data.sample import key_of
     from objbench.data.scenes import Scenes
 
     reference = load_spec().dataset(dataset)
@@ -81,9 +78,7 @@ def generate(
     if n < 1:
         raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
     batch = SceneBatch.concatenate(list(generator.scenes(split, 0, n, seed, device)))
-    images = torch.from_numpy(batch.images).permute(0, 3, 1, 2).contiguous().to(device)
-    masks = torch.from_numpy(batch.masks).to(device)
-    return Scenes(images, masks, [key_of(i) for i in range(n)], reference, split, batch.factors)
+    return Scenes.of(batch, reference, device, split)
 
 
 @contextmanager
