@@ -13,7 +13,8 @@ import yaml
 from pydantic import ValidationError
 
 from objbench.errors import RequestError, unknown_name
-from objbench.spec import DatasetRef, MethodSpec, Recipe, Spec, dotted, merge
+from objbench.layers import merge
+from objbench.spec import DatasetRef, MethodSpec, Recipe, Spec, dotted
 
 
 @dataclass(frozen=True)

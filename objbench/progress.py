@@ -37,7 +37,9 @@ def _rich_bar(description: str, total: int | None, unit: str) -> Iterator[Advanc
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}" if total is not None else "{task.completed:,.0f}"),
+        TextColumn(
+            "{task.completed:,.0f}/{task.total:,.0f}" if total is not None else "{task.completed:,.0f}"
+        ),
         TextColumn(f"{{task.fields[rate]}} {unit}/s"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),

@@ -49,4 +49,6 @@ def get(kind: str, name: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ObjbenchError(f"{kind.removesuffix('s')} '{name}' is registered as {known[name]}: {error}") from error
+        raise ObjbenchError(
+            f"{kind.removesuffix('s')} '{name}' is registered as {known[name]}: {error}"
+        ) from error

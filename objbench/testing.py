@@ -15,10 +15,10 @@ from torch import Tensor
 
 from objbench.config import resolve
 from objbench.errors import ObjbenchError
+from objbench.layers import load_spec
 from objbench.methods.base import Method, Progress, Segmentation, Stage
 from objbench.methods.create import build
 from objbench.random import seed_from
-from objbench.spec import load_spec
 from objbench.train.checkpoint import load_weights, save_weights
 from objbench.train.evaluate import segment
 from objbench.train.log import LOG

@@ -26,7 +26,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 / 6 / 10 generated scenes of tetrominoes and of tetrominoes@aligned."""
     from objbench.data.prepare import prepare
-    from objbench.spec import load_spec
+    from objbench.layers import load_spec
 
     data = tmp_path_factory.mktemp("data")
     for name in ("tetrominoes", "tetrominoes@aligned"):

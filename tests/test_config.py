@@ -6,7 +6,7 @@ import pytest
 
 from objbench.config import MethodConfig, parse_assignments, resolve
 from objbench.errors import RequestError
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 SPEC = load_spec()
 TETROMINOES = SPEC.dataset("tetrominoes")

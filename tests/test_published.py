@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 THREE = ("tetrominoes", "multi_dsprites", "clevr6")
 BEST = "best 3 of 10 seeds by miou on ClevrTex"

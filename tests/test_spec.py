@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from objbench.errors import RequestError
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 ROOT = Path(__file__).parents[1]
 

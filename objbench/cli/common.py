@@ -37,7 +37,7 @@ class Context:
     @functools.cached_property
     def spec(self) -> Spec:
         """benchmarks.yaml with all its layers."""
-        from objbench.spec import load_spec
+        from objbench.layers import load_spec
 
         return load_spec(self.config)
 

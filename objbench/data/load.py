@@ -25,7 +25,7 @@ from objbench.data.scene import Array
 from objbench.data.scenes import Scenes
 from objbench.data.workers import available, run
 from objbench.errors import RequestError
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 __all__ = ["Scenes", "load"]
 

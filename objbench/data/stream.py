@@ -16,7 +16,7 @@ from objbench.data.decode import read_shard
 from objbench.data.load import data_folder
 from objbench.data.manifest import find
 from objbench.data.sample import rows
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 _BUFFER = 1000
 

@@ -8,8 +8,9 @@ from typing import Any
 from objbench import registry
 from objbench.config import MethodConfig, resolve
 from objbench.errors import ObjbenchError
+from objbench.layers import load_spec
 from objbench.methods.base import Method
-from objbench.spec import DatasetRef, load_spec
+from objbench.spec import DatasetRef
 
 
 def create(method: str, dataset: str, *, config: Path | None = None, **overrides: Any) -> Method:

@@ -22,13 +22,14 @@ from objbench.data.manifest import find, prepared
 from objbench.data.scene import Array
 from objbench.data.scenes import Scenes
 from objbench.errors import RequestError
+from objbench.layers import load_spec
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.pictures import sample_sheet
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.records import Record, Scored, Scores, read_record
-from objbench.spec import DatasetRef, load_spec
+from objbench.spec import DatasetRef
 from objbench.train.checkpoint import save_weights
 from objbench.train.evaluate import SAMPLES, Evaluation, evaluate
 from objbench.train.folder import claim, locked, seed_folder

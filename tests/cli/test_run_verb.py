@@ -19,7 +19,7 @@ from objbench.cli.main import app
 from objbench.cli.run import parse_seeds
 from objbench.data.scenes import Scenes
 from objbench.errors import RequestError
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 from objbench.train.log import read_log
 from objbench.train.reevaluate import reevaluate
 

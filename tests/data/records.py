@@ -11,7 +11,7 @@ import numpy as np
 
 from objbench.data.sources.base import SourceRequest
 from objbench.data.sources.tfrecord import crc32c_function
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 MINI = Path(__file__).parents[1] / "fixtures" / "tetrominoes_deepmind" / "tetrominoes_mini.tfrecords"
 MINI_ARRAYS = MINI.with_suffix(".npz")

@@ -22,7 +22,7 @@ from objbench.data.prepare import prepare
 from objbench.data.scene import SceneBatch
 from objbench.data.scenes import Scenes
 from objbench.errors import ObjbenchError, RequestError
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 import objbench
 from objbench.data.prepare import prepare
 from objbench.errors import ObjbenchError
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 KEYS = [f"{2 * i:08d}" for i in range(23)]
 

@@ -17,7 +17,7 @@ from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
 from objbench.data.sources.generated import GeneratedSource
 from objbench.errors import RequestError
-from objbench.spec import load_spec
+from objbench.layers import load_spec
 
 LAW_SCENES = 40_000
 KEY = law.stream_key("train", 0, 1)

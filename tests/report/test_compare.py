@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from synthetic import generated, record, scored
 
+from objbench.layers import load_spec
 from objbench.report.compare import cell_notes, conflicts, row_notes
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.published import published_rows
 from objbench.report.records import FoundRecord
-from objbench.spec import load_spec
 
 
 def measured(*records):

@@ -6,9 +6,9 @@ import pytest
 from synthetic import GENERATED, generated, record, scored, scores
 
 from objbench.errors import RequestError
+from objbench.layers import load_spec
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.records import FoundRecord
-from objbench.spec import load_spec
 
 METRICS = ["ari_fg", "miou", "mse"]
 

@@ -9,6 +9,7 @@ import pytest
 from synthetic import generated, record, scored, scores
 
 from objbench.errors import RequestError
+from objbench.layers import load_spec
 from objbench.report.export import as_csv, as_json
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.paper import paper_plans
@@ -16,7 +17,6 @@ from objbench.report.published import published_rows
 from objbench.report.records import FoundRecord
 from objbench.report.render import markdown, text
 from objbench.report.tables import build, dataset_plans
-from objbench.spec import load_spec
 
 ALIGNED = {"protocol": "aligned", "on": {"test": scored(protocol="aligned")}}
 

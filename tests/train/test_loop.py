@@ -11,9 +11,10 @@ from objbench_toys.methods import ToyGeco, ToyTwoStages
 
 from objbench.config import resolve
 from objbench.errors import ObjbenchError, RequestError
+from objbench.layers import load_spec
 from objbench.methods.base import Losses, Method, Progress, Stage
 from objbench.methods.create import build
-from objbench.spec import Recipe, load_spec
+from objbench.spec import Recipe
 from objbench.testing import random_scenes
 from objbench.train.loop import Events, Training
 from objbench.train.scenes import StageScenes

@@ -18,8 +18,8 @@ from PIL import Image
 from objbench.config import resolve
 from objbench.data.load import load
 from objbench.errors import ObjbenchError, RequestError
+from objbench.layers import load_spec
 from objbench.records import Record, read_record
-from objbench.spec import load_spec
 from objbench.train.reevaluate import reevaluate
 from objbench.train.run import Benchmark, run_seed
 

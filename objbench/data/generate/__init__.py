@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SPLITS
 from objbench.errors import RequestError, unknown_name
-from objbench.spec import DatasetRef, load_spec
+from objbench.layers import load_spec
+from objbench.spec import DatasetRef
 
 if TYPE_CHECKING:
     import torch
