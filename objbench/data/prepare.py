@@ -98,17 +98,17 @@ class Preparation:
             files={path.name: path.stat().st_size for path in self.source.files},
         )
         journal = Journal(self.folder)
+        if force or not any(self.folder.glob("*.tar")):  # without a shard there is nothing to go on with
+            clear(self.folder)
+            journal.start(started)
+            return journal
         earlier = journal.started()
-        if earlier is not None and not force:
-            refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
-        elif any(self.folder.glob("*.tar")) and not force:
+        if earlier is None:
             raise RequestError(
                 f"{self.folder}: holds shards, but neither a manifest nor the journal of a prepare; "
                 "--force replaces them"
             )
-        else:
-            clear(self.folder)
-            journal.start(started)
+        refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
         return journal
 
     def _write(self, writers: dict[str, ShardWriter], workers: int, advance: progress.Advance) -> None:

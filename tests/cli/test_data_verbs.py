@@ -283,3 +283,12 @@ def test_the_card_of_a_method(home: Path) -> None:
     card = json.loads(call("info", "color_kmeans", "--json").stdout)
     assert card["datasets"]["toy"]["recipe"]["batch_size"] == 64
     assert "initializations" in card["datasets"]["tetrominoes"]["model"]
+
+
+def test_a_prepare_that_failed_before_its_first_shard_is_no_obstacle(home: Path) -> None:
+    mini = Path(__file__).parents[1] / "fixtures/tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+    prepare = ["prepare", "tetrominoes", "--source", "deepmind", "--raw", str(mini)]
+    failed = call(*prepare)
+    assert failed.exit_code == 1
+    assert "holds 10 records" in failed.stderr
+    assert call(*prepare, "--train", "6", "--val", "2", "--test", "2").exit_code == 0
