@@ -13,13 +13,16 @@ import yaml
 from pydantic import ValidationError
 
 from objbench.errors import RequestError, unknown_name
-from objbench.layers import merge
-from objbench.spec import DatasetRef, MethodSpec, Recipe, Spec, dotted
+from objbench.nested import dotted, merge, undotted
+from objbench.spec import DatasetRef, MethodSpec, Recipe, Spec
 
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """A method, its variant and its resolved hyper-parameters for one dataset."""
+    """A method, its variant and its resolved hyper-parameters for one dataset.
+
+    `overrides` are the dotted keys of --set in the type of the method's block, so that 1e-3 and 0.001 are the same.
+    """
 
     method: str
     variant: str | None
@@ -52,22 +55,26 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     method_name, _, variant_name = name.partition(":")
     method = spec.method(method_name)
     config = merge({"recipe": spec.recipe}, method.config)
-    config = _merge_recipe(config, _for_dataset(method_name, method, dataset))
+    where = f"methods.{method_name}"
+    config = _lay(config, _for_dataset(method_name, method, dataset), f"{where}.datasets.{dataset.name}")
     if variant_name:
         if variant_name not in method.variants:
             raise unknown_name(f"variant of {method_name}", variant_name, method.variants)
         variant = method.variants[variant_name]
-        config = _merge_recipe(config, variant.config)
-        config = _merge_recipe(config, variant.datasets.get(dataset.name, {}))
+        where = f"{where}.variants.{variant_name}"
+        config = _lay(config, variant.config, f"{where}.config")
+        config = _lay(config, variant.datasets.get(dataset.name, {}), f"{where}.datasets.{dataset.name}")
     for key, value in overrides.items():
-        config = _override(config, key, value)
+        config = _lay(config, undotted({key: value}), "--set")
     try:
         Recipe.model_validate(config["recipe"])
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise RequestError(f"recipe.{place}: {first['msg']} (found {first['input']!r})") from None
-    return MethodConfig(method_name, variant_name or None, dict(overrides), config)
+    final = dotted(config)
+    typed = {key: value if final[key] is None else final[key] for key, value in overrides.items()}
+    return MethodConfig(method_name, variant_name or None, typed, config)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -96,28 +103,20 @@ def _for_dataset(name: str, method: MethodSpec, dataset: DatasetRef) -> dict[str
     return method.datasets.get(dataset.name, {})
 
 
-def _merge_recipe(config: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
-    """`block` over `config`; a block that gives steps takes epochs away, and the reverse."""
-    merged = merge(config, block)
-    given = block.get("recipe", {})
-    if given.get("steps") is not None:
+def _lay(config: dict[str, Any], block: dict[str, Any], where: str) -> dict[str, Any]:
+    """`block` over `config`, each value in the type that the key has; steps take epochs away, and the reverse."""
+    known = dotted(config)
+    given = dotted(block)
+    for key in given:
+        if key not in known:
+            raise unknown_name("key", key, known)
+    typed = {key: _as_type_of(f"{where} {key}", known[key], value) for key, value in given.items()}
+    merged = merge(config, undotted(typed))
+    if typed.get("recipe.steps") is not None:
         merged["recipe"]["epochs"] = None
-    elif given.get("epochs") is not None:
+    elif typed.get("recipe.epochs") is not None:
         merged["recipe"]["steps"] = None
     return merged
-
-
-def _override(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    known = dotted(config)
-    if key not in known:
-        raise unknown_name("key", key, known)
-    block: dict[str, Any] = {}
-    inner = block
-    *path, leaf = key.split(".")
-    for part in path:
-        inner = inner.setdefault(part, {})
-    inner[leaf] = _as_type_of(key, known[key], value)
-    return _merge_recipe(config, block)
 
 
 def _as_type_of(key: str, default: Any, value: Any) -> Any:
@@ -125,15 +124,13 @@ def _as_type_of(key: str, default: Any, value: Any) -> Any:
     if isinstance(value, str) and not isinstance(default, str):
         with contextlib.suppress(ValueError):
             value = float(value)
-    if default is None or value is None:
+    if isinstance(value, float) and value.is_integer() and not isinstance(default, float):
+        value = int(value)
+    if value is None or (default is None and not isinstance(value, bool)):
         return value
-    if isinstance(default, bool) or isinstance(value, bool):
-        fits = isinstance(default, bool) and isinstance(value, bool)
-    elif isinstance(default, float):
-        fits = isinstance(value, int | float)
-        value = float(value) if fits else value
-    else:
-        fits = isinstance(value, type(default))
-    if not fits:
-        raise RequestError(f"--set {key}: expected {type(default).__name__}, found {value!r}")
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        expected = "a number or word" if default is None else type(default).__name__
+        raise RequestError(f"{key}: expected {expected}, found {value!r}")
     return value

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from objbench.errors import RequestError, unknown_name
-from objbench.spec import Spec
+from objbench.nested import dotted, merge
+from objbench.spec import Recipe, Spec
 
 METHOD_GROUP = "objbench.methods"
 
@@ -29,33 +30,59 @@ def load_spec(config: Path | None = None) -> Spec:
 @cache
 def _load(config: Path | None) -> Spec:
     layers = [("benchmarks.yaml", _read(importlib.resources.files("objbench") / "benchmarks.yaml"))]
-    layers += _plugin_layers()
+    layers += [(str(path), _read(path)) for path in _plugin_layers()]
     if config is not None:
         if not config.is_file():
             raise RequestError(f"--config {config}: no such file")
         layers.append((str(config), _read(config)))
     merged: dict[str, Any] = {}
     for name, layer in layers:
-        merged = merge(merged, layer)
+        published = [*merged.get("published", []), *_published(layer)]
         try:
+            _refuse_new_keys(merged.get("methods", {}), layer.get("methods", {}))
+            merged = {**merge(merged, layer), "published": published}
             spec = Spec.model_validate(merged)
         except ValidationError as error:
             raise RequestError("\n".join(f"{name}: {line}" for line in _explain(Spec, error))) from None
+        except RequestError as error:
+            raise RequestError(f"{name}: {error}") from None
     return spec
 
 
-def _plugin_layers() -> list[tuple[str, dict[str, Any]]]:
-    """The benchmarks.yaml beside each method plugin (in the package of its entry point), by package name."""
-    packages = {point.module.rpartition(".")[0] for point in entry_points(group=METHOD_GROUP)}
-    layers = []
-    for package in sorted(packages - {""}):
-        found = importlib.util.find_spec(package.partition(".")[0])
-        if found is None:
+def _published(layer: dict[str, Any]) -> list[Any]:
+    rows = layer.get("published", [])
+    if not isinstance(rows, list):
+        raise RequestError("published: expected a list of rows")
+    return rows
+
+
+def _refuse_new_keys(known: Any, layer: Any) -> None:
+    """A layer may change the hyper-parameters of a method that stands below it, not invent further ones."""
+    for name, method in layer.items() if isinstance(layer, dict) else ():
+        if name in known and isinstance(method, dict) and isinstance(method.get("config"), dict):
+            declared = {
+                *dotted(known[name].get("config", {})),
+                *(f"recipe.{key}" for key in Recipe.model_fields),
+            }
+            for key in dotted(method["config"]):
+                if key not in declared:
+                    raise RequestError(f"methods.{name}.config: {unknown_name('key', key, declared)}")
+
+
+def _plugin_layers() -> list[Path]:
+    """The benchmarks.yaml in the package of each method plugin's entry point; no plugin is imported for it."""
+    found = set()
+    for point in entry_points(group=METHOD_GROUP):
+        top, *parts = point.module.split(".")
+        package = importlib.util.find_spec(top)
+        if package is None or not package.submodule_search_locations:
             continue
-        layer = importlib.resources.files(package) / "benchmarks.yaml"
-        if layer.is_file():
-            layers.append((f"{package}/benchmarks.yaml", _read(layer)))
-    return layers
+        folder = Path(package.submodule_search_locations[0])
+        for part in parts:
+            folder = folder / part if (folder / part).is_dir() else folder
+        if (folder / "benchmarks.yaml").is_file():
+            found.add(folder / "benchmarks.yaml")
+    return sorted(found)
 
 
 def _read(path: Any) -> dict[str, Any]:
@@ -66,19 +93,6 @@ def _read(path: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RequestError(f"{path}: expected a mapping with keys such as datasets, methods, published")
     return content
-
-
-def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """`top` laid over `base`: mappings are merged, the list `published` grows, all else is replaced."""
-    merged = dict(base)
-    for key, value in top.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = merge(merged[key], value)
-        elif key == "published" and isinstance(value, list):
-            merged[key] = [*merged.get(key, []), *value]
-        else:
-            merged[key] = value
-    return merged
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> list[str]:

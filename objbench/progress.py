@@ -12,12 +12,15 @@ PLAIN_SECONDS = 10.0
 
 
 class Advance(Protocol):
-    """Reports `amount` more units done; `note` replaces the word at the end of the line."""
+    """Reports `amount` more units done; `note` replaces the word at the end of the line.
 
-    def __call__(self, amount: int = 1, note: str = "") -> None: ...
+    `resumed` units were done before: they count as done, but not into the rate.
+    """
+
+    def __call__(self, amount: int = 1, note: str = "", resumed: int = 0) -> None: ...
 
 
-def silent(amount: int = 1, note: str = "") -> None:
+def silent(amount: int = 1, note: str = "", resumed: int = 0) -> None:
     """An Advance that shows nothing."""
 
 
@@ -48,29 +51,38 @@ def _rich_bar(description: str, total: int | None, unit: str) -> Iterator[Advanc
     with Progress(*columns, console=Console(stderr=True), transient=False) as display:
         task = display.add_task(description, total=total, rate="-", note="")
 
-        def advance(amount: int = 1, note: str = "") -> None:
-            done = display.tasks[0].completed + amount
-            rate = done / max(time.monotonic() - start, 1e-9)
+        fresh = 0
+
+        def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+            nonlocal fresh
+            fresh += amount
+            rate = fresh / max(time.monotonic() - start, 1e-9)
             shown = f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
-            display.update(task, advance=amount, rate=shown, note=note or display.tasks[0].fields["note"])
+            note = note or display.tasks[0].fields["note"]
+            display.update(task, advance=amount + resumed, rate=shown, note=note)
 
         yield advance
 
 
 def _plain_lines(description: str, total: int | None, unit: str) -> Iterator[Advance]:
     start = shown = time.monotonic()
-    done, last_note = 0, ""
+    fresh, earlier, last_note = 0, 0, ""
 
     def line() -> str:
         seconds = max(time.monotonic() - start, 1e-9)
-        rate = done / seconds
+        rate, done = fresh / seconds, fresh + earlier
         of = f"/{total:,}" if total is not None else ""
-        left = f", {(total - done) / rate:,.0f} s left" if total is not None and 0 < done < total else ""
+        left = (
+            f", {(total - done) / rate:,.0f} s left"
+            if total is not None and fresh > 0 and done < total
+            else ""
+        )
         return f"{description}: {done:,}{of} {unit}, {rate:,.1f} {unit}/s{left} {last_note}".rstrip()
 
-    def advance(amount: int = 1, note: str = "") -> None:
-        nonlocal done, shown, last_note
-        done += amount
+    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+        nonlocal fresh, earlier, shown, last_note
+        fresh += amount
+        earlier += resumed
         last_note = note or last_note
         if time.monotonic() - shown >= PLAIN_SECONDS:
             print(line(), file=sys.stderr, flush=True)

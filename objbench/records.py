@@ -6,20 +6,29 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from objbench.errors import ObjbenchError
+from objbench.files import write_atomically
 
 RECORD = "result.json"
 
 
 class MeanStd(BaseModel):
-    """Mean and sample standard deviation over the images of a split, as fractions."""
+    """Mean and sample standard deviation over the images of a split, as fractions.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `n` is given where the metric is undefined for some images: over how many the mean was taken.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     mean: float
     std: float | None
+    n: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_n(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "n" or value is not None}
 
 
 class Scores(BaseModel):
@@ -76,7 +85,7 @@ class Record(BaseModel):
     date: str
     steps: int
     train_seconds: float
-    wall_seconds: float
+    wall_seconds: float  # with everything, over all processes that worked on the run
     images_per_second: float | None  # training images through the model
     peak_memory_bytes: int
     parameters: int
@@ -95,9 +104,7 @@ class Record(BaseModel):
 
     def save(self, folder: Path) -> None:
         """Write result.json into `folder`, whole or not at all."""
-        partial = folder / f"{RECORD}.partial"
-        partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / RECORD)
+        write_atomically(folder / RECORD, self.model_dump_json(indent=1) + "\n")
 
 
 def read_record(path: Path) -> Record:
@@ -109,4 +116,6 @@ def read_record(path: Path) -> Record:
         raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[:3]
-        raise ObjbenchError(f"{path}: not a record of this version of objbench: {' '.join(first)}") from None
+        raise ObjbenchError(
+            f"{path}: not a record of this version of objbench: {' '.join(first)}; run that seed again with --fresh"
+        ) from None

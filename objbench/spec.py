@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from objbench.errors import unknown_name
+from objbench.nested import dotted
 
+SPLITS = ("train", "val", "test")
 Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
 
 
@@ -70,6 +73,23 @@ class DatasetSpec(Strict):
     errata: list[str] = []
     sources: dict[str, SourceSpec]
     protocols: dict[str, ProtocolSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> DatasetSpec:
+        if self.default_source not in self.sources:
+            raise ValueError(f"default_source: {unknown_name('source', self.default_source, self.sources)}")
+        for name, protocol in self.protocols.items():
+            for source, rules in protocol.sources.items():
+                where = f"protocols.{name}.sources.{source}"
+                if source not in self.sources:
+                    raise ValueError(f"{where}: {unknown_name('source', source, self.sources)}")
+                files = self.sources[source].files or ["data"]
+                for split, rule in rules.items():
+                    if split not in SPLITS:
+                        raise ValueError(f"{where}: {unknown_name('split', split, SPLITS)}")
+                    if rule.file not in files:
+                        raise ValueError(f"{where}.{split}: {unknown_name('file', rule.file, files)}")
+        return self
 
     @property
     def default_protocol(self) -> str:
@@ -173,6 +193,30 @@ class Spec(Strict):
                         raise ValueError(f"{name}.{where}: {unknown_name('key', key, known)}")
         return methods
 
+    @field_validator("recipe")
+    @classmethod
+    def _only_recipe_keys(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        for key in recipe:
+            if key not in Recipe.model_fields:
+                raise ValueError(f"recipe: {unknown_name('key', key, Recipe.model_fields)}")
+        return recipe
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Spec:
+        for name, dataset in self.datasets.items():
+            for other in dataset.also_test:
+                if other not in self.datasets:
+                    raise ValueError(
+                        f"datasets.{name}.also_test: {unknown_name('dataset', other, self.datasets)}"
+                    )
+        for name, method in self.methods.items():
+            for known in method.datasets:  # may name datasets to come, but not one by a slip of the hand
+                if known not in self.datasets and get_close_matches(known, self.datasets, cutoff=0.85):
+                    raise ValueError(
+                        f"methods.{name}.datasets: {unknown_name('dataset', known, self.datasets)}"
+                    )
+        return self
+
     @model_validator(mode="after")
     def _references_exist(self) -> Spec:
         for row in self.published:
@@ -228,18 +272,3 @@ class DatasetRef:
         if name not in self.sources:
             raise unknown_name(f"source of {self}", name, self.sources)
         return name
-
-
-def dotted(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of a nested mapping under their dotted keys.
-
-    >>> dotted({"model": {"width": 96}, "seed": 1})
-    {'model.width': 96, 'seed': 1}
-    """
-    leaves: dict[str, Any] = {}
-    for key, value in block.items():
-        if isinstance(value, dict):
-            leaves.update(dotted(value, f"{prefix}{key}."))
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves

@@ -46,7 +46,12 @@ class ObjMAE(Method):
             {"params": [p for name, p in named if not decays(name)], "weight_decay": 0.0},
         ]
         betas = (settings["beta1"], settings["beta2"])
-        adamw = AdamW(groups, lr=self.schedule.learning_rate, betas=betas, eps=settings["eps"], fused=True)
+        try:
+            adamw = AdamW(
+                groups, lr=self.schedule.learning_rate, betas=betas, eps=settings["eps"], fused=True
+            )
+        except ValueError as error:
+            raise RequestError(f"optimizer: {error}") from None
         return [(adamw, lambda progress: self.schedule.rate(progress.nominal_epoch))]
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
@@ -54,7 +59,7 @@ class ObjMAE(Method):
         epoch, patches = progress.nominal_epoch, self._patches(images)  # (B,N,P*P*C)
         B, N, _ = patches.shape
         ids = random_patches(B, N, self.schedule.kept_patches(epoch, N), patches.device)  # (B,n)
-        out = self.model(patches, ids, self._token_noise(B, self.schedule.noise(epoch)))
+        out = self.model(patches, ids, self._token_noise(images, self.schedule.noise(epoch)))
 
         reconstruction = reconstruction_error(out.reconstruction, patches)
         pixel, objects = pixel_entropy(out.log_masks), object_entropy(out.log_masks)
@@ -89,10 +94,10 @@ class ObjMAE(Method):
             )
         return patchify(2 * images - 1, self.model.config.patch)
 
-    def _token_noise(self, batch: int, deviation: float) -> Tensor | None:
+    def _token_noise(self, images: Tensor, deviation: float) -> Tensor | None:
         if deviation == 0:
             return None
-        return deviation * self.normal(*self.model.class_tokens.shape, batch=batch)  # (B,K,D)
+        return deviation * self.normal(images, *self.model.class_tokens.shape)  # (B,K,D)
 
 
 def decays(name: str) -> bool:

@@ -7,7 +7,7 @@ n of them kept, K slots, D the width of the encoder, d of the decoder, T tokens 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,10 @@ class ModelConfig:
     mlp_ratio: int
 
     def __post_init__(self) -> None:
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value < 1:
+                raise RequestError(f"model.{field.name}={value} must be at least 1")
         height, width = self.image_size
         if height % self.patch or width % self.patch:
             raise RequestError(f"model.patch={self.patch} does not divide the image size {height}x{width}")

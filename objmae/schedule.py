@@ -33,6 +33,9 @@ class Schedule:
                 f"schedule.warmup_epochs={self.warmup_epochs} must be at least 0 and less than "
                 f"schedule.ramp_end={self.ramp_end}"
             )
+        rates = (self.learning_rate, self.final_learning_rate)
+        if not all(0 <= rate < math.inf for rate in rates):
+            raise RequestError(f"schedule: learning rates must be finite and not negative, found {rates}")
         if not 0 <= self.mask_ratio < 1:
             raise RequestError(f"schedule.mask_ratio={self.mask_ratio} must be at least 0 and less than 1")
 

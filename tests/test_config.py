@@ -54,6 +54,22 @@ def test_scientific_notation_is_a_number():
     assert resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": "1e-3"}).config["recipe"]["lr"] == 0.001
 
 
+def test_equal_values_make_equal_runs():
+    one = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": "1e-3", "recipe.steps": "1e2"})
+    other = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": 0.001, "recipe.steps": 100})
+    assert one == other
+    assert one.overrides == {"recipe.lr": 0.001, "recipe.steps": 100}
+
+
+def test_values_of_a_yaml_block_are_typed_as_well(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: {toy_geco: {datasets: {tetrominoes: {model: {width: wide}}}}}")
+    with pytest.raises(
+        RequestError, match=r"methods.toy_geco.datasets.tetrominoes model.width: expected int"
+    ):
+        resolve(load_spec(path), "toy_geco", TETROMINOES, {})
+
+
 @pytest.mark.parametrize(
     ("method", "overrides", "message"),
     [
@@ -64,6 +80,7 @@ def test_scientific_notation_is_a_number():
         ("toy_geco", {"recipe.lr": "fast"}, "--set recipe.lr: expected float, found 'fast'"),
         ("toy_geco", {"model.width": 1.5}, "--set model.width: expected int, found 1.5"),
         ("toy_geco", {"model.width": True}, "--set model.width: expected int, found True"),
+        ("toy_geco", {"recipe.epochs": True}, "--set recipe.epochs: expected a number or word, found True"),
         ("toy_geco", {"recipe.steps": 0}, "recipe.steps: Input should be greater than 0"),
         ("toy_geco", {"recipe.precision": "fp16"}, "recipe.precision: Input should be 'fp32' or 'bf16'"),
     ],

@@ -34,12 +34,12 @@ install_torch() {
     pip install --quiet "torch==$pinned"
 }
 
-# setup_venv EXTRAS: install objbench[EXTRAS] from this checkout, editable; nothing to do if that is done.
+# setup_venv EXTRAS: install objbench[EXTRAS] from this checkout, editable; nothing to do if that, or more, is done.
 setup_venv() {
-    local stamp python
-    stamp="$1 $(cat "$root/pyproject.toml" "$root/tools/constraints.txt" "$root/tools/env.sh" | cksum)"
+    local versions python
+    versions=$(cat "$root/pyproject.toml" "$root/tools/constraints.txt" "$root/tools/env.sh" | cksum)
     export PIP_DISABLE_PIP_VERSION_CHECK=1
-    if [ "$(cat "$venv/.objbench" 2>/dev/null)" != "$stamp" ]; then
+    if ! is_set_up "$1" "$versions"; then
         python=$(find_python) || return 1
         echo "setting up $venv with $("$python" --version)" >&2
         if ! [ -x "$venv/bin/python" ] && ! "$python" -m venv "$venv"; then
@@ -48,8 +48,14 @@ setup_venv() {
         fi
     fi
     export PATH="$venv/bin:$PATH"
-    [ "$(cat "$venv/.objbench" 2>/dev/null)" = "$stamp" ] && return
+    is_set_up "$1" "$versions" && return
     install_torch
-    pip install --quiet --constraint "$root/tools/constraints.txt" --editable "$root[$1]"
-    echo "$stamp" > "$venv/.objbench"
+    grep -v '^torch==' "$root/tools/constraints.txt" > "$venv/constraints.txt"
+    pip install --quiet --constraint "$venv/constraints.txt" --editable "$root[$1]"
+    echo "$versions" > "$venv/.objbench-$1"
+}
+
+# is_set_up EXTRAS VERSIONS: the extra dev holds all the others.
+is_set_up() {
+    [ "$(cat "$venv/.objbench-dev" 2>/dev/null)" = "$2" ] || [ "$(cat "$venv/.objbench-$1" 2>/dev/null)" = "$2" ]
 }

@@ -80,7 +80,7 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             logging.getLogger("objbench").debug("unexpected", exc_info=error)
             _fail(
-                f"{type(error).__name__}: {error} (an error in objbench; --debug shows where)",
+                f"{type(error).__name__}: {error} (unexpected; --debug shows where)",
                 1,
                 context.debug,
             )

@@ -31,7 +31,8 @@ def demo(
     from objbench.config import resolve
     from objbench.data.prepare import prepare
     from objbench.progress import bar
-    from objbench.train.run import Benchmark, run_seed
+    from objbench.train.benchmark import Benchmark
+    from objbench.train.run import run_seed
 
     start = time.perf_counter()
     place = output / "quick" if quick else output

@@ -25,11 +25,13 @@ def evaluate(
     reference = context.spec.dataset(dataset)
     from objbench.cli.run import print_scores
     from objbench.data.load import load
+    from objbench.device import choose_device
     from objbench.records import read_record
     from objbench.train.reevaluate import reevaluate
-    from objbench.train.run import choose_device
 
     chosen = choose_device(device)
+    run = run.resolve()
+    run = run.parent if run.is_file() else run
     read_record(run)
     scenes = load(str(reference), split, source, context.data, chosen, context.config)
     key, record = reevaluate(run, scenes, context.spec)

@@ -58,7 +58,7 @@ def prepare(
         with progress.bar(f"preparing {reference}", preparation.scenes, "scenes") as advance:
             manifest = preparation.run(workers or available(), force, advance)
     except KeyboardInterrupt:
-        say(f"{preparation.folder}: stopped; the same command goes on where it stood")
+        say(f"{preparation.folder}: stopped; the same command, without --force, goes on where it stood")
         raise
     _report(context, manifest, f"{preparation.folder}: prepared")
 

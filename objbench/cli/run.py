@@ -42,7 +42,8 @@ def run(
     chosen = parse_seeds(seeds, seed)
     reference = context.spec.dataset(dataset)
     resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
-    from objbench.train.run import Benchmark, run_seed
+    from objbench.train.benchmark import Benchmark
+    from objbench.train.run import run_seed
 
     benchmark = Benchmark(reference, source, context.data, context.config, device)
     done: list[tuple[Path, Record]] = []

@@ -59,7 +59,7 @@ def _check(split: str, batch: SceneBatch, last_index: int, height: int, width: i
         )
     ascending = np.diff(batch.index, prepend=last_index) > 0
     if not ascending.all() or (count and batch.index[-1] >= 10**KEY_DIGITS):
-        wrong = batch.index[int(np.argmin(ascending))]
+        wrong = batch.index[-1] if ascending.all() else batch.index[int(np.argmin(ascending))]
         raise ObjbenchError(
             f"the indices of {split} must ascend and have at most {KEY_DIGITS} digits: found {wrong}"
         )

@@ -24,7 +24,7 @@ from objbench.data.raw import CACHE, RawSplit, Stamp, cached
 from objbench.data.scene import Array
 from objbench.data.scenes import Scenes
 from objbench.data.workers import available, run
-from objbench.errors import RequestError
+from objbench.device import choose_device
 from objbench.layers import load_spec
 
 __all__ = ["Scenes", "load"]
@@ -50,7 +50,7 @@ def load(
     Raises RequestError for unknown names or an open choice of source, ObjbenchError if the dataset is not
     prepared or was changed since.
     """
-    where = _device(device)
+    where = choose_device(device)
     reference = load_spec(config).dataset(dataset)
     folder, manifest = find(data_folder(data), reference, source)
     with raw_split(folder, manifest, split) as raw:
@@ -148,12 +148,3 @@ def _parse(texts: bytes) -> dict[str, Array]:
     """The factors in the JSON lines of a split: name -> (N,E,...), int64 or float64."""
     samples = json.loads(b"[" + texts.rstrip().replace(b"\n", b",") + b"]")
     return {name: np.array([sample["factors"][name] for sample in samples]) for name in samples[0]["factors"]}
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    try:
-        where = torch.device(device or "cpu")
-        torch.empty(0, device=where)
-    except (RuntimeError, AssertionError) as error:
-        raise RequestError(f"device {device}: {str(error).splitlines()[0]}") from None
-    return where

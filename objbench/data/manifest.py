@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from objbench.errors import ObjbenchError, RequestError
-from objbench.spec import DatasetRef, SplitRule
+from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.spec import SPLITS, DatasetRef, SplitRule
 
 MANIFEST = "manifest.json"
 
@@ -85,7 +84,9 @@ class Manifest(Frozen):
     splits: dict[str, Split]
 
     def split(self, name: str) -> Split:
-        """The split `name`; ObjbenchError that lists the splits there are."""
+        """The split `name`; RequestError for no split's name, ObjbenchError if it was left out."""
+        if name not in SPLITS:
+            raise unknown_name("split", name, SPLITS)
         if name not in self.splits:
             raise ObjbenchError(
                 f"{self.dataset} ({self.source}) was prepared without a split '{name}'; "
@@ -114,8 +115,23 @@ def read_manifest(folder: Path) -> Manifest:
 
 def prepared(data: Path, dataset: DatasetRef) -> dict[str, Manifest]:
     """The prepared sources of a dataset under one protocol, by name."""
-    folders = sorted(path.parent for path in (data / str(dataset)).glob(f"*/{MANIFEST}"))
-    return {folder.name: read_manifest(folder) for folder in folders}
+    return {source: _manifest_of(data, dataset, source) for source in _sources(data, dataset)}
+
+
+def _sources(data: Path, dataset: DatasetRef) -> list[str]:
+    return sorted(path.parent.name for path in (data / str(dataset)).glob(f"*/{MANIFEST}"))
+
+
+def _manifest_of(data: Path, dataset: DatasetRef, source: str) -> Manifest:
+    folder = folder_of(data, dataset, source)
+    manifest = read_manifest(folder)
+    found = (manifest.dataset, manifest.protocol, manifest.source)
+    if found != (dataset.name, dataset.protocol, source):
+        raise ObjbenchError(
+            f"{folder / MANIFEST}: of {found[0]}@{found[1]} from {found[2]}, not of what its folder is named after; "
+            "move the folder back, or prepare again with --force"
+        )
+    return manifest
 
 
 def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Manifest]:
@@ -126,29 +142,18 @@ def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Man
     if source is not None:
         folder = folder_of(data, dataset, dataset.source(source))
         if (folder / MANIFEST).is_file():
-            return folder, read_manifest(folder)
-    elif found := prepared(data, dataset):
+            return folder, _manifest_of(data, dataset, source)
+    elif found := _sources(data, dataset):
         if len(found) > 1:
             raise RequestError(
                 f"{dataset} is prepared from several sources: give --source {' or '.join(found)}"
             )
-        name, manifest = next(iter(found.items()))
-        return folder_of(data, dataset, name), manifest
+        return folder_of(data, dataset, found[0]), _manifest_of(data, dataset, found[0])
     wanted = dataset.source(source)
     raise ObjbenchError(
         f"{dataset} is not prepared in {data / str(dataset)}"
         f"{f' from source {source}' if source else ''}: objbench prepare {dataset} --source {wanted} --data {data}"
     )
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Write a text file, whole or not at all, and make sure that it survives a power cut."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _first(error: ValidationError | UnicodeDecodeError) -> str:

@@ -24,15 +24,15 @@ from objbench.data.manifest import (
     Split,
     folder_of,
     read_manifest,
-    write_atomically,
 )
-from objbench.data.place import check_space, clear, locked, plain_errors, refuse_other
+from objbench.data.place import check_space, clear, refuse_other
 from objbench.data.sample import fingerprint
 from objbench.data.shards import Journal, ShardWriter, Started, describe_file
-from objbench.data.sources.base import SPLITS, Source, SourceRequest, SplitPlan
+from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available, run
 from objbench.errors import RequestError
-from objbench.spec import DatasetRef
+from objbench.files import locked, plain_errors, write_atomically
+from objbench.spec import SPLITS, DatasetRef
 
 _SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
 _SPARE = 1.05
@@ -61,7 +61,8 @@ class Preparation:
 
     def run(self, workers: int, force: bool, advance: progress.Advance) -> Manifest:
         """Make the shards, the card and, last, the manifest. Goes on where a killed prepare stood."""
-        with plain_errors(self.folder), locked(self.folder):
+        occupied = f"{self.folder}: another prepare is at work here"
+        with plain_errors(self.folder, "--data"), locked(self.folder / ".lock", occupied):
             return self._run(workers, force, advance)
 
     def _run(self, workers: int, force: bool, advance: progress.Advance) -> Manifest:
@@ -79,7 +80,7 @@ class Preparation:
             )
             for plan in self.plans
         }
-        advance(sum(writer.written for writer in writers.values()))
+        advance(0, resumed=sum(writer.written for writer in writers.values()))
         with _hashing(self.source.files) as hashed:
             self._write(writers, workers, advance)
             advance(0, note="hashing the source files" if self.source.files else "")
@@ -239,13 +240,15 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
 
 
 def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: int | None) -> Settings:
+    rules = dataset.rule.sources[source]
+    counts = {split: None if r.stop is None or r.stop < 0 else r.stop - r.start for split, r in rules.items()}
     return Settings(
-        sizes=dict(sorted(sizes.items())),
+        sizes={split: size for split, size in sorted(sizes.items()) if size != counts.get(split)},
         seed=seed,
         height=dataset.spec.height,
         width=dataset.spec.width,
         scenes_per_shard=dataset.spec.scenes_per_shard,
-        rules=dataset.rule.sources[source],
+        rules=rules,
         options=dataset.rule.options,
     )
 

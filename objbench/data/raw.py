@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from objbench.data.manifest import MANIFEST, Frozen, Manifest, write_atomically
+from objbench.data.manifest import MANIFEST, Frozen, Manifest
 from objbench.data.shards import sha256_of
+from objbench.files import write_atomically
 
 CACHE = ".cache"
 
@@ -26,6 +27,13 @@ class Stamp(Frozen):
         return Stamp(manifest=sha256_of(folder / MANIFEST), shards=shards)
 
 
+class Sealed(Frozen):
+    """A complete raw split: what it was decoded from, and the size of each of its files."""
+
+    stamp: Stamp
+    bytes: dict[str, int]
+
+
 class RawSplit:
     """A folder with the decoded samples of a split, each kind in one file, in the order of the keys.
 
@@ -36,7 +44,7 @@ class RawSplit:
         self.path, self.count, self.height, self.width = path, count, height, width
         self.images, self.masks = path / "images.u8", path / "masks.u8"
         self.samples, self.keys = path / "samples.jsonl", path / "keys.txt"
-        self._stamp = path / "stamp.json"
+        self._sealed = path / "sealed.json"
 
     @property
     def mask_bytes(self) -> int:
@@ -52,16 +60,18 @@ class RawSplit:
 
     def seal(self, stamp: Stamp) -> None:
         """Declare the folder complete."""
-        write_atomically(self._stamp, stamp.model_dump_json())
+        write_atomically(self._sealed, Sealed(stamp=stamp, bytes=self._bytes()).model_dump_json())
 
     def fits(self, stamp: Stamp) -> bool:
         """Whether the folder is complete, of the right size, and decoded from what `stamp` describes."""
         try:
-            written = Stamp.model_validate_json(self._stamp.read_text(encoding="utf-8"))
-            sizes = self.images.stat().st_size, self.masks.stat().st_size
+            sealed = Sealed.model_validate_json(self._sealed.read_text(encoding="utf-8"))
+            return sealed == Sealed(stamp=stamp, bytes=self._bytes())
         except (OSError, ValidationError, UnicodeDecodeError):
             return False
-        return written == stamp and sizes == (3 * self.mask_bytes * self.count, self.mask_bytes * self.count)
+
+    def _bytes(self) -> dict[str, int]:
+        return {path.name: path.stat().st_size for path in (self.images, self.masks, self.samples, self.keys)}
 
 
 def cached(folder: Path, manifest: Manifest, split: str) -> RawSplit:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from objbench.data import tar
 from objbench.data.encode import Encoded
-from objbench.data.manifest import Frozen, Settings, Shard, SourceFile, write_atomically
+from objbench.data.manifest import Frozen, Settings, Shard, SourceFile
+from objbench.files import write_atomically
 
 CHUNK = 1 << 22
 

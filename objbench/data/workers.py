@@ -119,8 +119,10 @@ def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
             answer = (call(job), None)
         except (ObjbenchError, OSError) as error:
             answer = (None, error)
-        except Exception:
-            answer = (None, RuntimeError(f"in a worker process:\n{traceback.format_exc()}"))
+        except Exception as error:
+            unexpected = RuntimeError(f"in a worker process: {type(error).__name__}: {error}")
+            unexpected.add_note(traceback.format_exc())
+            answer = (None, unexpected)
         pickle.dump(answer, results, protocol=5)
         results.flush()
 

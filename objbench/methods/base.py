@@ -140,7 +140,6 @@ class Method(nn.Module):
     """
 
     frozen: tuple[str, ...] = ()  # parameters that never receive a gradient, by name
-    deterministic: bool = True  # whether two equal runs on the CPU give equal bits
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
         super().__init__()
@@ -155,7 +154,10 @@ class Method(nn.Module):
         return [Stage("train", r.steps, r.epochs, r.batch_size, r.clip_norm, r.precision)]
 
     def setup(self, images: Tensor, stage: Stage) -> None:
-        """At a stage's start: a seeded sample of training images, float (n,3,H,W) in [0,1], under no_grad."""
+        """At a stage's start: a seeded sample of training images, float (n,3,H,W) in [0,1], under no_grad.
+
+        Not called again when a stage is resumed: state and `requires_grad` of all parameters are restored instead.
+        """
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """After setup: the optimizers of a stage, each with its learning rate as a function of progress.
@@ -194,14 +196,14 @@ class Method(nn.Module):
             raise ValueError(f"asked for the seeds of {batch} images in a batch of {len(self._image_seeds)}")
         return self._image_seeds
 
-    def normal(self, *shape: int, batch: int) -> Tensor:
-        """Standard normal (batch, *shape): in segment drawn per image from its (seed, key), so that neither the
-        batch size nor the other images change a result; in training from the default generator."""
-        device = next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+    def normal(self, images: Tensor, *shape: int) -> Tensor:
+        """Standard normal (B,*shape) for a batch of images (B,...), on their device: in segment drawn per image from
+        its (seed, key), so that neither the batch size nor the other images change a result; in training from the
+        default generator."""
         if self._image_seeds is None:
-            return torch.randn(batch, *shape, device=device)
+            return torch.randn(len(images), *shape, device=images.device)
         self._draws += 1
-        return normal(self.image_seeds(batch).to(device), self._draws, shape)
+        return normal(self.image_seeds(len(images)).to(images.device), self._draws, shape)
 
     def seed_images(self, seeds: Tensor | None) -> None:
         """Called by the evaluator before `segment`: int64 (B,) seeds of the images to come; None ends it."""

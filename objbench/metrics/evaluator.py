@@ -64,19 +64,17 @@ class Evaluator:
     def compute(self) -> dict[str, Any]:
         """{"n_images": N, metric: {"mean": m, "std": s}}: mean and sample std over the images (None for one image).
 
-        A metric that is undefined (NaN) for some images is averaged over the others (`n_defined` says how many), and
-        left out if it is defined for none.
+        A metric that is undefined (NaN) for some images is averaged over the others, "n" of them, and left out if it
+        is defined for none.
         """
         result: dict[str, Any] = {"n_images": self._n_images}
         for name, values in self._values.items():
             defined = [value for value in values if not math.isnan(value)]
             if defined:
                 result[name] = _mean_std(defined)
+            if 0 < len(defined) < len(values):
+                result[name]["n"] = len(defined)
         return result
-
-    def n_defined(self) -> dict[str, int]:
-        """For each metric the number of images for which it is defined."""
-        return {name: sum(not math.isnan(value) for value in values) for name, values in self._values.items()}
 
     def per_image(self) -> dict[str, NDArray[Any]]:
         """Each metric's values float64 (N,) in the order of the updates, and "keys" (N,) if keys were given."""
@@ -105,7 +103,7 @@ class Evaluator:
         self._n_images += count
 
 
-def _mean_std(values: list[float]) -> dict[str, float | None]:
+def _mean_std(values: list[float]) -> dict[str, Any]:
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return {"mean": mean, "std": None}

@@ -2,74 +2,90 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from objbench.errors import ObjbenchError
+from objbench.files import replacing
+from objbench.methods.base import Method
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a training goes on from: position, all state of the method, of its stepper, and the log's length."""
+    """Everything a training goes on from.
+
+    stage, step     position;  trainable: the parameters that require a gradient in this stage
+    method, stepper all state of the two;  log_bytes: the log's length
+    seconds         spent in training steps;  wall_seconds: spent in all
+    """
 
     stage: int
     step: int
+    trainable: list[str]
     method: dict[str, Any]
     stepper: dict[str, Any]
     log_bytes: int
     seconds: float
+    wall_seconds: float
 
     def save(self, folder: Path) -> None:
         """Replace the checkpoint in `folder` at one stroke."""
-        partial = folder / f"{CHECKPOINT}.partial"
-        with partial.open("wb") as file:
-            torch.save(dict(vars(self)), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / CHECKPOINT)
+        try:
+            with replacing(folder / CHECKPOINT) as partial:
+                torch.save(dict(vars(self)), partial)
+        except RuntimeError as error:  # how torch says that a write failed
+            reason = str(error).splitlines()[0]
+            raise ObjbenchError(
+                f"{folder / CHECKPOINT}: could not be written, is the disk full? ({reason}); "
+                "the same command goes on from the checkpoint before"
+            ) from error
 
 
-def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpoint | None:
-    """The checkpoint in `folder`, None if there is none; ObjbenchError if it is damaged."""
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The checkpoint in `folder`, on the CPU, None if there is none; ObjbenchError if it is damaged."""
     path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
-        return Checkpoint(**torch.load(path, map_location=device, weights_only=True))
+        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError):
         raise ObjbenchError(f"{path}: damaged checkpoint; --fresh starts this seed anew") from None
 
 
-def save_weights(method: nn.Module, folder: Path) -> None:
+def save_weights(method: Method, folder: Path) -> None:
     """All tensors of the method's state as model.safetensors (extra state stays in the checkpoint)."""
     tensors = {
         name: value.detach().cpu().clone().contiguous()
         for name, value in method.state_dict().items()
         if isinstance(value, Tensor)
     }
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(tensors, partial)
-    partial.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as partial:
+        save_file(tensors, partial)
 
 
-def load_weights(method: nn.Module, folder: Path) -> None:
-    """Put the saved weights, and extra state where there is any, into the method."""
+def load_weights(method: Method, folder: Path) -> None:
+    """Put the saved weights, and extra state where training made any, into the method."""
     path = folder / WEIGHTS
     if not path.exists():
         raise ObjbenchError(f"{path}: no such file; is the run finished?")
-    state: dict[str, Any] = dict(load_file(path))
+    try:
+        state: dict[str, Any] = dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise ObjbenchError(f"{path}: damaged ({error}); run the seed again with --fresh") from None
     expected = method.state_dict()
     extra = [name for name, value in expected.items() if not isinstance(value, Tensor)]
-    if extra:
+    if extra and not method.stages():
+        state |= {name: expected[name] for name in extra}
+    elif extra:
         checkpoint = load_checkpoint(folder)
         if checkpoint is None:
             raise ObjbenchError(f"{folder / CHECKPOINT}: missing; it holds the state of {', '.join(extra)}")

@@ -56,12 +56,11 @@ def evaluate(
         for start in range(0, len(scenes), batch_size):
             part = slice(start, start + batch_size)
             images, masks, keys = scenes.images[part], scenes.masks[part], scenes.keys[part]
-            unit = unit_range(images)
-            segmentation = segment(method, unit, keys, seed, progress)
+            segmentation = segment(method, unit_range(images), keys, seed, progress)
             prediction = segmentation.labels if segmentation.masks is None else segmentation.masks
             assert prediction is not None
             reconstruction = segmentation.reconstruction
-            evaluator.update(prediction, masks, reconstruction=reconstruction, images=unit, keys=keys)
+            evaluator.update(prediction, masks, reconstruction=reconstruction, images=images, keys=keys)
             samples.keep(images, masks, keys, segmentation)
             advance(len(images))
     finally:
@@ -102,14 +101,14 @@ class _Samples:
         if n == 0:
             return
         self.left -= n
-        part = {"images": images, "masks": masks, "prediction": found.prediction.to(torch.uint8)}
+        part = {"images": images, "masks": masks, "prediction": found.prediction.to(torch.int16)}
         soft = {
             "soft_masks": found.masks,
             "reconstruction": found.reconstruction,
             "components": found.components,
             "attention": found.attention,
         }
-        part |= {name: _bytes(value) for name, value in soft.items() if value is not None}
+        part |= {name: _bytes(value[:n]) for name, value in soft.items() if value is not None}
         self.parts.append({name: value[:n].cpu().numpy() for name, value in part.items()})
         self.parts[-1]["keys"] = np.array(keys[:n])
 

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from objbench.config import MethodConfig
 from objbench.errors import ObjbenchError, RequestError
+from objbench.files import differences, locked, plain_errors, write_atomically
 from objbench.records import RECORD
-from objbench.spec import dotted
+from objbench.train.checkpoint import CHECKPOINT
 
 CONFIG = "config.json"
 
@@ -25,43 +24,39 @@ def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, see
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def at_work(folder: Path) -> Iterator[None]:
     """Keep every other process out of a seed's folder, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ObjbenchError(
-            f"{folder}: another process is at work on this seed; wait for it or stop it"
-        ) from None
-    try:
+    occupied = f"{folder}: another process is at work on this seed"
+    with plain_errors(folder, "--runs"), locked(folder.with_name(f".{folder.name}.lock"), occupied):
+        folder.mkdir(exist_ok=True)
         yield
-    finally:
-        lock.release()
 
 
 def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     """Make `folder` a run of `config`; True if such a run is finished there already.
 
-    A folder of another configuration is refused; `fresh` empties it first, whatever it holds.
+    A folder of another configuration is refused if anything came of it; `fresh` empties it first, whatever it holds.
     """
     path = folder / CONFIG
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
-        folder.mkdir(parents=True)
+    if fresh:
+        _empty(folder)
     if path.exists():
         found = read_config(folder)
-        if found != config:
+        if found == config:
+            return (folder / RECORD).exists()
+        if (folder / CHECKPOINT).exists() or (folder / RECORD).exists():
+            different = differences(found, config)
+            more = f" and {len(different) - 3} more" if len(different) > 3 else ""
             raise RequestError(
-                f"{folder} holds a run of another configuration: {_difference(found, config)}; "
+                f"{folder} holds a run of another configuration: {'; '.join(different[:3])}{more}; "
                 "--fresh throws that run away"
             )
-    else:
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    return (folder / RECORD).exists()
+    elif any(folder.iterdir()):
+        raise RequestError(
+            f"{folder} holds files but no {CONFIG}: no run to go on with; --fresh throws them away"
+        )
+    write_atomically(path, json.dumps(config, indent=1) + "\n")
+    return False
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -78,8 +73,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
-    there, here = dotted(found), dotted(asked)
-    keys = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
-    shown = [f"{key} is {there.get(key)!r} there and {here.get(key)!r} here" for key in keys[:3]]
-    return ", ".join(shown) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+def _empty(folder: Path) -> None:
+    """Empty `folder`; a kill in between leaves all of it or nothing of it in its place."""
+    aside = folder.with_name(f".{folder.name}.thrown-away")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.replace(aside)
+    folder.mkdir()
+    shutil.rmtree(aside)

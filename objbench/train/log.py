@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 
 LOG = "metrics.jsonl"
 
@@ -18,17 +19,30 @@ class Log:
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         self.path = folder / LOG
         self.path.touch()
-        self._writer = _summary_writer(folder / "tensorboard") if tensorboard else None
+        self._tensorboard = _summary_writer_class() if tensorboard else None
+        self._writer: Any = None
 
     @property
     def size(self) -> int:
         """Bytes written so far."""
         return self.path.stat().st_size
 
-    def cut(self, size: int) -> None:
-        """Drop what was written after a checkpoint."""
+    def cut(self, size: int, step: int) -> None:
+        """Drop what was written after a checkpoint of this size and step."""
+        if self.size < size:
+            raise ObjbenchError(
+                f"{self.path}: shorter than at the last checkpoint ({self.size} < {size} bytes); "
+                "--fresh starts this seed anew"
+            )
         with self.path.open("r+b") as file:
             file.truncate(size)
+        if self._tensorboard is not None:
+            self._writer = self._tensorboard(str(self.path.parent / "tensorboard"), purge_step=step)
+
+    def sync(self) -> None:
+        """Make sure that what was written survives a power cut."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
 
     def write(self, step: int, stage: str, epoch: int, kind: str, values: Mapping[str, float]) -> None:
         """One line: `kind` is "losses" or "val"."""
@@ -46,9 +60,9 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
 
 
-def _summary_writer(folder: Path) -> Any:
+def _summary_writer_class() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise RequestError("--tensorboard needs the package: pip install 'objbench[tensorboard]'") from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter

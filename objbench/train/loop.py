@@ -25,10 +25,15 @@ Validate = Callable[[Method, Progress | None], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training took: steps in all, and the seconds spent in them (evaluations and checkpoints not)."""
+    """What a training took.
+
+    seconds  spent in its steps, evaluations and checkpoints not;  earlier: all seconds of the processes that did
+             what this one went on from;  images: seen, all steps together
+    """
 
     steps: int
     seconds: float
+    earlier: float
     images: int
 
 
@@ -84,36 +89,45 @@ class Training:
         self.stages = [StageScenes(images, stage, nominal, seed) for stage in method.stages()]
         self.total = sum(scenes.steps for scenes in self.stages)
         self.events = Events(self.total, method.recipe)
-        self.seconds = 0.0
+        self.seconds = self.earlier = 0.0
+        self.started = time.perf_counter()
         self.advance: Advance = silent
         self.note: dict[str, float] = {}
 
     def run(self, advance: Advance = silent) -> Trained:
         """Train the method in place. Raises ObjbenchError when the loss is no longer finite."""
         self.advance = advance
-        checkpoint = load_checkpoint(self.folder, self.stages[0].images.device) if self.stages else None
-        self.log.cut(checkpoint.log_bytes if checkpoint else 0)
-        if checkpoint:
-            self.seconds = checkpoint.seconds
-        before = 0
-        for index, scenes in enumerate(self.stages):
-            if checkpoint is None or index >= checkpoint.stage:
-                resumed = checkpoint if checkpoint and index == checkpoint.stage else None
-                self._stage(index, scenes, before, resumed)
+        resumed = load_checkpoint(self.folder) if self.stages else None
+        first = resumed.stage if resumed else 0
+        before = sum(scenes.steps for scenes in self.stages[:first])
+        self.log.cut(resumed.log_bytes if resumed else 0, before + (resumed.step if resumed else 0))
+        for index, scenes in enumerate(self.stages[first:], first):
+            stepper, step = self._resume(resumed, scenes) if resumed else (self._begin(scenes), 0)
+            self.advance(0, resumed=before + step if resumed else 0)
+            resumed = None  # from here on a second copy of the model
+            self._stage(index, scenes, before, stepper, step)
             before += scenes.steps
         images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
-        return Trained(self.total, self.seconds, images)
+        return Trained(self.total, self.seconds, self.earlier, images)
 
-    def _stage(self, index: int, scenes: StageScenes, before: int, resumed: Checkpoint | None) -> None:
+    def _begin(self, scenes: StageScenes) -> Stepper:
         with torch.no_grad():
             self.method.setup(scenes.setup_sample(), scenes.stage)
-        stepper = self.method.stepper(scenes, scenes.stage) or PlainStepper(self.method, scenes, scenes.stage)
-        step = 0
-        if resumed:
-            self.method.load_state_dict(resumed.method)
-            stepper.load_state_dict(resumed.stepper)
-            step = resumed.step
-            self.advance(before + step)
+        return self._stepper(scenes)
+
+    def _resume(self, checkpoint: Checkpoint, scenes: StageScenes) -> tuple[Stepper, int]:
+        self.seconds, self.earlier = checkpoint.seconds, checkpoint.wall_seconds
+        self.method.load_state_dict(checkpoint.method)
+        for name, parameter in self.method.named_parameters():
+            parameter.requires_grad_(name in checkpoint.trainable)
+        stepper = self._stepper(scenes)
+        stepper.load_state_dict(checkpoint.stepper)
+        return stepper, checkpoint.step
+
+    def _stepper(self, scenes: StageScenes) -> Stepper:
+        return self.method.stepper(scenes, scenes.stage) or PlainStepper(self.method, scenes, scenes.stage)
+
+    def _stage(self, index: int, scenes: StageScenes, before: int, stepper: Stepper, step: int) -> None:
         while step < scenes.steps:
             target = min(self.events.next(before + step) - before, scenes.steps)
             self._advance(stepper, scenes, target - step)
@@ -142,13 +156,24 @@ class Training:
             last = overall == self.total
             metrics = self.validate(self.method, None if last else progress)
             self.log.write(*where, "val", metrics)
+            scenes.reseed(step, "after_evaluation")
             self.method.after_evaluation(progress, metrics)
             self.note |= {name: metrics[name] for name in ("ari", "ari_fg") if name in metrics}
         self.advance(0, note=" ".join(f"{name} {value:.4g}" for name, value in self.note.items()))
 
     def _save(self, stage: int, step: int, stepper: Stepper) -> None:
-        state = self.method.state_dict()
-        Checkpoint(stage, step, state, stepper.state_dict(), self.log.size, self.seconds).save(self.folder)
+        self.log.sync()
+        trainable = [name for name, parameter in self.method.named_parameters() if parameter.requires_grad]
+        Checkpoint(
+            stage,
+            step,
+            trainable,
+            self.method.state_dict(),
+            stepper.state_dict(),
+            self.log.size,
+            self.seconds,
+            self.earlier + time.perf_counter() - self.started,
+        ).save(self.folder)
 
 
 def _refuse_divergence(losses: Mapping[str, float], step: int, stage: Stage) -> None:

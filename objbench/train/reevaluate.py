@@ -14,19 +14,20 @@ from objbench.methods.create import build
 from objbench.progress import bar
 from objbench.records import Record, Scores, read_record
 from objbench.spec import Spec
+from objbench.train.benchmark import scored
 from objbench.train.checkpoint import load_weights
 from objbench.train.evaluate import evaluate
-from objbench.train.folder import locked, read_config
-from objbench.train.run import PER_IMAGE, scored, write_arrays
+from objbench.train.folder import at_work, read_config
+from objbench.train.run import PER_IMAGE, write_arrays
 
 
 def reevaluate(folder: Path, scenes: Scenes, spec: Spec) -> tuple[str, Record]:
     """Score the run in `folder` on `scenes`; the key of the scores in its record, and the record.
 
-    Keys: "test" for the run's own test split, the id of an also_test set of the run's source, else
+    Keys: "test" for the run's own test split (by its fingerprint), the id of an also_test set of the run's source, else
     `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`. Raises RequestError if the images are of another size.
     """
-    with locked(folder):
+    with at_work(folder):
         record = read_record(folder)
         method = load_run(folder, record, spec)
         _refuse_other_size(folder, method, scenes)
@@ -65,7 +66,7 @@ def evaluation_key(record: Record, scenes: Scenes, spec: Spec) -> str:
     """Under which key of the record the scores on `scenes` stand."""
     on = scored(scenes)
     if on.source == record.source and on.split == "test":
-        if (on.dataset, on.protocol) == (record.dataset, record.protocol):
+        if on.fingerprint == record.scored["test"].fingerprint:
             return "test"
         if str(scenes.spec) in spec.dataset(record.dataset_ref).spec.also_test:
             return str(scenes.spec)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import platform
-import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,86 +15,24 @@ import torch
 
 import objbench
 from objbench.config import MethodConfig, digest
-from objbench.data.load import load
-from objbench.data.manifest import find, prepared
 from objbench.data.scene import Array
-from objbench.data.scenes import Scenes
-from objbench.errors import RequestError
-from objbench.layers import load_spec
+from objbench.device import describe, peak_memory
+from objbench.errors import ObjbenchError
+from objbench.files import replacing
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.pictures import sample_sheet
 from objbench.progress import bar
 from objbench.random import seed_from
-from objbench.records import Record, Scored, Scores, read_record
-from objbench.spec import DatasetRef
+from objbench.records import Record, Scores, read_record
+from objbench.train.benchmark import Benchmark, scored
 from objbench.train.checkpoint import save_weights
 from objbench.train.evaluate import SAMPLES, Evaluation, evaluate
-from objbench.train.folder import claim, locked, seed_folder
+from objbench.train.folder import at_work, claim, seed_folder
 from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
 
 PER_IMAGE, SAMPLES_FILE, PICTURE = "per_image.npz", "samples.npz", "samples.png"
-DEFINITION = "clevrtex"
-
-
-class Benchmark:
-    """The prepared data that the runs of one command share, loaded onto the device when first needed."""
-
-    def __init__(
-        self, dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
-    ) -> None:
-        self.dataset, self.device = dataset, choose_device(device)
-        _, self.manifest = find(data, dataset, source)
-        self.source = self.manifest.source
-        self._data, self._config = data, config
-        missing = [split for split in ("train", "test") if split not in self.manifest.splits]
-        if missing:
-            raise RequestError(
-                f"{dataset} ({self.source}) was prepared without {' and '.join(missing)}: "
-                "a run needs train and test"
-            )
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Split -> fingerprint."""
-        return {name: split.fingerprint for name, split in self.manifest.splits.items()}
-
-    @cached_property
-    def train(self) -> Scenes:
-        """The train split."""
-        return self._load(str(self.dataset), "train")
-
-    @cached_property
-    def val(self) -> Scenes | None:
-        """The val split, None if it was left out."""
-        return self._load(str(self.dataset), "val") if "val" in self.manifest.splits else None
-
-    @cached_property
-    def tests(self) -> dict[str, Scenes]:
-        """ "test", and by their ids those also_test sets that are prepared from the same source."""
-        found = {"test": self._load(str(self.dataset), "test")}
-        spec = load_spec(self._config)
-        for name in self.dataset.spec.also_test:
-            if self.source in prepared(self._data, spec.dataset(name)):
-                found[name] = self._load(name, "test")
-        return found
-
-    def _load(self, dataset: str, split: str) -> Scenes:
-        return load(dataset, split, self.source, self._data, self.device, self._config)
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; RequestError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise RequestError(f"--device {name}: {reason} (known: auto, cpu, cuda, cuda:N)") from None
-    return device
 
 
 def run_seed(
@@ -113,11 +49,17 @@ def run_seed(
     Raises RequestError if the folder holds a run of another configuration and `fresh` is not set.
     """
     folder = seed_folder(runs, str(benchmark.dataset), benchmark.source, method, seed)
-    with locked(folder):
+    with at_work(folder):
         if claim(folder, _run_config(method, benchmark, seed), fresh):
             say(f"seed {seed}: finished before, see {folder}")
             return folder, read_record(folder)
-        return folder, _run(method, benchmark, seed, folder, tensorboard)
+        try:
+            return folder, _run(method, benchmark, seed, folder, tensorboard)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).splitlines()[0]
+            raise ObjbenchError(
+                f"{folder}: {reason} A smaller recipe.batch_size needs less memory"
+            ) from error
 
 
 def _run_config(method: MethodConfig, benchmark: Benchmark, seed: int) -> dict[str, Any]:
@@ -161,13 +103,13 @@ def _run(method: MethodConfig, benchmark: Benchmark, seed: int, folder: Path, te
         config_hash=digest(method.config),
         code_version=code_version(),
         torch_version=torch.__version__,
-        device=device_name(device),
+        device=describe(device),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         steps=trained.steps,
         train_seconds=trained.seconds,
-        wall_seconds=time.perf_counter() - start,
+        wall_seconds=trained.earlier + time.perf_counter() - start,
         images_per_second=trained.images / trained.seconds if trained.seconds else None,
-        peak_memory_bytes=_peak_memory(device),
+        peak_memory_bytes=peak_memory(device),
         parameters=sum(p.numel() for p in model.parameters()),
         metrics={name: Scores.model_validate(found.scores) for name, found in evaluations.items()},
         scored={name: scored(scenes) for name, scenes in benchmark.tests.items()},
@@ -190,7 +132,7 @@ def _train(
 
     log = Log(folder, tensorboard)
     if not model.stages():
-        return Trained(0, 0.0, 0)
+        return Trained(0, 0.0, 0.0, 0)
     training = Training(
         model, benchmark.train.images, seed, folder, validate if val is not None else None, log
     )
@@ -207,31 +149,11 @@ def _test(model: Method, benchmark: Benchmark, seed: int) -> dict[str, Evaluatio
     return found
 
 
-def scored(scenes: Scenes) -> Scored:
-    """On what `scenes` an evaluation was made, for its record."""
-    manifest = scenes.manifest
-    assert manifest is not None
-    split = manifest.splits[scenes.split]
-    return Scored(
-        dataset=manifest.dataset,
-        protocol=manifest.protocol,
-        source=manifest.source,
-        split=scenes.split,
-        fingerprint=split.fingerprint,
-        standard=split.standard,
-        generator=manifest.generator,
-        height=manifest.height,
-        width=manifest.width,
-        definition=DEFINITION,
-    )
-
-
 def write_arrays(folder: Path, per_image: Mapping[str, Mapping[str, Array]]) -> None:
     """per_image.npz: `<evaluation>/<metric>` and `<evaluation>/keys`, written whole or not at all."""
     arrays = {f"{name}/{key}": values for name, found in per_image.items() for key, values in found.items()}
-    partial = folder / f"partial-{PER_IMAGE}"
-    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(folder / PER_IMAGE)
+    with replacing(folder / PER_IMAGE) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 @cache
@@ -248,16 +170,3 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):
         return objbench.__version__
     return f"{objbench.__version__}+{commit}"
-
-
-def device_name(device: torch.device) -> str:
-    """The card's name, or the processor architecture with the threads in use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -41,9 +41,9 @@ class StageScenes:
         size = self.stage.batch_size
         return self._order[position * size : (position + 1) * size]
 
-    def reseed(self, step: int) -> None:
-        """Seed the default generators of CPU and CUDA for `step`."""
-        torch.manual_seed(seed_from(self.seed, "step", self.stage.name, step))
+    def reseed(self, step: int, stream: str = "step") -> None:
+        """Seed the default generators of CPU and CUDA for `step`, or for something else that happens there."""
+        torch.manual_seed(seed_from(self.seed, stream, self.stage.name, step))
 
     def progress(self, step: int) -> Progress:
         """The progress before `step`."""

@@ -157,7 +157,7 @@ def test_ctrl_c_says_how_to_go_on(home: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(toy.ToySource, "read", stop)
     found = call("prepare", "toy", "--workers", "1")
     assert (found.exit_code, found.stdout) == (130, "")
-    assert "data/toy/toy: stopped; the same command goes on where it stood" in found.stderr
+    assert "data/toy/toy: stopped; the same command, without --force, goes on where it stood" in found.stderr
     assert "Traceback" not in found.stderr
 
 
@@ -188,7 +188,7 @@ def test_verify(home: Path) -> None:
         "data/toy/toy/val-000000.tar",
         "data/toy/toy/test-000000.tar",
     ]
-    assert "2 differences; objbench prepare toy --source toy --val 3 --force makes it anew" in found.stderr
+    assert "2 differences; objbench prepare toy --source toy --force makes it anew" in found.stderr
     assert len(json.loads(call("verify", "toy", "--json").stdout)["problems"]) == 2
 
 

@@ -95,7 +95,7 @@ def test_evaluate_prints_and_records_another_set(tmp_path):
         (["run", "toy_geco", "--seeds", "five"], "--seeds five: expected a number (5) or numbers (0,3,7)"),
         (["run", "toy_geco", "--seeds", "0"], "at least one"),
         (["run", "toy_geco", "--seeds", "2", "--seed", "1"], "either --seeds or --seed"),
-        (["run", "toy_geco", "--device", "cudda"], "--device cudda:"),
+        (["run", "toy_geco", "--device", "cudda"], "device cudda:"),
         (["run", "toy_geco", "--source", "deepmin"], "did you mean 'deepmind'?"),
         (
             ["run", "toy_geco", "--set", "recipe.batch_size=25"],

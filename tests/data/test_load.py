@@ -83,7 +83,7 @@ def test_the_second_load_decodes_nothing(data: Path, monkeypatch: pytest.MonkeyP
     check_train(load(data))
 
 
-@pytest.mark.parametrize("what", ["shard", "manifest", "cache"])
+@pytest.mark.parametrize("what", ["shard", "manifest", "cache", "keys"])
 def test_a_cache_that_does_not_fit_is_made_again(data: Path, what: str) -> None:
     load(data)
     folder = data / "toy/toy"
@@ -91,10 +91,12 @@ def test_a_cache_that_does_not_fit_is_made_again(data: Path, what: str) -> None:
         os.utime(folder / "train-000000.tar", ns=(1, 1))
     elif what == "manifest":
         (folder / MANIFEST).write_text((folder / MANIFEST).read_text() + "\n")
+    elif what == "keys":
+        (folder / ".cache/train/keys.txt").unlink()
     else:
         with (folder / ".cache/train/masks.u8").open("r+b") as file:
             file.truncate(100)
-    stamp = folder / ".cache/train/stamp.json"
+    stamp = folder / ".cache/train/sealed.json"
     before = stamp.stat().st_mtime_ns
     check_train(load(data))
     assert stamp.stat().st_mtime_ns > before
@@ -158,8 +160,8 @@ def test_a_tar_that_is_no_shard_is_named(data: Path) -> None:
 
 
 def test_a_split_that_is_not_there_lists_those_that_are(data: Path) -> None:
-    with pytest.raises(ObjbenchError, match="without a split 'dev'; it has: train, val, test"):
-        load(data, "dev")
+    with pytest.raises(RequestError, match=r"unknown split 'tst': did you mean 'test'\?"):
+        load(data, "tst")
 
 
 def test_an_unprepared_dataset_names_the_command(data: Path) -> None:

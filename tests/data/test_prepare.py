@@ -23,13 +23,14 @@ from objbench.data import prepare as prepare_module
 from objbench.data import tar
 from objbench.data.load import load
 from objbench.data.manifest import MANIFEST, find, prepared, read_manifest
-from objbench.data.place import locked
 from objbench.data.prepare import plan, prepare
 from objbench.data.sample import Sample, encode
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.data.verify import verify
 from objbench.errors import ObjbenchError, RequestError
+from objbench.files import locked
+from objbench.progress import silent
 
 TOY = toy.dataset()
 
@@ -256,7 +257,7 @@ def test_a_finished_shard_that_was_changed_is_made_again(
 
 def test_a_second_prepare_fails_at_once(tmp_path: Path) -> None:
     with (
-        locked(tmp_path / "toy/toy"),
+        locked(tmp_path / "toy/toy/.lock", "occupied"),
         pytest.raises(ObjbenchError, match="toy/toy: another prepare is at work"),
     ):
         prepare(TOY, "toy", tmp_path, workers=1)
@@ -288,7 +289,7 @@ def test_planning_writes_nothing(tmp_path: Path) -> None:
 
 def test_the_estimate_bounds_the_real_size(tmp_path: Path) -> None:
     preparation = plan(TOY, "toy", tmp_path, None, {}, 0)
-    manifest = preparation.run(1, False, lambda amount=1, note="": None)
+    manifest = preparation.run(1, False, silent)
     assert preparation.bytes_at_most >= sum(
         shard.bytes for s in manifest.splits.values() for shard in s.shards
     )

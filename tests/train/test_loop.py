@@ -99,7 +99,7 @@ class _Stopped(Exception):
 @pytest.mark.parametrize("name", ["toy_geco", "toy_two_stages", "toy_stepper"])
 @pytest.mark.parametrize("stop", [1, 3, 4, 5, 7])
 def test_resume_from_any_step_is_bit_identical(tmp_path, name, stop):
-    def interrupt(amount: int = 1, note: str = "") -> None:
+    def interrupt(amount: int = 1, note: str = "", resumed: int = 0) -> None:
         interrupt.done += amount
         if interrupt.done >= stop:
             raise _Stopped
@@ -186,6 +186,41 @@ def test_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ObjbenchError, match=r"checkpoint.pt: damaged checkpoint; --fresh"):
         Training(make("toy_geco"), IMAGES, 0, tmp_path).run()
+
+
+def test_a_log_shorter_than_at_the_checkpoint_is_named(tmp_path):
+    Training(make("toy_geco"), IMAGES, 0, tmp_path).run()
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(ObjbenchError, match=r"metrics.jsonl: shorter than at the last checkpoint"):
+        Training(make("toy_geco"), IMAGES, 0, tmp_path).run()
+
+
+def test_setup_that_looks_at_trained_weights_may_be_resumed(tmp_path, monkeypatch):
+    def freeze_by_weights(self, images, stage):
+        self.head.requires_grad_(stage.name == "all" and bool(self.colors[0, 0] > 0))
+        self.colors.copy_(-self.colors)
+
+    monkeypatch.setattr(ToyTwoStages, "setup", freeze_by_weights)
+    test_resume_from_any_step_is_bit_identical(tmp_path, "toy_two_stages", 6)
+
+
+def test_work_after_an_evaluation_has_random_numbers_of_its_own(tmp_path):
+    drawn = []
+    for size in (1, 2):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        method = make("toy_stepper")
+        seen = []
+        method.after_evaluation = lambda progress, metrics, seen=seen: seen.append(float(torch.rand(())))
+
+        def validate(method, progress, size=size):
+            torch.rand(size)
+            return {"ari": 0.0}
+
+        Training(method, IMAGES, 0, folder, validate).run()
+        drawn.append(seen)
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 4
 
 
 def test_batch_larger_than_the_training_set_is_refused():

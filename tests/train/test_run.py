@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,15 @@ from PIL import Image
 
 from objbench.config import resolve
 from objbench.data.load import load
+from objbench.data.prepare import prepare
 from objbench.errors import ObjbenchError, RequestError
 from objbench.layers import load_spec
+from objbench.methods.base import Segmentation
+from objbench.methods.trivial import OneSlot
 from objbench.records import Record, read_record
+from objbench.train.benchmark import Benchmark
 from objbench.train.reevaluate import reevaluate
-from objbench.train.run import Benchmark, run_seed
+from objbench.train.run import run_seed
 
 TESTS = Path(__file__).parents[1]
 
@@ -98,8 +103,54 @@ def test_another_configuration_in_the_same_place_is_refused(prepared_data, tmp_p
     config = json.loads((folder / "config.json").read_text())
     config["config"]["model"]["width"] = 99
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RequestError, match=r"config.model.width is 99 there and 8 here; --fresh"):
+    with pytest.raises(RequestError, match=r"config.model.width is 99 there, 8 asked; --fresh"):
         run(prepared_data, tmp_path)
+
+
+def test_files_of_unknown_origin_are_not_adopted(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    (folder / "config.json").unlink()
+    with pytest.raises(
+        RequestError, match=r"seed-0 holds files but no config.json: .* --fresh throws them away"
+    ):
+        run(prepared_data, tmp_path)
+
+
+def test_a_configuration_of_which_nothing_came_is_replaced(prepared_data, tmp_path):
+    with pytest.raises(RequestError, match="a batch of 99"):
+        run(prepared_data, tmp_path, **{"recipe.batch_size": 99})
+    (refused,) = tmp_path.rglob("config.json")
+    config = json.loads(refused.read_text())
+    refused.write_text(json.dumps(config | {"seed": 7}))
+    with pytest.raises(RequestError, match="a batch of 99"):
+        run(prepared_data, tmp_path, **{"recipe.batch_size": 99})
+
+
+def test_a_missing_shard_is_noticed_before_the_training(prepared_data, tmp_path):
+    shutil.copytree(prepared_data, tmp_path / "data")
+    (tmp_path / "data/tetrominoes/generated/test-000000.tar").unlink()
+    with pytest.raises(ObjbenchError, match=r"test-000000.tar: is missing, .* objbench verify"):
+        open_benchmark(tmp_path / "data")
+
+
+def test_a_dataset_in_a_folder_of_another_name_is_refused(prepared_data, tmp_path):
+    shutil.copytree(prepared_data / "tetrominoes", tmp_path / "tetrominoes@aligned")
+    with pytest.raises(
+        ObjbenchError, match=r"of tetrominoes@standard from generated, not of what its folder"
+    ):
+        open_benchmark(tmp_path, "tetrominoes@aligned")
+
+
+def test_a_method_that_writes_into_its_input_is_scored_against_the_images(
+    prepared_data, tmp_path, monkeypatch
+):
+    def segment(self, images, progress=None):
+        return Segmentation(labels=images.fill_(0.5)[:, 0].long(), reconstruction=images)
+
+    honest = run(prepared_data, tmp_path / "honest", "one_slot")[1].metrics["test"].values["mse"].mean
+    monkeypatch.setattr(OneSlot, "segment", segment)
+    scores = run(prepared_data, tmp_path, "one_slot")[1].metrics["test"].values
+    assert scores["mse"].mean > honest > 0.01
 
 
 def test_overrides_have_a_folder_of_their_own(prepared_data, tmp_path):
@@ -164,6 +215,23 @@ def test_evaluate_adds_another_set_to_the_record(prepared_data, tmp_path):
         assert len(values["test/ari"]) == 10
 
 
+def test_evaluate_on_another_test_split_of_the_same_name_leaves_the_own_scores(prepared_data, tmp_path):
+    folder, before = run(prepared_data, tmp_path)
+    tetrominoes = load_spec().dataset("tetrominoes")
+    prepare(
+        tetrominoes,
+        "generated",
+        tmp_path / "other",
+        sizes={"train": 4, "val": 0, "test": 5},
+        seed=9,
+        workers=1,
+    )
+    key, after = reevaluate(folder, load("tetrominoes", "test", data=tmp_path / "other"), load_spec())
+    assert key == "tetrominoes/generated"
+    assert after.metrics["test"] == before.metrics["test"]
+    assert after.metrics[key].n_images == 5
+
+
 def test_evaluate_on_the_own_test_split_gives_the_same_numbers(prepared_data, tmp_path):
     folder, before = run(prepared_data, tmp_path)
     key, after = reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec())
@@ -172,8 +240,6 @@ def test_evaluate_on_the_own_test_split_gives_the_same_numbers(prepared_data, tm
 
 
 def test_train_and_test_must_be_prepared(tmp_path):
-    from objbench.data.prepare import prepare
-
     prepare(
         load_spec().dataset("tetrominoes"),
         "generated",

@@ -10,10 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from objbench.data.scene import SceneBatch
-from objbench.data.sources.base import SPLITS
 from objbench.errors import RequestError, unknown_name
 from objbench.layers import load_spec
-from objbench.spec import DatasetRef
+from objbench.spec import SPLITS, DatasetRef
 
 if TYPE_CHECKING:
     import torch

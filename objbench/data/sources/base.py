@@ -10,8 +10,6 @@ from pathlib import Path
 from objbench.data.scene import SceneBatch
 from objbench.spec import DatasetRef
 
-SPLITS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class SplitPlan:

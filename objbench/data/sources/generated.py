@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from objbench.data.generate import generator_of
 from objbench.data.scene import SceneBatch
-from objbench.data.sources.base import SPLITS, Source, SourceRequest, SplitPlan
+from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.errors import RequestError
-from objbench.spec import SplitRule
+from objbench.spec import SPLITS, SplitRule
 
 
 class GeneratedSource(Source):

@@ -93,7 +93,7 @@ class ToyGeco(Toy):
         self.steps_seen = 0
 
     def training_loss(self, images, progress):
-        masks, painted = self.mixture(images + 0.1 * self.normal(*images.shape[1:], batch=len(images)))
+        masks, painted = self.mixture(images + 0.1 * self.normal(images, *images.shape[1:]))
         error = (painted - images).square().mean()
         entropy = -(masks * (masks + 1e-8).log()).sum(1).mean()
         return Losses(self.multiplier * error + 0.01 * entropy, {"error": error, "entropy": entropy})
@@ -109,7 +109,7 @@ class ToyGeco(Toy):
         self.steps_seen = state["steps_seen"]
 
     def segment(self, images, progress=None):
-        masks, reconstruction = self.mixture(images + 0.1 * self.normal(*images.shape[1:], batch=len(images)))
+        masks, reconstruction = self.mixture(images + 0.1 * self.normal(images, *images.shape[1:]))
         return Segmentation(masks=masks, reconstruction=reconstruction)
 
 

@@ -1,0 +1,81 @@
+"""Files and folders that two processes, a kill or a full disk cannot leave half done."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from objbench.errors import ObjbenchError
+from objbench.nested import dotted
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to the path that this yields; afterwards it stands at `path`, whole, and survives a power cut.
+
+    Where the writing fails, what stood at `path` still does, and nothing else is left behind.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(content, encoding="utf-8")
+
+
+@contextmanager
+def locked(lock: Path, occupied: str) -> Iterator[None]:
+    """Let no second process in; where there is one already, ObjbenchError at once with the message `occupied`."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ObjbenchError(f"{occupied}; wait for it or stop it") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def plain_errors(folder: Path, option: str) -> Iterator[None]:
+    """Turn what the file system refuses in `folder`, which `option` chose, into a message with a remedy."""
+    full = "free some space (or quota); the same command then goes on where it stood"
+    refused = f"choose a folder that you may write with {option}"
+    remedy = {
+        errno.ENOSPC: full,
+        errno.EDQUOT: full,
+        errno.EACCES: refused,
+        errno.EPERM: refused,
+        errno.EROFS: refused,
+    }
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in remedy:
+            raise
+        raise ObjbenchError(f"{error.filename or folder}: {error.strerror}; {remedy[error.errno]}") from error
+
+
+def differences(here: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
+    """Every setting in which `asked` differs from what is `here`, in words."""
+    there, now = dotted(here), dotted(asked)
+    return [
+        f"{key} is {there.get(key, 'not given')} there, {now.get(key, 'not given')} asked"
+        for key in sorted({*there, *now})
+        if there.get(key) != now.get(key)
+    ]

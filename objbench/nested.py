@@ -1,0 +1,52 @@
+"""Nested mappings, as yaml and JSON give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def dotted(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of a nested mapping under their dotted keys.
+
+    >>> dotted({"model": {"width": 96}, "seed": 1})
+    {'model.width': 96, 'seed': 1}
+    """
+    leaves: dict[str, Any] = {}
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            leaves.update(dotted(value, f"{prefix}{key}."))
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def undotted(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested mapping whose leaves these are.
+
+    >>> undotted({"model.width": 96, "seed": 1})
+    {'model': {'width': 96}, 'seed': 1}
+    """
+    block: dict[str, Any] = {}
+    for dotted_key, value in leaves.items():
+        *path, leaf = dotted_key.split(".")
+        inner = block
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[leaf] = value
+    return block
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` laid over `base`: mappings are merged, all else is replaced.
+
+    >>> merge({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4}})
+    {'a': 1, 'b': {'c': 4, 'd': 3}}
+    """
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = (
+            merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        )
+    return merged

@@ -1,0 +1,99 @@
+"""The prepared data of a run: what it trains on, and all that it is scored on."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from objbench.data.load import load
+from objbench.data.manifest import Manifest, find, prepared
+from objbench.data.scenes import Scenes
+from objbench.device import choose_device
+from objbench.errors import ObjbenchError, RequestError
+from objbench.layers import load_spec
+from objbench.records import Scored
+from objbench.spec import DatasetRef
+
+DEFINITION = "clevrtex"
+
+
+class Benchmark:
+    """The prepared data that the runs of one command share, loaded onto the device when first needed."""
+
+    def __init__(
+        self, dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
+    ) -> None:
+        self.dataset, self.device = dataset, choose_device(device)
+        folder, self.manifest = find(data, dataset, source)
+        self.source = self.manifest.source
+        self._data, self._config = data, config
+        self.also_test = []
+        for name in dataset.spec.also_test:
+            reference = load_spec(config).dataset(name)
+            if self.source in prepared(data, reference):
+                refuse_incomplete(*find(data, reference, self.source))
+                self.also_test.append(name)
+        refuse_incomplete(folder, self.manifest)
+        missing = [split for split in ("train", "test") if split not in self.manifest.splits]
+        if missing:
+            raise RequestError(
+                f"{dataset} ({self.source}) was prepared without {' and '.join(missing)}: "
+                "a run needs train and test"
+            )
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Split -> fingerprint."""
+        return {name: split.fingerprint for name, split in self.manifest.splits.items()}
+
+    @cached_property
+    def train(self) -> Scenes:
+        """The train split."""
+        return self._load(str(self.dataset), "train")
+
+    @cached_property
+    def val(self) -> Scenes | None:
+        """The val split, None if it was left out."""
+        return self._load(str(self.dataset), "val") if "val" in self.manifest.splits else None
+
+    @cached_property
+    def tests(self) -> dict[str, Scenes]:
+        """ "test", and by their ids those also_test sets that are prepared from the same source."""
+        return {"test": self._load(str(self.dataset), "test")} | {
+            name: self._load(name, "test") for name in self.also_test
+        }
+
+    def _load(self, dataset: str, split: str) -> Scenes:
+        return load(dataset, split, self.source, self._data, self.device, self._config)
+
+
+def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
+    """ObjbenchError if a shard is missing or of another size: better before a training than after it."""
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            path = folder / shard.name
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
+                raise ObjbenchError(
+                    f"{path}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all differences, "
+                    "objbench prepare --force makes the set anew"
+                )
+
+
+def scored(scenes: Scenes) -> Scored:
+    """On what `scenes` an evaluation was made, for its record."""
+    manifest = scenes.manifest
+    assert manifest is not None
+    split = manifest.splits[scenes.split]
+    return Scored(
+        dataset=manifest.dataset,
+        protocol=manifest.protocol,
+        source=manifest.source,
+        split=scenes.split,
+        fingerprint=split.fingerprint,
+        standard=split.standard,
+        generator=manifest.generator,
+        height=manifest.height,
+        width=manifest.width,
+        definition=DEFINITION,
+    )
