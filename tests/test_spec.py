@@ -142,3 +142,19 @@ def test_the_wheel_carries_everything_and_works_elsewhere(tmp_path):
     assert listed.returncode == 0, listed.stderr
     assert "objmae" in listed.stdout
     assert "color_kmeans" in listed.stdout
+
+
+@pytest.mark.parametrize("content", ["", "raise ImportError('broken')\n"])
+def test_the_layer_of_a_plugin_is_found_without_importing_it(tmp_path, content):
+    package = tmp_path / "whole_package"
+    package.mkdir()
+    (package / "__init__.py").write_text(content)
+    (package / "benchmarks.yaml").write_text("methods: {mine: {title: Mine, summary: a class in __init__}}")
+    info = tmp_path / "whole_package-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: whole-package\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[objbench.methods]\nmine = whole_package:Mine\n")
+    command = [sys.executable, "-m", "objbench", "list", "methods"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    listed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "a class in __init__" in listed.stdout, listed.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,6 @@ QUICK_STEPS, QUICK_SIZES = 120, {"train": 2000, "val": 64, "test": 64}
 @verb
 def demo(
     context: Context,
-    output: Annotated[Path, typer.Option(help="Folder for the demo's data, runs and report.")] = Path("demo"),
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute: proves that everything works, learns little.")
     ] = False,
@@ -29,19 +27,23 @@ def demo(
     The set is tetrominoes@aligned, an easier one than the benchmark: all positions lie on the 5-pixel grid.
     """
     from objbench.config import resolve
-    from objbench.data.prepare import prepare
+    from objbench.data.prepare import finished, plan
+    from objbench.data.workers import available
     from objbench.progress import bar
+    from objbench.report import print_report
     from objbench.train.benchmark import Benchmark
     from objbench.train.run import run_seed
 
     start = time.perf_counter()
-    place = output / "quick" if quick else output
-    context = replace(context, data=place / "data", runs=place / "runs")
+    if quick:
+        context = replace(context, data=context.data / "quick", runs=context.runs / "quick")
     reference = context.spec.dataset(DATASET)
     say(f"1. prepare {DATASET}: scenes of our own generator, nothing is downloaded")
     sizes = QUICK_SIZES if quick else {}
-    with bar("preparing", None, "scenes") as advance:
-        prepare(reference, SOURCE, context.data, sizes=sizes, advance=advance)
+    if finished(reference, SOURCE, context.data, sizes, seed=0) is None:
+        preparation = plan(reference, SOURCE, context.data, None, sizes, seed=0)
+        with bar("preparing", preparation.scenes, "scenes") as advance:
+            preparation.run(available(), False, advance)
     benchmark = Benchmark(reference, SOURCE, context.data, context.config, "auto")
     records = []
     for number, name in enumerate(METHODS, 2):
@@ -54,12 +56,6 @@ def demo(
     if context.json:
         print_json([record.model_dump() for _, record in records])
     else:
-        _report(context)
+        print_report(context.spec, context.runs, [DATASET])
     say(f"pictures: {records[0][0] / 'samples.png'}")
     say(f"the journey took {(time.perf_counter() - start) / 60:.1f} minutes")
-
-
-def _report(context: Context) -> None:
-    from objbench.report import print_report
-
-    print_report(context.spec, context.runs)

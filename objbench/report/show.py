@@ -37,12 +37,12 @@ def collect(spec: Spec, runs: Path, selection: Selection) -> Collected:
     return Collected(measured.rows, published_rows(spec.published), [*found.skipped, *measured.skipped])
 
 
-def print_report(spec: Spec, runs: Path) -> None:
-    """A table on stdout for every dataset with records under `runs`, published numbers beside them."""
+def print_report(spec: Spec, runs: Path, datasets: Sequence[str]) -> None:
+    """A table on stdout for each of `datasets`, from the records under `runs`, published numbers beside them."""
     collected = collect(spec, runs, Selection())
     for line in collected.skipped:
         print(f"objbench: skipped {line}", file=sys.stderr)
-    print_tables([build(plan, spec) for plan in dataset_plans(collected.rows, [], spec)])
+    print_tables([build(plan, spec) for plan in dataset_plans(collected.rows, list(datasets), spec)])
 
 
 def print_tables(tables: Sequence[Table]) -> None:
