@@ -13,10 +13,12 @@ from objbench.errors import RequestError
 class Schedule:
     """The keys of `schedule` in benchmarks.yaml.
 
-    All ramps start after `warmup_epochs` and end at `ramp_end`; the epochs from there on are the cool-down.
+    All ramps start after `warmup_epochs` and end at `ramp_end`; the epochs from there on are the cool-down. The
+    learning rate warms up in `learning_rate_warmup` epochs (in the paper as many).
     """
 
     warmup_epochs: int
+    learning_rate_warmup: int
     ramp_end: int
     learning_rate: float  # highest
     final_learning_rate: float  # first and last
@@ -33,6 +35,11 @@ class Schedule:
                 f"schedule.warmup_epochs={self.warmup_epochs} must be at least 0 and less than "
                 f"schedule.ramp_end={self.ramp_end}"
             )
+        if not 0 <= self.learning_rate_warmup < self.ramp_end:
+            raise RequestError(
+                f"schedule.learning_rate_warmup={self.learning_rate_warmup} must be at least 0 and less than "
+                f"schedule.ramp_end={self.ramp_end}"
+            )
         rates = (self.learning_rate, self.final_learning_rate)
         if not all(0 <= rate < math.inf for rate in rates):
             raise RequestError(f"schedule: learning rates must be finite and not negative, found {rates}")
@@ -42,8 +49,8 @@ class Schedule:
     def rate(self, epoch: int) -> float:
         """Learning rate: linear warm-up, cosine to `ramp_end` (its phase counts from epoch 0), then constant."""
         low, high = self.final_learning_rate, self.learning_rate
-        if epoch < self.warmup_epochs:
-            return low + (high - low) * epoch / self.warmup_epochs
+        if epoch < self.learning_rate_warmup:
+            return low + (high - low) * epoch / self.learning_rate_warmup
         if epoch < self.ramp_end:
             return low + (high - low) * (1 + math.cos(math.pi * epoch / self.ramp_end)) / 2
         return low

@@ -200,8 +200,8 @@ def test_a_variant_changes_what_it_says_and_nothing_else(configure, dataset, var
 
 def test_demo_is_short_and_small(build):
     method = build(name="objmae:demo")
-    assert method.stages() == [Stage("train", steps=4500, epochs=None, batch_size=32, precision="fp32")]
-    assert (method.model.config.width, method.model.config.decoder_width) == (96, 64)
+    assert method.stages() == [Stage("train", steps=4500, batch_size=32, clip_norm=1.0)]
+    assert (method.model.config.width, method.model.config.decoder_width) == (48, 64)
 
 
 def test_images_of_another_size_are_refused(tiny_method, at_epoch):

@@ -196,7 +196,7 @@ def test_cuda_gives_what_the_cpu_gives(tiny):
         ("multi_dsprites", "objmae", 6_032_256),
         ("clevr6", "objmae", 24_632_320),
         ("clevrtex", "objmae", 24_635_392),
-        ("tetrominoes", "objmae:demo", 312_132),
+        ("tetrominoes", "objmae:demo", 137_652),
     ],
 )
 def test_number_of_trainable_parameters(build, dataset, name, expected):

@@ -63,7 +63,7 @@ def test_kept_patches_are_the_floor_of_the_exact_value(schedule):
 
 
 def test_a_ratio_without_exact_float_does_not_lose_a_patch():
-    schedule = Schedule(0, 10, 1e-3, 1e-5, 0.9, 0, 0, 0, 0, 0)
+    schedule = Schedule(0, 0, 10, 1e-3, 1e-5, 0.9, 0, 0, 0, 0, 0)
     assert math.floor(100 * (1 - 0.9)) == 9  # what floats would give
     assert schedule.kept_patches(0, 100) == 10
 
@@ -94,15 +94,16 @@ def test_token_noise_is_on_through_epoch_ten_and_only_for_clevrtex(schedule_of):
 
 def test_demo_counts_in_steps(schedule_of):
     demo = schedule_of("tetrominoes", "objmae:demo")
-    assert [demo.kept_patches(step, 49) for step in (0, 250, 4099, 4100, 4499)] == [12, 12, 48, 49, 49]
+    assert [demo.kept_patches(step, 49) for step in (0, 2250, 4099, 4100, 4499)] == [24, 24, 48, 49, 49]
     assert {demo.entropy_weights(step) for step in range(4500)} == {(1e-4, 1e-4)}
-    assert demo.rate(250) == pytest.approx(1e-5 + 4.9e-4 * (1 + math.cos(math.pi * 250 / 4100)) / 2)
+    assert demo.rate(250) == pytest.approx(1e-5 + 1.49e-3 * (1 + math.cos(math.pi * 250 / 4100)) / 2)
+    assert (demo.noise(2250), demo.noise(2251)) == (0.1, 0.0)
     assert demo.rate(4100) == 1e-5
 
 
 def test_a_warm_up_that_outlasts_the_ramp_is_refused():
     with pytest.raises(RequestError, match=r"schedule\.warmup_epochs=300 must be .* schedule\.ramp_end=300"):
-        Schedule(300, 300, 1e-3, 1e-5, 0.5, 0, 0, 0, 0, 0)
+        Schedule(300, 10, 300, 1e-3, 1e-5, 0.5, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.0])
@@ -110,4 +111,4 @@ def test_a_mask_ratio_outside_its_range_is_refused(ratio):
     with pytest.raises(
         RequestError, match=rf"schedule\.mask_ratio={ratio} must be at least 0 and less than 1"
     ):
-        Schedule(10, 300, 1e-3, 1e-5, ratio, 0, 0, 0, 0, 0)
+        Schedule(10, 10, 300, 1e-3, 1e-5, ratio, 0, 0, 0, 0, 0)
