@@ -11,7 +11,7 @@ from objbench.cli.common import Context, print_json, verb
 from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from objbench.spec import Spec
+    from objbench.spec import SourceSpec, Spec, SplitRule
 
 
 @verb
@@ -58,7 +58,7 @@ def _dataset(context: Context, name: str) -> dict[str, Any]:
                     "description": rule.description.strip(),
                     "options": rule.options,
                     "splits": {
-                        source: {split: _records(rules[split].model_dump()) for split in rules}
+                        source: {split: _records(r, dataset.sources[source]) for split, r in rules.items()}
                         for source, rules in rule.sources.items()
                     },
                     "prepared": {
@@ -82,11 +82,14 @@ def _dataset(context: Context, name: str) -> dict[str, Any]:
     )
 
 
-def _records(rule: dict[str, Any]) -> str:
-    """A split rule in words: the records of a file, `start:stop` as Python slices them."""
-    stop = "" if rule["stop"] is None else rule["stop"]
-    also = ", also in train" if rule["in_train"] else ""
-    return f"records {rule['start']}:{stop} of {rule['file']}{also}"
+def _records(rule: SplitRule, source: SourceSpec) -> str:
+    """A split rule in words, for the complete release."""
+    also = ", also in train" if rule.in_train else ""
+    total = source.records.get(rule.file, rule.stop)
+    if total is None:  # a release of unknown length: as Python slices it
+        return f"records {rule.start}:{'' if rule.stop is None else rule.stop} of {rule.file}{also}"
+    start, stop, _ = slice(rule.start, rule.stop).indices(total)
+    return f"{stop - start:,} scenes: records {start:,} to {stop - 1:,} of {rule.file}{also}"
 
 
 def _method(spec: Spec, name: str) -> dict[str, Any]:
