@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from objbench.errors import ObjbenchError
@@ -69,7 +69,7 @@ def save_weights(method: Method, folder: Path) -> None:
         if isinstance(value, Tensor)
     }
     with replacing(folder / WEIGHTS) as partial:
-        save_file(tensors, partial)
+        partial.write_bytes(save(tensors))
 
 
 def load_weights(method: Method, folder: Path) -> None:
