@@ -1,15 +1,8 @@
-"""prepare: reproducible, resumable, one at a time, and plain about what goes wrong; verify: finds what was changed."""
+"""Prepare: what it makes, what it refuses, and who can read it."""
 
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
-import re
-import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import datasets
@@ -19,17 +12,12 @@ import toy
 import webdataset
 import yaml
 
-from objbench.data import prepare as prepare_module
-from objbench.data import tar
-from objbench.data.load import load
 from objbench.data.manifest import MANIFEST, find, prepared, read_manifest
 from objbench.data.prepare import plan, prepare
-from objbench.data.sample import Sample, encode
 from objbench.data.scene import SceneBatch
-from objbench.data.sources.base import SourceRequest, SplitPlan
+from objbench.data.sources.base import SourceRequest
 from objbench.data.verify import verify
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import locked
 from objbench.progress import silent
 
 TOY = toy.dataset()
@@ -145,141 +133,6 @@ def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
         prepare(TOY, "toi", tmp_path)
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-sys.path[:0] = {path!r}
-import toy
-from objbench import registry
-from objbench.data import blocks, prepare
-registry.BUILT_IN["sources"]["toy"] = "toy:ToySource"
-blocks.SCENES_PER_JOB = 2
-read = toy.ToySource.read
-def slowly(self, plans, done):
-    for n, item in enumerate(read(self, plans, done)):
-        if n == 4:  # 16 scenes given: one shard is done, the second is begun
-            print("here", flush=True)
-            time.sleep(60)
-        yield item
-toy.ToySource.read = slowly
-prepare.prepare(toy.dataset(), "toy", Path(sys.argv[1]), workers=int(sys.argv[2]))
-"""
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_prepare_goes_on_to_the_same_end(
-    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = KILLED.format(path=[str(Path(__file__).parent)])
-    command = [sys.executable, "-c", code, str(tmp_path / "killed"), str(workers)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "here\n"
-        folder = tmp_path / "killed/toy/toy"
-        until = time.monotonic() + 20
-        while (
-            workers > 1
-            and not (folder / ".prepare/train-000000.tar.json").exists()
-            and time.monotonic() < until
-        ):
-            time.sleep(0.01)
-        process.kill()
-    assert not (folder / MANIFEST).exists()
-    finished = folder / "train-000000.tar"
-    before = finished.stat().st_mtime_ns
-
-    asked = {}
-    read = toy.ToySource.read
-
-    def watched(self: toy.ToySource, plans: list[SplitPlan], done: dict[str, int]) -> object:
-        asked.update(done)
-        return read(self, plans, done)
-
-    monkeypatch.setattr(toy.ToySource, "read", watched)
-    prepare(TOY, "toy", tmp_path / "killed", workers=1)
-    prepare_whole = prepare(TOY, "toy", tmp_path / "whole", workers=1)
-    assert finished.stat().st_mtime_ns == before
-    assert prepare_whole.splits["train"].count == 23
-    assert contents(folder) == contents(tmp_path / "whole/toy/toy")
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Let the source fail after 16 scenes."""
-    read = toy.ToySource.read
-
-    def failing(self: toy.ToySource, plans: list[SplitPlan], done: dict[str, int]) -> object:
-        for number, item in enumerate(read(self, plans, done)):
-            if number == 4:
-                raise error
-            yield item
-
-    monkeypatch.setattr(toy.ToySource, "read", failing)
-    monkeypatch.setattr("objbench.data.blocks.SCENES_PER_JOB", 2)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_prepare_leaves_no_half_shard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    monkeypatch.setattr(prepare_module, "SCENES_PER_JOB", 2)
-    interrupt(monkeypatch, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        prepare(TOY, "toy", tmp_path, workers=workers)
-    names = [path.name for path in (tmp_path / "toy/toy").iterdir() if path.is_file()]
-    assert set(names) - {".lock", "train-000000.tar"} == set()
-
-
-def test_resuming_with_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        interrupt(patch, ObjbenchError("record 16 is damaged"))
-        with pytest.raises(ObjbenchError, match="record 16 is damaged"):
-            prepare(TOY, "toy", tmp_path, workers=1)
-    with pytest.raises(
-        RequestError, match=r"an unfinished prepare with other settings .* seed is 0 there, 1 asked"
-    ):
-        prepare(TOY, "toy", tmp_path, seed=1, workers=1)
-
-
-def test_a_finished_shard_that_was_changed_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        interrupt(patch, ObjbenchError("stop"))
-        with pytest.raises(ObjbenchError):
-            prepare(TOY, "toy", tmp_path, workers=1)
-    shard = tmp_path / "toy/toy/train-000000.tar"
-    content = bytearray(shard.read_bytes())
-    content[600] ^= 1
-    shard.write_bytes(content)
-    manifest = prepare(TOY, "toy", tmp_path, workers=1)
-    assert verify(tmp_path / "toy/toy", manifest, deep=True) == []
-
-
-def test_a_second_prepare_fails_at_once(tmp_path: Path) -> None:
-    with (
-        locked(tmp_path / "toy/toy/.lock", "occupied"),
-        pytest.raises(ObjbenchError, match="toy/toy: another prepare is at work"),
-    ):
-        prepare(TOY, "toy", tmp_path, workers=1)
-
-
-def test_too_little_space_is_said_before_it_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(ObjbenchError, match=r"still need about 0\.1 MB, only 0\.0 MB are free"):
-        prepare(TOY, "toy", tmp_path, workers=1)
-    assert not list(tmp_path.rglob("*.tar*"))
-
-
-def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, **_: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(ObjbenchError, match="toy/toy: Permission denied; choose a folder that you may write"):
-        prepare(TOY, "toy", tmp_path, workers=1)
-
-
 def test_planning_writes_nothing(tmp_path: Path) -> None:
     preparation = plan(TOY, "toy", tmp_path / "data", None, {"val": 2}, 0)
     assert [(p.split, len(p)) for p in preparation.plans] == [("train", 23), ("val", 2), ("test", 4)]
@@ -377,110 +230,3 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(ObjbenchError, match=r"manifest\.json: not a manifest of this version"):
         read_manifest(tmp_path)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    prepare(TOY, "toy", tmp_path, workers=1)
-    return tmp_path / "toy/toy"
-
-
-def rewrite(folder: Path, samples: list[Sample]) -> None:
-    """Put other samples into the val shard and make the manifest agree with its size and hash."""
-
-    content = b"".join(encode(sample) for sample in samples) + tar.END
-    (folder / "val-000000.tar").write_bytes(content)
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["splits"]["val"]["shards"][0].update(
-        bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
-    )
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-
-
-def samples_of_val() -> list[Sample]:
-    samples = []
-    for index in (0, 2, 4):
-        image, mask, factors = toy.scene("val", index)
-        facts = {
-            "index": index,
-            "n_objects": 2 + index // 2 % 2,
-            "visible": np.unique(mask[mask > 0]).tolist(),
-            "factors": {name: values.tolist() for name, values in factors.items()},
-        }
-        samples.append(Sample(f"{index:08d}", image, mask, facts))
-    return samples
-
-
-def test_verify_finds_every_difference(folder: Path) -> None:
-    manifest = read_manifest(folder)
-    (folder / "train-000000.tar").unlink()
-    content = bytearray((folder / "train-000001.tar").read_bytes())
-    content[1000] ^= 1
-    (folder / "train-000001.tar").write_bytes(content)
-    with (folder / "val-000000.tar").open("ab") as file:
-        file.write(bytes(512))
-    (folder / "train-000009.tar").write_bytes(b"")
-    problems = "\n".join(verify(folder, manifest))
-    assert "train-000009.tar: not in the manifest" in problems
-    assert "train-000000.tar: this shard is missing" in problems
-    assert "train-000001.tar: its sha256 is not the one in the manifest" in problems
-    assert "val-000000.tar: 10,752 bytes, the manifest says 10,240" in problems
-    assert len(problems.splitlines()) == 4
-
-
-def test_an_untouched_dataset_passes(folder: Path) -> None:
-    rewrite(folder, samples_of_val())
-    assert verify(folder, read_manifest(folder), deep=True) == []
-
-
-def change(samples: list[Sample], what: str) -> list[Sample]:
-    first, *rest = samples
-    facts = first.facts
-    changed = {
-        "image size": first._replace(image=first.image[1:]),
-        "image mode": first._replace(image=first.image[..., 0]),
-        "visible": first._replace(facts={**facts, "visible": [9]}),
-        "n_objects": first._replace(facts={**facts, "n_objects": 9}),
-        "index": first._replace(facts={**facts, "index": 9}),
-        "fields": first._replace(facts={"index": 0}),
-        "types": first._replace(facts={**facts, "factors": {**facts["factors"], "size": [1, 2, 3, 4]}}),
-        "content": first._replace(image=255 - first.image),
-        "order": rest[-1],
-        "count": rest[0],
-    }[what]
-    if what == "order":
-        return [rest[-1], rest[0], first]
-    return rest if what == "count" else [changed, *rest]
-
-
-@pytest.mark.parametrize(
-    ("what", "message"),
-    [
-        ("image size", r"sample 00000000: the size of the image is \(4, 7\), expected \(5, 7\)"),
-        ("image mode", "sample 00000000: a PNG of mode RGB was expected, found L"),
-        ("visible", r"sample 00000000: visible is \[9\], expected"),
-        ("n_objects", "sample 00000000: n_objects is 9, expected 2"),
-        ("index", "sample 00000000: index is 9, expected 0"),
-        ("fields", "sample 00000000: its JSON must have the fields"),
-        ("types", "sample 00000002: the form of its JSON is"),
-        ("content", "does not have the fingerprint in the manifest"),
-        ("order", "key 00000002 follows 00000004, keys must ascend"),
-        ("count", "2 samples, the manifest says 3"),
-    ],
-)
-def test_a_deep_verify_looks_into_the_samples(folder: Path, what: str, message: str) -> None:
-    rewrite(folder, change(samples_of_val(), what))
-    assert verify(folder, read_manifest(folder)) == []
-    problems = verify(folder, read_manifest(folder), deep=True)
-    assert any(re.search(message, problem) for problem in problems), problems
-
-
-def test_verify_hashes_the_raw_cache(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "toy.yaml").write_text(toy.YAML)
-    load("toy", "val", data=tmp_path, config=tmp_path / "toy.yaml")
-    assert verify(folder, read_manifest(folder)) == []
-    raw = folder / ".cache/val/masks.u8"
-    raw.write_bytes(bytes(raw.stat().st_size))
-    assert verify(folder, read_manifest(folder)) == [
-        f"{folder}/.cache/val: the decoded cache differs from the shards; remove this folder"
-    ]
