@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from objbench.errors import RequestError, unknown_name
 from objbench.nested import dotted, merge, undotted
+from objbench.registry import names
 from objbench.spec import DatasetRef, MethodSpec, Recipe, Spec
 
 
@@ -53,6 +54,11 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     Raises RequestError for an unknown method, variant or key, or a value of the wrong type.
     """
     method_name, _, variant_name = name.partition(":")
+    if method_name not in spec.methods and method_name in names("methods"):
+        raise RequestError(
+            f"method '{method_name}' is installed but has no block methods.{method_name}: "
+            "put one into a benchmarks.yaml in its package, or into a file of your own, with --config"
+        )
     method = spec.method(method_name)
     config = merge({"recipe": spec.recipe}, method.config)
     where = f"methods.{method_name}"

@@ -15,12 +15,16 @@ def choose_device(name: str | torch.device | None) -> torch.device:
     """`auto` is CUDA where there is one, None the CPU; RequestError for a device that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if str(name or "cpu").partition(":")[0] not in ("cpu", "cuda"):
+        raise RequestError(f"unknown device '{name}' (known: auto, cpu, cuda, cuda:N)")
     try:
         device = torch.device(name or "cpu")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise RequestError(f"device {name}: {reason} (known: auto, cpu, cuda, cuda:N)") from None
+        raise RequestError(
+            f"device {name} is not to be had here: {reason}; auto takes what there is"
+        ) from None
     return device
 
 

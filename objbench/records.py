@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,8 +113,16 @@ def read_record(path: Path) -> Record:
         return Record.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[:3]
+    except UnicodeDecodeError as error:
+        raise ObjbenchError(f"{path}: damaged ({error}); run that seed again with --fresh") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise ObjbenchError(
+                f"{path}: damaged ({first['msg']}); run that seed again with --fresh"
+            ) from None
+        place = ".".join(str(part) for part in first["loc"])
         raise ObjbenchError(
-            f"{path}: not a record of this version of objbench: {' '.join(first)}; run that seed again with --fresh"
+            f"{path}: not a record of this version of objbench ({place}: {first['msg']}); "
+            "run that seed again with --fresh"
         ) from None

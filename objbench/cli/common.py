@@ -79,11 +79,9 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
             _fail(f"{where}{error.strerror or error}", 1, context.debug)
         except Exception as error:
             logging.getLogger("objbench").debug("unexpected", exc_info=error)
-            _fail(
-                f"{type(error).__name__}: {error} (unexpected; --debug shows where)",
-                1,
-                context.debug,
-            )
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows how it came there"
+            _fail(f"{type(error).__name__}: {error} ({where})", 1, context.debug)
 
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]

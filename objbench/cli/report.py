@@ -104,7 +104,11 @@ def _refuse_mixtures(plans: Sequence[Plan]) -> None:
         lines += [f"  {line}" for line in conflicts(plan.rows, metrics)]
     if lines:
         refused = "\n".join(dict.fromkeys(lines))
-        raise ObjbenchError(f"--strict: rows that cannot be compared stand in one table:\n{refused}")
+        raise ObjbenchError(
+            f"--strict: rows that cannot be compared stand in one table:\n{refused}\n"
+            "A dataset is comparable where all rows are of its standard splits and protocol; without --strict each "
+            "difference is marked"
+        )
 
 
 def _write(plans: Sequence[Plan], name: str, output: Path | None, spec: Spec, all_seeds: bool) -> None:

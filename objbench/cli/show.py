@@ -18,7 +18,7 @@ def show(
     source: Annotated[str | None, typer.Option(help="Of the prepared ones; by default the only one.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many scenes, from the first.")] = 16,
     output: Annotated[
-        Path | None, typer.Option(help="The PNG to write; by default DATASET-SPLIT.png.")
+        Path | None, typer.Option(help="The PNG to write; by default DATASET-SOURCE-SPLIT.png.")
     ] = None,
 ) -> None:
     """Write a contact sheet of scenes of DATASET, each image above its label map, and print its path."""
@@ -26,10 +26,11 @@ def show(
     from objbench.errors import RequestError
     from objbench.pictures import contact_sheet
 
-    path = output or Path(f"{dataset}-{split}.png")
-    if path.suffix.lower() != ".png":
-        raise RequestError(f"--output {path}: the picture is a PNG, its name must end in .png")
+    if output is not None and output.suffix.lower() != ".png":
+        raise RequestError(f"--output {output}: the picture is a PNG, its name must end in .png")
     scenes = load(dataset, split, source, context.data, config=context.config).select(slice(count))
+    assert scenes.manifest is not None
+    path = output or Path(f"{scenes.spec}-{scenes.manifest.source}-{split}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(scenes.images.numpy(), scenes.masks.numpy()).save(path)
     if context.json:

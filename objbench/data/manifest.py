@@ -89,7 +89,7 @@ class Manifest(Frozen):
             raise unknown_name("split", name, SPLITS)
         if name not in self.splits:
             raise ObjbenchError(
-                f"{self.dataset} ({self.source}) was prepared without a split '{name}'; "
+                f"{self.dataset}@{self.protocol} ({self.source}) was prepared without a split '{name}'; "
                 f"it has: {', '.join(self.splits)}"
             )
         return self.splits[name]
@@ -150,10 +150,25 @@ def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Man
             )
         return folder_of(data, dataset, found[0]), _manifest_of(data, dataset, found[0])
     wanted = dataset.source(source)
+    free = source is None and wanted != "generated" and "generated" in dataset.sources
+    other = " (--source generated needs no download)" if free else ""
     raise ObjbenchError(
         f"{dataset} is not prepared in {data / str(dataset)}"
-        f"{f' from source {source}' if source else ''}: objbench prepare {dataset} --source {wanted} --data {data}"
+        f"{f' from source {source}' if source else ''}: objbench prepare {dataset} --source {wanted} --data {data}{other}"
     )
+
+
+def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
+    """ObjbenchError if a shard is missing or of another size: seen without reading them."""
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            path = folder / shard.name
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
+                raise ObjbenchError(
+                    f"{path}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all differences, "
+                    "objbench prepare --force makes the set anew"
+                )
 
 
 def _first(error: ValidationError | UnicodeDecodeError) -> str:

@@ -24,6 +24,7 @@ from objbench.data.manifest import (
     Split,
     folder_of,
     read_manifest,
+    refuse_incomplete,
 )
 from objbench.data.place import check_space, clear, refuse_other
 from objbench.data.sample import fingerprint
@@ -228,6 +229,7 @@ def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) ->
     here = {"settings": manifest.settings.model_dump(), "generator": manifest.generator}
     asked = {"settings": settings.model_dump(), "generator": generator}
     refuse_other(folder, "a dataset", here, asked)
+    refuse_incomplete(folder, manifest)
     return manifest
 
 

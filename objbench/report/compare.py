@@ -69,7 +69,7 @@ def _odd_ones(row: Row, peers: Sequence[Row]) -> list[str]:
     """What is said only where the measured rows of a dataset disagree about it."""
     notes = []
     if len({peer.fingerprint for peer in peers}) > 1:
-        notes.append(f"test split of fingerprint {(row.fingerprint or '')[:12]} ({row.source})")
+        notes.append(f"{row.split} split of fingerprint {(row.fingerprint or '')[:12]} ({row.source})")
     if len({peer.definition for peer in peers}) > 1:
         notes.append(f"scored as {row.definition} defines the metrics")
     if len({peer.resolution for peer in peers}) > 1 and row.resolution:

@@ -165,7 +165,11 @@ def _one(values: list[str]) -> str:
 
 
 def _label(row: Row) -> str:
-    return f"{row.label} (trivial)" if row.trivial else row.label
+    label = f"{row.label} (trivial)" if row.trivial else row.label
+    if row.published:
+        return label
+    protocol = "" if row.default_protocol else f" @{row.protocol}"
+    return label + protocol + ("" if row.split == "test" else f" on {row.split}")
 
 
 def _seed_lines(members: Mapping[str, Row], columns: Sequence[Column], decimals: list[int]) -> list[Line]:

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from objbench.data.load import load
-from objbench.data.manifest import Manifest, find, prepared
+from objbench.data.manifest import find, prepared, refuse_incomplete
 from objbench.data.scenes import Scenes
 from objbench.device import choose_device
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import RequestError
 from objbench.layers import load_spec
 from objbench.records import Scored
 from objbench.spec import DatasetRef
@@ -37,8 +37,8 @@ class Benchmark:
         missing = [split for split in ("train", "test") if split not in self.manifest.splits]
         if missing:
             raise RequestError(
-                f"{dataset} ({self.source}) was prepared without {' and '.join(missing)}: "
-                "a run needs train and test"
+                f"{dataset} ({self.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "
+                f"objbench prepare {dataset} --source {self.source} --force makes all splits"
             )
 
     @property
@@ -65,19 +65,6 @@ class Benchmark:
 
     def _load(self, dataset: str, split: str) -> Scenes:
         return load(dataset, split, self.source, self._data, self.device, self._config)
-
-
-def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
-    """ObjbenchError if a shard is missing or of another size: better before a training than after it."""
-    for split in manifest.splits.values():
-        for shard in split.shards:
-            path = folder / shard.name
-            if not path.is_file() or path.stat().st_size != shard.bytes:
-                found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
-                raise ObjbenchError(
-                    f"{path}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all differences, "
-                    "objbench prepare --force makes the set anew"
-                )
 
 
 def scored(scenes: Scenes) -> Scored:

@@ -147,9 +147,9 @@ class Training:
     def _after(self, stepper: Stepper, scenes: StageScenes, step: int, overall: int) -> None:
         progress = scenes.progress(step)
         where = (overall, scenes.stage.name, progress.epoch)
+        losses = stepper.losses()
+        _refuse_divergence(losses, overall, scenes.stage)
         if self.events.logs(overall):
-            losses = stepper.losses()
-            _refuse_divergence(losses, overall, scenes.stage)
             self.log.write(*where, "losses", losses)
             self.note["loss"] = losses["total"]
         if self.validate is not None and self.events.evaluates(overall):
@@ -158,8 +158,8 @@ class Training:
             self.log.write(*where, "val", metrics)
             scenes.reseed(step, "after_evaluation")
             self.method.after_evaluation(progress, metrics)
-            self.note |= {name: metrics[name] for name in ("ari", "ari_fg") if name in metrics}
-        self.advance(0, note=" ".join(f"{name} {value:.4g}" for name, value in self.note.items()))
+            self.note |= {f"val {name}": 100 * metrics[name] for name in ("ari", "ari_fg") if name in metrics}
+        self.advance(0, note=", ".join(f"{name} {value:.4g}" for name, value in self.note.items()))
 
     def _save(self, stage: int, step: int, stepper: Stepper) -> None:
         self.log.sync()

@@ -51,8 +51,9 @@ def run_seed(
     folder = seed_folder(runs, str(benchmark.dataset), benchmark.source, method, seed)
     with at_work(folder):
         if claim(folder, _run_config(method, benchmark, seed), fresh):
-            say(f"seed {seed}: finished before, see {folder}")
-            return folder, read_record(folder)
+            record = read_record(folder)
+            say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
+            return folder, record
         try:
             return folder, _run(method, benchmark, seed, folder, tensorboard)
         except torch.OutOfMemoryError as error:

@@ -200,8 +200,8 @@ def test_an_unprepared_dataset_is_a_failure(home: Path) -> None:
 
 def test_show_writes_a_picture_and_prints_its_path(prepared: Path) -> None:
     found = call("show", "toy", "--count", "3")
-    assert (found.exit_code, found.stdout) == (0, "toy-test.png\n")
-    with Image.open("toy-test.png") as sheet:
+    assert (found.exit_code, found.stdout) == (0, "toy-toy-test.png\n")
+    with Image.open("toy-toy-test.png") as sheet:
         assert sheet.format == "PNG"
     found = call("show", "toy", "--split", "val", "--output", "new/sheet.png", "--json")
     assert json.loads(found.stdout) == {"path": "new/sheet.png", "keys": ["00000000", "00000002", "00000004"]}
@@ -259,7 +259,7 @@ def test_runs_are_listed_and_damaged_records_left_out(home: Path) -> None:
     (bad / "result.json").write_text("{")
     found = call("list", "runs", "--json")
     assert [entry["name"] for entry in json.loads(found.stdout)] == ["toy/toy/grid/seed-0"]
-    assert "left out: runs/toy/toy/grid/seed-1/result.json: not a record" in found.stderr
+    assert "left out: runs/toy/toy/grid/seed-1/result.json: damaged" in found.stderr
     assert call("list", "runs").stdout == "runs:\n  toy/toy/grid/seed-0  7 steps, miou 25.0%\n"
 
 

@@ -15,11 +15,13 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from objbench import registry
 from objbench.cli.main import app
 from objbench.cli.run import parse_seeds
 from objbench.data.scenes import Scenes
 from objbench.errors import RequestError
 from objbench.layers import load_spec
+from objbench.methods.trivial import OneSlot
 from objbench.train.log import read_log
 from objbench.train.reevaluate import reevaluate
 
@@ -95,7 +97,7 @@ def test_evaluate_prints_and_records_another_set(tmp_path):
         (["run", "toy_geco", "--seeds", "five"], "--seeds five: expected a number (5) or numbers (0,3,7)"),
         (["run", "toy_geco", "--seeds", "0"], "at least one"),
         (["run", "toy_geco", "--seeds", "2", "--seed", "1"], "either --seeds or --seed"),
-        (["run", "toy_geco", "--device", "cudda"], "device cudda:"),
+        (["run", "toy_geco", "--device", "cudda"], "unknown device 'cudda'"),
         (["run", "toy_geco", "--source", "deepmin"], "did you mean 'deepmind'?"),
         (
             ["run", "toy_geco", "--set", "recipe.batch_size=25"],
@@ -182,3 +184,26 @@ def test_ctrl_c_exits_with_130_and_the_run_can_go_on(prepared_data, tmp_path):
     assert process.returncode == 130
     assert not list(runs.rglob("result.json"))
     assert not list(runs.rglob("*.partial"))
+
+
+def test_a_method_that_breaks_is_told_with_the_place(monkeypatch):
+    def segment(self, images, progress=None):
+        raise KeyError("oops")
+
+    monkeypatch.setattr(OneSlot, "segment", segment)
+    message = refused(1, "run", "one_slot", "--dataset", "tetrominoes")
+    assert f"KeyError: 'oops' (unexpected, at {__file__}:" in message
+
+
+def test_an_installed_method_without_a_block_is_told_what_it_lacks(monkeypatch):
+    plugin = {"lonely": "objbench_toys.methods:Toy", **registry.names("methods")}
+    monkeypatch.setattr("objbench.config.names", lambda kind: plugin)
+    message = refused(2, "run", "lonely", "--dataset", "tetrominoes")
+    assert "method 'lonely' is installed but has no block methods.lonely" in message
+
+
+def test_a_finished_seed_says_what_finished_it():
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    again = call("run", "one_slot", "--dataset", "tetrominoes")
+    assert "seed 0: finished before, by objbench 0.1.0" in again.stderr
+    assert "--fresh runs it again" in again.stderr

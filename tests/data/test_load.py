@@ -184,7 +184,7 @@ def test_several_sources_must_be_chosen_from(data: Path) -> None:
         ({"dataset": "toi"}, "unknown dataset 'toi': did you mean 'toy'"),
         ({"dataset": "toy@easy"}, "unknown protocol of toy 'easy'"),
         ({"dataset": "toy", "source": "emorl"}, "unknown source of toy 'emorl'"),
-        ({"dataset": "toy", "device": "gpu"}, "device gpu: "),
+        ({"dataset": "toy", "device": "gpu"}, "unknown device 'gpu'"),
     ],
 )
 def test_wrong_requests(data: Path, arguments: dict[str, str], message: str) -> None:

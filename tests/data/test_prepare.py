@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import datasets
@@ -230,3 +231,18 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(ObjbenchError, match=r"manifest\.json: not a manifest of this version"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["gone", "short"])
+def test_a_finished_set_with_a_broken_shard_is_not_called_prepared(tmp_path: Path, damage: str) -> None:
+    prepare(TOY, "toy", tmp_path, workers=1)
+    shard = tmp_path / "toy/toy/test-000000.tar"
+    if damage == "gone":
+        shard.unlink()
+    else:
+        os.truncate(shard, 512)
+    found = "is missing" if damage == "gone" else "has 512 bytes"
+    with pytest.raises(
+        ObjbenchError, match=f"test-000000.tar: {found}, .* prepare --force makes the set anew"
+    ):
+        prepare(TOY, "toy", tmp_path, workers=1)

@@ -182,6 +182,18 @@ def test_divergence_names_the_loss_and_the_step(tmp_path):
         Training(method, IMAGES, 0, tmp_path).run()
 
 
+def test_divergence_is_noticed_before_an_evaluation(tmp_path):
+    method = make("toy_stepper", **{"recipe.log_steps": 100})
+    loss = method.training_loss
+    method.training_loss = lambda images, p: Losses(loss(images, p).total * float("nan"))
+
+    def validate(method, progress):
+        raise AssertionError("evaluated a method that has diverged")
+
+    with pytest.raises(ObjbenchError, match="training diverged: total not finite at step 2"):
+        Training(method, IMAGES, 0, tmp_path, validate).run()
+
+
 def test_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ObjbenchError, match=r"checkpoint.pt: damaged checkpoint; --fresh"):
