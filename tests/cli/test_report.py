@@ -120,7 +120,7 @@ def test_damaged_records_are_named_and_skipped(runs):
     broken.write_text('{"version": 1, "meth')
     result = call()
     assert result.exit_code == 0
-    assert f"objbench: skipped {broken}: not a record" in result.stderr
+    assert f"objbench: skipped {broken}: damaged" in result.stderr
     assert "objmae" in result.stdout
 
 
