@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from objbench.methods.create import build
 from objbench.random import seed_from
 from objbench.train.checkpoint import load_weights, save_weights
 from objbench.train.evaluate import segment
-from objbench.train.log import LOG
+from objbench.train.log import read_log
 from objbench.train.loop import Training
 
 IMAGES, BATCH, STEPS = 6, 2, 4
@@ -268,10 +267,7 @@ class _Kit:
         state = two.state_dict()
         differs = [name for name, value in one.state_dict().items() if not _same(value, state[name])]
         _demand(not differs, f"{promise}: {', '.join(differs[:5])}")
-        logs = [
-            [json.loads(line) for line in (f / LOG).read_text().splitlines()]
-            for f in (folder_one, folder_two)
-        ]
+        logs = [read_log(folder_one), read_log(folder_two)]
         _demand(logs[0] == logs[1], f"{promise}: the logged losses or metrics")
 
     def check_device_moves(self) -> None:

@@ -99,6 +99,10 @@ class _Stopped(Exception):
 @pytest.mark.parametrize("name", ["toy_geco", "toy_two_stages", "toy_stepper"])
 @pytest.mark.parametrize("stop", [1, 3, 4, 5, 7])
 def test_resume_from_any_step_is_bit_identical(tmp_path, name, stop):
+    assert_resume_is_bit_identical(tmp_path, name, stop)
+
+
+def assert_resume_is_bit_identical(tmp_path: Path, name: str, stop: int) -> None:
     def interrupt(amount: int = 1, note: str = "", resumed: int = 0) -> None:
         interrupt.done += amount
         if interrupt.done >= stop:
@@ -208,12 +212,16 @@ def test_a_log_shorter_than_at_the_checkpoint_is_named(tmp_path):
 
 
 def test_setup_that_looks_at_trained_weights_may_be_resumed(tmp_path, monkeypatch):
+    stages = []
+
     def freeze_by_weights(self, images, stage):
+        stages.append(stage.name)
         self.head.requires_grad_(stage.name == "all" and bool(self.colors[0, 0] > 0))
         self.colors.copy_(-self.colors)
 
     monkeypatch.setattr(ToyTwoStages, "setup", freeze_by_weights)
-    test_resume_from_any_step_is_bit_identical(tmp_path, "toy_two_stages", 6)
+    assert_resume_is_bit_identical(tmp_path, "toy_two_stages", stop=7)  # behind the checkpoint of step 6
+    assert stages == ["colors", "all"] * 2  # of the whole and of the broken training, not of the resumed one
 
 
 def test_work_after_an_evaluation_has_random_numbers_of_its_own(tmp_path):
