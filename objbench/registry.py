@@ -1,4 +1,4 @@
-"""Methods, sources and metrics by name: built-ins as lazy names, all others by entry points."""
+"""Methods, sources, metrics and their definitions by name: built-ins as lazy names, all others by entry points."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from objbench.errors import ObjbenchError, unknown_name
 
+DEFAULT_DEFINITION = "clevrtex"  # of the metrics
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
         "one_slot": "objbench.methods.trivial:OneSlot",
@@ -26,16 +27,26 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "miou": "objbench.metrics.iou:miou",
         "miou_fg": "objbench.metrics.iou:miou_fg",
         "miou_gt": "objbench.metrics.iou:miou_gt",
+        "dice": "objbench.metrics.dice:dice",
+        "dice_fg": "objbench.metrics.dice:dice_fg",
+        "mbo": "objbench.metrics.covering:mbo",
+        "msc": "objbench.metrics.covering:msc",
+        "msc_clevrtex": "objbench.metrics.covering:msc_clevrtex",
         "mse": "objbench.metrics.reconstruction:mse",
         "mse_sum": "objbench.metrics.reconstruction:mse_sum",
         "count_accuracy": "objbench.metrics.counting:count_accuracy",
+    },
+    "definitions": {
+        "clevrtex": "objbench.metrics.definitions:clevrtex",
+        "deepmind": "objbench.metrics.definitions:deepmind",
+        "emorl": "objbench.metrics.definitions:emorl",
     },
 }
 
 
 @cache
 def names(kind: str) -> dict[str, str]:
-    """Every registered name of `kind` (methods, sources, metrics) with its `module:attribute`."""
+    """Every registered name of `kind` (methods, sources, metrics, definitions) with its `module:attribute`."""
     plugins = {point.name: point.value for point in entry_points(group=f"objbench.{kind}")}
     return {**plugins, **BUILT_IN[kind]}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from objbench.metrics.comparison import Comparison, Metric, compare
 from objbench.metrics.counting import count_accuracy
+from objbench.metrics.covering import mbo, msc, msc_clevrtex
+from objbench.metrics.dice import dice, dice_fg
 from objbench.metrics.evaluator import Evaluator
 from objbench.metrics.iou import miou, miou_fg, miou_gt
 from objbench.metrics.matching import Matching, hungarian, iou_matrix, match
@@ -23,12 +25,17 @@ __all__ = [
     "compare",
     "contingency",
     "count_accuracy",
+    "dice",
+    "dice_fg",
     "hungarian",
     "iou_matrix",
     "match",
+    "mbo",
     "miou",
     "miou_fg",
     "miou_gt",
+    "msc",
+    "msc_clevrtex",
     "mse",
     "mse_sum",
     "score",

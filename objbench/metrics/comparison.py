@@ -11,7 +11,7 @@ from torch import Tensor
 
 from objbench.errors import ObjbenchError
 from objbench.labels import hard_labels
-from objbench.metrics.matching import Matching, match
+from objbench.metrics.matching import Matching, iou_matrix, match
 from objbench.metrics.table import contingency
 
 
@@ -34,9 +34,14 @@ class Comparison:
         return contingency(self.pred, self.true)
 
     @cached_property
+    def iou(self) -> Tensor:
+        """The intersection over union of all pairs of planes, float64 (B,P,T)."""
+        return iou_matrix(self.table)
+
+    @cached_property
     def matching(self) -> Matching:
         """The pairs of planes that the assignment makes."""
-        return match(self.table)
+        return match(self.table, self.iou)
 
     def __getitem__(self, images: slice) -> Comparison:
         """Some of the images."""

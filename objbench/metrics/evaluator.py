@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from objbench.errors import ObjbenchError
+from objbench.metrics.definitions import metrics_of
 from objbench.metrics.scoring import score
+from objbench.registry import DEFAULT_DEFINITION
 
 
 class Evaluator:
     """Collects `score` over batches: update, compute, reset, and merge across processes.
+
+    definition: as of `score`; RequestError for a name that is none.
 
     The state is the float64 value of every metric for every image (and its key), in the order of the updates; it
     can be pickled. Sums are rounded once (math.fsum), so mean and std are the same bits whatever the batch size and
@@ -29,7 +33,9 @@ class Evaluator:
     {'mean': 1.0, 'std': 0.0}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, definition: str = DEFAULT_DEFINITION) -> None:
+        self.definition = definition
+        metrics_of(definition)
         self.reset()
 
     def reset(self) -> None:
@@ -50,7 +56,7 @@ class Evaluator:
 
         ObjbenchError for a key that was seen before, or where this batch gives other metrics than earlier ones.
         """
-        scores = score(pred, true, reconstruction, images)
+        scores = score(pred, true, reconstruction, images, self.definition)
         if keys is not None and len(keys) != len(pred):
             raise ObjbenchError(f"{len(keys)} keys were given for {len(pred)} images")
         values = torch.stack(list(scores.values())).tolist()

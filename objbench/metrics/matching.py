@@ -16,11 +16,13 @@ from torch.nn.functional import pad
 class Matching:
     """Every position 0..K-1 of the true planes with the predicted plane assigned to it, each (B,K).
 
+    pred          int64, the predicted plane
     iou           float64, of the pair; 0 where either is empty
     true_present  bool, whether the true plane has a pixel
     pred_present  bool, whether the predicted plane assigned to it has one
     """
 
+    pred: Tensor
     iou: Tensor
     true_present: Tensor
     pred_present: Tensor
@@ -65,14 +67,15 @@ def hungarian(iou: Tensor) -> Tensor:
     return torch.from_numpy(matched).to(iou.device)
 
 
-def match(table: Tensor) -> Matching:
-    """The planes of a contingency table int64 (B,P,T), paired by `hungarian` on `iou_matrix`."""
+def match(table: Tensor, iou: Tensor | None = None) -> Matching:
+    """The planes of a contingency table int64 (B,P,T), paired by `hungarian` on `iou`, its `iou_matrix`."""
     _, P, T = table.shape
     K = max(P, T)
-    table = pad(table, (0, K - T, 0, K - P))
-    iou = iou_matrix(table)
+    iou = iou_matrix(table) if iou is None else iou
     matched = hungarian(iou)
+    table, iou = (pad(planes, (0, K - T, 0, K - P)) for planes in (table, iou))
     return Matching(
+        pred=matched,
         iou=iou.gather(1, matched[:, None, :])[:, 0],
         true_present=table.sum(1) > 0,
         pred_present=(table.sum(2) > 0).gather(1, matched),

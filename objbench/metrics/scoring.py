@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from objbench.errors import ObjbenchError
 from objbench.metrics.comparison import Comparison, Metric, compare
+from objbench.metrics.definitions import metrics_of
 from objbench.metrics.table import count_planes
-from objbench.registry import get, names
+from objbench.registry import DEFAULT_DEFINITION
 
 # Pixels or table cells worked on at once, which bounds the memory that a call takes.
-CPU_PASS = 2**22
+CPU_PASS = 2**21
 DEVICE_PASS = 2**26
 
 
 def score(
-    pred: Tensor, true: Tensor, reconstruction: Tensor | None = None, images: Tensor | None = None
+    pred: Tensor,
+    true: Tensor,
+    reconstruction: Tensor | None = None,
+    images: Tensor | None = None,
+    definition: str = DEFAULT_DEFINITION,
 ) -> dict[str, Tensor]:
-    """Every registered metric of each image: name -> float64 (B,), on the device of `pred`.
+    """Every metric of each image: name -> float64 (B,), on the device of `pred`.
 
     pred            float masks (B,M,H,W), scored by arg-max, the lowest plane on ties; or integer labels (B,H,W)
     true            integer labels (B,H,W) or (B,1,H,W), 0 = background; gaps are empty planes
     reconstruction  float (B,C,H,W) in [0,1]; without it or `images`, the metrics that need it are left out
     images          float (B,C,H,W) in [0,1], or uint8
+    definition      clevrtex: every registered metric; deepmind, emorl: see `objbench.metrics.definitions`
 
     A value depends on its own image alone, not on the batch, nor on how many empty planes follow the last occupied
     one. ObjbenchError where shapes, dtypes or labels do not fit, or predictions hold NaN.
@@ -38,14 +47,16 @@ def score(
     """
     whole = compare(pred, true, reconstruction, images)
     per_pass = _images_per_pass(whole)
-    parts = [_score(whole[start : start + per_pass]) for start in range(0, len(whole.pred), per_pass)]
+    metrics = metrics_of(definition)
+    parts = [
+        _score(whole[start : start + per_pass], metrics) for start in range(0, len(whole.pred), per_pass)
+    ]
     return {name: _join([part[name] for part in parts]) for name in parts[0]}
 
 
-def _score(batch: Comparison) -> dict[str, Tensor]:
+def _score(batch: Comparison, metrics: Mapping[str, Any]) -> dict[str, Tensor]:
     results = {}
-    for name in names("metrics"):
-        metric = get("metrics", name)
+    for name, metric in metrics.items():
         if isinstance(metric, Metric):
             values = metric.of(batch)
         else:

@@ -24,15 +24,20 @@ def contingency(pred: Tensor, true: Tensor, n_pred: int | None = None, n_true: i
     """
     P, T = count_planes("pred", pred, n_pred), count_planes("true", true, n_true)
     B, cells = len(pred), P * T
-    # The narrowest types that will do: memory traffic is most of the cost.
-    narrow = torch.uint8 if cells < 256 else torch.int32
-    code = (pred.to(narrow) * T + true.to(narrow)).flatten(1)
     if pred.device.type == "cpu":
         # Image by image: each stays in the cache, and no thread waits for another that a busy machine holds up.
-        return torch.stack([torch.bincount(image, minlength=cells) for image in code]).view(B, P, T)
+        codes = (_cell(p, t, T, cells) for p, t in zip(pred.flatten(1), true.flatten(1), strict=True))
+        return torch.stack([torch.bincount(code, minlength=cells) for code in codes]).view(B, P, T)
+    code = _cell(pred, true, T, cells).flatten(1)
     wide = torch.int32 if B * cells < 2**31 else torch.int64
     first_cell = torch.arange(0, B * cells, cells, dtype=wide, device=pred.device).view(B, 1)
     return torch.bincount((first_cell + code).flatten(), minlength=B * cells).view(B, P, T)
+
+
+def _cell(pred: Tensor, true: Tensor, T: int, cells: int) -> Tensor:
+    """The cell of each pixel, in the narrowest type that will do: memory traffic is most of the cost."""
+    narrow = torch.uint8 if cells < 256 else torch.int32
+    return pred.to(narrow) * T + true.to(narrow)
 
 
 def count_planes(side: str, labels: Tensor, planes: int | None = None) -> int:
@@ -40,7 +45,10 @@ def count_planes(side: str, labels: Tensor, planes: int | None = None) -> int:
 
     `side` names the tensor in messages.
     """
-    low, high = (int(extreme) for extreme in labels.aminmax())
+    if labels.device.type == "cpu":  # numpy does not share the work among threads, see `contingency`
+        low, high = int(labels.numpy().min()), int(labels.numpy().max())
+    else:
+        low, high = (int(extreme) for extreme in labels.aminmax())
     limit = MAX_PLANES if planes is None else min(planes, MAX_PLANES)
     if low < 0 or high >= limit:
         raise ObjbenchError(

@@ -11,10 +11,9 @@ from objbench.data.scenes import Scenes
 from objbench.device import choose_device
 from objbench.errors import RequestError
 from objbench.layers import load_spec
+from objbench.metrics.definitions import DEFAULT
 from objbench.records import Scored
 from objbench.spec import DatasetRef
-
-DEFINITION = "clevrtex"
 
 
 class Benchmark:
@@ -67,8 +66,8 @@ class Benchmark:
         return load(dataset, split, self.source, self._data, self.device, self._config)
 
 
-def scored(scenes: Scenes) -> Scored:
-    """On what `scenes` an evaluation was made, for its record."""
+def scored(scenes: Scenes, definition: str = DEFAULT) -> Scored:
+    """On which `scenes` an evaluation was made, and by which definition of the metrics, for its record."""
     manifest = scenes.manifest
     assert manifest is not None
     split = manifest.splits[scenes.split]
@@ -82,5 +81,5 @@ def scored(scenes: Scenes) -> Scored:
         generator=manifest.generator,
         height=manifest.height,
         width=manifest.width,
-        definition=DEFINITION,
+        definition=definition,
     )

@@ -14,6 +14,7 @@ from objbench.data.scenes import Scenes
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
+from objbench.metrics.definitions import DEFAULT
 from objbench.progress import Advance, silent
 from objbench.random import seed_from
 from objbench.train.scenes import unit_range
@@ -43,13 +44,14 @@ def evaluate(
     progress: Progress | None = None,
     n_samples: int = 0,
     advance: Advance = silent,
+    definition: str = DEFAULT,
 ) -> Evaluation:
     """Segment `scenes` on their device and score them; `progress` None = as at the end of training.
 
     Random draws depend on (seed, sample key) alone, so the batch size changes nothing. The method is left in the
     mode it came in.
     """
-    evaluator, samples = Evaluator(), _Samples(n_samples)
+    evaluator, samples = Evaluator(definition), Samples(n_samples)
     training = method.training
     method.eval()
     try:
@@ -89,7 +91,7 @@ def segment(
     return segmentation
 
 
-class _Samples:
+class Samples:
     """The first images of an evaluation with all that was said of them, in bytes."""
 
     def __init__(self, count: int) -> None:

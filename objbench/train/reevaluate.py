@@ -11,6 +11,7 @@ from objbench.data.scenes import Scenes
 from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import build
+from objbench.metrics.definitions import DEFAULT
 from objbench.progress import bar
 from objbench.records import Record, Scores, read_record
 from objbench.spec import Spec
@@ -21,25 +22,25 @@ from objbench.train.folder import at_work, read_config
 from objbench.train.run import PER_IMAGE, write_arrays
 
 
-def reevaluate(folder: Path, scenes: Scenes, spec: Spec) -> tuple[str, Record]:
+def reevaluate(folder: Path, scenes: Scenes, spec: Spec, definition: str = DEFAULT) -> tuple[str, Record]:
     """Score the run in `folder` on `scenes`; the key of the scores in its record, and the record.
 
     Keys: "test" for the run's own test split (by its fingerprint), the id of an also_test set of the run's source, else
-    `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`. Raises RequestError if the images are of another size.
+    `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; with `#DEFINITION` behind it where that is not the default one. Raises RequestError if the images are of another size.
     """
     with at_work(folder):
         record = read_record(folder)
         method = load_run(folder, record, spec)
         _refuse_other_size(folder, method, scenes)
         method.to(scenes.images.device)
-        key = evaluation_key(record, scenes, spec)
+        key = evaluation_key(record, scenes, spec, definition)
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
-            found = evaluate(method, scenes, record.seed, size, advance=advance)
+            found = evaluate(method, scenes, record.seed, size, advance=advance, definition=definition)
         record = record.model_copy(
             update={
                 "metrics": record.metrics | {key: Scores.model_validate(found.scores)},
-                "scored": record.scored | {key: scored(scenes)},
+                "scored": record.scored | {key: scored(scenes, definition)},
             }
         )
         with np.load(folder / PER_IMAGE) as kept:
@@ -62,8 +63,13 @@ def load_run(folder: Path, record: Record, spec: Spec) -> Method:
     return method
 
 
-def evaluation_key(record: Record, scenes: Scenes, spec: Spec) -> str:
+def evaluation_key(record: Record, scenes: Scenes, spec: Spec, definition: str = DEFAULT) -> str:
     """Under which key of the record the scores on `scenes` stand."""
+    by = "" if definition == DEFAULT else f"#{definition}"
+    return _place(record, scenes, spec) + by
+
+
+def _place(record: Record, scenes: Scenes, spec: Spec) -> str:
     on = scored(scenes)
     if on.source == record.source and on.split == "test":
         if on.fingerprint == record.scored["test"].fingerprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from restatement import restate
 from scipy.optimize import linear_sum_assignment
 
-from objbench.metrics import ari, hungarian, miou, miou_fg, miou_gt, score
+from objbench.metrics import ari, hungarian, miou, miou_fg, miou_gt, msc, msc_clevrtex, score
 
 RNG = np.random.default_rng(0)
 
@@ -98,6 +99,11 @@ def test_known_values_of_a_constant_prediction() -> None:
         "miou": pytest.approx(1 / 6),
         "miou_fg": 0.0,
         "miou_gt": pytest.approx(1 / 6),
+        "dice": pytest.approx(2 / 9),
+        "dice_fg": 0.0,
+        "mbo": pytest.approx(1 / 4),
+        "msc": pytest.approx((2 / 2 + 1 / 4 + 1 / 4) / 4),
+        "msc_clevrtex": 0.0,
         "count_accuracy": 0.0,
     }
 
@@ -123,6 +129,23 @@ def test_the_partner_of_a_stray_pixel_depends_on_its_plane() -> None:
     assert float(miou(stray_in_4, true)) == pytest.approx((9 / 12 + 1) / 4)
     assert float(miou_gt(stray_in_2, true)) == float(miou_gt(stray_in_4, true))
     assert float(ari(stray_in_2, true)) == float(ari(stray_in_4, true))
+
+
+def test_the_covering_of_clevrtex_leaves_the_last_plane_of_each_side_out() -> None:
+    true = torch.tensor([[[0, 0, 0, 0, 1, 1, 2, 2]]])
+    last_object_lost = torch.tensor([[[0, 0, 0, 0, 1, 1, 0, 0]]])
+    assert float(msc(true, true)) == float(msc_clevrtex(true, true)) == 1.0
+    assert float(msc(last_object_lost, true)) == pytest.approx((4 * 4 / 6 + 2 + 2 * 2 / 6) / 8)
+    assert float(msc_clevrtex(last_object_lost, true)) == pytest.approx((4 * 4 / 6 + 0) / 6)
+
+
+def test_the_covering_of_clevrtex_depends_on_the_order_of_planes() -> None:
+    true = torch.tensor([[[0, 0, 0, 0, 1, 1, 2, 2, 3, 3]]])
+    pred = torch.tensor([[[0, 4, 0, 0, 1, 1, 0, 2, 2, 2]]])
+    renamed = torch.tensor([[[2, 1, 2, 2, 0, 0, 2, 4, 4, 4]]])
+    assert float(msc_clevrtex(pred, true)) == pytest.approx(0.6125)
+    assert float(msc_clevrtex(renamed, true)) == pytest.approx(0.6)
+    assert float(msc(renamed, true)) == pytest.approx(float(msc(pred, true)), abs=1e-12)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 7])
@@ -164,13 +187,13 @@ label_maps = st.integers(1, 5).flatmap(
 
 @settings(max_examples=100, deadline=None)
 @given(maps=label_maps, order=st.permutations(range(6)))
-def test_ari_and_miou_gt_do_not_depend_on_the_order_of_planes(
+def test_most_metrics_do_not_depend_on_the_order_of_planes(
     maps: tuple[list[int], list[int]], order: list[int]
 ) -> None:
     pred, true = (torch.tensor(labels).view(1, 3, 4) for labels in maps)
     before, after = score(pred, true), score(torch.tensor(order)[pred], true)
-    for name in ("ari", "ari_fg", "miou_gt", "count_accuracy"):
-        assert float(after[name]) == pytest.approx(float(before[name]), abs=1e-6), name
+    for name in ("ari", "ari_fg", "miou_gt", "mbo", "msc", "count_accuracy"):
+        assert float(after[name]) == pytest.approx(float(before[name]), abs=1e-6, nan_ok=True), name
 
 
 @settings(max_examples=100, deadline=None)
@@ -198,3 +221,21 @@ def test_the_device_gives_what_the_cpu_gives() -> None:
     for name, values in on_cpu.items():
         assert on_device[name].is_cuda
         torch.testing.assert_close(on_device[name].cpu(), values, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_host_waits_for_the_device_as_often_for_many_images_as_for_few() -> None:
+    def waits(count: int) -> int:
+        true = torch.from_numpy(blobs(count, 64, 64, 6)).cuda()
+        masks = torch.rand(count, 7, 64, 64, device="cuda")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                score(masks, true)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        return len(caught)
+
+    assert waits(64) == waits(2) > 0

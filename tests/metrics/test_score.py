@@ -16,7 +16,19 @@ from objbench.metrics.comparison import Comparison
 
 LABELS = torch.tensor([[[0, 1], [2, 2]], [[0, 0], [1, 1]]])
 IMAGES = torch.full((2, 3, 2, 2), 0.5)
-SEGMENTATION = ["ari", "ari_fg", "miou", "miou_fg", "miou_gt", "count_accuracy"]
+SEGMENTATION = [
+    "ari",
+    "ari_fg",
+    "miou",
+    "miou_fg",
+    "miou_gt",
+    "dice",
+    "dice_fg",
+    "mbo",
+    "msc",
+    "msc_clevrtex",
+    "count_accuracy",
+]
 
 
 def test_every_registered_name_is_a_documented_metric_of_that_name() -> None:
@@ -144,9 +156,10 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     def register(metric: Any) -> None:
         known = {**registry.names("metrics"), "own": "somewhere:own"}
         found = registry.get
-        monkeypatch.setattr("objbench.metrics.scoring.names", lambda kind: known)
+        monkeypatch.setattr("objbench.metrics.definitions.names", lambda kind: known)
         monkeypatch.setattr(
-            "objbench.metrics.scoring.get", lambda kind, name: metric if name == "own" else found(kind, name)
+            "objbench.metrics.definitions.get",
+            lambda kind, name: metric if name == "own" else found(kind, name),
         )
 
     return register
