@@ -1,0 +1,20 @@
+"""The memory that scoring takes, as a fresh process measures it: it imports nothing else."""
+
+from __future__ import annotations
+
+import torch
+
+from benches.process import peak_growth
+from benches.scenes import label_maps
+from objbench.metrics import score
+
+DISTINCT = 64  # images are made slowly, and what they show does not matter here
+
+
+def growth_while_scoring(count: int, size: int, slots: int, threads: int) -> int:
+    """Bytes at the peak of scoring `count` label maps at once, the maps themselves not counted."""
+    torch.set_num_threads(threads)
+    some = label_maps(min(DISTINCT, count), size, slots)
+    pred, true = (labels.repeat(-(-count // len(labels)), 1, 1)[:count] for labels in some)
+    score(*some)  # what is loaded or set up once is not counted
+    return peak_growth(lambda: score(pred, true))

@@ -1,0 +1,35 @@
+"""Options that several benches share."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a whole number of at least 1, found '{text}'")
+    return int(text)
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """--device, as the verbs of objbench take it."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+
+
+def add_threads(parser: ArgumentParser) -> None:
+    """--threads: the thread counts to measure, one after another."""
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        nargs="+",
+        default=sorted({1, cores()}),
+        metavar="N",
+        help="threads of torch, several to compare them (default 1 and all cores)",
+    )
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
