@@ -5,18 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from objbench.errors import ObjbenchError
 from objbench.files import write_atomically
 
 RECORD = "result.json"
+KNOWN_OF_A_RUN = (
+    "fingerprint",
+    "n_train",
+    "config_hash",
+    "steps",
+    "train_seconds",
+    "wall_seconds",
+    "peak_memory_bytes",
+    "parameters",
+)
 
 
 class MeanStd(BaseModel):
     """Mean and sample standard deviation over the images of a split, as fractions.
 
-    `n` is given where the metric is undefined for some images: over how many the mean was taken.
+    `n` is given where the metric is undefined for some images: over how many the mean was taken. `interval` is the
+    95 % bootstrap confidence interval of the mean over images (`objbench.metrics.bootstrap`), in records.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
@@ -24,10 +42,14 @@ class MeanStd(BaseModel):
     mean: float
     std: float | None
     n: int | None = None
+    interval: tuple[float, float] | None = None
 
     @model_serializer(mode="wrap")
-    def _without_empty_n(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if key != "n" or value is not None}
+    def _without_what_is_not_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        optional = ("n", "interval")
+        return {
+            key: value for key, value in handler(self).items() if key not in optional or value is not None
+        }
 
 
 class Scores(BaseModel):
@@ -62,7 +84,11 @@ class Scored(BaseModel):
 
 
 class Record(BaseModel):
-    """One run: method x dataset x seed, with everything needed to judge and repeat it."""
+    """One run: method x dataset x seed, with everything needed to judge and repeat it.
+
+    Or, of kind "external", the scores of predictions made outside objbench: how they came about (`KNOWN_OF_A_RUN`)
+    is None there, and `method` is the name that they were given.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,25 +97,32 @@ class Record(BaseModel):
     dataset: str
     protocol: str
     source: str
-    fingerprint: str  # of the train split
-    n_train: int
+    fingerprint: str | None  # of the train split
+    n_train: int | None
     method: str
     variant: str | None
     overrides: dict[str, Any]
     seed: int
-    config_hash: str
+    config_hash: str | None
     code_version: str
     torch_version: str
     device: str
     date: str
-    steps: int
-    train_seconds: float
-    wall_seconds: float  # with everything, over all processes that worked on the run
+    steps: int | None
+    train_seconds: float | None
+    wall_seconds: float | None  # with everything, over all processes that worked on the run
     images_per_second: float | None  # training images through the model
-    peak_memory_bytes: int
-    parameters: int
+    peak_memory_bytes: int | None
+    parameters: int | None
     metrics: dict[str, Scores]  # "test", or the id of an also_test dataset
     scored: dict[str, Scored]  # the same keys
+
+    @model_validator(mode="after")
+    def _whole(self) -> Record:
+        missing = [name for name in KNOWN_OF_A_RUN if getattr(self, name) is None]
+        if self.kind == "run" and missing:
+            raise ValueError(f"the record of a run says {', '.join(missing)}")
+        return self
 
     @property
     def dataset_ref(self) -> str:
@@ -121,7 +154,7 @@ def read_record(path: Path) -> Record:
             raise ObjbenchError(
                 f"{path}: damaged ({first['msg']}); run that seed again with --fresh"
             ) from None
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"]) or "record"
         raise ObjbenchError(
             f"{path}: not a record of this version of objbench ({place}: {first['msg']}); "
             "run that seed again with --fresh"

@@ -34,24 +34,31 @@ def commands(text: str) -> list[str]:
     return [line.partition("  #")[0] for line in lines]
 
 
-def executed_blocks(kind: str) -> str:
-    parts = [text for text in README.split(EXECUTED)[1:] if text.startswith(f"```{kind}\n")]
-    return "\n".join(BLOCK.match(part).group(3) for part in parts)
+def executed_blocks() -> list[tuple[str, str]]:
+    """The language and the text of each block, in the order of the page."""
+    found = [BLOCK.match(part) for part in README.split(EXECUTED)[1:]]
+    return [(block.group(1), block.group(3)) for block in found]
 
 
 def test_readme_journey(tmp_path):
     places = {"OBJBENCH_DATA": str(tmp_path / "data"), "OBJBENCH_RUNS": str(tmp_path / "runs")}
-    output = {
-        line: execute(objbench(line), tmp_path, **places) for line in executed_blocks("sh").splitlines()
-    }
-    assert len(output) == 10
+    output, printed = {}, ""
+    for language, text in executed_blocks():
+        if language == "python":
+            printed += execute([sys.executable, "-c", text], tmp_path, **places)
+        else:
+            output |= {line: execute(objbench(line), tmp_path, **places) for line in text.splitlines()}
+    assert len(output) == 13
     table = output["objbench report --dataset tetrominoes"]
     for name in ("objmae:demo", "color_kmeans", "IODINE"):
         assert name.lower() in table.lower()
     assert (tmp_path / "sheet.png").stat().st_size > 1000
     assert "tetrominoes" in (tmp_path / "table.csv").read_text()
-    printed = execute([sys.executable, "-c", executed_blocks("python")], tmp_path, **places)
     assert "'ari'" in printed
+    table = output["objbench report --dataset tetrominoes --intervals"]
+    assert "brightness" in table
+    assert "scored as deepmind defines the metrics" in table
+    assert re.search(r"\d \[\d", table)
 
 
 @pytest.mark.parametrize(

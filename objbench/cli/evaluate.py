@@ -1,43 +1,148 @@
-"""objbench evaluate: score a finished run on another prepared set."""
+"""objbench evaluate: score a finished run on another prepared set, or what any model predicted."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from objbench.cli.common import Context, print_json, verb
+from objbench.cli.common import Context, print_json, say, verb
+from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.registry import DEFAULT_DEFINITION, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from objbench.data.scenes import Scenes
+    from objbench.records import Record
+
+    Scored = tuple[Path, str, Record]
 
 
 @verb
 def evaluate(
     context: Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished seed.")],
+    subject: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|PREDICTIONS",
+            help="The folder of a finished seed; or an .npz or .npy of masks, a folder or tar of PNGs.",
+        ),
+    ],
     dataset: Annotated[str, typer.Option(help="DATASET[@PROTOCOL], prepared before.")],
     source: Annotated[
         str | None, typer.Option(help="Which prepared source; the only one by default.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    definition: Annotated[
+        str, typer.Option(help="Whose definition of the metrics: clevrtex, deepmind or emorl.")
+    ] = DEFAULT_DEFINITION,
+    name: Annotated[
+        str | None, typer.Option(help="What made the PREDICTIONS; by default the name of their file.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Which seed of it made the PREDICTIONS; default 0.")
+    ] = None,
+    by_order: Annotated[
+        bool,
+        typer.Option("--by-order", help="PNGs are in the order of their names, which are no sample keys."),
+    ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Throw away all scores of other PREDICTIONS of this name and seed."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
-    """Score the run in RUN on DATASET; the scores are printed and added to the run's record."""
+    """Score RUN, or PREDICTIONS of any model, on DATASET; the scores are printed and put into a record.
+
+    PREDICTIONS are an .npz with `masks` (label maps (N,H,W), or planes (N,M,H,W) scored by arg-max) and perhaps
+    `reconstruction` (N,3,H,W) and `keys` (N,); an .npy of masks; or a folder or tar with KEY.png (label maps) and
+    perhaps KEY.reconstruction.png. Without keys they are in the order of the split.
+    """
     reference = context.spec.dataset(dataset)
-    from objbench.cli.run import print_scores
     from objbench.data.load import load
     from objbench.device import choose_device
+
+    if definition not in names("definitions"):
+        raise unknown_name("definition", definition, names("definitions"))
+    chosen = choose_device(device)
+
+    def scenes() -> Scenes:
+        return load(str(reference), split, source, context.data, chosen, context.config)
+
+    folder = _run_folder(subject)
+    if folder is None:
+        scored = _evaluate_predictions(context, subject, scenes, definition, name, seed, by_order, fresh)
+    else:
+        given = {
+            "--name": name is not None,
+            "--seed": seed is not None,
+            "--by-order": by_order,
+            "--fresh": fresh,
+        }
+        refused = [option for option, is_given in given.items() if is_given]
+        if refused:
+            raise RequestError(f"{' and '.join(refused)}: for predictions, but {subject} is a run")
+        scored = _evaluate_run(context, folder, scenes, definition)
+    _print(context, *scored)
+
+
+def _run_folder(subject: Path) -> Path | None:
+    """The folder of the run that is meant, None if it is none."""
+    from objbench.records import RECORD
+    from objbench.train.folder import CONFIG, read_config
+
+    subject = subject.resolve()
+    folder = subject.parent if subject.name in (RECORD, CONFIG) else subject
+    if (folder / RECORD).is_file():
+        return folder
+    try:
+        return folder if "method" in read_config(folder) else None
+    except (ObjbenchError, NotADirectoryError):
+        return None
+
+
+def _evaluate_run(context: Context, folder: Path, scenes: Callable[[], Scenes], definition: str) -> Scored:
     from objbench.records import read_record
     from objbench.train.reevaluate import reevaluate
 
-    chosen = choose_device(device)
-    run = run.resolve()
-    run = run.parent if run.is_file() else run
-    read_record(run)
-    scenes = load(str(reference), split, source, context.data, chosen, context.config)
-    key, record = reevaluate(run, scenes, context.spec)
-    if context.json:
-        print_json(
-            {"key": key, "scored": record.scored[key].model_dump(), **record.metrics[key].model_dump()}
+    if read_record(folder).kind == "external":
+        raise RequestError(
+            f"{folder} holds scores of predictions, and no model that could segment other images: give evaluate "
+            "the predictions"
         )
+    return (folder, *reevaluate(folder, scenes(), context.spec, definition))
+
+
+def _evaluate_predictions(
+    context: Context,
+    path: Path,
+    scenes: Callable[[], Scenes],
+    definition: str,
+    name: str | None,
+    seed: int | None,
+    by_order: bool,
+    fresh: bool,
+) -> Scored:
+    from objbench.predictions import open_predictions
+    from objbench.train.external import evaluate_predictions, external_name
+
+    if seed is not None and seed < 0:
+        raise RequestError(f"--seed {seed}: expected a number from 0 on")
+    with open_predictions(path, by_order) as predictions:
+        called = external_name(path, name)
+        return evaluate_predictions(
+            predictions, scenes(), context.runs, called, seed or 0, definition, fresh, say
+        )
+
+
+def _print(context: Context, folder: Path, key: str, record: Record) -> None:
+    from objbench.cli.run import print_scores
+
+    if context.json:
+        scores = record.metrics[key].model_dump()
+        print_json({"key": key, "scored": record.scored[key].model_dump(), "folder": str(folder), **scores})
     else:
         print_scores(record, [key])
+        print(f"  {folder}")

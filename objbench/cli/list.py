@@ -100,6 +100,7 @@ def _runs(context: Context) -> Entries:
                 "source": record.source,
                 "method": record.method_label,
                 "seed": record.seed,
+                "external": record.kind == "external",
                 "steps": record.steps,
                 "metrics": {key: scores.model_dump() for key, scores in record.metrics.items()},
             }
@@ -120,5 +121,6 @@ def _line(entry: dict[str, Any]) -> str:
         shown = (
             f"{name} {value['mean']:.1%}" for name, value in scores.items() if name in ("ari_fg", "miou")
         )
-        return ", ".join((f"{entry['steps']} steps", *shown))
+        made = "predictions made outside objbench" if entry["external"] else f"{entry['steps']} steps"
+        return ", ".join((made, *shown))
     return ""

@@ -22,7 +22,7 @@ VERBS = {
     "run": ("objbench.cli.run:run", "Train and evaluate a method over seeds."),
     "evaluate": (
         "objbench.cli.evaluate:evaluate",
-        "Score a finished run on another prepared set.",
+        "Score a finished run on another prepared set, or any model's predictions.",
     ),
     "report": ("objbench.cli.report:report", "Tables: measured numbers beside published ones."),
     "demo": ("objbench.cli.demo:demo", "The whole journey on generated Tetrominoes, in minutes."),

@@ -38,6 +38,12 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse rows that cannot be compared.")] = False,
     all_seeds: Annotated[bool, typer.Option("--all-seeds", help="Show every seed below its mean.")] = False,
+    intervals: Annotated[
+        bool,
+        typer.Option(
+            "--intervals", help="Show the 95 % bootstrap interval over images of each seed's score."
+        ),
+    ] = False,
 ) -> None:
     """Show measured numbers beside published ones."""
     from objbench.registry import names
@@ -58,7 +64,7 @@ def report(
     _say_what_is_missing(plans, collected.measured, context.runs)
     if strict:
         _refuse_mixtures(plans)
-    _write(plans, chosen_format, output, context.spec, all_seeds)
+    _write(plans, chosen_format, output, context.spec, all_seeds, intervals)
 
 
 def _format(name: str | None, as_json: bool) -> str:
@@ -111,7 +117,9 @@ def _refuse_mixtures(plans: Sequence[Plan]) -> None:
         )
 
 
-def _write(plans: Sequence[Plan], name: str, output: Path | None, spec: Spec, all_seeds: bool) -> None:
+def _write(
+    plans: Sequence[Plan], name: str, output: Path | None, spec: Spec, all_seeds: bool, intervals: bool
+) -> None:
     from objbench.report import export, render
     from objbench.report.show import print_tables
     from objbench.report.tables import build
@@ -119,7 +127,7 @@ def _write(plans: Sequence[Plan], name: str, output: Path | None, spec: Spec, al
     if name in ("json", "csv"):
         content = export.as_json(plans) if name == "json" else export.as_csv(plans)
     else:
-        tables = [build(plan, spec, all_seeds) for plan in plans if plan.rows]
+        tables = [build(plan, spec, all_seeds, intervals) for plan in plans if plan.rows]
         if name == "terminal" and output is None:
             print_tables(tables)
             return

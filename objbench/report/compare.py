@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows import ALL_SEEDS, COST_METRICS, MEANING, Row, is_percent
 
 
@@ -56,6 +57,8 @@ def _measured_notes(row: Row, peers: Sequence[Row]) -> list[str]:
     if row.short_training:
         notes.append(row.short_training)
     notes += _odd_ones(row, [peer for peer in peers if not peer.published])
+    if row.definition != DEFAULT_DEFINITION:
+        notes.append(f"scored as {row.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
     if row.kind == "external":
         notes.append("predictions made outside objbench")
     if row.overrides:
@@ -70,14 +73,16 @@ def _odd_ones(row: Row, peers: Sequence[Row]) -> list[str]:
     notes = []
     if len({peer.fingerprint for peer in peers}) > 1:
         notes.append(f"{row.split} split of fingerprint {(row.fingerprint or '')[:12]} ({row.source})")
-    if len({peer.definition for peer in peers}) > 1:
-        notes.append(f"scored as {row.definition} defines the metrics")
     if len({peer.resolution for peer in peers}) > 1 and row.resolution:
         notes.append(f"scored at {row.resolution[0]}x{row.resolution[1]}")
     if row.steps and not row.short_training and len({peer.n_train for peer in peers if peer.steps}) > 1:
         notes.append(f"trained on {row.n_train:,} scenes")
-    same = [p for p in peers if (p.label, p.overrides) == (row.label, row.overrides)]
-    if len({(peer.config_hash, peer.steps) for peer in same}) > 1:
+    same = [
+        p
+        for p in peers
+        if (p.kind, p.label, p.overrides) == (row.kind, row.label, row.overrides) and p.steps is not None
+    ]
+    if row.steps is not None and len({(peer.config_hash, peer.steps) for peer in same}) > 1:
         notes.append(f"configuration {(row.config_hash or '')[:12]}, {row.steps:,} steps")
     return notes
 

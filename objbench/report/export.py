@@ -48,6 +48,7 @@ def _object(row: Row, marks: list[str]) -> dict[str, Any]:
             "mean": _finite(value.mean),
             "std": _finite(value.std),
             "seeds": {str(seed): _finite(score) for seed, score in value.seeds.items()},
+            "intervals": {str(seed): interval for seed, interval in value.intervals.items()},
         }
         for metric, value in row.values.items()
     }
@@ -63,15 +64,18 @@ def as_csv(plans: Sequence[Plan]) -> str:
     """One line per row, metric and seed, and one for the mean: `seed` is a number or "mean"."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_PROVENANCE, "metric", "metric_definition", "seed", "value", "std", "marks"])
+    writer.writerow(
+        [*_PROVENANCE, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks"]
+    )
     for row, marks in plan_rows(plans):
         provenance = [_flat(getattr(row, name)) for name in _PROVENANCE]
         for metric, value in row.values.items():
             told = "; ".join([*marks, *cell_notes(row, metric)])
             start = [*provenance, metric, row.definitions.get(metric, "")]
-            writer.writerow([*start, "mean", value.mean, _flat(value.std), told])
+            writer.writerow([*start, "mean", value.mean, _flat(value.std), "", "", told])
             for seed, score in sorted(value.seeds.items()):
-                writer.writerow([*start, seed, score, "", told])
+                low, high = value.intervals.get(seed, ("", ""))
+                writer.writerow([*start, seed, score, "", low, high, told])
     return out.getvalue()
 
 

@@ -137,7 +137,7 @@ def _row(members: list[tuple[Record, str]], selection: str, spec: Spec) -> Row:
         overrides=first.overrides,
         config_hash=first.config_hash,
         label=first.method_label,
-        trivial=method is not None and method.trivial,
+        trivial=first.kind == "run" and method is not None and method.trivial,
         n=len(members),
         selection=selection,
         std_kind="sample",
@@ -165,21 +165,26 @@ def _standard_n_train(record: Record, spec: Spec) -> int | None:
 def _statistics(members: list[tuple[Record, str]]) -> dict[str, Statistic]:
     """Mean and sample std over seeds of every metric; the cost of a run goes with its own test split."""
     seeds: dict[str, dict[int, float]] = {}
+    intervals: dict[str, dict[int, tuple[float, float]]] = {}
     for record, key in members:
-        values = {name: value.mean for name, value in record.metrics[key].values.items()}
-        if key == SELECTING and record.kind == "run":
+        scores = record.metrics[key].values
+        values = {name: value.mean for name, value in scores.items()}
+        if key == SELECTING and record.wall_seconds is not None and record.steps is not None:
             values |= {"hours": record.wall_seconds / 3600, "iterations": float(record.steps)}
         for name, value in values.items():
             seeds.setdefault(name, {})[record.seed] = value
-    return {name: _statistic(values) for name, values in seeds.items()}
+        for name, score in scores.items():
+            if score.interval is not None:
+                intervals.setdefault(name, {})[record.seed] = score.interval
+    return {name: _statistic(values, intervals.get(name, {})) for name, values in seeds.items()}
 
 
-def _statistic(seeds: dict[int, float]) -> Statistic:
+def _statistic(seeds: dict[int, float], intervals: dict[int, tuple[float, float]]) -> Statistic:
     values = list(seeds.values())
     mean = statistics.fmean(values)
-    if len(values) < 2:
-        return Statistic(mean, None, seeds)
-    return Statistic(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)), seeds)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
+    return Statistic(mean, std, seeds, intervals)
 
 
 def _rank(row: Row, spec: Spec) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 METHOD_WIDTH = 14  # below this a terminal folds the other columns first
 _FIXED = ("method", "data", "n", "train")
 _EXPLAINED = "n: seeds; train: training scenes; ± of measured rows: sample std over seeds."
+_INTERVALS = " [ , ]: 95 % bootstrap interval of one seed's mean over its test images."
 
 
 def text(table: Table) -> str:
@@ -89,7 +90,7 @@ def _aligned(row: list[str], widths: list[int]) -> str:
 
 
 def _legend(table: Table, mark: Callable[[str], str]) -> list[str]:
-    lines = [_EXPLAINED]
+    lines = [_EXPLAINED + (_INTERVALS if table.intervals else "")]
     lines += [f"{mark(letter)} {note}" for letter, note in table.legend]
     lines += [f"{key}: {r.text}{f', {r.url}' if r.url else ''}" for key, r in table.references]
     return lines

@@ -30,12 +30,14 @@ class Statistic:
     """A metric over seeds: scores as fractions, mse, hours and iterations as they are.
 
     std: over seeds, None where there is one seed or none is printed; seeds: seed -> value, {} if published;
-    decimals: how many the paper prints, None if measured.
+    intervals: seed -> 95 % bootstrap confidence interval of its mean over images; decimals: how many the paper
+    prints, None if measured.
     """
 
     mean: float
     std: float | None
     seeds: Mapping[int, float] = field(default_factory=dict)
+    intervals: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     decimals: int | None = None
 
 

@@ -58,6 +58,7 @@ class Table:
     lines: list[Line]
     legend: list[tuple[str, str]]
     references: list[tuple[str, Reference]]
+    intervals: bool = False
 
 
 def dataset_plans(rows: Iterable[Row], datasets: Sequence[str], spec: Spec) -> list[Plan]:
@@ -97,8 +98,11 @@ def _place(order: list[str], name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
 
 
-def build(plan: Plan, spec: Spec, all_seeds: bool = False) -> Table:
-    """Lay out the rows of `plan`: measured lines first, then published ones, footnotes lettered from the top."""
+def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = False) -> Table:
+    """Lay out the rows of `plan`: measured lines first, then published ones, footnotes lettered from the top.
+
+    all_seeds  every seed below its mean;  intervals  the confidence interval over images behind the score of a seed
+    """
     footnotes = _Footnotes()
     decimals = [_decimals(column, plan.rows) for column in plan.columns]
     lines: list[Line] = []
@@ -117,11 +121,11 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False) -> Table:
                 continue
             own = [note for note in notes[column.dataset] if note not in common]
             marks = footnotes.letters([*own, *cell_notes(row, column.metric)])
-            cells.append(Cell(_printed(column.metric, value, places), marks))
+            cells.append(Cell(_printed(column.metric, value, places, intervals), marks))
         lines.append(_line(members, label, cells))
         if all_seeds:
-            lines += _seed_lines(members, plan.columns, decimals)
-    return Table(plan.title, _headings(plan), lines, footnotes.legend(), _cited(plan.rows, spec))
+            lines += _seed_lines(members, plan.columns, decimals, intervals)
+    return Table(plan.title, _headings(plan), lines, footnotes.legend(), _cited(plan.rows, spec), intervals)
 
 
 def _lines(plan: Plan) -> list[dict[str, Row]]:
@@ -172,7 +176,9 @@ def _label(row: Row) -> str:
     return label + protocol + ("" if row.split == "test" else f" on {row.split}")
 
 
-def _seed_lines(members: Mapping[str, Row], columns: Sequence[Column], decimals: list[int]) -> list[Line]:
+def _seed_lines(
+    members: Mapping[str, Row], columns: Sequence[Column], decimals: list[int], intervals: bool
+) -> list[Line]:
     by_seed: dict[int, list[Cell]] = {}
     seeds = sorted({s for row in members.values() for value in row.values.values() for s in value.seeds})
     for seed in seeds:
@@ -180,7 +186,7 @@ def _seed_lines(members: Mapping[str, Row], columns: Sequence[Column], decimals:
             row = members.get(column.dataset)
             value = row.values.get(column.metric) if row else None
             found = value is not None and seed in value.seeds
-            text = _number(column.metric, value.seeds[seed], places) if value and found else "-"
+            text = _of_seed(column.metric, value, seed, places, intervals) if value and found else "-"
             by_seed.setdefault(seed, []).append(Cell(text))
     return [Line("measured", Cell(f"  seed {seed}"), "", "", "", cells) for seed, cells in by_seed.items()]
 
@@ -202,11 +208,21 @@ def _decimals(column: Column, rows: list[Row]) -> int:
     return max((places for places in printed if places is not None), default=1)
 
 
-def _printed(metric: str, value: Statistic, places: int) -> str:
+def _printed(metric: str, value: Statistic, places: int, intervals: bool) -> str:
     """`mean ± std` as a table prints it; a published value with the decimals that its paper gives."""
     places = value.decimals or places
+    if len(value.seeds) == 1:
+        return _of_seed(metric, value, next(iter(value.seeds)), places, intervals)
     mean = _number(metric, value.mean, places)
     return mean if value.std is None else f"{mean} ± {_number(metric, value.std, places)}"
+
+
+def _of_seed(metric: str, value: Statistic, seed: int, places: int, intervals: bool) -> str:
+    mean = _number(metric, value.seeds[seed], places)
+    if not intervals or seed not in value.intervals:
+        return mean
+    low, high = (_number(metric, bound, places) for bound in value.intervals[seed])
+    return f"{mean} [{low}, {high}]"
 
 
 def _number(metric: str, value: float, places: int) -> str:

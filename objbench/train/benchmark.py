@@ -11,8 +11,8 @@ from objbench.data.scenes import Scenes
 from objbench.device import choose_device
 from objbench.errors import RequestError
 from objbench.layers import load_spec
-from objbench.metrics.definitions import DEFAULT
 from objbench.records import Scored
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec import DatasetRef
 
 
@@ -66,7 +66,7 @@ class Benchmark:
         return load(dataset, split, self.source, self._data, self.device, self._config)
 
 
-def scored(scenes: Scenes, definition: str = DEFAULT) -> Scored:
+def scored(scenes: Scenes, definition: str = DEFAULT_DEFINITION) -> Scored:
     """On which `scenes` an evaluation was made, and by which definition of the metrics, for its record."""
     manifest = scenes.manifest
     assert manifest is not None

@@ -14,9 +14,11 @@ from objbench.data.scenes import Scenes
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
-from objbench.metrics.definitions import DEFAULT
+from objbench.metrics.bootstrap import bootstrap
 from objbench.progress import Advance, silent
 from objbench.random import seed_from
+from objbench.records import Scores
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.train.scenes import unit_range
 
 SAMPLES = 16
@@ -29,6 +31,17 @@ class Evaluation:
     scores: dict[str, Any]
     per_image: dict[str, Array]
     samples: dict[str, Array]
+
+    @property
+    def for_record(self) -> Scores:
+        """The scores as a record holds them: with the confidence intervals of their means."""
+        intervals = bootstrap({name: values for name, values in self.per_image.items() if name != "keys"})
+        with_interval = {
+            name: {**self.scores[name], "interval": interval}
+            for name, interval in intervals.items()
+            if name in self.scores
+        }
+        return Scores.model_validate(self.scores | with_interval)
 
     @property
     def means(self) -> dict[str, float]:
@@ -44,7 +57,7 @@ def evaluate(
     progress: Progress | None = None,
     n_samples: int = 0,
     advance: Advance = silent,
-    definition: str = DEFAULT,
+    definition: str = DEFAULT_DEFINITION,
 ) -> Evaluation:
     """Segment `scenes` on their device and score them; `progress` None = as at the end of training.
 

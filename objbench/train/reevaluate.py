@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from objbench.config import MethodConfig
 from objbench.data.scenes import Scenes
 from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import build
-from objbench.metrics.definitions import DEFAULT
 from objbench.progress import bar
-from objbench.records import Record, Scores, read_record
+from objbench.records import Record, read_record
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec import Spec
 from objbench.train.benchmark import scored
 from objbench.train.checkpoint import load_weights
 from objbench.train.evaluate import evaluate
 from objbench.train.folder import at_work, read_config
-from objbench.train.run import PER_IMAGE, write_arrays
+from objbench.train.per_image import read_per_image, write_per_image
 
 
-def reevaluate(folder: Path, scenes: Scenes, spec: Spec, definition: str = DEFAULT) -> tuple[str, Record]:
+def reevaluate(
+    folder: Path, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION
+) -> tuple[str, Record]:
     """Score the run in `folder` on `scenes`; the key of the scores in its record, and the record.
 
     Keys: "test" for the run's own test split (by its fingerprint), the id of an also_test set of the run's source, else
@@ -39,17 +39,11 @@ def reevaluate(folder: Path, scenes: Scenes, spec: Spec, definition: str = DEFAU
             found = evaluate(method, scenes, record.seed, size, advance=advance, definition=definition)
         record = record.model_copy(
             update={
-                "metrics": record.metrics | {key: Scores.model_validate(found.scores)},
+                "metrics": record.metrics | {key: found.for_record},
                 "scored": record.scored | {key: scored(scenes, definition)},
             }
         )
-        with np.load(folder / PER_IMAGE) as kept:
-            per_image = {name: dict[str, np.ndarray]() for name in record.metrics}
-            for entry in kept.files:
-                name, _, metric = entry.rpartition("/")
-                per_image.setdefault(name, {})[metric] = kept[entry]
-        per_image[key] = found.per_image
-        write_arrays(folder, per_image)
+        write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
         record.save(folder)
     return key, record
 
@@ -63,9 +57,9 @@ def load_run(folder: Path, record: Record, spec: Spec) -> Method:
     return method
 
 
-def evaluation_key(record: Record, scenes: Scenes, spec: Spec, definition: str = DEFAULT) -> str:
+def evaluation_key(record: Record, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION) -> str:
     """Under which key of the record the scores on `scenes` stand."""
-    by = "" if definition == DEFAULT else f"#{definition}"
+    by = "" if definition == DEFAULT_DEFINITION else f"#{definition}"
     return _place(record, scenes, spec) + by
 
 

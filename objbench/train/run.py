@@ -15,24 +15,23 @@ import torch
 
 import objbench
 from objbench.config import MethodConfig, digest
-from objbench.data.scene import Array
 from objbench.device import describe, peak_memory
 from objbench.errors import ObjbenchError
-from objbench.files import replacing
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.pictures import sample_sheet
 from objbench.progress import bar
 from objbench.random import seed_from
-from objbench.records import Record, Scores, read_record
+from objbench.records import Record, read_record
 from objbench.train.benchmark import Benchmark, scored
 from objbench.train.checkpoint import save_weights
 from objbench.train.evaluate import SAMPLES, Evaluation, evaluate
 from objbench.train.folder import at_work, claim, seed_folder
 from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
+from objbench.train.per_image import write_per_image
 
-PER_IMAGE, SAMPLES_FILE, PICTURE = "per_image.npz", "samples.npz", "samples.png"
+SAMPLES_FILE, PICTURE = "samples.npz", "samples.png"
 
 
 def run_seed(
@@ -87,7 +86,7 @@ def _run(method: MethodConfig, benchmark: Benchmark, seed: int, folder: Path, te
     trained = _train(model, method, benchmark, seed, folder, tensorboard)
     save_weights(model, folder)
     evaluations = _test(model, benchmark, seed)
-    write_arrays(folder, {name: found.per_image for name, found in evaluations.items()})
+    write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
     samples = evaluations["test"].samples
     np.savez_compressed(folder / SAMPLES_FILE, **samples)  # type: ignore[arg-type]
     sample_sheet(samples).save(folder / PICTURE)
@@ -112,7 +111,7 @@ def _run(method: MethodConfig, benchmark: Benchmark, seed: int, folder: Path, te
         images_per_second=trained.images / trained.seconds if trained.seconds else None,
         peak_memory_bytes=peak_memory(device),
         parameters=sum(p.numel() for p in model.parameters()),
-        metrics={name: Scores.model_validate(found.scores) for name, found in evaluations.items()},
+        metrics={name: found.for_record for name, found in evaluations.items()},
         scored={name: scored(scenes) for name, scenes in benchmark.tests.items()},
     )
     record.save(folder)
@@ -148,13 +147,6 @@ def _test(model: Method, benchmark: Benchmark, seed: int) -> dict[str, Evaluatio
             size = model.recipe.evaluation_batch_size
             found[name] = evaluate(model, scenes, seed, size, None, SAMPLES, advance)
     return found
-
-
-def write_arrays(folder: Path, per_image: Mapping[str, Mapping[str, Array]]) -> None:
-    """per_image.npz: `<evaluation>/<metric>` and `<evaluation>/keys`, written whole or not at all."""
-    arrays = {f"{name}/{key}": values for name, found in per_image.items() for key, values in found.items()}
-    with replacing(folder / PER_IMAGE) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 @cache

@@ -59,7 +59,7 @@ def test_json_holds_the_whole_record():
     (record,) = json.loads(result.stdout)
     assert record["protocol"] == "aligned"
     assert record["metrics"]["test"]["n_images"] == 10
-    assert record["metrics"]["test"]["ari"] == {"mean": 0.0, "std": 0.0}
+    assert record["metrics"]["test"]["ari"] == {"mean": 0.0, "std": 0.0, "interval": [0.0, 0.0]}
 
 
 def test_set_reaches_the_method(tmp_path):
@@ -127,8 +127,11 @@ def test_several_prepared_sources_are_asked_about(tmp_path, prepared_data):
 
 
 def test_evaluate_needs_a_finished_run(tmp_path):
-    message = refused(1, "evaluate", tmp_path / "nowhere", "--dataset", "tetrominoes")
-    assert "nowhere: no such record; is the run finished?" in message
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    folder = tmp_path / "runs/tetrominoes/generated/one_slot/seed-0"
+    (folder / "result.json").unlink()
+    message = refused(1, "evaluate", folder, "--dataset", "tetrominoes")
+    assert f"{folder / 'result.json'}: no such record; is the run finished?" in message
 
 
 def test_evaluate_refuses_images_of_another_size(tmp_path):

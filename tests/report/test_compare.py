@@ -41,6 +41,10 @@ def test_a_standard_row_needs_no_note():
         (record(overrides={"recipe.steps": 300}), "with recipe.steps=300"),
         (record(n_train=1000), "trained on 1,000 scenes, the protocol has 59,680"),
         (generated(n_train=1000), "trained on 1,000 scenes, the protocol has 60,000"),
+        (
+            record(on={"test": scored(definition="deepmind")}),
+            "scored as deepmind defines the metrics, not as",
+        ),
         (record(kind="external"), "predictions made outside objbench"),
     ],
 )
@@ -56,11 +60,6 @@ def test_what_sets_a_measured_row_apart_is_noted(changed, note):
             record(),
             record(on={"test": scored(fingerprint="0123456789abcdef")}),
             "fingerprint 0123456789ab (emorl)",
-        ),
-        (
-            record(),
-            record(on={"test": scored(definition="deepmind")}),
-            "scored as deepmind defines the metrics",
         ),
         (record(), record(on={"test": scored(height=64, width=64)}), "scored at 64x64"),
         (record(), record(n_train=1000), "trained on 59,680 scenes"),

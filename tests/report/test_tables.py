@@ -10,6 +10,7 @@ from synthetic import generated, record, scored, scores
 
 from objbench.errors import RequestError
 from objbench.layers import load_spec
+from objbench.records import Scores
 from objbench.report.export import as_csv, as_json
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.paper import paper_plans
@@ -100,6 +101,26 @@ def test_seeds_are_shown_on_demand():
     assert [(line.label.text, line.cells[0].text) for line in lines[1:3]] == [
         ("  seed 0", "50.0"),
         ("  seed 7", "90.0"),
+    ]
+
+
+def test_intervals_over_images_are_shown_on_demand_for_single_seeds():
+    def with_interval(seed, mean, low, high):
+        value = {"mean": mean, "std": 0.1, "interval": (low, high)}
+        return record(seed, metrics={"test": Scores.model_validate({"n_images": 320, "ari_fg": value})})
+
+    one, two = with_interval(0, 0.9, 0.891, 0.912), with_interval(1, 0.8, 0.79, 0.815)
+    (plan,) = plans(one)
+    assert build(plan, load_spec()).lines[0].cells[0].text == "90.0"
+    assert build(plan, load_spec(), intervals=True).lines[0].cells[0].text == "90.0 [89.1, 91.2]"
+    (plan,) = plans(one, two)
+    assert "bootstrap" not in text(build(plan, load_spec()))
+    assert "95 % bootstrap interval" in text(build(plan, load_spec(), intervals=True))
+    lines = build(plan, load_spec(), all_seeds=True, intervals=True).lines
+    assert [line.cells[0].text for line in lines[:3]] == [
+        "85.0 ± 7.1",
+        "90.0 [89.1, 91.2]",
+        "80.0 [79.0, 81.5]",
     ]
 
 
