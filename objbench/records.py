@@ -121,7 +121,7 @@ class Record(BaseModel):
     def _whole(self) -> Record:
         missing = [name for name in KNOWN_OF_A_RUN if getattr(self, name) is None]
         if self.kind == "run" and missing:
-            raise ValueError(f"the record of a run says {', '.join(missing)}")
+            raise ValueError(f"the record of a run must say {', '.join(missing)}")
         return self
 
     @property
@@ -147,15 +147,15 @@ def read_record(path: Path) -> Record:
     except FileNotFoundError:
         raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
     except UnicodeDecodeError as error:
-        raise ObjbenchError(f"{path}: damaged ({error}); run that seed again with --fresh") from None
+        raise ObjbenchError(f"{path}: damaged ({error}); run that seed, or evaluate those predictions, again with --fresh") from None
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             raise ObjbenchError(
-                f"{path}: damaged ({first['msg']}); run that seed again with --fresh"
+                f"{path}: damaged ({first['msg']}); run that seed, or evaluate those predictions, again with --fresh"
             ) from None
         place = ".".join(str(part) for part in first["loc"]) or "record"
         raise ObjbenchError(
             f"{path}: not a record of this version of objbench ({place}: {first['msg']}); "
-            "run that seed again with --fresh"
+            "run that seed, or evaluate those predictions, again with --fresh"
         ) from None

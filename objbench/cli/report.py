@@ -34,6 +34,10 @@ def report(
         str,
         typer.Option(help="Seeds: all, or top:N:METRIC, the best N on the training dataset's test split."),
     ] = "all",
+    definition: Annotated[
+        str | None,
+        typer.Option(help="Only scores by this definition: clevrtex, deepmind or emorl; by default all."),
+    ] = None,
     format: Annotated[str | None, typer.Option(help="terminal, markdown, csv or json.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse rows that cannot be compared.")] = False,
@@ -55,10 +59,12 @@ def report(
     chosen_format = _format(format, context.json)
     selection = Selection.parse(select, names("metrics"))
     datasets = dataset or []
+    if definition is not None and definition not in names("definitions"):
+        raise unknown_name("definition", definition, names("definitions"))
     collected = collect(context.spec, context.runs, selection)
     for line in collected.skipped:
         say(f"objbench: skipped {line}")
-    rows = collected.rows
+    rows = [row for row in collected.rows if row.published or definition in (None, row.definition)]
     _check_datasets(datasets, rows, context.spec)
     plans = paper_plans(table, rows, datasets) if table else dataset_plans(rows, datasets, context.spec)
     _say_what_is_missing(plans, collected.measured, context.runs)
@@ -113,7 +119,7 @@ def _refuse_mixtures(plans: Sequence[Plan]) -> None:
         raise ObjbenchError(
             f"--strict: rows that cannot be compared stand in one table:\n{refused}\n"
             "A dataset is comparable where all rows are of its standard splits and protocol; without --strict each "
-            "difference is marked"
+            "difference is marked, and --definition keeps the scores of one definition"
         )
 
 

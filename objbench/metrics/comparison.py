@@ -76,6 +76,14 @@ def compare(
     pred: Tensor, true: Tensor, reconstruction: Tensor | None = None, images: Tensor | None = None
 ) -> Comparison:
     """The checked comparison of a batch: what `score` takes. ObjbenchError, with both shapes, where it does not fit."""
+    for name, given in (
+        ("pred", pred),
+        ("true", true),
+        ("reconstruction", reconstruction),
+        ("images", images),
+    ):
+        if not isinstance(given, Tensor | None):
+            raise ObjbenchError(f"{name} must be a tensor, found {type(given).__name__}")
     found = f"found pred {_describe(pred)} and true {_describe(true)}"
     labels = true[:, 0] if true.ndim == 4 and true.shape[1] == 1 else true
     if labels.ndim != 3 or not _is_integer(labels):

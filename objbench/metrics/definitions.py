@@ -5,8 +5,8 @@ clevrtex   the default: every registered metric, as its docstring says. ARI is s
 deepmind   the ARI of the multi-object datasets' code (Kabra et al. 2019), which most papers on them report.
 emorl      the ARI of EfficientMORL's code (Emami et al. 2021).
 
-Where two planes or more lie on both sides the three agree to rounding; they differ in the degenerate images, of which
-a data set with single objects has many. All are computed in float64 (the second in float32 originally) and at the
+Where, among the pixels that count, both sides have two planes or more the three agree to rounding; they differ in the
+degenerate images, of which a data set with single objects has many. All are computed in float64 (the second in float32 originally) and at the
 resolution of the label maps. A plugin (entry point group objbench.definitions) adds its own: a function without
 arguments that returns metrics by name.
 """

@@ -63,7 +63,11 @@ class Evaluator:
         self._append(dict(zip(scores, values, strict=True)), list(keys or ()), len(pred))
 
     def merge(self, other: Evaluator) -> None:
-        """Add the images of `other`, which another process evaluated; no key may stand in both."""
+        """Add the images of `other`, which another process evaluated by the same definition; no key may stand in both."""
+        if other.definition != self.definition:
+            raise ObjbenchError(
+                f"scores by '{other.definition}' cannot be merged into those by '{self.definition}'"
+            )
         if other._n_images:
             self._append(other._values, other._keys, other._n_images)
 

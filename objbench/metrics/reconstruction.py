@@ -26,4 +26,4 @@ def _squared_error(batch: Comparison) -> Tensor | None:
     images = batch.images.double() if batch.images.is_floating_point() else batch.images.double() / 255
     # Row by row, then over rows: one sum over all of a lone image would be split among threads, and its last bit
     # would depend on the batch size; as it would on the layout of the memory.
-    return (batch.reconstruction - images).contiguous().square().sum(-1).flatten(1).sum(1)
+    return (batch.reconstruction.detach() - images).contiguous().square().sum(-1).flatten(1).sum(1)

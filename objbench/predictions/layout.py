@@ -16,6 +16,7 @@ from objbench.predictions.target import Faults
 
 Shape = tuple[int, ...]
 CHANNELS = 3
+_PLAUSIBLE = (-0.5, 1.5)  # of a reconstruction in [0,1] that is not clamped
 MASKS_EXPECTED = "expected label maps (N,H,W) or planes (N,M,H,W)"
 RECONSTRUCTION_EXPECTED = "expected (N,3,H,W), float in [0,1] or uint8"
 
@@ -92,11 +93,20 @@ def to_labels(masks: Tensor, keys: Sequence[str], faults: Faults) -> Tensor:
 
 
 def to_unit_range(reconstruction: Tensor, keys: Sequence[str], faults: Faults) -> Tensor:
-    """Float (B,3,H,W) in image units; images that are not finite are added to `faults`."""
+    """Float (B,3,H,W) in image units; images that are not finite, or of another range, are added to `faults`."""
     if reconstruction.dtype == torch.uint8:
         return reconstruction.double().div_(255)
     infinite = ~reconstruction.isfinite().flatten(1).all(1)
     _note("the reconstruction holds NaN or infinity", infinite, keys, faults)
+    low, high = _PLAUSIBLE
+    outside = ((reconstruction < low) | (reconstruction > high)).flatten(1).any(1) & ~infinite
+    _note(
+        f"the reconstruction is float, expected in [0,1], and has values outside [{low:g}, {high:g}] "
+        "(is it in 0..255 or in [-1,1]? an overshoot may be clamped)",
+        outside,
+        keys,
+        faults,
+    )
     return reconstruction
 
 

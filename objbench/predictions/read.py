@@ -98,13 +98,13 @@ def open_predictions(path: Path, by_order: bool = False) -> Iterator[Predictions
 
     RequestError for anything else, ObjbenchError if it is damaged, empty or says something that is not understood.
     """
-    if path.suffix in (".npz", ".npy") and path.is_file():
+    if path.suffix.lower() in (".npz", ".npy") and path.is_file():
         if by_order:
             raise RequestError(
                 f"--by-order is for PNGs; {path} without an array `keys` is taken in order anyway"
             )
         yield Predictions(ArrayFile(path))
-    elif path.is_dir() or (path.name.endswith(ARCHIVES) and path.is_file()):
+    elif path.is_dir() or (path.name.lower().endswith(ARCHIVES) and path.is_file()):
         with open_files(path) as files:
             yield Predictions(Pictures(path, files, by_order))
     else:

@@ -14,9 +14,11 @@ def row_notes(row: Row, peers: Sequence[Row]) -> list[str]:
 
 
 def cell_notes(row: Row, metric: str) -> list[str]:
-    """What sets one value apart: a published definition that is not the one of that name here; a cost's device."""
+    """What sets one value apart: a definition that is not the one of that name here, a cost's device, missing seeds."""
     if metric in COST_METRICS and row.devices:
         return [f"on {', '.join(row.devices)}"]
+    if not row.published and len(row.values[metric].seeds) != row.n:
+        return [f"{metric}: of {len(row.values[metric].seeds)} of the {row.n} seeds, the others have none"]
     if not row.published or not is_percent(metric):
         return []
     definition = row.definitions[metric]

@@ -128,7 +128,7 @@ def _row(members: list[tuple[Record, str]], selection: str, spec: Spec) -> Row:
         resolution=(scored.height, scored.width),
         n_images=first.metrics[key].n_images,
         definition=scored.definition,
-        trained_on=f"{first.dataset_ref}/{first.source}",
+        trained_on=f"{first.dataset_ref}/{first.source}" if first.kind == "run" else None,
         n_train=first.n_train,
         standard_n_train=_standard_n_train(first, spec),
         steps=first.steps,
@@ -149,7 +149,7 @@ def _row(members: list[tuple[Record, str]], selection: str, spec: Spec) -> Row:
 
 def _standard_n_train(record: Record, spec: Spec) -> int | None:
     """How many training scenes the protocol makes of the whole source, None where it does not say it exactly."""
-    dataset = spec.datasets.get(record.dataset)
+    dataset = spec.datasets.get(record.dataset) if record.kind == "run" else None
     protocol = dataset.protocols.get(record.protocol) if dataset else None
     rule = protocol.sources.get(record.source, {}).get("train") if protocol else None
     if dataset is None or protocol is None or rule is None:

@@ -16,6 +16,15 @@ MEANING = {
     "ari": "all pixels",
     "miou": "background included",
     "miou_fg": "background excluded",
+    "miou_gt": "background included, divided by the number of true planes",
+    "dice": "background included",
+    "dice_fg": "background excluded",
+    "mbo": "objects only, largest IoU without matching",
+    "msc": "background included, weighted by size",
+    "msc_clevrtex": "as the ClevrTex evaluator computes it, without the highest label of each side",
+    "count_accuracy": "background counted",
+    "mse": "mean over pixels and channels, images in [0,1]",
+    "mse_sum": "sum over pixels and channels, images in [0,1]",
 }
 _UNSCALED = ("mse", "mse_sum", *COST_METRICS)
 
@@ -46,8 +55,9 @@ class Row:
     """A method on one dataset with everything needed to judge what its numbers may stand beside.
 
     What is not known (of a published row) is None or "not stated". `protocol` is a name of benchmarks.yaml, or what
-    the paper says; `trained_on` is DATASET@PROTOCOL/SOURCE, of whose training scenes the protocol has `standard_n_train`; `definitions` says what each metric means where that
-    is known; `definition` names the evaluator of a measured row.
+    the paper says; `trained_on` is DATASET@PROTOCOL/SOURCE, of whose training scenes the protocol has
+    `standard_n_train`; `definitions` says what each metric means where that is known; `definition` names the evaluator
+    of a measured row.
     """
 
     kind: Kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.compare import cell_notes, row_notes
 from objbench.report.rows import Row, Statistic, is_percent
 from objbench.spec import Reference, Spec
@@ -173,6 +174,7 @@ def _label(row: Row) -> str:
     if row.published:
         return label
     protocol = "" if row.default_protocol else f" @{row.protocol}"
+    label += "" if row.definition == DEFAULT_DEFINITION else f" ({row.definition})"
     return label + protocol + ("" if row.split == "test" else f" on {row.split}")
 
 

@@ -15,7 +15,7 @@ import torch
 from objbench.data.scene import Array
 from objbench.data.scenes import Scenes
 from objbench.device import describe
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.files import differences, replacing, write_atomically
 from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
@@ -69,8 +69,8 @@ def evaluate_predictions(
 
     Keys: "test" for the test split, else `DATASET[@PROTOCOL]/SOURCE:SPLIT`; with `#DEFINITION` behind it where that is
     not the default one. Several splits and definitions of one name and seed stand in one record. The same
-    predictions are not scored twice. Raises RequestError if the record is of other predictions and `fresh` is not
-    set; ObjbenchError where predictions do not fit the scenes.
+    predictions are not scored twice, but with `fresh`. Where the record is of other predictions, `fresh` throws all
+    of it away. Raises RequestError if it is and `fresh` is not set; ObjbenchError where predictions do not fit the scenes.
     """
     place, target = _place(scenes), target_of(scenes)
     key = place if definition == DEFAULT_DEFINITION else f"{place}#{definition}"
@@ -78,18 +78,28 @@ def evaluate_predictions(
     claimed = predictions.identity() | {"fingerprint": scored(scenes).fingerprint}
     folder = _folder(runs, scenes, name, seed)
     with at_work(folder):
-        config = {} if fresh else _held(folder)
-        known = None if fresh or not (folder / RECORD).exists() else read_record(folder)
-        if known is not None:
-            _refuse_others(folder, known, config, place, claimed)
-            if key in known.metrics:
-                say(f"{key}: scored before, by objbench {known.code_version}; --fresh scores it again")
-                return folder, key, known
+        try:
+            config = _held(folder)
+            known = read_record(folder) if (folder / RECORD).exists() else None
+            if known is not None:
+                _refuse_others(folder, known, config, place, claimed)
+        except ObjbenchError:
+            if not fresh:
+                raise
+            config, known = {}, None
+        if known is not None and key in known.metrics and not fresh:
+            say(f"{key}: scored before; --fresh scores it again")
+            return folder, key, known
+        empty_first = known is None
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             found = _evaluate(predictions, scenes, target, definition, advance)
         config = _config(scenes, name, seed) | {"predictions": config.get("predictions", {}) | {key: claimed}}
         record = _record(known, scenes, name, seed, key, definition, found)
-        _write(folder, config, record, {key: found.per_image}, found.samples, fresh)
+        if empty_first:
+            claim(folder, config, fresh=True)
+        _write(folder, config, record, {key: found.per_image})
+        if scenes.split == "test" or not (folder / SAMPLES_FILE).exists():
+            _draw(folder, found.samples)
     return folder, key, record
 
 
@@ -168,7 +178,7 @@ def _held(folder: Path) -> dict[str, Any]:
     if not any(folder.iterdir()):
         return {}
     config = read_config(folder) if (folder / CONFIG).exists() else {}
-    if config.get("kind") != EXTERNAL:
+    if config.get("kind") != EXTERNAL or not isinstance(config.get("predictions"), dict):
         raise RequestError(
             f"{folder} holds files that are no scores of predictions; --fresh throws them away"
         )
@@ -183,9 +193,10 @@ def _refuse_others(
         if key.partition("#")[0] == place and key in known.metrics:
             changed = differences(_identifying(held), _identifying(claimed))
             if changed:
+                what = "on other data" if held.get("sha256") == claimed["sha256"] else "of other predictions"
                 raise RequestError(
-                    f"{folder} holds scores of other predictions under {key} ({'; '.join(changed)}): give these "
-                    "another --name or --seed, or throw all scores in there away with --fresh"
+                    f"{folder} holds scores {what} under {key} ({'; '.join(changed)}): give these another --name or "
+                    "--seed, or throw all scores in there away with --fresh"
                 )
 
 
@@ -235,21 +246,16 @@ def _record(
     )
 
 
+def _draw(folder: Path, samples: dict[str, Array]) -> None:
+    with replacing(folder / SAMPLES_FILE) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **samples)  # type: ignore[arg-type]
+    sample_sheet(samples).save(folder / PICTURE)
+
+
 def _write(
-    folder: Path,
-    config: dict[str, Any],
-    record: Record,
-    per_image: dict[str, dict[str, Array]],
-    samples: dict[str, Array],
-    fresh: bool,
+    folder: Path, config: dict[str, Any], record: Record, per_image: dict[str, dict[str, Array]]
 ) -> None:
-    """All files of a record; result.json last, so that a kill leaves the record as it was."""
-    if fresh:
-        claim(folder, config, fresh)
+    """The files of a record; result.json last, so that a kill leaves the record as it was."""
     write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-    if next(iter(per_image)).startswith("test") or not (folder / SAMPLES_FILE).exists():
-        with replacing(folder / SAMPLES_FILE) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, **samples)  # type: ignore[arg-type]
-        sample_sheet(samples).save(folder / PICTURE)
     write_per_image(folder, read_per_image(folder, record.metrics) | per_image)
     record.save(folder)

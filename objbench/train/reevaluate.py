@@ -26,7 +26,8 @@ def reevaluate(
     """Score the run in `folder` on `scenes`; the key of the scores in its record, and the record.
 
     Keys: "test" for the run's own test split (by its fingerprint), the id of an also_test set of the run's source, else
-    `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; with `#DEFINITION` behind it where that is not the default one. Raises RequestError if the images are of another size.
+    `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; with `#DEFINITION` behind it where that is not the default one. Raises
+    RequestError if the images are of another size.
     """
     with at_work(folder):
         record = read_record(folder)

@@ -162,7 +162,7 @@ def test_the_same_predictions_are_the_same_record(scenes):
     before = (external() / "result.json").read_bytes()
     again = call("evaluate", path.rename("renamed.npz"), *ON, "--name", "mine")
     assert (again.exit_code, again.stdout) == (0, first)
-    assert "test: scored before, by objbench 0.1.0" in again.stderr
+    assert "test: scored before; --fresh scores it again" in again.stderr
     assert (external() / "result.json").read_bytes() == before
 
 
@@ -179,6 +179,22 @@ def test_other_predictions_in_the_same_place_are_refused_unless_fresh(scenes):
     done("evaluate", path, *ON, "--seed", "1")
     done("evaluate", path, *ON, "--fresh")
     assert read_record(external()).metrics["test"].values["ari"].mean == 0.0
+
+
+def test_fresh_scores_the_same_predictions_again_and_keeps_their_other_scores(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    done("evaluate", path, *ON)
+    done("evaluate", path, *ON, "--definition", "emorl")
+    assert "scored before" not in call("evaluate", path, *ON, "--fresh").stderr
+    assert set(read_record(external()).metrics) == {"test", "test#emorl"}
+
+
+@pytest.mark.parametrize("scale", [255.0, -1.0])
+def test_a_reconstruction_of_another_range_is_refused(scenes, scale):
+    images = scenes.images.numpy() / 255
+    other = images * 255 if scale > 0 else images * 3 - 1
+    message = refused(1, "evaluate", saved(masks=scenes.masks.numpy(), reconstruction=other), *ON)
+    assert "the reconstruction is float, expected in [0,1]" in message
 
 
 def test_fresh_keeps_the_old_scores_where_the_new_predictions_are_refused(scenes):
@@ -319,6 +335,6 @@ def test_only_records_of_predictions_may_leave_out_how_they_came_about():
     content = json.loads((ROOT / "results/demo/result.json").read_text())
     assert Record.model_validate(content).kind == "run"
     unknown = content | {"steps": None, "fingerprint": None}
-    with pytest.raises(ValueError, match="the record of a run says fingerprint, steps"):
+    with pytest.raises(ValueError, match="the record of a run must say fingerprint, steps"):
         Record.model_validate(unknown)
     assert Record.model_validate(unknown | {"kind": "external"}).steps is None

@@ -76,6 +76,13 @@ def test_output_goes_to_a_file(runs, tmp_path):
     assert call("--output", tmp_path / "no folder" / "table.md").exit_code == 1
 
 
+def test_a_definition_is_chosen(runs):
+    assert json.loads(call("--definition", "clevrtex", "--json").stdout) == json.loads(call("--json").stdout)
+    rows = json.loads(call("--dataset", "tetrominoes", "--definition", "deepmind", "--json").stdout)
+    assert {row["kind"] for row in rows} == {"published"}
+    assert call("--definition", "deepmid").exit_code == 2
+
+
 def test_all_seeds(runs):
     assert "seed 1" in call("--all-seeds").stdout
     assert "seed 1" not in call().stdout

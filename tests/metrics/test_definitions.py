@@ -9,19 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.metrics import Evaluator, score
-from objbench.registry import names
+from objbench.registry import BUILT_IN
 
+DEFINITIONS = ("clevrtex", "deepmind", "emorl")
 NAN = pytest.approx(math.nan, nan_ok=True)
 
 
 def ari_fg(pred: list[int], true: list[int]) -> dict[str, float]:
     maps = torch.tensor([[pred]]), torch.tensor([[true]])
-    return {
-        definition: float(score(*maps, definition=definition)["ari_fg"])
-        for definition in names("definitions")
-    }
+    return {name: float(score(*maps, definition=name)["ari_fg"]) for name in DEFINITIONS}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +65,18 @@ def test_an_evaluator_keeps_to_its_definition() -> None:
     evaluator = Evaluator("deepmind")
     evaluator.update(torch.tensor([[[0, 1, 1]]]), torch.tensor([[[0, 1, 1]]]))
     assert evaluator.compute() == {"n_images": 1, "ari": {"mean": 1.0, "std": None}}
+
+
+def test_these_are_all_of_them() -> None:
+    assert tuple(BUILT_IN["definitions"]) == DEFINITIONS
+
+
+def test_scores_by_different_definitions_are_not_merged() -> None:
+    labels = torch.tensor([[[0, 1, 1]]])
+    other = Evaluator("emorl")
+    other.update(labels, labels)
+    with pytest.raises(ObjbenchError, match="by 'emorl' cannot be merged into those by 'deepmind'"):
+        Evaluator("deepmind").merge(other)
 
 
 def test_an_unknown_definition_is_refused() -> None:

@@ -83,6 +83,16 @@ def test_a_single_metric_gives_what_score_gives() -> None:
     assert ari(pred, LABELS).tolist() == score(pred, LABELS)["ari"].tolist()
 
 
+def test_arrays_are_refused() -> None:
+    with pytest.raises(ObjbenchError, match="true must be a tensor, found ndarray"):
+        score(LABELS, LABELS.numpy())  # type: ignore[arg-type]
+
+
+def test_no_value_is_part_of_a_graph() -> None:
+    reconstruction = IMAGES.clone().requires_grad_()
+    assert not any(values.requires_grad for values in score(LABELS, LABELS, reconstruction, IMAGES).values())
+
+
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     (
         {"pred": LABELS.float()},

@@ -3,13 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic import generated, record, scored
+from synthetic import generated, record, scored, scores
 
 from objbench.layers import load_spec
+from objbench.records import Scores
+from objbench.registry import BUILT_IN
 from objbench.report.compare import cell_notes, conflicts, row_notes
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.published import published_rows
 from objbench.report.records import FoundRecord
+from objbench.report.rows import MEANING
 
 
 def measured(*records):
@@ -71,6 +74,22 @@ def test_where_measured_rows_disagree_each_says_which_it_is(one, other, note):
     notes = [row_notes(row, rows) for row in rows]
     assert all(notes)
     assert any(text.endswith(note) for text in [*notes[0], *notes[1]])
+
+
+def test_a_value_that_some_seeds_do_not_have_is_noted():
+    without = {name: value for name, value in scores().model_dump().items() if name != "mse"}
+    (row,) = measured(record(0), record(1, metrics={"test": Scores.model_validate(without)}))
+    assert cell_notes(row, "mse") == ["mse: of 1 of the 2 seeds, the others have none"]
+    assert cell_notes(row, "ari") == []
+
+
+def test_every_metric_has_a_meaning():
+    assert set(MEANING) == set(BUILT_IN["metrics"])
+
+
+def test_what_an_external_row_was_trained_on_is_not_known():
+    (row,) = measured(record(kind="external", n_train=None, steps=None, wall_seconds=None))
+    assert (row.trained_on, row.n_train, row.standard_n_train) == (None, None, None)
 
 
 def test_a_published_row_states_protocol_std_selection_and_note():
