@@ -147,7 +147,9 @@ def read_record(path: Path) -> Record:
     except FileNotFoundError:
         raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
     except UnicodeDecodeError as error:
-        raise ObjbenchError(f"{path}: damaged ({error}); run that seed, or evaluate those predictions, again with --fresh") from None
+        raise ObjbenchError(
+            f"{path}: damaged ({error}); run that seed, or evaluate those predictions, again with --fresh"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
