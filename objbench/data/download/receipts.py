@@ -1,0 +1,94 @@
+"""The receipt of a downloaded file: where it came from, what it hashes to, and what that was checked against."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from objbench.data.download.http import CHUNK
+from objbench.errors import ObjbenchError
+from objbench.files import write_atomically
+
+Kind = Literal["sha256", "md5", "crc32"]
+Checksums = dict[Kind, str]
+
+
+class Receipt(BaseModel):
+    """What is known of a downloaded file. `sha256` is computed here; `checked` names the published checksums it met.
+
+    url, etag, last_modified   as the server gave them (of the zip, for a `member`); none of a file put there by hand
+    mtime_ns                   of the file: as long as it and `bytes` are the same, the file is taken to be so
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str | None = None
+    member: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    bytes: int
+    mtime_ns: int
+    sha256: str
+    checked: list[Kind]
+    date: str
+
+    def fits(self, path: Path) -> bool:
+        """Whether the file at `path` is still as it was, judged by size and time."""
+        state = path.stat()
+        return (state.st_size, state.st_mtime_ns) == (self.bytes, self.mtime_ns)
+
+
+def receipt_path(path: Path) -> Path:
+    """Where the receipt of the file `path` stands."""
+    return path.with_name(f"{path.name}.receipt.json")
+
+
+def read_receipt(path: Path) -> Receipt | None:
+    """The receipt of the file `path`, None if it has none; ObjbenchError if it cannot be read."""
+    place = receipt_path(path)
+    try:
+        return Receipt.model_validate_json(place.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValidationError, UnicodeDecodeError):
+        raise ObjbenchError(
+            f"{place}: not a receipt of objbench; delete it, the file is then checked anew"
+        ) from None
+
+
+def write_receipt(path: Path, receipt: Receipt) -> None:
+    """Put the receipt beside the file `path`."""
+    write_atomically(receipt_path(path), receipt.model_dump_json(indent=1) + "\n")
+
+
+def today() -> str:
+    """The moment in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def checksums(path: Path, kinds: Iterable[Kind]) -> Checksums:
+    """The checksums of a file as lower-case hexadecimal digits, computed in one pass."""
+    hashes = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds if kind != "crc32"}
+    with_crc, crc = "crc32" in set(kinds), 0
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            for value in hashes.values():
+                value.update(data)
+            crc = zlib.crc32(data, crc) if with_crc else 0
+    found: Checksums = {kind: value.hexdigest() for kind, value in hashes.items()}
+    return {**found, "crc32": f"{crc:08x}"} if with_crc else found
+
+
+def mismatches(found: Checksums, published: Checksums) -> list[str]:
+    """In words, every published checksum that was not found."""
+    return [
+        f"its {kind} is {found[kind]}, published is {value}"
+        for kind, value in published.items()
+        if found[kind] != value
+    ]

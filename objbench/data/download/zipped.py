@@ -1,0 +1,120 @@
+"""One member of a zip archive on a server, without the others: found by ranges, fetched like any file."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from objbench.data.download.http import CHUNK, Client, Offer, UnavailableError
+from objbench.data.download.parts import Extent
+
+_LOCAL_HEADER = struct.Struct(
+    "<4s22xHH"
+)  # signature; lengths of the name and of the extra field (APPNOTE 4.3.7)
+_LOCAL_SIGNATURE = b"PK\x03\x04"
+_DIRECTORY_READ = 64 << 10
+_NAMES_SHOWN = 8
+_ENCRYPTED = 0x1
+
+
+def find_member(client: Client, offer: Offer, name: str) -> tuple[Extent, zipfile.ZipInfo]:
+    """Where the data of the member `name` lies in the zip archive, and what the archive's directory says of it.
+
+    UnavailableError if the server gives no ranges, the file is no zip, or it has no such member that can be read.
+    """
+    if not offer.ranges:
+        raise UnavailableError(
+            f"gives no parts of its files, and the zip is {offer.size:,} bytes for the sake of {name}"
+        )
+    try:
+        with zipfile.ZipFile(io.BufferedReader(_RemoteFile(client, offer), _DIRECTORY_READ)) as archive:
+            info = _choose(archive.infolist(), name)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
+        raise UnavailableError(f"not a zip archive that can be read: {error}") from None
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnavailableError(
+            f"member {info.filename}: compressed by method {info.compress_type}, not deflate"
+        )
+    if info.flag_bits & _ENCRYPTED:
+        raise UnavailableError(f"member {info.filename}: encrypted")
+    header = client.read(offer, info.header_offset, info.header_offset + _LOCAL_HEADER.size)
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+    if signature != _LOCAL_SIGNATURE or start + info.compress_size > offer.size:
+        raise UnavailableError(f"member {info.filename}: not where the zip's directory says")
+    return Extent(offer=offer, start=start, length=info.compress_size), info
+
+
+def inflate(source: Path, target: Path, size: int) -> None:
+    """Write the inflated content of `source` to `target`; UnavailableError unless it is whole and has `size` bytes."""
+    decompress = zlib.decompressobj(-zlib.MAX_WBITS)
+    written = 0
+    with source.open("rb") as packed, target.open("wb") as file:
+        while not decompress.eof:
+            data = decompress.unconsumed_tail or packed.read(CHUNK)
+            try:
+                content = decompress.decompress(data, CHUNK)
+            except zlib.error as error:
+                raise UnavailableError(f"the zip member is damaged: {error}") from None
+            if not data and not content:
+                raise UnavailableError("the zip member is cut short")
+            written += file.write(content)
+            if written > size:
+                raise UnavailableError(
+                    f"the zip member inflates to more than the {size:,} bytes that its zip says"
+                )
+    if written != size:
+        raise UnavailableError(f"the zip member inflates to {written:,} bytes, its zip says {size:,}")
+
+
+def _choose(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    """The member of that path, or the only one whose path ends so."""
+    fits = [info for info in members if info.filename == name]
+    fits = fits or [info for info in members if info.filename.endswith(f"/{name}")]
+    if len(fits) == 1:
+        return fits[0]
+    names = [info.filename for info in fits or members if not info.is_dir()]
+    if fits:
+        raise UnavailableError(f"the zip has several members {name}: {', '.join(names)}")
+    near = difflib.get_close_matches(name, names, n=_NAMES_SHOWN, cutoff=0.4) or names[:_NAMES_SHOWN]
+    raise UnavailableError(
+        f"the zip has no member {name}; of its {len(names)} the nearest: {', '.join(near)}"
+    )
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file on a server, read where zipfile looks: at its end and at its directory."""
+
+    def __init__(self, client: Client, offer: Offer) -> None:
+        self._client, self._offer, self._at = client, offer, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._offer.size}[whence]
+        if base + offset < 0:
+            raise OSError(
+                "before the start of the file"
+            )  # what zipfile expects of a file too short to be a zip
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        stop = min(self._at + len(buffer), self._offer.size)
+        if stop <= self._at:
+            return 0
+        data = self._client.read(self._offer, self._at, stop)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
