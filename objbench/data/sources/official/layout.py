@@ -1,0 +1,114 @@
+"""How ClevrTex names its files, and what else its names may belong to.
+
+A scene is `clevrtex_<variant>/<index // 1000>/CLEVRTEX_<variant>_<index, six digits>` with a suffix per file. Its
+base name alone identifies it, as in the loader of Karazija et al. (2021): folders above play no part.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+IMAGE, MASK, FACTS = ".png", "_flat.png", ".json"
+KINDS = {
+    IMAGE: "image",
+    MASK: "mask",
+    FACTS: "json",
+}  # the files of a scene that are read; the others are not
+WIDTH, HEIGHT = 320, 240
+ENTITIES = 11  # the background and at most ten objects
+MOST_BYTES = 4 << 20  # of a file: an image is of at most 0.3 MB
+
+_SCENE = re.compile(r"CLEVRTEX(v2)?_([A-Za-z]+)_(\d{6})(.*)", re.DOTALL)
+_RELEASE = re.compile(r"clevrtex(v2)?_([a-z]+)(_part\d+)?(\.tar|\.tar\.gz|\.tgz)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant of the release, by its name in paths."""
+
+    name: str
+
+    @property
+    def folder(self) -> str:
+        """The folder that its archives unpack into."""
+        return f"clevrtex_{self.name}"
+
+    def file(self, place: Place) -> str:
+        """The base name of a file of a scene.
+
+        >>> Variant("outd").file(Place(17, MASK))
+        'CLEVRTEX_outd_000017_flat.png'
+        """
+        return f"CLEVRTEX_{self.name}_{place.scene:06d}{place.suffix}"
+
+    def home(self, index: int) -> str:
+        """The folder of a scene.
+
+        >>> Variant("outd").home(4321)
+        'clevrtex_outd/4'
+        """
+        return f"{self.folder}/{index // 1000}"
+
+
+VARIANTS = {
+    "clevrtex": Variant("full"),
+    "clevrtex_ood": Variant("outd"),
+    "clevrtex_camo": Variant("camo"),
+    "clevrtex_pbg": Variant("pbg"),
+    "clevrtex_vbg": Variant("vbg"),
+    "clevrtex_grassbg": Variant("grassbg"),
+}
+
+
+class Place(NamedTuple):
+    """A file that is read: the index of its scene, and which of KINDS it is."""
+
+    scene: int
+    suffix: str
+
+
+class ForeignError(Exception):
+    """A file or folder of another dataset; the message says of which."""
+
+
+def parse(name: str, variant: Variant) -> Place | None:
+    """What the file or folder of base name `name` is in the release; None for all that is not read.
+
+    Raises ForeignError for those of another variant and of version 2.
+
+    >>> parse("CLEVRTEX_full_000003_flat.png", VARIANTS["clevrtex"])
+    Place(scene=3, suffix='_flat.png')
+    >>> parse("CLEVRTEX_full_000003_albedo_0001.png", VARIANTS["clevrtex"])
+    """
+    found = _SCENE.fullmatch(name)
+    if not found:
+        return None
+    if found[1] or found[4] == "_0003.png":
+        raise ForeignError(_version_2(variant))
+    if found[2] != variant.name:
+        raise ForeignError(_other(found[2], variant))
+    return Place(int(found[3]), found[4]) if found[4] in KINDS else None
+
+
+def refuse_foreign(name: str, variant: Variant) -> None:
+    """ForeignError if `name` is that of a folder or archive of another variant or of version 2."""
+    found = _RELEASE.fullmatch(name)
+    if found and found[1]:
+        raise ForeignError(_version_2(variant))
+    if found and found[2] != variant.name:
+        raise ForeignError(_other(found[2], variant))
+
+
+def _version_2(wanted: Variant) -> str:
+    return (
+        "this is version 2 of ClevrTex, another dataset (other materials, other files) whose numbers cannot be "
+        f"compared; {wanted.folder} of version 1 is needed"
+    )
+
+
+def _other(found: str, wanted: Variant) -> str:
+    datasets = [name for name, variant in VARIANTS.items() if variant.name == found]
+    known = f", which is the dataset {datasets[0]}" if datasets else ""
+    return f"this is the variant '{found}' of ClevrTex{known}; the variant '{wanted.name}' is needed"
