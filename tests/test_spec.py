@@ -34,6 +34,12 @@ def test_the_default_source_is_the_papers_unless_the_protocol_lacks_it():
     assert spec.dataset("tetrominoes@aligned").source(None) == "generated"
 
 
+def test_a_protocol_may_have_a_size_of_its_own():
+    spec = load_spec()
+    assert spec.dataset("clevr6").spec.image_shape == (3, 128, 128)
+    assert spec.dataset("clevr6@emorl192").spec.image_shape == (3, 192, 192)
+
+
 def test_plugins_bring_their_own_layer():
     methods = load_spec().methods
     assert methods["objmae"].citation == "vikstrom2022"
@@ -78,6 +84,22 @@ def test_published_rows_add_up(tmp_path):
         (
             "datasets: {tetrominoes: {protocols: {mine: {description: d, sources: {emorl: {train: {file: tst}}}}}}}",
             r"protocols.mine.sources.emorl.train: unknown file 'tst': did you mean 'test'\?",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {select: {deepmnd: {max_objects: 6}}}}}}",
+            r"protocols.standard.select: unknown source 'deepmnd': did you mean 'deepmind'\?",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {select: {deepmind: {max_visible: 6}}}}}}",
+            "protocols.standard.select.deepmind: give exactly one of max_objects and max_visible",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {sources: {deepmind: {train: {about: null}}}}}}}",
+            r"protocols.standard.sources.deepmind.train: say with 'about' how many scenes",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {transform: {image: bicubics}}}}}",
+            r"transform.image: Input should be 'nearest', 'bilinear' or 'bicubic'",
         ),
         ("- a list", "expected a mapping"),
         ("a: [", "not valid YAML"),

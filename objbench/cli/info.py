@@ -11,7 +11,8 @@ from objbench.cli.common import Context, print_json, verb
 from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from objbench.spec import SourceSpec, Spec, SplitRule
+    from objbench.data.manifest import Split
+    from objbench.spec import DatasetSpec, ProtocolSpec, SourceSpec, Spec, SplitRule
 
 
 @verb
@@ -54,25 +55,19 @@ def _dataset(context: Context, name: str) -> dict[str, Any]:
             "default_source": dataset.default_source,
             "also_test": dataset.also_test,
             "protocols": {
-                protocol: {
-                    "description": rule.description.strip(),
-                    "options": rule.options,
-                    "splits": {
-                        source: {split: _records(r, dataset.sources[source]) for split, r in rules.items()}
-                        for source, rules in rule.sources.items()
-                    },
-                    "prepared": {
-                        source: {
-                            split: {"scenes": s.count, "fingerprint": s.fingerprint}
-                            for split, s in m.splits.items()
-                        }
-                        for source, m in here[protocol].items()
-                    },
-                }
+                protocol: _without_blanks(
+                    {
+                        **_rule(dataset.under(protocol), rule),
+                        "prepared": {
+                            source: {name: _prepared(split) for name, split in manifest.splits.items()}
+                            for source, manifest in here[protocol].items()
+                        },
+                    }
+                )
                 for protocol, rule in protocols.items()
             },
             "sources": {
-                source: dataset.sources[source].model_dump()
+                source: _without_blanks(dataset.sources[source].model_dump(exclude_none=True))
                 for source in dataset.sources
                 if source in sources
             },
@@ -82,14 +77,69 @@ def _dataset(context: Context, name: str) -> dict[str, Any]:
     )
 
 
+def _rule(dataset: DatasetSpec, rule: ProtocolSpec) -> dict[str, Any]:
+    """A protocol: what it selects, what it does to the pixels, and the splits of each source."""
+    return {
+        "description": rule.description.strip(),
+        "used_by": rule.used_by,
+        "size": f"{dataset.height}x{dataset.width}",
+        "select": {source: select.model_dump(exclude_none=True) for source, select in rule.select.items()},
+        "transform": rule.transform.model_dump(exclude_none=True) if rule.transform else None,
+        "options": rule.options,
+        "splits": {
+            source: {
+                split: _qualifying(r, dataset.sources[source])
+                if source in rule.select
+                else _records(r, dataset.sources[source])
+                for split, r in rules.items()
+            }
+            for source, rules in rule.sources.items()
+        },
+    }
+
+
 def _records(rule: SplitRule, source: SourceSpec) -> str:
     """A split rule in words, for the complete release."""
     also = ", also in train" if rule.in_train else ""
     total = source.records.get(rule.file, rule.stop)
-    if total is None:  # a release of unknown length: as Python slices it
-        return f"records {rule.start}:{'' if rule.stop is None else rule.stop} of {rule.file}{also}"
+    if total is None:  # a release of unknown length
+        return f"{_part(rule)} records of {rule.file}{also}"
     start, stop, _ = slice(rule.start, rule.stop).indices(total)
     return f"{stop - start:,} scenes: records {start:,} to {stop - 1:,} of {rule.file}{also}"
+
+
+def _qualifying(rule: SplitRule, source: SourceSpec) -> str:
+    """A split rule that counts those scenes that qualify, in words."""
+    first, last, _ = slice(*rule.records).indices(source.records[rule.file] or 0)
+    about = f"about {rule.about:,} scenes: " if rule.size is None else ""
+    also = ", also in train" if rule.in_train else ""
+    return f"{about}{_part(rule)} qualifying records among {first:,} to {last - 1:,} of {rule.file}{also}"
+
+
+def _part(rule: SplitRule) -> str:
+    """The bounds of a rule in words: which of all."""
+    start, stop = rule.start, rule.stop
+    if start == 0:
+        if stop is None:
+            return "all"
+        return f"all but the last {-stop:,}" if stop < 0 else f"the first {stop:,}"
+    if stop is None:
+        return f"the last {-start:,}" if start < 0 else f"all after the first {start:,}"
+    if start < 0:
+        return f"the {stop - start:,} before the last {-stop:,}"
+    return f"the {stop - start:,} after the first {start:,}"
+
+
+def _prepared(split: Split) -> dict[str, Any]:
+    """What is prepared of a split: `objects` is the histogram, number of objects -> scenes."""
+    return _without_blanks(
+        {
+            "scenes": split.count,
+            "fingerprint": split.fingerprint,
+            "objects": split.object_counts,
+            "skipped": {scene.index: scene.reason for scene in split.skipped},
+        }
+    )
 
 
 def _method(spec: Spec, name: str) -> dict[str, Any]:

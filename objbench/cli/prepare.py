@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from objbench.cli.common import Context, print_json, say, verb
 
 if TYPE_CHECKING:
+    from objbench.data.download import Survey
     from objbench.data.manifest import Manifest
     from objbench.data.prepare import Preparation
 
@@ -24,7 +26,10 @@ def prepare(
         str | None, typer.Option(help="Where the scenes come from; by default as the dataset says.")
     ] = None,
     raw: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The downloaded release: its file or folder.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="The downloaded release, its file or folder; without it, it is downloaded."
+        ),
     ] = None,
     train: Size = None,
     val: Size = None,
@@ -33,6 +38,9 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Encoding processes; by default one per core.")
     ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave damaged scenes out and list them in the manifest.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands there.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
@@ -40,6 +48,7 @@ def prepare(
 ) -> None:
     """Make the checked, byte-reproducible shards of DATASET. A killed prepare goes on where it stood."""
     from objbench import progress
+    from objbench.data.obtain import obtain, to_obtain
     from objbench.data.prepare import finished, plan
     from objbench.data.workers import available
 
@@ -50,13 +59,19 @@ def prepare(
     if not force and (manifest := finished(reference, name, context.data, sizes, seed)) is not None:
         _report(context, manifest, f"{context.data / str(reference) / name}: already prepared")
         return
+    if raw is None and dry_run and (survey := to_obtain(reference, name, context.data, sizes)) is not None:
+        if survey.needed:
+            _outline_download(context, survey)
+            return
+        raw = survey.folder
+    raw = raw or obtain(reference, name, context.data, sizes, say)
     preparation = plan(reference, name, context.data, raw, sizes, seed)
     if dry_run:
         _outline(context, preparation)
         return
     try:
         with progress.bar(f"preparing {reference}", preparation.scenes, "scenes") as advance:
-            manifest = preparation.run(workers or available(), force, advance)
+            manifest = preparation.run(workers or available(), force, advance, skip_bad)
     except KeyboardInterrupt:
         say(f"{preparation.folder}: stopped; the same command, without --force, goes on where it stood")
         raise
@@ -71,6 +86,29 @@ def _report(context: Context, manifest: Manifest, headline: str) -> None:
     for name, split in manifest.splits.items():
         standard = "" if split.standard else "  not the standard split"
         print(f"{name}  {split.count} scenes  {len(split.shards)} shards  {split.fingerprint}{standard}")
+        for scene in split.skipped:
+            say(f"{name}: left out the damaged scene {scene.index}: {scene.reason}")
+
+
+def _outline_download(context: Context, survey: Survey) -> None:
+    """What would be downloaded first: only then is known what the release holds."""
+    from objbench.data.place import megabytes
+
+    if context.json:
+        files = [dataclasses.asdict(item) | {"path": str(item.path)} for item in survey.items]
+        print_json(
+            {"downloads": files, "folder": str(survey.folder), "needed": survey.needed, "free": survey.free}
+        )
+        return
+    print(f"folder  {survey.folder}, {megabytes(survey.free)} free")
+    for item in survey.items:
+        size = megabytes(item.bytes) if item.bytes is not None else "size unknown"
+        begun = f", {megabytes(item.received)} there" if item.received else ""
+        print(
+            f"file    {item.name}: {item.status}, {size}{begun}{f', {item.problem}' if item.problem else ''}"
+        )
+        print(f"        {item.url}")
+    print(f"needed  {megabytes(survey.needed)}")
 
 
 def _outline(context: Context, preparation: Preparation) -> None:
@@ -80,6 +118,7 @@ def _outline(context: Context, preparation: Preparation) -> None:
     splits = {
         plan.split: {
             "count": len(plan),
+            "exact": plan.size is not None,
             "file": plan.file,
             "start": plan.start,
             "stop": plan.stop,
@@ -105,7 +144,7 @@ def _outline(context: Context, preparation: Preparation) -> None:
         print(f"file    {file['path']}  {file['bytes']} bytes")
     for name, split in splits.items():
         standard = "" if split["standard"] else ", not the standard split"
-        print(
-            f"split   {name}: {split['count']} scenes, {split['file']} [{split['start']}, {split['stop']}){standard}"
-        )
+        about = "" if split["exact"] else "about "
+        records = f"{split['file']} [{split['start']}, {split['stop']})"
+        print(f"split   {name}: {about}{split['count']} scenes, {records}{standard}")
     print(f"size    at most {megabytes(preparation.bytes_at_most)}")

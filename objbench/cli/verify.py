@@ -40,3 +40,6 @@ def verify(
         )
         raise ObjbenchError(f"{folder}: {len(problems)} differences; {command} makes it anew")
     say(f"{folder}: {scenes} scenes as the manifest says")
+    for name, split in manifest.splits.items():
+        for scene in split.skipped:
+            say(f"{name}: the damaged scene {scene.index} was left out by --skip-bad: {scene.reason}")

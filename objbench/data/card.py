@@ -12,11 +12,13 @@ from objbench.spec import DatasetRef
 _HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
+_SHOWN = 50  # skipped scenes in the card; the manifest has all
+
 _MEMBERS = """\
 Every sample is three files of a tar archive (WebDataset): `KEY.png`, the image (RGB); `KEY.mask.png`, the label map
 (8-bit, 0 = background, 1.. = the object ids of the source, never renumbered); `KEY.json` with `index` (record number
 in the source), `n_objects`, `visible` (ids that own at least one pixel) and `factors` (name -> one value per entity,
-entity e belonging to mask value e)."""
+entity e belonging to mask value e, or one for the whole scene)."""
 
 
 def render(dataset: DatasetRef, manifest: Manifest) -> str:
@@ -28,11 +30,16 @@ def render(dataset: DatasetRef, manifest: Manifest) -> str:
         f"Prepared by objbench {manifest.objbench} from: {source.title}. Protocol `{manifest.protocol}`: "
         f"{dataset.rule.description.strip()}",
         "## Splits\n\n" + _splits(manifest),
+        "## Objects\n\nScenes by their number of objects, the background not counted.\n\n"
+        + _objects(manifest),
         "## Samples\n\n" + _MEMBERS,
     ]
     if source.factors:
+        rows = [f"| `{name}` | {text.strip()} |" for name, text in source.factors.items()]
+        sections.append("## Factors\n\n" + "\n".join(["| factor | meaning and codes |", "|---|---|", *rows]))
+    if skipped := _skipped(manifest):
         sections.append(
-            "## Factors\n\n" + _bullets(f"`{name}`: {text}" for name, text in source.factors.items())
+            "## Left out\n\nDamaged scenes of the source, left out by `--skip-bad`:\n\n" + skipped
         )
     sections.append("## Provenance\n\n" + _bullets(_provenance(dataset, manifest)))
     if errata := [*spec.errata, *source.errata]:
@@ -59,17 +66,31 @@ def front_matter(dataset: DatasetRef, manifest: Manifest) -> dict[str, Any]:
 
 def _splits(manifest: Manifest) -> str:
     rows = [
-        "| split | scenes | records of the source | standard | objects: scenes | fingerprint |",
-        "|---|---|---|---|---|---|",
+        "| split | scenes | of these records of the source | standard | fingerprint |",
+        "|---|---|---|---|---|",
     ]
     for name, split in manifest.splits.items():
-        counts = ", ".join(f"{objects}: {scenes:,}" for objects, scenes in split.object_counts.items())
         standard = ("yes" if split.standard else "no") + (", also in train" if split.in_train else "")
         records = f"{split.records.file} [{split.records.start}, {split.records.stop})"
-        rows.append(
-            f"| {name} | {split.count:,} | {records} | {standard} | {counts} | `{split.fingerprint[:16]}` |"
-        )
+        rows.append(f"| {name} | {split.count:,} | {records} | {standard} | `{split.fingerprint[:16]}` |")
     return "\n".join(rows)
+
+
+def _objects(manifest: Manifest) -> str:
+    counts = sorted({count for split in manifest.splits.values() for count in split.object_counts})
+    rows = ["| objects | " + " | ".join(manifest.splits) + " |", "|---" * (1 + len(manifest.splits)) + "|"]
+    for count in counts:
+        scenes = [f"{split.object_counts.get(count, 0):,}" for split in manifest.splits.values()]
+        rows.append(f"| {count} | " + " | ".join(scenes) + " |")
+    return "\n".join(rows)
+
+
+def _skipped(manifest: Manifest) -> str:
+    scenes = [(name, scene) for name, split in manifest.splits.items() for scene in split.skipped]
+    lines = [f"{name}, record {scene.index}: {scene.reason}" for name, scene in scenes[:_SHOWN]]
+    if len(scenes) > _SHOWN:
+        lines.append(f"and {len(scenes) - _SHOWN:,} more, in manifest.json")
+    return _bullets(lines)
 
 
 def _provenance(dataset: DatasetRef, manifest: Manifest) -> list[str]:

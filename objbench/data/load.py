@@ -18,10 +18,9 @@ from torch import Tensor
 
 from objbench import progress
 from objbench.data.decode import Slice, read_shard, slices
-from objbench.data.encode import SCENES_PER_JOB
 from objbench.data.manifest import Manifest, find
 from objbench.data.raw import CACHE, RawSplit, Stamp, cached
-from objbench.data.scene import Array
+from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.scenes import Scenes
 from objbench.data.workers import available, run
 from objbench.device import choose_device

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.spec import SPLITS, DatasetRef, SplitRule
+from objbench.spec import SPLITS, DatasetRef, Select, SplitRule, Transform
 
 MANIFEST = "manifest.json"
 
@@ -37,11 +37,21 @@ class Shard(Frozen):
 
 
 class Records(Frozen):
-    """Which records of the source a split was made of: [start, stop) of one file, before any filter."""
+    """Which records of the source a split was made of: [start, stop) of one file, before any filter.
+
+    So many were looked at; how many were kept is the split's `count`.
+    """
 
     file: str
     start: int
     stop: int
+
+
+class Skipped(Frozen):
+    """A damaged scene that was left out: its index in the source, and what is wrong with it."""
+
+    index: int
+    reason: str
 
 
 class Split(Frozen):
@@ -53,6 +63,7 @@ class Split(Frozen):
     records: Records
     fingerprint: str
     object_counts: dict[int, int]
+    skipped: list[Skipped]
     shards: list[Shard]
 
 
@@ -65,6 +76,8 @@ class Settings(Frozen):
     width: int
     scenes_per_shard: int
     rules: dict[str, SplitRule]
+    select: Select | None
+    transform: Transform | None
     options: dict[str, int | float | str]
 
 

@@ -13,12 +13,10 @@ from pathlib import Path
 import objbench
 from objbench import progress, registry
 from objbench.data import card
-from objbench.data.blocks import blocks
-from objbench.data.encode import SCENES_PER_JOB
+from objbench.data.fill import fill
 from objbench.data.manifest import (
     MANIFEST,
     Manifest,
-    Records,
     Settings,
     SourceFile,
     Split,
@@ -26,17 +24,17 @@ from objbench.data.manifest import (
     read_manifest,
     refuse_incomplete,
 )
-from objbench.data.place import check_space, clear, refuse_other
+from objbench.data.obtain import obtain
+from objbench.data.place import clear, refuse_other
 from objbench.data.sample import fingerprint
 from objbench.data.shards import Journal, ShardWriter, Started, describe_file
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.data.workers import available, run
+from objbench.data.workers import available
 from objbench.errors import RequestError
 from objbench.files import locked, plain_errors, write_atomically
 from objbench.spec import SPLITS, DatasetRef
 
 _SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
-_SPARE = 1.05
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Preparation:
 
     @property
     def scenes(self) -> int:
-        """The number of scenes of all splits."""
+        """The number of scenes of all splits; about so many, where only the source's end decides it."""
         return sum(len(plan) for plan in self.plans)
 
     @property
@@ -60,30 +58,27 @@ class Preparation:
         """A bound on the size of the shards: no PNG is larger than its pixels, but for a little."""
         return self.scenes * (4 * self.settings.height * self.settings.width + _SAMPLE_OVERHEAD)
 
-    def run(self, workers: int, force: bool, advance: progress.Advance) -> Manifest:
+    def run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool = False) -> Manifest:
         """Make the shards, the card and, last, the manifest. Goes on where a killed prepare stood."""
         occupied = f"{self.folder}: another prepare is at work here"
         with plain_errors(self.folder, "--data"), locked(self.folder / ".lock", occupied):
-            return self._run(workers, force, advance)
+            return self._run(workers, force, advance, skip_bad)
 
-    def _run(self, workers: int, force: bool, advance: progress.Advance) -> Manifest:
+    def _run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool) -> Manifest:
         if not force and (self.folder / MANIFEST).is_file():  # another prepare was faster
             return _same(self.folder, self.settings, self.source.generator)
         journal = self._journal(force)
         writers = {
-            plan.split: ShardWriter(
-                self.folder,
-                plan.split,
-                len(plan),
-                self.settings.scenes_per_shard,
-                journal.finished(plan.split),
-                journal,
-            )
+            plan.split: ShardWriter(self.folder, plan.split, self.settings.scenes_per_shard, journal)
             for plan in self.plans
         }
         advance(0, resumed=sum(writer.written for writer in writers.values()))
         with _hashing(self.source.files) as hashed:
-            self._write(writers, workers, advance)
+            try:
+                fill(self.source, self.plans, self.settings, writers, workers, skip_bad, advance)
+            finally:
+                for writer in writers.values():
+                    writer.abandon()
             advance(0, note="hashing the source files" if self.source.files else "")
             files = hashed()
         manifest = self._manifest(writers, files)
@@ -112,27 +107,6 @@ class Preparation:
             )
         refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
         return journal
-
-    def _write(self, writers: dict[str, ShardWriter], workers: int, advance: progress.Advance) -> None:
-        unfinished = [writer for writer in writers.values() if writer.written < writer.count]
-        remaining = sum(writer.count - writer.written for writer in unfinished)
-        done = {split: writer.written for split, writer in writers.items()}
-        jobs = blocks(self.source.read(self.plans, done), writers, self.settings.height, self.settings.width)
-        workers = min(workers, -(-remaining // SCENES_PER_JOB))
-        checked = False
-        try:
-            for encoded in run("objbench.data.encode:encode_batch", jobs, workers):
-                count = len(encoded.digests)
-                if not checked:
-                    check_space(self.folder, int(remaining * len(encoded.content) / count * _SPARE))
-                    checked = True
-                unfinished[0].append(encoded)
-                if unfinished[0].written == unfinished[0].count:
-                    unfinished.pop(0)
-                advance(count)
-        finally:
-            for writer in unfinished:
-                writer.abandon()
 
     def _manifest(self, writers: dict[str, ShardWriter], files: list[SourceFile]) -> Manifest:
         return Manifest(
@@ -192,18 +166,24 @@ def prepare(
     workers: int | None = None,
     force: bool = False,
     advance: progress.Advance = progress.silent,
+    skip_bad: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Prepare `dataset` from `source` under the folder `data`; one that is finished answers at once.
 
+    raw      the downloaded release, its file or folder; None: what can be downloaded is, into `data`/.downloads
     sizes    wished sizes of some splits (0 leaves a split out); the others are as the protocol says
     seed     of a generator; workers: encoding processes, None = one per core
     force    replace what stands there, whatever its settings
+    skip_bad leave damaged scenes out and list them in the manifest, instead of stopping at the first
+    say      is told what is downloaded
     Raises RequestError for a request that cannot be met, ObjbenchError when the work fails.
     """
     sizes = sizes or {}
     if not force and (manifest := finished(dataset, source, data, sizes, seed)) is not None:
         return manifest
-    return plan(dataset, source, data, raw, sizes, seed).run(workers or available(), force, advance)
+    raw = raw or obtain(dataset, dataset.source(source), data, sizes, say)
+    return plan(dataset, source, data, raw, sizes, seed).run(workers or available(), force, advance, skip_bad)
 
 
 @contextlib.contextmanager
@@ -242,30 +222,38 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
 
 
 def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: int | None) -> Settings:
-    rules = dataset.rule.sources[source]
-    counts = {split: None if r.stop is None or r.stop < 0 else r.stop - r.start for split, r in rules.items()}
+    rule = dataset.rule
+    rules = rule.sources[source]
     return Settings(
-        sizes={split: size for split, size in sorted(sizes.items()) if size != counts.get(split)},
+        sizes={
+            split: size
+            for split, size in sorted(sizes.items())
+            if split not in rules or size != rules[split].size
+        },
         seed=seed,
         height=dataset.spec.height,
         width=dataset.spec.width,
         scenes_per_shard=dataset.spec.scenes_per_shard,
         rules=rules,
-        options=dataset.rule.options,
+        select=rule.select.get(source),
+        transform=rule.transform,
+        options=rule.options,
     )
 
 
 def _split(plan: SplitPlan, writer: ShardWriter) -> Split:
+    assert writer.closed is not None
     digests = b"".join(bytes.fromhex(entry.digests) for entry in writer.finished)
     counts: Counter[int] = Counter()
     for entry in writer.finished:
         counts.update(entry.object_counts)
     return Split(
         count=writer.written,
-        standard=plan.standard,
+        standard=plan.standard and not writer.skipped,
         in_train=plan.in_train,
-        records=Records(file=plan.file, start=plan.start, stop=plan.stop),
+        records=writer.closed.records,
         fingerprint=fingerprint([digests]),
         object_counts=dict(sorted(counts.items())),
+        skipped=writer.skipped,
         shards=[entry.shard for entry in writer.finished],
     )

@@ -1,14 +1,52 @@
-"""What flows from a source to the shards: scenes, in batches of arrays."""
+"""What flows from a source to the shards: scenes still to be decoded, in blocks, then batches of arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from objbench.errors import ObjbenchError
+
 Array = npt.NDArray[Any]
+
+SCENES_PER_JOB = 250
+BYTES_PER_JOB = (
+    16 << 20
+)  # of undecoded scenes: some jobs per worker wait in memory, and a CLEVR record is of 3.2 MB
+
+
+class Block(Protocol):
+    """Some scenes of a source that are still to be decoded; SceneBatch is one that already is.
+
+    Blocks are pickled, and decoded in a worker process: keep them small (SCENES_PER_JOB scenes, BYTES_PER_JOB
+    bytes), and let their module import no torch.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Block:
+        """Some of its scenes, as a block."""
+
+    def decode(self) -> SceneBatch:
+        """All scenes. Raises BadScene for the first one that is damaged; what follows need not be looked at."""
+
+
+class BadScene(ObjbenchError):  # noqa: N818, it names the scene
+    """A scene that cannot be decoded.
+
+    row     of the scene in its block;  index: of the scene, as SceneBatch has it
+    where   the file and the record, as a person finds them;  reason: what is wrong, without any path
+    """
+
+    def __init__(self, row: int, index: int, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.row, self.index, self.where, self.reason = row, index, where, reason
+
+    def __reduce__(self) -> tuple[type[BadScene], tuple[int, int, str, str]]:
+        return BadScene, (self.row, self.index, self.where, self.reason)
 
 
 @dataclass(frozen=True)
@@ -16,10 +54,11 @@ class SceneBatch:
     """N scenes of one source, in the order of their index.
 
     index    int64 (N,): record number in the source; becomes the sample key
-    images   uint8 (N,H,W,3)
+    images   uint8 (N,H,W,3), as the source has them: crop and resize come later
     masks    uint8 (N,H,W): 0 = background, 1.. = the upstream's own entity ids, never renumbered
-    factors  name -> (N,E) or (N,E,D), E the upstream's entity axis: row e belongs to mask value e
-             (row 0 the background), in upstream meanings and units; {} where the source has none
+    factors  name -> (N,E) or (N,E,D), E the upstream's entity axis: row e belongs to mask value e (row 0 the
+             background); or (N,), of the whole scene. Numbers or strings, in upstream meanings and units; {} where
+             the source has none
     """
 
     index: Array
@@ -30,9 +69,13 @@ class SceneBatch:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, part: slice) -> SceneBatch:
+    def __getitem__(self, part: slice | Array) -> SceneBatch:
         factors = {name: values[part] for name, values in self.factors.items()}
         return SceneBatch(self.index[part], self.images[part], self.masks[part], factors)
+
+    def decode(self) -> SceneBatch:
+        """Itself."""
+        return self
 
     @staticmethod
     def concatenate(batches: list[SceneBatch]) -> SceneBatch:

@@ -23,7 +23,8 @@ class Scenes:
     images    uint8 (N,3,H,W);  masks  uint8 (N,H,W), 0 = background
     keys      one per scene, ascending
     spec      the dataset and protocol
-    factors   name -> (N,E,...), row e of entity axis E belonging to mask value e; made on first use
+    factors   name -> (N,E,...), row e of entity axis E belonging to mask value e, or (N,), of the whole scene;
+              numbers or strings; made on first use
     manifest  of the prepared dataset, None for scenes that come straight from a generator
     """
 

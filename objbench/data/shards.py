@@ -13,8 +13,8 @@ from typing import IO
 from pydantic import ValidationError
 
 from objbench.data import tar
-from objbench.data.encode import Encoded
-from objbench.data.manifest import Frozen, Settings, Shard, SourceFile
+from objbench.data.encode import EncodedScene
+from objbench.data.manifest import Frozen, Records, Settings, Shard, Skipped, SourceFile
 from objbench.files import write_atomically
 
 CHUNK = 1 << 22
@@ -30,11 +30,26 @@ def shard_name(split: str, number: int) -> str:
 
 
 class Finished(Frozen):
-    """A finished shard, with what the manifest will need of it. `digests`: hex, one after the other."""
+    """A finished shard, with what the manifest will need of it.
+
+    first, last: the source's index of its first and last sample;  digests: hex, one after the other
+    skipped: damaged scenes between the samples of this shard, or before its first
+    """
 
     shard: Shard
+    first: int
+    last: int
     digests: str
     object_counts: dict[int, int]
+    skipped: list[Skipped]
+
+
+class Closed(Frozen):
+    """A split that is complete: of which records, in how many shards, and what was skipped after the last."""
+
+    records: Records
+    shards: int
+    skipped: list[Skipped]
 
 
 class Started(Frozen):
@@ -86,39 +101,78 @@ class Journal:
                 return row
             row.append(entry)
 
+    def end(self, split: str, closed: Closed) -> None:
+        """Note that a split is complete."""
+        write_atomically(self.path / f"{split}.json", closed.model_dump_json())
+
+    def closed(self, split: str, shards: int) -> Closed | None:
+        """What is noted of a split that is complete and still has all its shards; None if it is not."""
+        try:
+            found = Closed.model_validate_json((self.path / f"{split}.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+            return None
+        return found if found.shards == shards else None
+
     def close(self) -> None:
         """Remove the journal: the manifest now says what there is."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 class ShardWriter:
-    """Puts the samples of one split, as they come, into shards of `per_shard`, going on after those finished."""
+    """Puts the scenes of one split, as they come, into shards of `per_shard`, going on after those finished."""
 
-    def __init__(
-        self, folder: Path, split: str, count: int, per_shard: int, finished: list[Finished], journal: Journal
-    ) -> None:
-        self.folder, self.split, self.count, self.per_shard = folder, split, count, per_shard
-        self.finished, self.journal = finished, journal
+    def __init__(self, folder: Path, split: str, per_shard: int, journal: Journal) -> None:
+        self.folder, self.split, self.per_shard, self.journal = folder, split, per_shard, journal
+        self.finished = journal.finished(split)
+        self.closed = journal.closed(split, len(self.finished))
         self._file: IO[bytes] | None = None
+        self._indices: list[int] = []
+        self._skipped: list[Skipped] = []
 
     @property
     def written(self) -> int:
-        """Samples in finished shards."""
-        return sum(entry.shard.count for entry in self.finished)
+        """Samples, of which those in the shard that is not finished would be lost now."""
+        return sum(entry.shard.count for entry in self.finished) + len(self._indices)
 
-    def room(self, position: int) -> int:
-        """How many more samples the shard that sample `position` goes into can take, itself included."""
-        return min(self.per_shard - position % self.per_shard, self.count - position)
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The damaged scenes so far."""
+        last = self._skipped if self.closed is None else self.closed.skipped
+        return [scene for entry in self.finished for scene in entry.skipped] + last
 
-    def append(self, encoded: Encoded) -> None:
-        """Add samples that all go into the current shard; close it when it is full or the last."""
+    @property
+    def first(self) -> int | None:
+        """The source's index of the first sample, None if there is none."""
+        indices = [self.finished[0].first] if self.finished else self._indices[:1]
+        return indices[0] if indices else None
+
+    @property
+    def resume(self) -> int:
+        """Scenes of the source with an index below this are in finished shards."""
+        if self.closed is not None:
+            return self.closed.records.stop
+        return self.finished[-1].last + 1 if self.finished else 0
+
+    def add(self, scene: EncodedScene) -> None:
+        """Add a sample, and close the shard if it is full; or take note of a skipped scene."""
+        if scene.reason:
+            self._skipped.append(Skipped(index=scene.index, reason=scene.reason))
+            return
         if self._file is None:
             self._open()
-        self._write(encoded.content)
-        self._digests += encoded.digests
-        self._objects.update(encoded.n_objects)
-        if len(self._digests) == self.room(self.written):
+        self._write(scene.content)
+        self._indices.append(scene.index)
+        self._digests.append(scene.digest)
+        self._objects[scene.n_objects] += 1
+        if len(self._indices) == self.per_shard:
             self._finish()
+
+    def close(self, records: Records) -> None:
+        """Declare the split complete."""
+        if self._file is not None:
+            self._finish()
+        self.closed = Closed(records=records, shards=len(self.finished), skipped=self._skipped)
+        self.journal.end(self.split, self.closed)
 
     def abandon(self) -> None:
         """Remove the shard that is not finished."""
@@ -150,11 +204,19 @@ class ShardWriter:
         self._partial.replace(self.folder / self._name)
         self._file = None
         shard = Shard(
-            name=self._name, bytes=self._bytes, sha256=self._sha.hexdigest(), count=len(self._digests)
+            name=self._name, bytes=self._bytes, sha256=self._sha.hexdigest(), count=len(self._indices)
         )
-        entry = Finished(shard=shard, digests=b"".join(self._digests).hex(), object_counts=self._objects)
+        entry = Finished(
+            shard=shard,
+            first=self._indices[0],
+            last=self._indices[-1],
+            digests=b"".join(self._digests).hex(),
+            object_counts=self._objects,
+            skipped=self._skipped,
+        )
         self.journal.add(entry)
         self.finished.append(entry)
+        self._indices, self._skipped = [], []
 
 
 def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> str:
@@ -168,5 +230,9 @@ def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> 
 
 
 def describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
-    """Name, size and hash of a file that scenes come from."""
-    return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=sha256_of(path, step))
+    """Name, size and hash of a file that scenes come from; a downloaded one was hashed when it arrived."""
+    from objbench.data.download import read_receipt
+
+    receipt = read_receipt(path)
+    known = receipt.sha256 if receipt is not None and receipt.fits(path) else None
+    return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))

@@ -33,7 +33,7 @@ def stream(
 
     Shards are split over nodes and DataLoader workers, so one that gets no shard gives nothing.
     A sample is a dict: "__key__" str, "index" and "n_objects" int, "image" uint8 (3,H,W), "mask" uint8 (H,W) and
-    "factors", name -> tensor (E,...). `shuffle`: the order of shards, and of samples within a buffer of that
+    "factors", name -> tensor (E,...) or, of the whole scene, (); names stay strings. `shuffle`: the order of shards, and of samples within a buffer of that
     many (True: 1,000). The other arguments and errors are those of `objbench.load`.
     """
     folder, manifest = find(data_folder(data), load_spec(config).dataset(dataset), source)
@@ -70,5 +70,11 @@ def decode(sample: dict[str, Any]) -> dict[str, Any]:
         "n_objects": facts["n_objects"],
         "image": torch.from_numpy(np.array(pixels, order="C")),
         "mask": torch.from_numpy(np.array(png.decode(mask, "L"))),
-        "factors": {name: torch.from_numpy(np.array(values)) for name, values in facts["factors"].items()},
+        "factors": {name: _factor(values) for name, values in facts["factors"].items()},
     }
+
+
+def _factor(values: Any) -> Any:
+    """A tensor, or what was given where that holds names."""
+    array = np.array(values)
+    return values if array.dtype.kind == "U" else torch.from_numpy(array)

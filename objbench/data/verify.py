@@ -9,10 +9,10 @@ from pathlib import Path
 
 from objbench import progress
 from objbench.data.check import Findings, RawCheck, ShardCheck
-from objbench.data.encode import SCENES_PER_JOB
 from objbench.data.manifest import Manifest
 from objbench.data.raw import Stamp, cached
 from objbench.data.sample import fingerprint
+from objbench.data.scene import SCENES_PER_JOB
 from objbench.data.workers import available, run
 
 

@@ -154,10 +154,10 @@ def _standard_n_train(record: Record, spec: Spec) -> int | None:
     rule = protocol.sources.get(record.source, {}).get("train") if protocol else None
     if dataset is None or protocol is None or rule is None:
         return None
-    if rule.start >= 0 and rule.stop is not None and rule.stop >= 0:
-        return rule.stop - rule.start
+    if rule.size is not None:
+        return rule.size
     records = dataset.sources[record.source].records.get(rule.file)
-    if records is None or protocol.options:  # an option may leave scenes out
+    if records is None or protocol.options or record.source in protocol.select:  # these may leave scenes out
         return None
     return len(range(*slice(rule.start, rule.stop).indices(records)))
 

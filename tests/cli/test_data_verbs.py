@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -140,7 +141,14 @@ def test_a_dry_run_writes_nothing(home: Path) -> None:
     ]
     assert not (home / "there").exists()
     answer = json.loads(call("prepare", "toy", "--dry-run", "--train", "5", "--json").stdout)
-    assert answer["splits"]["train"] == {"count": 5, "file": "data", "start": 0, "stop": 5, "standard": False}
+    assert answer["splits"]["train"] == {
+        "count": 5,
+        "exact": True,
+        "file": "data",
+        "start": 0,
+        "stop": 5,
+        "standard": False,
+    }
 
 
 def test_other_settings_in_place_are_refused(prepared: Path) -> None:
@@ -292,3 +300,49 @@ def test_a_prepare_that_failed_before_its_first_shard_is_no_obstacle(home: Path)
     assert failed.exit_code == 1
     assert "holds 10 records" in failed.stderr
     assert call(*prepare, "--train", "6", "--val", "2", "--test", "2").exit_code == 0
+
+
+def test_damaged_scenes_are_left_out_only_when_asked(home: Path) -> None:
+    mini = Path(__file__).parents[1] / "fixtures/tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+    content = bytearray(gzip.decompress(mini.read_bytes()))
+    content[3 * 25960 + 500] ^= 1
+    (home / "damaged.tfrecords").write_bytes(content)
+    prepare = ["prepare", "tetrominoes", "--source", "deepmind", "--raw", "damaged.tfrecords"]
+    sizes = ["--train", "6", "--val", "2", "--test", "2"]
+    failed = call(*prepare, *sizes)
+    reason = "the record's checksum is wrong: the file is damaged"
+    assert failed.exit_code == 1
+    assert (
+        f"damaged.tfrecords: record 3 (byte 77880 of the unpacked file): {reason}; --skip-bad"
+        in failed.stderr
+    )
+    done = call(*prepare, *sizes, "--skip-bad")
+    assert done.exit_code == 0, done.stderr
+    assert "train  5 scenes" in done.stdout
+    assert f"train: left out the damaged scene 3: {reason}" in done.stderr
+    assert "the damaged scene 3 was left out" in call("verify", "tetrominoes").stderr
+    card = json.loads(call("info", "tetrominoes", "--json").stdout)
+    train = card["protocols"]["standard"]["prepared"]["deepmind"]["train"]
+    assert train["skipped"] == {"3": reason}
+    assert train["objects"] == {"3": 5}
+
+
+def test_info_explains_the_protocols_of_clevr6(home: Path) -> None:
+    protocols = json.loads(call("info", "clevr6", "--json").stdout)["protocols"]
+    assert list(protocols) == [
+        "standard", "paper", "first70k", "at_most_five", "visible_after_crop", "emorl192"
+    ]  # fmt: skip
+    standard = protocols["standard"]
+    assert standard["select"] == {"deepmind": {"max_objects": 6}}
+    assert standard["transform"] == {"crop": [64, 29, 256, 221], "image": "bicubic", "mask": "nearest"}
+    assert standard["splits"]["deepmind"] == {
+        "train": "about 49,360 scenes: all but the last 640 qualifying records among 0 to 99,999 of data",
+        "test": "the 320 before the last 320 qualifying records among 0 to 99,999 of data",
+        "val": "the last 320 qualifying records among 0 to 99,999 of data",
+    }
+    assert protocols["first70k"]["splits"]["deepmind"]["test"] == (
+        "the first 320 qualifying records among 70,000 to 99,999 of data"
+    )
+    assert protocols["paper"]["splits"]["emorl"]["val"] == "the last 320 records of train, also in train"
+    assert protocols["emorl192"]["size"] == "192x192"
+    assert all(protocol["used_by"] for protocol in protocols.values())

@@ -63,8 +63,8 @@ def complete(raw: Path, **sizes: int) -> EmorlSource:
 
 def scenes(source: EmorlSource, **done: int) -> dict[str, SceneBatch]:
     batches: dict[str, list[SceneBatch]] = {}
-    for split, batch in source.read(source.plan(), done):
-        batches.setdefault(split, []).append(batch)
+    for split, block in source.read(source.plan(), done):
+        batches.setdefault(split, []).append(block.decode())
     return {split: SceneBatch.concatenate(parts) for split, parts in batches.items()}
 
 
@@ -173,10 +173,11 @@ def test_without_raw_the_error_says_where_to_get_the_data() -> None:
 
 
 def test_what_is_done_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emorl, "SLAB", 3)
+    monkeypatch.setattr(emorl, "SCENES_PER_JOB", 3)
     source = complete(folder)
     batches = [
-        (split, batch.index.tolist()) for split, batch in source.read(source.plan(), {"train": 4, "val": 2})
+        (split, block.decode().index.tolist())
+        for split, block in source.read(source.plan(), {"train": 4, "val": 10})
     ]
     assert batches == [("train", [4, 5, 6]), ("train", [7]), ("test", [0, 1, 2]), ("test", [3])]
 
@@ -250,7 +251,7 @@ def test_wrong_values_name_the_row(
     value: float,
     message: str,
 ) -> None:
-    monkeypatch.setattr(emorl, "SLAB", 4)
+    monkeypatch.setattr(emorl, "SCENES_PER_JOB", 4)
     with h5py.File(folder / "tetrominoes.h5", "a") as file:
         values = file[f"train/{name}"][:].astype(np.float32)
         assert values[(6, 0, 0, 1, 0)[: values.ndim]] in (0, 255)

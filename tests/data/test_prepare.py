@@ -38,8 +38,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_shards_are_the_same_whatever_the_number_of_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("blocks", "prepare"):
-        monkeypatch.setattr(f"objbench.data.{module}.SCENES_PER_JOB", 3)
+    monkeypatch.setattr("objbench.data.fill.SCENES_PER_JOB", 3)
     one = prepare(TOY, "toy", tmp_path / "1", workers=1)
     two = prepare(TOY, "toy", tmp_path / "2", workers=2)
     assert one == two
@@ -159,16 +158,21 @@ def broken(change: str) -> list[tuple[str, SceneBatch]]:
     if change == "too many":
         more = SceneBatch(batch.index + 100, batch.images, batch.masks, batch.factors)
         return [(split, batch), (split, more)]
-    return [(split, SceneBatch(batch.index, batch.images[:, 1:], batch.masks, batch.factors))]
+    if change == "twice":
+        return [(split, batch[:3]), (split, batch[:1])]
+    masks = batch.masks[:, 1:] if change == "size" else batch.masks
+    return [(split, SceneBatch(batch.index, batch.images[:, 1:], masks, batch.factors))]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("missing", "split train was to have 4 scenes, at least 1 are missing"),
-        ("order", "indices of train must ascend .* found 4"),
+        ("missing", "split train was to have 4 scenes, 1 are missing"),
+        ("order", "indices must ascend .* found 4"),
         ("too many", "more than the 4 scenes of train"),
-        ("size", r"scenes of train must be 5x7; the source gave images \(4, 4, 7, 3\)"),
+        ("twice", "the indices of train must ascend: found 0"),
+        ("image size", r"the source gave images \(4, 4, 7, 3\) and masks \(4, 5, 7\) for 4 scenes"),
+        ("size", r"scenes must be 5x7; the source gave images \(4, 4, 7, 3\) and masks \(4, 4, 7\)"),
     ],
 )
 def test_a_source_that_breaks_its_contract(
@@ -217,6 +221,14 @@ def test_the_card_says_what_hugging_face_wants_to_know(tmp_path: Path) -> None:
     assert meta["size_categories"] == ["n<1K"]
     assert meta["configs"][0]["data_files"][0] == {"split": "train", "path": "train-*.tar"}
     assert 'objbench.load("toy", split="train", source="toy")' in body
+    histogram = [
+        "| objects | train | val | test |",
+        "|---|---|---|---|",
+        "| 2 | 12 | 2 | 2 |",
+        "| 3 | 11 | 1 | 2 |",
+    ]
+    assert "\n".join(histogram) in body
+    assert "Left out" not in body
 
 
 def test_prepared_sets_are_found(tmp_path: Path) -> None:

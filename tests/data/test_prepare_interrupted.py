@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import toy
 
-from objbench.data import prepare as prepare_module
 from objbench.data.manifest import MANIFEST
 from objbench.data.prepare import prepare
 from objbench.data.sources.base import SplitPlan
@@ -39,9 +38,9 @@ from pathlib import Path
 sys.path[:0] = {path!r}
 import toy
 from objbench import registry
-from objbench.data import blocks, prepare
+from objbench.data import fill, prepare
 registry.BUILT_IN["sources"]["toy"] = "toy:ToySource"
-blocks.SCENES_PER_JOB = 2
+fill.SCENES_PER_JOB = 1
 read = toy.ToySource.read
 def slowly(self, plans, done):
     for n, item in enumerate(read(self, plans, done)):
@@ -102,14 +101,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
             yield item
 
     monkeypatch.setattr(toy.ToySource, "read", failing)
-    monkeypatch.setattr("objbench.data.blocks.SCENES_PER_JOB", 2)
+    monkeypatch.setattr("objbench.data.fill.SCENES_PER_JOB", 2)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupted_prepare_leaves_no_half_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(prepare_module, "SCENES_PER_JOB", 2)
     interrupt(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         prepare(TOY, "toy", tmp_path, workers=workers)

@@ -14,9 +14,10 @@ import toy
 from PIL import Image
 
 from objbench.data import tar
-from objbench.data.encode import encode_batch
+from objbench.data.encode import Job, encode_block
 from objbench.data.sample import Sample, count_objects, digest, encode, rows, visible_ids
 from objbench.data.scene import SceneBatch
+from objbench.data.transform import Transform
 from objbench.errors import ObjbenchError
 
 MASK = np.array([[0, 0, 7], [2, 2, 0]], np.uint8)
@@ -28,6 +29,11 @@ def batch(count: int = 3) -> SceneBatch:
     images, masks, factors = zip(*(toy.scene("train", 2 * i) for i in range(count)), strict=True)
     stacked = {name: np.stack([values[name] for values in factors]) for name in factors[0]}
     return SceneBatch(2 * np.arange(count), np.stack(images), np.stack(masks), stacked)
+
+
+def encoded(scenes: SceneBatch) -> bytes:
+    samples = encode_block(Job(scenes, Transform(scenes.masks.shape[1:]))).scenes
+    return b"".join(sample.content for sample in samples)
 
 
 def write(path: Path, content: bytes) -> np.ndarray:
@@ -43,7 +49,7 @@ def test_a_member_is_what_tarfile_writes() -> None:
 
 
 def test_tarfile_reads_a_shard(tmp_path: Path) -> None:
-    write(tmp_path / "a.tar", encode_batch(batch()).content)
+    write(tmp_path / "a.tar", encoded(batch()))
     with tarfile.open(tmp_path / "a.tar") as archive:
         names = archive.getnames()
         picture = archive.extractfile("00000002.png")
@@ -66,7 +72,7 @@ def test_tarfile_reads_a_shard(tmp_path: Path) -> None:
 
 
 def test_walk_finds_what_tarfile_finds(tmp_path: Path) -> None:
-    content = write(tmp_path / "a.tar", encode_batch(batch(9)).content)
+    content = write(tmp_path / "a.tar", encoded(batch(9)))
     members = tar.walk(content, tmp_path / "a.tar")
     with tarfile.open(tmp_path / "a.tar") as archive:
         expected = [(m.name.encode(), m.offset_data, m.size) for m in archive]
@@ -81,7 +87,7 @@ def test_walk_is_not_misled_by_a_header_inside_a_member(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "no end", "text", "empty"])
 def test_a_damaged_archive_is_refused(tmp_path: Path, damage: str) -> None:
-    whole = encode_batch(batch()).content + tar.END
+    whole = encoded(batch()) + tar.END
     content = {"cut": whole[:-2000], "no end": whole[:-1024], "text": b"hello " * 1000, "empty": tar.END}[
         damage
     ]
@@ -108,7 +114,7 @@ def test_objects_are_counted_by_visibility_or_by_what_is_seen() -> None:
 
 def test_a_scene_without_factors_has_all_fields() -> None:
     lone = SceneBatch(np.array([5]), IMAGE[None], MASK[None], {})
-    content = encode_batch(lone).content
+    content = encoded(lone)
     assert b'{"factors":{},"index":5,"n_objects":2,"visible":[2,7]}' in content
 
 
@@ -139,6 +145,8 @@ def test_encoding_workers_import_neither_torch_nor_pydantic() -> None:
         "objbench.data.decode",
         "objbench.data.check",
         "objbench.data.workers",
+        "objbench.data.sources.multi_object",
+        "objbench.data.sources.emorl_rows",
     ):
         code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -148,4 +156,4 @@ def test_encoding_workers_import_neither_torch_nor_pydantic() -> None:
 def test_a_factor_that_is_no_number_names_the_record() -> None:
     scenes = SceneBatch(np.array([5]), IMAGE[None], MASK[None], {"x": np.array([[0.5, np.nan]])})
     with pytest.raises(ObjbenchError, match="record 5: its factors cannot be written as JSON"):
-        encode_batch(scenes)
+        encoded(scenes)

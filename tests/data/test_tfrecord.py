@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from records import MINI, bytes_feature, example, field, float_feature, framed, 
 
 from objbench.data.sources.tfrecord import (
     Feature,
+    Frame,
+    Reader,
     SizeError,
     crc32c_function,
     crc32c_numpy,
-    frames,
     parse_example,
 )
 from objbench.errors import ObjbenchError
@@ -22,6 +24,11 @@ from objbench.errors import ObjbenchError
 IMAGE = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
 PLACE = np.array([0.5, -1, 3e8, 0], np.float32)
 FEATURES = {"image": Feature("bytes", (2, 2, 3)), "place": Feature("float", (2, 2))}
+
+
+def frames(path: Path) -> Iterator[Frame]:
+    with Reader(path) as reader:
+        yield from reader
 
 
 @pytest.fixture(params=["fast", "plain"])
@@ -65,7 +72,7 @@ def test_both_checksums_agree_across_block_borders(size: int) -> None:
 @pytest.mark.parametrize("packed", [True, False], ids=["gzip", "uncompressed"])
 def test_frames_come_with_number_and_offset(libraries: str, tmp_path: Path, packed: bool) -> None:
     path = write(tmp_path / "a.tfrecords", [b"one", b"", b"three"], packed)
-    assert list(frames(path)) == [(0, 0, b"one"), (1, 19, b""), (2, 35, b"three")]
+    assert list(frames(path)) == [(0, 0, b"one", True), (1, 19, b"", True), (2, 35, b"three", True)]
 
 
 def test_the_real_file_has_ten_records(libraries: str) -> None:
@@ -127,20 +134,39 @@ def test_a_truncated_plain_file_names_the_record(
         list(frames(path))
 
 
-@pytest.mark.parametrize(
-    ("byte", "what"),
-    [(19, "record's length"), (28, "record's length"), (32, "record's checksum"), (35, "checksum")],
-)
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_flipped_bit_names_the_record(
-    libraries: str, tmp_path: Path, byte: int, what: str, packed: bool
-) -> None:
-    content = bytearray(framed(b"one") + framed(b"two"))
+def flipped(tmp_path: Path, byte: int, packed: bool) -> Path:
+    content = bytearray(framed(b"one") + framed(b"two") + framed(b"three"))
     content[byte] ^= 0x10
     path = tmp_path / "flipped.tfrecords"
     path.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(ObjbenchError, match=rf"record 1 \(byte 19 .*{what}.* damaged"):
-        list(frames(path))
+    return path
+
+
+@pytest.mark.parametrize("byte", [19, 28])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_flipped_bit_in_a_length_names_the_record(
+    libraries: str, tmp_path: Path, byte: int, packed: bool
+) -> None:
+    with pytest.raises(ObjbenchError, match=r"record 1 \(byte 19 .*record's length is wrong.* damaged"):
+        list(frames(flipped(tmp_path, byte, packed)))
+
+
+@pytest.mark.parametrize("byte", [32, 35])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_flipped_bit_in_a_record_leaves_the_others_intact(
+    libraries: str, tmp_path: Path, byte: int, packed: bool
+) -> None:
+    found = [frame.intact for frame in frames(flipped(tmp_path, byte, packed))]
+    assert found == [True, False, True]
+
+
+def test_records_can_be_left_out(libraries: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecords", [b"one", b"", b"three"])
+    with Reader(path) as reader:
+        assert reader.skip(2) == 2
+        assert list(reader) == [(2, 35, b"three", True)]
+        assert reader.position == 3
+        assert reader.skip(5) == 0
 
 
 def test_a_flipped_bit_in_the_gzip_stream_is_found(libraries: str, tmp_path: Path) -> None:

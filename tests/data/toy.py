@@ -86,7 +86,7 @@ class ToySource(Source):
 
     def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:
         for plan in plans:
-            for start in range(done.get(plan.split, 0), len(plan), 4):
+            for start in range((done.get(plan.split, 0) + 1) // 2, len(plan), 4):
                 index = 2 * np.arange(start, min(start + 4, len(plan)))
                 scenes = [scene(plan.split, i, self.request.seed) for i in index.tolist()]
                 images, masks, factors = zip(*scenes, strict=True)

@@ -58,7 +58,7 @@ def test_every_protocol_and_every_also_test_set_has_a_table():
         on={"test": scored(), "clevrtex_ood": scored("clevrtex_ood")},
     )
     titles = [plan.title for plan in plans(both, record(**ALIGNED))]
-    assert titles == ["tetrominoes", "tetrominoes@aligned", "clevrtex_ood@standard"]
+    assert titles == ["tetrominoes", "tetrominoes@aligned", "clevrtex_ood"]
 
 
 @pytest.mark.parametrize(

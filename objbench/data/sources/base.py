@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from objbench.data.scene import SceneBatch
-from objbench.spec import DatasetRef
+from objbench.data.scene import Block
+from objbench.spec import DatasetRef, slice_size
 
 
 @dataclass(frozen=True)
 class SplitPlan:
     """The records [start, stop) of one file that become a split.
 
+    Where the protocol selects scenes: those of them that qualify; `cut` then says which of these, as slice bounds
+    (negative ones count from the end), and `expected` about how many scenes this is. Of plans that differ in their
+    cut alone `read` is given the first, and the scenes are shared out afterwards.
     standard: exactly the records that the protocol asks for; in_train: they are also in the train split.
     """
 
@@ -24,9 +27,16 @@ class SplitPlan:
     stop: int
     standard: bool = True
     in_train: bool = False
+    cut: tuple[int, int | None] | None = None
+    expected: int | None = None
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return self.stop - self.start if self.expected is None else self.expected
+
+    @property
+    def size(self) -> int | None:
+        """The number of scenes where it is certain beforehand."""
+        return self.stop - self.start if self.cut is None else slice_size(*self.cut)
 
 
 @dataclass(frozen=True)
@@ -64,9 +74,14 @@ class Source(ABC):
         """The splits to make, in the order in which `read` gives them. Splits of size 0 are left out."""
 
     @abstractmethod
-    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:
-        """The scenes of `plans`, split after split in that order, each in index order, in batches of any size.
+    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
+        """The scenes of `plans`, split after split in that order, each in index order, undecoded, in blocks.
 
-        `done[split]` scenes at the start of a split are already prepared and are left out.
-        Raises ObjbenchError naming file and record where the input is damaged.
+        A block has at most SCENES_PER_JOB scenes and about BYTES_PER_JOB bytes; larger ones, as a generator may
+        give, are cut by who reads them. Where blocks begin and end changes nothing of the result, so they need not
+        keep to any border. Images are of the release's own resolution; the protocol's crop and resize come later.
+        Scenes of a split with an index below `done[split]` are already prepared and are left out.
+
+        A damaged scene is not the reader's matter: it goes into a block, whose `decode` raises BadScene, so that
+        --skip-bad can leave it out. Raises ObjbenchError, naming file and record, where nothing more can be read.
         """

@@ -6,55 +6,19 @@ Kabra et al., Multi-Object Datasets, 2019. The order in the file is the only ind
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from objbench.data.scene import Array, SceneBatch
+from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Block
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.data.sources.release import SceneError
-from objbench.data.sources.tfrecord import Feature, Frame, SizeError, damaged, frames, parse_example
-from objbench.errors import ObjbenchError, RequestError
+from objbench.data.sources.multi_object import LAYOUTS, RecordBlock, objects
+from objbench.data.sources.tfrecord import Frame, Reader
+from objbench.errors import RequestError
 
 ROLE = "data"
-BATCH = 250  # scenes
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the records of one dataset store a scene: image (H,W,3), masks with the entity axis at `entity_axis`."""
-
-    height: int
-    width: int
-    entities: int
-    entity_axis: int  # 0: (E,H,W,1); 2: (H,W,E,1)
-    factors: Mapping[str, Feature]
-
-    @cached_property
-    def features(self) -> dict[str, Feature]:
-        """All features of a record."""
-        mask = [self.height, self.width, 1]
-        mask.insert(self.entity_axis, self.entities)
-        image = Feature("bytes", (self.height, self.width, 3))
-        return {"image": image, "mask": Feature("bytes", tuple(mask)), **self.factors}
-
-
-def _floats(entities: int, *names: str) -> dict[str, Feature]:
-    return {name: Feature("float", (entities,)) for name in names}
-
-
-LAYOUTS = {
-    "tetrominoes": Layout(
-        *release.NATIVE_SIZE["tetrominoes"],
-        entities=4,
-        entity_axis=0,
-        factors={**_floats(4, "x", "y", "shape", "visibility"), "color": Feature("float", (4, 3))},
-    ),
-}
 
 
 class DeepMindSource(Source):
@@ -62,17 +26,19 @@ class DeepMindSource(Source):
 
     def __init__(self, request: SourceRequest) -> None:
         super().__init__(request)
-        if request.dataset.name not in LAYOUTS:
+        self._dataset = request.dataset.name
+        if self._dataset not in LAYOUTS:
             raise RequestError(
-                f"the source 'deepmind' cannot read {request.dataset.name}; it reads: {', '.join(LAYOUTS)}"
+                f"the source 'deepmind' cannot read {self._dataset}; it reads: {', '.join(LAYOUTS)}"
             )
-        self._layout = LAYOUTS[request.dataset.name]
+        select = request.dataset.rule.select.get(request.source)
+        self._max_objects = select.max_objects if select else None
         raw = release.raw_path(request)
         found = release.find_file(request, raw, ROLE) if raw.is_dir() else raw
         if found is None:
             raise release.missing_file(request, raw, ROLE)
         self._path = found
-        self._parse(next(frames(found)))
+        self._look_at_first_record()
 
     @property
     def files(self) -> list[Path]:
@@ -92,49 +58,50 @@ class DeepMindSource(Source):
         needed = max((plan.stop for plan in plans), default=0)
         if not release.all_sizes_given(self.request) or not needed:
             return plans
-        found = sum(1 for _ in islice(frames(self._path), needed))
+        with Reader(self._path) as reader:
+            found = reader.skip(needed)
         if found == needed:
             return plans
         return release.consecutive_plan(self.request, {ROLE: found}, {ROLE: self._path})
 
-    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:
-        """The scenes, in one pass over the file; what is done already is skipped unparsed."""
-        stream, position = frames(self._path), 0
-        for plan in plans:
-            start = plan.start + done.get(plan.split, 0)
-            if start >= plan.stop:
-                continue
-            if start < position:  # a protocol whose splits share records
-                stream, position = frames(self._path), 0
-            wanted = islice(stream, start - position, plan.stop - position)
-            position = plan.stop
-            end = start
-            while batch := [(frame.number, self._parse(frame)) for frame in islice(wanted, BATCH)]:
-                end += len(batch)
-                yield plan.split, self._scenes(batch)
-            if end < plan.stop:
-                raise self._too_short(plans)
+    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
+        """The scenes, in one pass over the file; what is done already is passed over unparsed."""
+        with ExitStack() as opened:
+            reader = opened.enter_context(Reader(self._path))
+            for plan in plans:
+                start = max(plan.start, done.get(plan.split, 0))
+                if start >= plan.stop:
+                    continue
+                if start < reader.position:  # a protocol whose splits share records
+                    reader = opened.enter_context(Reader(self._path))
+                reader.skip(start - reader.position)
+                for frames in self._jobs(islice(reader, plan.stop - start)):
+                    yield plan.split, RecordBlock(self._dataset, self._path, frames)
+                if reader.position < plan.stop:
+                    needed = max(plan.stop for plan in plans)
+                    expected = f"needs the first {needed:,}"
+                    raise release.incomplete(self.request, self._path, reader.position, expected)
 
-    def _parse(self, frame: Frame) -> dict[str, Array]:
-        try:
-            return parse_example(frame.payload, self._layout.features)
-        except SizeError as error:
-            hint = release.looks_like(error.count) if error.name == "image" else ""
-            raise damaged(self._path, frame.number, frame.offset, f"{error}{hint}") from None
-        except ValueError as error:
-            raise damaged(self._path, frame.number, frame.offset, str(error)) from None
+    def _jobs(self, records: Iterator[Frame]) -> Iterator[list[Frame]]:
+        """Those records that qualify, and damaged ones, in portions for one job each."""
+        frames: list[Frame] = []
+        size = 0
+        for frame in records:
+            if self._max_objects is not None:
+                found = objects(frame, self._dataset)
+                if found is not None and found > self._max_objects:
+                    continue
+            frames.append(frame)
+            size += len(frame.payload)
+            if len(frames) == SCENES_PER_JOB or size >= BYTES_PER_JOB:
+                yield frames
+                frames, size = [], 0
+        if frames:
+            yield frames
 
-    def _scenes(self, records: list[tuple[int, dict[str, Array]]]) -> SceneBatch:
-        index = np.array([number for number, _ in records])
-        stacked = {name: np.stack([record[name] for _, record in records]) for name in self._layout.features}
-        planes = np.moveaxis(stacked.pop("mask")[..., 0], self._layout.entity_axis + 1, 1)
-        try:
-            masks = release.label_map(planes, values=(255,))
-        except SceneError as error:
-            raise ObjbenchError(f"{self._path}: record {index[error.row]}: {error}") from None
-        return SceneBatch(index, stacked.pop("image"), masks, stacked)
-
-    def _too_short(self, plans: list[SplitPlan]) -> ObjbenchError:
-        found = sum(1 for _ in frames(self._path))
-        needed = max(plan.stop for plan in plans)
-        return release.incomplete(self.request, self._path, found, f"needs the first {needed:,}")
+    def _look_at_first_record(self) -> None:
+        """ObjbenchError for a file of another kind or dataset; a damaged record is for `read`."""
+        with Reader(self._path) as reader:
+            first = next(iter(reader))
+        if first.intact:
+            RecordBlock(self._dataset, self._path, [first]).parse(0)

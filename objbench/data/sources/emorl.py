@@ -1,25 +1,22 @@
 """The EfficientMORL release: a train and a test HDF5 file per dataset.
 
-Emami et al., ICML 2021. Group `train` or `test` with `imgs` (N,H,W,3), 0..255, and `masks` (N,E,H,W,1), 0/255 or
-0/1, entity 0 the background; any numeric type. The row in the file is the index.
+Emami et al., ICML 2021. Group `train` or `test` with `imgs` (N,H,W,3), 0..255, `masks` (N,E,H,W,1), 0/255 or 0/1,
+entity 0 the background, and in some files `factors` (N,E,F); any numeric type. The row in the file is the index.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import h5py
-import numpy as np
 
-from objbench.data.scene import Array, SceneBatch
+from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Block
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.data.sources.release import SceneError
+from objbench.data.sources.emorl_rows import FACTORS, RowBlock, opened
 from objbench.errors import ObjbenchError, RequestError
-
-SLAB = 250  # scenes
 
 
 class EmorlSource(Source):
@@ -42,30 +39,43 @@ class EmorlSource(Source):
 
     def plan(self) -> list[SplitPlan]:
         """The protocol's rows; files of other lengths are cut from their first row on if all sizes are given."""
-        plans = release.protocol_plan(self.request)
-        odd = [role for role, rows in self._rows.items() if rows != self._spec.records[role]]
-        if not odd:
-            return plans
+        odd = next((role for role in self._files if not self._is_complete(role)), None)
+        if odd is None:
+            return release.protocol_plan(self.request, self._rows)
         if release.all_sizes_given(self.request):
             return release.consecutive_plan(self.request, self._rows, self._files)
-        path, rows = self._files[odd[0]], self._rows[odd[0]]
-        expected = f"has {self._spec.records[odd[0]]:,} in this file"
-        raise release.incomplete(self.request, path, rows, expected)
+        known = self._spec.records[odd]
+        expected = (
+            f"needs at least {self._least(odd):,} in it" if known is None else f"has {known:,} in this file"
+        )
+        raise release.incomplete(self.request, self._files[odd], self._rows[odd], expected)
 
-    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:
-        """The scenes, a slab of rows at a time."""
+    def _is_complete(self, role: str) -> bool:
+        """Whether a file has as many rows as is known of it; where that is not known, enough for its splits."""
+        known, rows = self._spec.records[role], self._rows[role]
+        return rows >= self._least(role) if known is None else rows == known
+
+    def _least(self, role: str) -> int:
+        """The number of rows from which on no split of a file is empty or cut short."""
+        rules = release.rules(self.request).items()
+        mine = [rule for split, rule in rules if rule.file == role and release.wanted(self.request, split)]
+        return max(max(-rule.start, rule.start + 1, rule.stop or 0, 1 - (rule.stop or 0)) for rule in mine)
+
+    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
+        """The rows, which the workers read themselves."""
         for plan in plans:
             path = self._files[plan.file]
-            with _opened(path) as file:
-                group = file[plan.file]
-                for start in range(plan.start + done.get(plan.split, 0), plan.stop, SLAB):
-                    yield plan.split, _scenes(path, group, start, min(start + SLAB, plan.stop))
+            step = self._rows_per_job(path, plan.file)
+            for start in range(max(plan.start, done.get(plan.split, 0)), plan.stop, step):
+                stop = min(start + step, plan.stop)
+                yield plan.split, RowBlock(path, plan.file, self.request.dataset.name, start, stop)
 
-    @cached_property
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of one row of each dataset in the files."""
-        height, width = release.NATIVE_SIZE[self.request.dataset.name]
-        return {"imgs": (height, width, 3), "masks": (self._spec.entities or 0, height, width, 1)}
+    @staticmethod
+    def _rows_per_job(path: Path, role: str) -> int:
+        with opened(path) as file:
+            rows = [file[role][name] for name in ("imgs", "masks")]
+            size: int = sum(data.dtype.itemsize * prod(data.shape[1:]) for data in rows)
+        return max(1, min(SCENES_PER_JOB, BYTES_PER_JOB // size))
 
     def _locate(self, roles: list[str]) -> dict[str, Path]:
         raw = release.raw_path(self.request)
@@ -84,7 +94,7 @@ class EmorlSource(Source):
         for role, names in self._spec.files.items():
             if path.name in names:
                 return role
-        with _opened(path) as file:
+        with opened(path) as file:
             for role in self._spec.files:
                 if role in file:
                     return role
@@ -92,67 +102,58 @@ class EmorlSource(Source):
 
     def _check(self, path: Path, role: str) -> int:
         """The number of rows of a file; ObjbenchError if it is not what it should be."""
-        with _opened(path) as file:
+        with opened(path) as file:
             if not isinstance(file.get(role), h5py.Group):
                 raise _missing(path, file, f"'{role}'")
-            rows = set()
-            for name, expected in self._shapes.items():
-                data = file[role].get(name)
-                if not isinstance(data, h5py.Dataset):
-                    raise _missing(path, file[role], f"'{name}'")
-                self._check_dataset(path, data, expected)
-                rows.add(len(data))
+            group = file[role]
+            for name in ("imgs", "masks"):
+                if not isinstance(group.get(name), h5py.Dataset):
+                    raise _missing(path, group, f"'{name}'")
+            self._check_images(path, group["imgs"])
+            self._check_masks(path, group["masks"])
+            names = ["imgs", "masks"]
+            if self.request.dataset.name in FACTORS and "factors" in group:
+                self._check_factors(path, group["factors"])
+                names.append("factors")
+            rows = {len(group[name]) for name in names}
             if len(rows) > 1:
-                raise ObjbenchError(f"{path}: imgs and masks have different numbers of rows: {sorted(rows)}")
+                raise ObjbenchError(
+                    f"{path}: {' and '.join(names)} have different numbers of rows: {sorted(rows)}"
+                )
         return rows.pop()
 
-    def _check_dataset(self, path: Path, data: h5py.Dataset, expected: tuple[int, ...]) -> None:
+    def _check_images(self, path: Path, data: h5py.Dataset) -> None:
+        expected = (*release.NATIVE_SIZE[self.request.dataset.name], 3)
         if data.shape[1:] != expected:
-            is_image = data.name.endswith("imgs") and len(data.shape) == 4
-            hint = release.looks_like(int(np.prod(data.shape[1:]))) if is_image else ""
-            found, wish = ("x".join(map(str, ("N", *shape))) for shape in (data.shape[1:], expected))
-            raise ObjbenchError(f"{path}: {data.name} has the shape {found}, expected {wish}{hint}")
-        if data.dtype.kind not in "buif":
-            raise ObjbenchError(f"{path}: {data.name} holds {data.dtype}, expected numbers")
+            hint = release.looks_like(prod(data.shape[1:])) if len(data.shape) == 4 else ""
+            raise _odd_shape(path, data, _shape(expected) + hint)
+        _check_numbers(path, data)
+
+    def _check_masks(self, path: Path, data: h5py.Dataset) -> None:
+        height, width = release.NATIVE_SIZE[self.request.dataset.name]
+        expected = [(entities, height, width, 1) for entities in self._spec.entities]
+        if data.shape[1:] not in expected:
+            raise _odd_shape(path, data, " or ".join(map(_shape, expected)))
+        _check_numbers(path, data)
+
+    def _check_factors(self, path: Path, data: h5py.Dataset) -> None:
+        least = len(FACTORS[self.request.dataset.name]) + 1
+        if len(data.shape) != 3 or data.shape[2] < least:
+            raise _odd_shape(path, data, f"NxExF, F at least {least}")
+        _check_numbers(path, data)
 
 
-def _scenes(path: Path, group: h5py.Group, start: int, stop: int) -> SceneBatch:
-    """The rows [start, stop) of a group."""
-    try:
-        images = _whole_bytes(group["imgs"][start:stop], "image holds")
-        planes = _whole_bytes(group["masks"][start:stop], "masks hold")[..., 0]
-        masks = release.label_map(planes, values=(1, 255))
-    except OSError as error:
-        raise ObjbenchError(
-            f"{path}: {group.name}, rows {start} to {stop - 1} cannot be read: {error}"
-        ) from None
-    except SceneError as error:
-        raise ObjbenchError(f"{path}: {group.name}, row {start + error.row}: {error}") from None
-    return SceneBatch(np.arange(start, stop), images, masks, {})
+def _check_numbers(path: Path, data: h5py.Dataset) -> None:
+    if data.dtype.kind not in "buif":
+        raise ObjbenchError(f"{path}: {data.name} holds {data.dtype}, expected numbers")
 
 
-def _whole_bytes(values: Array, what: str) -> Array:
-    """Numbers of any type as uint8; SceneError, which begins with `what`, unless all are whole and in 0..255."""
-    if values.dtype == np.uint8:
-        return values
-    inside = (values >= 0) & (values <= 255)  # false for NaN
-    whole = np.where(inside, values, 0).astype(np.uint8)
-    good = inside & (whole == values)
-    if not good.all():
-        row = int(np.argmin(good.reshape(len(good), -1).all(axis=1)))
-        found = values[row][~good[row]][0]
-        raise SceneError(row, f"the {what} {found:g}, expected whole numbers 0..255")
-    return whole
+def _odd_shape(path: Path, data: h5py.Dataset, expected: str) -> ObjbenchError:
+    return ObjbenchError(f"{path}: {data.name} has the shape {_shape(data.shape[1:])}, expected {expected}")
 
 
-def _opened(path: Path) -> h5py.File:
-    """The file, for reading; ObjbenchError if it is none of HDF5."""
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if h5py.is_hdf5(path):
-            raise ObjbenchError(f"{path}: damaged or truncated: {error}") from None
-        raise ObjbenchError(f"{path}: not an HDF5 file") from None
+def _shape(row: tuple[int, ...]) -> str:
+    return "x".join(map(str, ("N", *row)))
 
 
 def _missing(path: Path, group: h5py.Group, what: str) -> ObjbenchError:

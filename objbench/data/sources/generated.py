@@ -48,6 +48,6 @@ class GeneratedSource(Source):
     def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:
         """The scenes, from the first one that is not done."""
         for plan in plans:
-            start = plan.start + done.get(plan.split, 0)
-            for batch in self._generator.scenes(plan.split, start, plan.stop, self.request.seed):
+            start, stop = max(plan.start, done.get(plan.split, 0)), plan.start + len(plan)
+            for batch in self._generator.scenes(plan.split, start, stop, self.request.seed):
                 yield plan.split, batch

@@ -1,19 +1,21 @@
-"""What the sources that read a downloaded release share: its files, how splits are cut, masks, other datasets' data."""
+"""What the sources that read a downloaded release share: its files, how splits are cut, other datasets' data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from objbench.data.scene import Array
 from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.errors import ObjbenchError, RequestError
 from objbench.spec import SourceSpec, SplitRule
 
 # Height and width of the scenes as released, which a wrong file is recognised by.
-NATIVE_SIZE = {"tetrominoes": (35, 35), "multi_dsprites": (64, 64), "clevr_with_masks": (240, 320)}
+NATIVE_SIZE = {
+    "tetrominoes": (35, 35),
+    "multi_dsprites": (64, 64),
+    "clevr6": (240, 320),
+    "clevr10": (240, 320),
+}
 
 
 def source_spec(request: SourceRequest) -> SourceSpec:
@@ -30,9 +32,8 @@ def raw_path(request: SourceRequest) -> Path:
     """The path that --raw names; ObjbenchError that says what to do where there is none."""
     if request.raw is None:
         raise ObjbenchError(
-            f"{label(request)}: there is no automatic download of this source yet. Download it from "
-            f"{source_spec(request).url} and give the file or its folder with --raw PATH, "
-            "or use --source generated"
+            f"{label(request)}: no files are given. Download it from {source_spec(request).url} and give the file or "
+            f"its folder with --raw PATH{', or use --source generated' if 'generated' in request.dataset.sources else ''}"
         )
     if not request.raw.exists():
         raise ObjbenchError(f"--raw {request.raw}: no such file or folder")
@@ -43,6 +44,12 @@ def find_file(request: SourceRequest, folder: Path, role: str) -> Path | None:
     """The file of `role` in `folder`, under the first of its accepted names that is there."""
     paths = (folder / name for name in source_spec(request).files[role])
     return next((path for path in paths if path.is_file()), None)
+
+
+def wanted_files(request: SourceRequest) -> set[str]:
+    """The names, accepted or alternative, of all files that the wanted splits are made of."""
+    needed = {rule.file for split, rule in rules(request).items() if wanted(request, split)}
+    return {name for role in needed for name in source_spec(request).files.get(role, [])}
 
 
 def missing_file(request: SourceRequest, folder: Path, role: str) -> ObjbenchError:
@@ -73,29 +80,58 @@ def all_sizes_given(request: SourceRequest) -> bool:
     return set(rules(request)) <= set(request.sizes)
 
 
-def protocol_plan(request: SourceRequest) -> list[SplitPlan]:
+def protocol_plan(request: SourceRequest, rows: Mapping[str, int] | None = None) -> list[SplitPlan]:
     """The records that the protocol names, the first ones of a split where a smaller size is asked for.
 
     In the order of their place in the files. RequestError for a size larger than the protocol's.
+    rows  the number of records in those files where benchmarks.yaml leaves it open
     """
-    plans = []
-    records = source_spec(request).records
-    for split in request.sizes:
-        if split not in rules(request) and request.sizes[split]:
-            raise RequestError(f"--{split} {request.sizes[split]}: {label(request)} has no split '{split}'")
-    for split, rule in rules(request).items():
-        start, stop, _ = slice(rule.start, rule.stop).indices(records[rule.file])
-        size = request.sizes.get(split, stop - start)
-        if size > stop - start:
-            raise RequestError(
-                f"--{split} {size}: {label(request)} has {stop - start:,} {split} scenes by its protocol "
-                f"'{request.dataset.protocol}'"
-            )
-        if size:
-            standard = size == stop - start
-            plans.append(SplitPlan(split, rule.file, start, start + size, standard, rule.in_train))
-    roles = list(source_spec(request).files)
-    return sorted(plans, key=lambda plan: (roles.index(plan.file), plan.start))
+    for split, size in request.sizes.items():
+        if split not in rules(request) and size:
+            raise RequestError(f"--{split} {size}: {label(request)} has no split '{split}'")
+    make = _selected if request.source in request.dataset.rule.select else _plain
+    plans = [
+        make(request, split, rule, source_spec(request).records[rule.file] or (rows or {})[rule.file])
+        for split, rule in rules(request).items()
+        if wanted(request, split)
+    ]
+    roles = list(source_spec(request).records)
+    return sorted(plans, key=lambda plan: (roles.index(plan.file), plan.start, _place(plan)))
+
+
+def _plain(request: SourceRequest, split: str, rule: SplitRule, records: int) -> SplitPlan:
+    """Records of a file that holds `records` of them."""
+    start, stop, _ = slice(rule.start, rule.stop).indices(records)
+    size = request.sizes.get(split, stop - start)
+    _refuse_more(request, split, stop - start)
+    return SplitPlan(split, rule.file, start, start + size, size == stop - start, rule.in_train)
+
+
+def _selected(request: SourceRequest, split: str, rule: SplitRule, records: int) -> SplitPlan:
+    """Those scenes that the rule takes of all that qualify; without a size, how many is not known beforehand."""
+    first, last, _ = slice(*rule.records).indices(records)
+    _refuse_more(request, split, last - first if rule.size is None else rule.size)
+    size = request.sizes.get(split)
+    if size is None or size == rule.size:
+        cut, expected = (rule.start, rule.stop), rule.size or rule.about
+        return SplitPlan(split, rule.file, first, last, True, rule.in_train, cut, expected)
+    cut = (rule.start, rule.start + size or None)
+    return SplitPlan(split, rule.file, first, last, False, rule.in_train, cut, size)
+
+
+def _refuse_more(request: SourceRequest, split: str, most: int) -> None:
+    size = request.sizes.get(split, 0)
+    if size > most:
+        raise RequestError(
+            f"--{split} {size}: {label(request)} has {most:,} {split} scenes by its protocol "
+            f"'{request.dataset.protocol}'"
+        )
+
+
+def _place(plan: SplitPlan) -> tuple[bool, int]:
+    """What the plans of one stretch of records are sorted by: cuts from its start before those from its end."""
+    start = plan.cut[0] if plan.cut else 0
+    return start < 0, start
 
 
 def consecutive_plan(
@@ -112,8 +148,12 @@ def consecutive_plan(
             continue
         file, size = rules(request)[split].file, request.sizes[split]
         start = position[file]
-        position[file] += size
-        plans.append(SplitPlan(split, file, start, start + size, standard=False))
+        stop = position[file] = start + size
+        if request.source in request.dataset.rule.select:
+            cut = (start, stop)
+            plans.append(SplitPlan(split, file, 0, found[file], standard=False, cut=cut, expected=size))
+        else:
+            plans.append(SplitPlan(split, file, start, stop, standard=False))
     for file, needed in position.items():
         if needed > found[file]:
             sizes = " + ".join(f"{len(plan):,} {plan.split}" for plan in plans if plan.file == file)
@@ -130,44 +170,7 @@ def incomplete(request: SourceRequest, path: Path, found: int, expected: str) ->
     )
 
 
-def label_map(planes: Array, values: tuple[int, ...]) -> Array:
-    """Label maps uint8 (N,H,W) from entity masks uint8 (N,E,H,W), the arg-max over entities.
-
-    `values` are those that may stand for "inside". Raises SceneError unless each scene's planes hold 0 and one of
-    these and every pixel lies in exactly one entity.
-    """
-    inside = planes.max(axis=(1, 2, 3), keepdims=True)
-    exact = ((planes == 0) | (planes == inside)).all(axis=(1, 2, 3)) & np.isin(inside.ravel(), values)
-    if not exact.all():
-        row = int(np.argmin(exact))
-        expected = " or ".join(f"0 and {value}" for value in values)
-        raise SceneError(row, f"its masks hold {_some(np.unique(planes[row]))}, expected {expected}")
-    covered = np.count_nonzero(planes, axis=1)
-    if not (covered == 1).all():
-        row = int(np.argmax((covered != 1).any(axis=(1, 2))))
-        y, x = np.argwhere(covered[row] != 1)[0]
-        raise SceneError(
-            row,
-            f"the pixel in row {y}, column {x} lies in {covered[row, y, x]} entity masks, expected exactly 1",
-        )
-    labels: Array = planes.argmax(axis=1).astype(np.uint8)
-    return labels
-
-
-class SceneError(Exception):
-    """What is wrong with the scene in row `row` of a batch."""
-
-    def __init__(self, row: int, what: str) -> None:
-        super().__init__(what)
-        self.row = row
-
-
 def looks_like(values: int) -> str:
     """A hint for an image of `values` values that belongs to another dataset; empty if it belongs to none."""
     names = [name for name, (height, width) in NATIVE_SIZE.items() if height * width * 3 == values]
-    return f": is this {names[0]}?" if names else ""
-
-
-def _some(values: Array) -> str:
-    shown = ", ".join(str(value) for value in values[:4])
-    return f"{shown}, ..." if len(values) > 4 else shown
+    return f": is this {' or '.join(names)}?" if names else ""

@@ -7,23 +7,22 @@ STRING PER ELEMENT, 0A 01 xx on the wire: taken here as every third byte, once t
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from objbench.data.scene import Array
+from objbench.data.sources import gzipped
+from objbench.data.sources.gzipped import StreamError
 from objbench.errors import ObjbenchError
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
 _MASK_DELTA = 0xA282EAD8
 _TABLE_BYTES = 4096
@@ -52,59 +51,98 @@ class Feature:
 
 
 class Frame(NamedTuple):
-    """A record of the file: its number (0-based), the offset of its frame in the unpacked bytes, its payload."""
+    """A record of the file: its number (0-based), the offset of its frame in the unpacked bytes, its payload.
+
+    intact: whether the payload has the checksum that the file says.
+    """
 
     number: int
     offset: int
     payload: bytes
+    intact: bool
 
 
-def frames(path: Path) -> Iterator[Frame]:
-    """The records of `path` from the first, one at a time, both checksums of each checked.
+class Reader:
+    """The records of a file, in order, read or left out. A context: it closes the file.
 
-    Raises ObjbenchError, with the record and the byte, for a truncated or damaged file or one of another kind.
+    Raises ObjbenchError, with the record and the byte, for a truncated file or one of another kind, and for damage
+    that leaves it open where the next record begins.
     """
-    crc32c = crc32c_function()
-    with path.open("rb") as file:
-        packed = file.read(2) == _GZIP_MAGIC
-        file.seek(0)
-        stream: IO[bytes] = _gunzip(file) if packed else file
-        number = offset = 0
 
-        def fail(what: str) -> ObjbenchError:
-            return damaged(path, number, offset, what)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.position = 0  # the number of the next record
+        self._offset = 0
+        self._crc32c = crc32c_function()
+        self._file = path.open("rb")
+        self._unpacked = gzipped.reader(self._file)
 
-        def read(size: int) -> bytes:
-            try:
-                return stream.read(size)
-            except EOFError:
-                raise fail("the gzip stream ends early: the file is truncated") from None
-            except _gzip_errors() as error:
-                raise fail(f"the gzip stream is damaged ({error})") from None
+    def __enter__(self) -> Reader:
+        return self
 
-        while header := read(12):
-            if number == 0 and (len(header) < 12 or not _intact(crc32c, header[:8], header[8:])):
-                raise ObjbenchError(f"{path}: not a TFRecord file (the first 12 bytes are no frame header)")
-            if len(header) < 12:
-                raise fail("the file ends inside a frame header: it is truncated")
-            if not _intact(crc32c, header[:8], header[8:]):
-                raise fail("the checksum of the record's length is wrong: the file is damaged")
-            (length,) = struct.unpack("<Q", header[:8])
-            payload, checksum = read(length), read(4)
-            if len(payload) < length or len(checksum) < 4:
-                raise fail("the file ends inside the record: it is truncated")
-            if not _intact(crc32c, payload, checksum):
-                raise fail("the record's checksum is wrong: the file is damaged")
-            yield Frame(number, offset, payload)
-            number += 1
-            offset += length + 16
-    if number == 0:
-        raise ObjbenchError(f"{path}: holds no records")
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (payload := self._payload()) is not None:
+            intact = _intact(self._crc32c, payload, self._checksum())
+            frame = Frame(self.position, self._offset, payload, intact)
+            self._advance(payload)
+            yield frame
+
+    def skip(self, count: int) -> int:
+        """Leave out so many records, unchecked; fewer at the end of the file. The number left out."""
+        for done in range(count):
+            payload = self._payload()
+            if payload is None:
+                return done
+            self._checksum()
+            self._advance(payload)
+        return count
+
+    def _payload(self) -> bytes | None:
+        """The payload of the next record, None at the end of the file."""
+        header = self._read(12)
+        if not header:
+            if self.position == 0:
+                raise ObjbenchError(f"{self.path}: holds no records")
+            return None
+        whole = len(header) == 12
+        if self.position == 0 and not (whole and _intact(self._crc32c, header[:8], header[8:])):
+            raise ObjbenchError(f"{self.path}: not a TFRecord file (the first 12 bytes are no frame header)")
+        if not whole:
+            raise self._fail("the file ends inside a frame header: it is truncated")
+        if not _intact(self._crc32c, header[:8], header[8:]):
+            raise self._fail("the checksum of the record's length is wrong: the file is damaged")
+        (length,) = struct.unpack("<Q", header[:8])
+        payload = self._read(length)
+        if len(payload) < length:
+            raise self._fail("the file ends inside the record: it is truncated")
+        return payload
+
+    def _checksum(self) -> bytes:
+        checksum = self._read(4)
+        if len(checksum) < 4:
+            raise self._fail("the file ends inside the record: it is truncated")
+        return checksum
+
+    def _advance(self, payload: bytes) -> None:
+        self.position += 1
+        self._offset += len(payload) + 16
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._unpacked(size)
+        except StreamError as error:
+            raise self._fail(str(error)) from None
+
+    def _fail(self, what: str) -> ObjbenchError:
+        return ObjbenchError(f"{place(self.path, self.position, self._offset)}: {what}")
 
 
-def damaged(path: Path, number: int, offset: int, what: str) -> ObjbenchError:
-    """What is wrong with a record, and where; the user's way out is another copy of the file."""
-    return ObjbenchError(f"{path}: record {number} (byte {offset} of the unpacked file): {what}")
+def place(path: Path, number: int, offset: int) -> str:
+    """A record as messages call it."""
+    return f"{path}: record {number} (byte {offset} of the unpacked file)"
 
 
 class SizeError(ValueError):
@@ -246,21 +284,3 @@ def _intact(crc32c: Callable[[bytes], int], data: bytes, checksum: bytes) -> boo
     crc = crc32c(data)
     masked = ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
     return masked == int.from_bytes(checksum, "little")
-
-
-def _gunzip(file: IO[bytes]) -> IO[bytes]:
-    """The unpacked stream: by isal, several times faster, where it is installed."""
-    with suppress(ImportError):
-        from isal import igzip
-
-        return cast(IO[bytes], igzip.open(file, "rb"))  # type: ignore[no-untyped-call]
-    return cast(IO[bytes], gzip.open(file, "rb"))
-
-
-def _gzip_errors() -> tuple[Any, ...]:
-    """What a damaged gzip stream makes the unpackers raise."""
-    with suppress(ImportError):
-        from isal import isal_zlib
-
-        return (gzip.BadGzipFile, zlib.error, isal_zlib.error)
-    return (gzip.BadGzipFile, zlib.error)
