@@ -19,6 +19,10 @@ BENCHES = {
         "benches.metrics",
         "Scoring label maps and arg-max of masks, beside scikit-learn's and others.",
     ),
+    "prepare": (
+        "benches.prepare",
+        "Making shards of TFRecords, beside the PNG encoding alone, and parsing them, beside protobuf.",
+    ),
 }
 RESULTS = Path(__file__).parents[2] / "build" / "bench"
 INTERRUPTED = 130
