@@ -294,7 +294,8 @@ def test_prepare_measures_both_datasets_beside_their_limits(tmp_path):
     names = [[row["name"] for row in section["rows"]] for section in content["sections"]]
     both = ["objbench prepare, 1 worker", "PNG encoding alone, 1 worker"]
     parse = ["objbench", "protobuf, and a join of its strings"]
-    assert names == [both, both, parse, parse]
+    alone = "unpacking and checking the one gzip stream alone, 1 process"
+    assert names == [[*both, alone], [*both, alone], parse, parse]
     for section in content["sections"]:
         assert all(sample > 0 for row in section["rows"] for sample in row["samples"])
     assert [section["checks"][0]["value"] for section in content["sections"][2:]] == [0, 0]

@@ -90,13 +90,16 @@ def preparing(work: Work, folder: Path, workers: list[int], repeats: int) -> Sec
     alone = [
         Candidate(f"PNG encoding alone, {_workers(n)}", partial(_encode, made, work, n)) for n in workers
     ]
+    reading = Candidate("unpacking and checking the one gzip stream alone, 1 process", partial(_read, work))
+    candidates = [*whole, *alone, reading]
     say(
-        f"preparing {work.scenes:,} scenes of {work.dataset}: {2 * len(workers)} candidates, {repeats} repeats each"
+        f"preparing {work.scenes:,} scenes of {work.dataset}: {len(candidates)} candidates, {repeats} repeats each"
     )
-    timings = interleave([*whole, *alone], repeats, 0.0)
+    timings = interleave(candidates, repeats, 0.0)
     rows = []
     for ours, limit in zip(whole, alone, strict=True):
         rows += [_rate(ours, timings, work, limit), _rate(limit, timings, work, None)]
+    rows.append(_rate(reading, timings, work, None))
     mib = work.raw_bytes / work.scenes / MIB
     return Section(
         f"Preparing {work.scenes:,} scenes of {work.dataset} ({mib:.3g} MiB each unpacked); share of the PNG limit",
@@ -159,6 +162,12 @@ def _prepare(work: Work, data: Path, workers: int) -> None:
     sizes = {"train": work.scenes, "val": 0, "test": 0}
     reference = load_spec().dataset(work.dataset)
     prepare(reference, "deepmind", data, work.path, sizes, workers=workers, force=True)
+
+
+def _read(work: Work) -> None:
+    with Reader(work.path) as reader:
+        for _ in reader:
+            pass
 
 
 def _save_pixels(work: Work, data: Path, made: Path) -> None:
