@@ -60,7 +60,7 @@ def prepare(
         _report(context, manifest, f"{context.data / str(reference) / name}: already prepared")
         return
     if raw is None and dry_run and (survey := to_obtain(reference, name, context.data, sizes)) is not None:
-        if survey.needed:
+        if any(item.status != "here" for item in survey.items):
             _outline_download(context, survey)
             return
         raw = survey.folder
@@ -107,8 +107,10 @@ def _outline_download(context: Context, survey: Survey) -> None:
         print(
             f"file    {item.name}: {item.status}, {size}{begun}{f', {item.problem}' if item.problem else ''}"
         )
-        print(f"        {item.url}")
-    print(f"needed  {megabytes(survey.needed)}")
+        if item.url is not None:
+            print(f"        {item.url}")
+    known = all(item.bytes is not None for item in survey.items)
+    print(f"needed  {megabytes(survey.needed)}{'' if known else ', and what is of unknown size'}")
 
 
 def _outline(context: Context, preparation: Preparation) -> None:

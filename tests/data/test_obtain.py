@@ -62,6 +62,14 @@ def test_a_dry_run_says_what_would_be_downloaded_and_writes_nothing(home: Path, 
     assert "split   train: 6 scenes" in prepare(*SIZES, "--dry-run", "--force").stdout
 
 
+def test_a_dry_run_says_what_cannot_be_had(home: Path, server: Server) -> None:
+    server.files.clear()
+    result = prepare(*SIZES, "--dry-run")
+    assert result.exit_code == 0
+    assert f"{NAME}: missing, size unknown" in result.stdout
+    assert "404" in result.stdout
+
+
 def test_a_release_that_cannot_be_had_is_named_with_the_ways_out(home: Path, server: Server) -> None:
     server.files.clear()
     result = prepare()
