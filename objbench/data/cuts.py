@@ -61,7 +61,8 @@ class Cutter:
             self._next = scene.index + 1
             self._held.append(scene)
             self._samples += not scene.reason
-            while self._held and (self._samples > self._tail or self._held[0].reason):
+            # A damaged scene has no place of its own: whether it is of the end is known once as many samples follow.
+            while self._held and self._samples + bool(self._held[0].reason) > self._tail:
                 self._release()
 
     def finish(self) -> None:

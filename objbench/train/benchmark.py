@@ -34,6 +34,18 @@ class Benchmark:
                 self.also_test.append(name)
         refuse_incomplete(folder, self.manifest)
         missing = [split for split in ("train", "test") if split not in self.manifest.splits]
+        if "train" not in dataset.rule.sources[self.source]:
+            parents = [
+                name for name, spec in load_spec(config).datasets.items() if dataset.name in spec.also_test
+            ]
+            also = (
+                f"; a run on {' or '.join(parents)} is scored on it too, once it is prepared"
+                if parents
+                else ""
+            )
+            raise RequestError(
+                f"{dataset} ({self.source}) is a test set, there is nothing in it to train on{also}"
+            )
         if missing:
             raise RequestError(
                 f"{dataset} ({self.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "

@@ -11,8 +11,10 @@ from clevr import OBJECTS, dataset, payloads, samples
 from PIL import Image
 from records import write
 
+from objbench.data.encode import EncodedScene
 from objbench.data.manifest import Manifest
 from objbench.data.prepare import plan, prepare
+from objbench.data.shards import ShardWriter
 from objbench.data.sources.base import SplitPlan
 from objbench.data.sources.deepmind import DeepMindSource
 from objbench.data.sources.multi_object import RecordBlock
@@ -172,6 +174,12 @@ def _framed(row: int) -> bytes:
     return framed(payloads()[row])
 
 
+def test_a_first_record_that_is_none_can_be_left_out_too(tmp_path: Path) -> None:
+    raw = write(tmp_path / "a.tfrecords", [payloads()[1][:1000], *[payloads()[row] for row in ROWS[1:]]])
+    manifest = prepare(dataset("clevr6", 10), "deepmind", tmp_path, raw=raw, workers=1, skip_bad=True)
+    assert [scene.index for scene in manifest.splits["train"].skipped] == [0]
+
+
 def test_a_damaged_record_stops_the_work_and_names_the_way_out(tmp_path: Path) -> None:
     raw = damaged(tmp_path / "a.tfrecords", 4)
     message = r"a\.tfrecords: record 4 \(byte \d+ of the unpacked file\): the record's checksum is wrong.*; --skip-bad"
@@ -195,6 +203,33 @@ def test_a_damaged_record_can_be_left_out_and_is_listed(tmp_path: Path, record: 
     assert sum(value.standard for value in manifest.splits.values()) == 2
     assert reason in (folder / "README.md").read_text()
     assert verify(folder, manifest, deep=True) == []
+
+
+@pytest.mark.parametrize("written", range(1, 12))
+def test_damaged_records_are_listed_alike_wherever_a_prepare_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    rows = [1, 3, 0, 1, 3, 1, 1, 2, 3, 1, 3, 3, 1, 0, 1, 3, 1, 3, 1, 1]
+    payloads_of = [payloads()[row] for row in rows]
+    for bad in (3, 9, 15, 17, 19):
+        payloads_of[bad] = payloads_of[bad][:1000]
+    raw = write(tmp_path / "a.tfrecords", payloads_of)
+    reference = dataset("clevr6@visible_after_crop", len(rows), tail=4)
+    reference.spec = reference.spec.model_copy(update={"scenes_per_shard": 1})
+    whole = prepare(reference, "deepmind", tmp_path / "whole", raw=raw, workers=1, skip_bad=True)
+    add, calls = ShardWriter.add, iter(range(100))
+
+    def failing(writer: ShardWriter, scene: EncodedScene) -> None:
+        if next(calls) == written:
+            raise KeyboardInterrupt
+        add(writer, scene)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardWriter, "add", failing)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(reference, "deepmind", tmp_path / "data", raw=raw, workers=1, skip_bad=True)
+    assert prepare(reference, "deepmind", tmp_path / "data", raw=raw, workers=1, skip_bad=True) == whole
+    assert sorted(s.index for split in whole.splits.values() for s in split.skipped) == [3, 9, 15, 17, 19]
 
 
 def test_an_interrupted_prepare_goes_on_by_record_count(

@@ -115,7 +115,7 @@ def test_a_published_checksum_is_checked(server: Server, tmp_path: Path, kind: s
     assert receipt is not None
     assert receipt.checked == [kind]
     assert receipt.url == good.urls[0]
-    assert f"/bad.h5: what it gave is damaged: its {kind} is " in said[1]
+    assert f"/bad.h5: what it gave is damaged, or not the file that was published: its {kind} is " in said[1]
     assert said[1].endswith(f"published is {published[kind].lower()}; trying the next address")
     assert fetch([remote], tmp_path) == [tmp_path / "scenes.h5"]
 
@@ -123,7 +123,8 @@ def test_a_published_checksum_is_checked(server: Server, tmp_path: Path, kind: s
 def test_nothing_is_left_of_a_damaged_file(server: Server, tmp_path: Path) -> None:
     remote = offer(server)
     with pytest.raises(
-        ObjbenchError, match=f"what it gave is damaged: its sha256 is {SHA256}, published is 0"
+        ObjbenchError,
+        match=f"what it gave is damaged, or not the file that was published: its sha256 is {SHA256}, published is 0",
     ):
         fetch([Remote(remote.name, remote.urls, sha256="0" * 64)], tmp_path)
     assert names(tmp_path) == set()

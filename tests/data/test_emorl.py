@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,6 +186,14 @@ def test_what_is_done_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_file_that_is_not_hdf5_is_refused() -> None:
     with pytest.raises(ObjbenchError, match=re.escape(f"{MINI}: not an HDF5 file")):
         opened(MINI)
+
+
+def test_a_zip_of_the_release_is_named_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "release.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tetrominoes.h5", b"scenes")
+    with pytest.raises(ObjbenchError, match="a zip archive, and HDF5 cannot be read inside one: unpack it"):
+        opened(path)
 
 
 def test_a_truncated_file_is_refused(folder: Path) -> None:

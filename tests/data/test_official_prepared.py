@@ -16,8 +16,10 @@ import objbench
 from objbench.data.manifest import Manifest, read_manifest
 from objbench.data.prepare import prepare
 from objbench.data.verify import verify
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.layers import load_spec
+from objbench.spec import DatasetRef
+from objbench.train.benchmark import Benchmark
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +86,14 @@ def test_a_damaged_scene_is_left_out_and_listed_if_asked_for(tmp_path: Path) -> 
     val = prepared(raw, tmp_path, skip_bad=True).splits["val"]
     assert (val.count, val.standard) == (2, False)
     assert [(scene.index, scene.reason) for scene in val.skipped] == [(4, "the mask is missing")]
+
+
+def test_a_test_set_has_nothing_to_train_on(tmp_path: Path, unpacked: Path) -> None:
+    prepared(unpacked, tmp_path)
+    full = load_spec().dataset("clevrtex")
+    ood = load_spec().dataset("clevrtex_ood").spec.protocols
+    test_only = DatasetRef("clevrtex", "standard", full.spec.model_copy(update={"protocols": ood}))
+    with pytest.raises(
+        RequestError, match=r"clevrtex \(official\) is a test set, there is nothing in it to train on"
+    ):
+        Benchmark(test_only, None, tmp_path, None, "cpu")

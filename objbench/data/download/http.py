@@ -26,7 +26,7 @@ ATTEMPTS = 6  # for a piece, counted anew after each byte that arrives
 ATTEMPTS_TO_REACH = 3  # for the first word from a server: someone without a network should not wait for long
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 LONGEST_RETRY_AFTER = 300.0
-TIMEOUT = 60.0  # without a byte
+TIMEOUT = 20.0  # seconds without a byte
 CHUNK = 1 << 20
 
 _PASSING = {408, 425, 429, 500, 502, 503, 504}

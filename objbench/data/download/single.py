@@ -69,7 +69,13 @@ class Download:
         expected = receipt.bytes if receipt else self.remote.bytes
         if expected not in (None, size):
             raise self._other(f"it has {size:,} bytes, {expected:,} are expected")
-        if receipt and receipt.fits(self.path) and published.get("sha256", receipt.sha256) == receipt.sha256:
+        checked = receipt is not None and set(published) - {"sha256"} <= set(receipt.checked)
+        if (
+            receipt
+            and checked
+            and receipt.fits(self.path)
+            and published.get("sha256", receipt.sha256) == receipt.sha256
+        ):
             return True
         say(f"{self.path}: {'checking it again' if receipt else 'not downloaded by objbench: checking it'}")
         found = checksums(self.path, ["sha256", *published])
@@ -163,7 +169,9 @@ class Download:
             meter.note(f"checking {self.remote.name}")
             found = checksums(made, {"sha256", *place.published})
             if wrong := mismatches(found, place.published):
-                raise UnavailableError(f"what it gave is damaged: {'; '.join(wrong)}")
+                raise UnavailableError(
+                    f"what it gave is damaged, or not the file that was published: {'; '.join(wrong)}"
+                )
         except UnavailableError:
             made.unlink(missing_ok=True)
             self._partial.discard()

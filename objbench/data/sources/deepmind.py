@@ -15,7 +15,7 @@ from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Block
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.multi_object import LAYOUTS, RecordBlock, objects
-from objbench.data.sources.tfrecord import Frame, Reader
+from objbench.data.sources.tfrecord import Frame, Reader, is_example
 from objbench.errors import RequestError
 
 ROLE = "data"
@@ -103,5 +103,5 @@ class DeepMindSource(Source):
         """ObjbenchError for a file of another kind or dataset; a damaged record is for `read`."""
         with Reader(self._path) as reader:
             first = next(iter(reader))
-        if first.intact:
+        if first.intact and is_example(first.payload):
             RecordBlock(self._dataset, self._path, [first]).parse(0)

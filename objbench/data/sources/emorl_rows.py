@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,10 @@ def opened(path: Path) -> h5py.File:
     except OSError as error:
         if h5py.is_hdf5(path):
             raise ObjbenchError(f"{path}: damaged or truncated: {error}") from None
+        if zipfile.is_zipfile(path):
+            raise ObjbenchError(
+                f"{path}: a zip archive, and HDF5 cannot be read inside one: unpack it, and give the folder with --raw"
+            ) from None
         raise ObjbenchError(f"{path}: not an HDF5 file") from None
 
 

@@ -180,6 +180,15 @@ def parse_example(payload: bytes, features: Mapping[str, Feature]) -> dict[str, 
     return found
 
 
+def is_example(payload: bytes) -> bool:
+    """Whether the payload is a tf.train.Example at all."""
+    try:
+        parse_example(payload, {})
+    except ValueError:
+        return False
+    return True
+
+
 class _MalformedError(Exception):
     """The bytes are not the protocol buffer that they should be."""
 
