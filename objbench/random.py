@@ -85,7 +85,7 @@ def normal(seeds: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
     key = torch.stack((seeds & MASK32, (seeds >> 32) & MASK32), dim=-1)  # (B,2)
     words = philox(counter.expand(len(seeds), -1, -1), key[:, None]).double()  # (B,blocks,4)
     radius = (-2 * _log((words[..., :2] + 1) * 2.0**-32)).sqrt()
-    cosine, sine = _cos_sin_turns(words[..., 2:] * 2.0**-32)
+    cosine, sine = cos_sin_turns(words[..., 2:] * 2.0**-32)
     pairs = torch.stack((radius * cosine, radius * sine), dim=-1)
     return pairs.flatten(1)[:, :size].reshape(len(seeds), *shape).float()
 
@@ -104,7 +104,7 @@ def _log(x: Tensor) -> Tensor:
     return 2 * t * _series(t * t, [1 / (2 * i + 1) for i in range(11)]) + exponent.double() * math.log(2)
 
 
-def _cos_sin_turns(turns: Tensor) -> tuple[Tensor, Tensor]:
+def cos_sin_turns(turns: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine of 2 pi times float64 in [0, 1), to 1e-15: Taylor series within an eighth of a turn."""
     quarter = (turns * 4).round()
     x = (turns * 4 - quarter) * (math.pi / 2)

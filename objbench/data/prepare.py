@@ -236,7 +236,7 @@ def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: 
         scenes_per_shard=dataset.spec.scenes_per_shard,
         rules=rules,
         select=rule.select.get(source),
-        transform=rule.transform,
+        transform=rule.transform if registry.get("sources", source).native else None,
         options=rule.options,
     )
 

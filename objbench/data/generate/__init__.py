@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     from objbench.data.scenes import Scenes
 
-GENERATORS = {"tetrominoes": "objbench.data.generate.tetrominoes"}
+GENERATORS = {
+    "tetrominoes": "objbench.data.generate.tetrominoes",
+    "multi_dsprites": "objbench.data.generate.multi_dsprites.colored_on_grayscale",
+    "multi_dsprites_binarized": "objbench.data.generate.multi_dsprites.binarized",
+    "multi_dsprites_colored": "objbench.data.generate.multi_dsprites.colored_on_colored",
+    "clevr6": "objbench.data.generate.clevr",
+    "clevr10": "objbench.data.generate.clevr",
+}
 BATCH = 2000  # scenes made at once
 
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from objbench.data.scene import Block
 from objbench.spec import DatasetRef, slice_size
@@ -54,7 +55,11 @@ class Source(ABC):
     """An opened source. Constructing one checks that its files exist and are of the right kind, reading little.
 
     Subclasses are registered by name (entry-point group objbench.sources) and constructed with a SourceRequest.
+
+    native: its scenes come as the release has them, and the protocol's transform is still to be applied.
     """
+
+    native: ClassVar[bool] = True
 
     def __init__(self, request: SourceRequest) -> None:
         self.request = request

@@ -14,6 +14,8 @@ from objbench.spec import SPLITS, SplitRule
 class GeneratedSource(Source):
     """Train, val and test as separate random streams of one seed, always made by the CPU path."""
 
+    native = False
+
     def __init__(self, request: SourceRequest) -> None:
         super().__init__(request)
         if request.raw is not None:

@@ -1,0 +1,108 @@
+"""CLEVR: solids of rubber and metal on a grey ground, by CLEVR's laws, ray traced (Johnson et al., CVPR 2017).
+
+Laws, camera, lamps and sizes are those of the published generator. Its meshes, materials and film are not rebuilt
+but matched: solids by formula, light by a handful of constants fitted to scenes rendered with the original files.
+
+laws        the parameters of a scene        camera, shapes, objects, visibility   geometry
+light, materials, ground, trace              radiance
+film        from radiance to the picture of 128x128 pixels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from objbench.data.generate.clevr import film, laws
+from objbench.data.generate.clevr.camera import Camera
+from objbench.data.generate.clevr.light import lights_of
+from objbench.data.generate.clevr.objects import Objects
+from objbench.data.generate.clevr.trace import Tracer
+from objbench.data.generate.clevr.visibility import Window
+from objbench.data.scene import Array, SceneBatch
+from objbench.errors import RequestError
+from objbench.random import seed_from, split_seed
+
+VERSION = 1  # of the stream of scenes: a change of any scene of any seed is a new version
+SIDE = 128
+CROP = Window(top=29, left=64, height=192, width=192, samples=2)  # as the upstream sets are cropped
+_BATCH, _CUDA_BATCH = 32, 1024  # scenes traced at once: some 10 MB each
+
+
+def scenes(
+    split: str,
+    start: int,
+    stop: int,
+    seed: int,
+    max_objects: int = laws.MOST,
+    device: torch.device | str | None = None,
+) -> SceneBatch:
+    """The scenes [start, stop) of the endless stream that (split, seed, max_objects) names.
+
+    A scene is a function of these and its index alone. Its parameters and mask are the same bits on every device,
+    its image up to one grey level.
+
+    max_objects  the number of objects is uniform from 3 to this, at most 10
+    Factors as upstream stores them, entity axis 11 with the background in row 0: x, y, z, rotation, visibility
+    float32; pixel_coords float32 (column, row, depth in the frame of 320x240); size, material, shape, color uint8.
+    """
+    if max_objects not in range(laws.FEWEST, laws.MOST + 1):
+        raise RequestError(
+            f"the option 'max_objects' of clevr is {max_objects}; it must be {laws.FEWEST} to {laws.MOST}"
+        )
+    key = stream_key(split, seed, max_objects)
+    place = torch.device(device or "cpu")
+    size = _CUDA_BATCH if place.type == "cuda" else _BATCH
+    index = torch.arange(start, stop, device=place)
+    return SceneBatch.concatenate(list(_batches(index, key, max_objects, size)))
+
+
+def stream_key(split: str, seed: int, max_objects: int) -> tuple[int, int]:
+    """The Philox key of a stream of scenes."""
+    return split_seed(
+        seed_from("clevr", "max_objects", max_objects, "version", VERSION, "seed", seed, "split", split)
+    )
+
+
+def render(world: laws.World, most: int = laws.MOST) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N,128,128,3) and masks uint8 (N,128,128) of `world`, whose objects stand in the first `most` places."""
+    objects = world.objects.first(most).to(torch.float32)
+    tracer = Tracer(objects, lights_of(world.lamps), world.camera.to(torch.float32), CROP)
+    light = tracer.picture()
+    images = film.reduce(film.develop(light), SIDE).permute(0, 2, 3, 1).contiguous()
+    return images, film.pick(world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width], SIDE)
+
+
+def _batches(index: Tensor, key: tuple[int, int], most: int, size: int) -> Iterator[SceneBatch]:
+    for first in range(0, len(index), size):
+        part = index[first : first + size]
+        world = laws.draw(part, key, most, ahead=size)
+        images, masks = render(world, most)
+        yield SceneBatch(
+            part.cpu().numpy(),
+            images.cpu().numpy(),
+            masks.cpu().numpy(),
+            factors_of(world.objects, world.camera),
+        )
+
+
+def factors_of(objects: Objects, camera: Camera) -> dict[str, Array]:
+    """The factors with upstream's names, codes and entity axis (N,11)."""
+    column, row, depth = camera.project(objects.place)
+    present = objects.shape > 0
+    pixel = torch.stack([column.round(), row.round(), depth], -1) * present[..., None]
+    x, y, z = objects.place
+    floats = {"x": x, "y": y, "z": z, "rotation": objects.rotation, "pixel_coords": pixel}
+    factors = {name: _with_background(values.float()) for name, values in floats.items()}
+    factors["visibility"] = _with_background(present.float())
+    factors["visibility"][:, 0] = 1
+    for name in ("size", "material", "shape", "color"):
+        factors[name] = _with_background(getattr(objects, name).to(torch.uint8))
+    return factors
+
+
+def _with_background(values: Tensor) -> Array:
+    """Values (N,O,...) of the objects with a row of zeros before them."""
+    return torch.nn.functional.pad(values, (0, 0) * (values.dim() - 2) + (1, 0)).cpu().numpy()

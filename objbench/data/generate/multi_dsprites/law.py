@@ -1,0 +1,180 @@
+"""The law of a multi-dSprites scene: what is drawn at random, and the picture it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from objbench.data.generate.multi_dsprites.sprites import SIDE, Sprites, cover
+from objbench.data.scene import SceneBatch
+from objbench.random import MASK32, below, philox, seed_from, split_seed
+
+_PLACES, _SCALES, _TURNS = 32, 6, 40  # the values of dSprites itself: both ends included, also 0 and 2 pi
+
+
+class Law(NamedTuple):
+    """The rules of one of the three sets."""
+
+    dataset: str
+    version: int  # of the stream of scenes: a change of any scene of any seed is a new version
+    fewest: int
+    most: int  # sprites; also the length of the entity axis less the background
+    background: Callable[[Tensor], Tensor]  # uniform numbers float64 (N,3) -> RGB in [0,1]
+    color: (
+        Callable[[Tensor], Tensor] | None
+    )  # uniform numbers float64 (...,3) -> RGB in [0,1]; None: all white
+    lattice: bool  # whether positions, scales and orientations are those of dSprites' own images, or any
+
+
+class Scene(NamedTuple):
+    """N scenes of up to S sprites, the later ones in front."""
+
+    number: Tensor  # of sprites, int64 (N,)
+    background: Tensor  # float64 (N,3)
+    sprites: Sprites  # fields (N,S); those from `number` on are not drawn
+    color: Tensor  # float64 (N,S,3)
+
+
+def gray(numbers: Tensor) -> Tensor:
+    """Any gray, from black to white, equally likely."""
+    return numbers[..., :1].expand_as(numbers)
+
+
+def rgb(numbers: Tensor) -> Tensor:
+    """Any colour, each channel uniform."""
+    return numbers
+
+
+def black(numbers: Tensor) -> Tensor:
+    """No light."""
+    return torch.zeros_like(numbers)
+
+
+def bright(numbers: Tensor) -> Tensor:
+    """Any hue, with saturation and value uniform in [0.5, 1]; HSV to RGB after Smith, 1978."""
+    hue, saturation, value = numbers[..., :1] * 6, 0.5 + numbers[..., 1:2] / 2, 0.5 + numbers[..., 2:] / 2
+    shift = torch.tensor([0.0, 4.0, 2.0], dtype=numbers.dtype, device=numbers.device)
+    purity = (((hue + shift).remainder(6) - 3).abs() - 1).clamp(0, 1)
+    return value * (1 - saturation * (1 - purity))
+
+
+def scenes(
+    law: Law, split: str, start: int, stop: int, seed: int, device: torch.device | str | None
+) -> SceneBatch:
+    """The scenes [start, stop) of the endless stream that (law, split, seed) names.
+
+    Factors as upstream names them, float32, the entity axis padded with zeros to the largest scene, the background
+    (visibility 1, else zeros) in row 0. A sprite that others hide altogether still has visibility 1, but no pixel.
+    """
+    index = torch.arange(start, stop, device=device or "cpu")
+    scene = draw(law, index, stream_key(law, split, seed))
+    images, masks = render(scene)
+    sprites = scene.sprites
+    factors = {
+        "x": sprites.x,
+        "y": sprites.y,
+        "shape": sprites.shape,
+        "orientation": sprites.turns * (2 * torch.pi),
+        "scale": sprites.scale,
+        "visibility": torch.ones_like(sprites.x),
+    }
+    if law.color is not None:
+        factors["color"] = scene.color
+    present = _present(scene)
+    entities = {name: _entities(values, present) for name, values in factors.items()}
+    entities["visibility"][:, 0] = 1
+    return SceneBatch(index.cpu().numpy(), images.cpu().numpy(), masks.cpu().numpy(), entities)
+
+
+def stream_key(law: Law, split: str, seed: int) -> tuple[int, int]:
+    """The Philox key of a stream of scenes."""
+    return split_seed(seed_from(law.dataset, "version", law.version, "seed", seed, "split", split))
+
+
+def draw(law: Law, index: Tensor, key: tuple[int, int]) -> Scene:
+    """The scenes `index` int64 (N,): eight random words for the background and for each sprite."""
+    words = _words(index, law.most + 1, key)  # (N,1+S,8)
+    for_scene, for_sprite = words[:, 0], words[:, 1:]
+    for_x, for_y, for_scale, for_turns = for_sprite[..., 4:].unbind(-1)
+    if law.lattice:
+        x, y = (below(word, _PLACES).double() / (_PLACES - 1) for word in (for_x, for_y))
+        scale = (_SCALES - 1 + below(for_scale, _SCALES)).double() / (2 * (_SCALES - 1))
+        turns = below(for_turns, _TURNS).double() / (_TURNS - 1)
+    else:
+        x, y, turns = (_uniform(word) for word in (for_x, for_y, for_turns))
+        scale = 0.5 + _uniform(for_scale) / 2
+    numbers = _uniform(for_sprite[..., 1:4])
+    return Scene(
+        number=law.fewest + below(for_scene[:, 0], law.most - law.fewest + 1),
+        background=law.background(_uniform(for_scene[:, 1:4])),
+        sprites=Sprites(1 + below(for_sprite[..., 0], 3), x, y, scale, turns),
+        color=torch.ones_like(numbers) if law.color is None else law.color(numbers),
+    )
+
+
+def render(scene: Scene) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N,64,64,3) and masks uint8 (N,64,64) of `scene`; sprite s (0-based) has the mask value s + 1."""
+    count, most = scene.color.shape[:2]
+    present = _present(scene)
+    covered = torch.zeros(count, most, SIDE, dtype=torch.int64, device=present.device)
+    covered[present] = cover(Sprites(*(values[present] for values in scene.sprites)))
+    masks = _labels(covered)
+    palette = torch.cat([scene.background[:, None], scene.color], dim=1)
+    first = torch.arange(count, dtype=torch.int32, device=present.device) * (most + 1)
+    rows = (masks.view(count, -1).int() + first[:, None]).flatten()
+    images = (palette * 255).round().to(torch.uint8).view(-1, 3).index_select(0, rows)
+    return images.view(count, SIDE, SIDE, 3), masks
+
+
+def _labels(covered: Tensor) -> Tensor:
+    """The label map uint8 (N,64,64) of pixels covered by sprites (N,S,64), seven at most: the last one wins."""
+    taken = torch.zeros_like(covered[:, 0])
+    planes = [torch.zeros_like(taken) for _ in range(3)]  # the binary digits of the labels
+    for label in range(covered.shape[1], 0, -1):
+        visible = covered[:, label - 1] & ~taken
+        taken |= visible
+        for digit in range(3):
+            if label >> digit & 1:
+                planes[digit] |= visible
+    spread = _spread(covered.device)
+    ones, twos, fours = (spread.index_select(0, plane.view(torch.uint8).flatten().int()) for plane in planes)
+    words = ones | twos << 1 | fours << 2
+    return words.view(torch.uint8).view(-1, SIDE, SIDE)
+
+
+@cache
+def _spread(device: torch.device) -> Tensor:
+    """int64 (256,): the eight bits of a byte as the eight bytes of a word, lowest first."""
+    return torch.tensor(
+        [sum((byte >> i & 1) << 8 * i for i in range(8)) for byte in range(256)], device=device
+    )
+
+
+def _words(index: Tensor, entities: int, key: tuple[int, int]) -> Tensor:
+    """Eight random words for each entity of each scene: int64 (N,entities,8)."""
+    shape = (len(index), entities, 2)
+    entity, block = (torch.arange(n, device=index.device) for n in shape[1:])
+    counter = [index[:, None, None] & MASK32, index[:, None, None] >> 32, entity[:, None], block]
+    return philox(torch.stack([word.expand(shape) for word in counter], dim=-1), key).flatten(2)
+
+
+def _uniform(words: Tensor) -> Tensor:
+    """Uniform float64 in [0, 1), in steps of 2**-32."""
+    return words.double() * 2.0**-32
+
+
+def _present(scene: Scene) -> Tensor:
+    """Which of the S sprites each scene has: bool (N,S)."""
+    return torch.arange(scene.color.shape[1], device=scene.number.device) < scene.number[:, None]
+
+
+def _entities(values: Tensor, present: Tensor) -> np.typing.NDArray[np.float32]:
+    """Factors (N,S,...) as float32 (N,1+S,...): zeros for the background and for sprites that are not there."""
+    gate = present.view(*present.shape, *(1,) * (values.dim() - 2))
+    padding = (0, 0) * (values.dim() - 2) + (1, 0)
+    return torch.nn.functional.pad((values * gate).float(), padding).cpu().numpy()
