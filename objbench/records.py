@@ -134,6 +134,11 @@ class Record(BaseModel):
         """`METHOD[:VARIANT]`."""
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
+    def with_scores(self, key: str, scores: Scores, scored: Scored) -> Record:
+        """The same record with these scores under `key`, in place of those that stood there."""
+        update = {"metrics": self.metrics | {key: scores}, "scored": self.scored | {key: scored}}
+        return self.model_copy(update=update)
+
     def save(self, folder: Path) -> None:
         """Write result.json into `folder`, whole or not at all."""
         write_atomically(folder / RECORD, self.model_dump_json(indent=1) + "\n")

@@ -84,7 +84,7 @@ class Transform(Strict):
 class RemoteFile(Strict):
     """Where a file of a release can be downloaded: see `objbench.data.download.Remote`."""
 
-    urls: list[str] = Field(min_length=1)
+    urls: tuple[str, ...] = Field(min_length=1)
     bytes: int | None = Field(default=None, gt=0)
     sha256: str | None = None
     md5: str | None = None

@@ -78,6 +78,11 @@ class Benchmark:
         return load(dataset, split, self.source, self._data, self.device, self._config)
 
 
+def by_definition(definition: str) -> str:
+    """What the key of scores ends with that were made by another definition than the default one."""
+    return "" if definition == DEFAULT_DEFINITION else f"#{definition}"
+
+
 def scored(scenes: Scenes, definition: str = DEFAULT_DEFINITION) -> Scored:
     """On which `scenes` an evaluation was made, and by which definition of the metrics, for its record."""
     manifest = scenes.manifest

@@ -25,9 +25,9 @@ from objbench.predictions.files import ARCHIVES
 from objbench.progress import Advance, bar
 from objbench.records import RECORD, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.train.benchmark import scored
+from objbench.train.benchmark import by_definition, scored
 from objbench.train.evaluate import SAMPLES, Evaluation, Samples
-from objbench.train.folder import CONFIG, at_work, claim, read_config
+from objbench.train.folder import CONFIG, at_work, empty, read_config
 from objbench.train.per_image import read_per_image, write_per_image
 from objbench.train.run import PICTURE, SAMPLES_FILE, code_version
 
@@ -73,7 +73,7 @@ def evaluate_predictions(
     of it away. Raises RequestError if it is and `fresh` is not set; ObjbenchError where predictions do not fit the scenes.
     """
     place, target = _place(scenes), target_of(scenes)
-    key = place if definition == DEFAULT_DEFINITION else f"{place}#{definition}"
+    key = place + by_definition(definition)
     predictions.fit(target)
     claimed = predictions.identity() | {"fingerprint": scored(scenes).fingerprint}
     folder = _folder(runs, scenes, name, seed)
@@ -90,13 +90,12 @@ def evaluate_predictions(
         if known is not None and key in known.metrics and not fresh:
             say(f"{key}: scored before; --fresh scores it again")
             return folder, key, known
-        empty_first = known is None
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             found = _evaluate(predictions, scenes, target, definition, advance)
         config = _config(scenes, name, seed) | {"predictions": config.get("predictions", {}) | {key: claimed}}
         record = _record(known, scenes, name, seed, key, definition, found)
-        if empty_first:
-            claim(folder, config, fresh=True)
+        if known is None:
+            empty(folder)
         _write(folder, config, record, {key: found.per_image})
         if scenes.split == "test" or not (folder / SAMPLES_FILE).exists():
             _draw(folder, found.samples)
@@ -216,9 +215,7 @@ def _record(
     on = scored(scenes, definition)
     scores = found.for_record
     if known is not None:
-        return known.model_copy(
-            update={"metrics": known.metrics | {key: scores}, "scored": known.scored | {key: on}}
-        )
+        return known.with_scores(key, scores, on)
     return Record(
         kind="external",
         dataset=on.dataset,

@@ -39,7 +39,7 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     """
     path = folder / CONFIG
     if fresh:
-        _empty(folder)
+        empty(folder)
     if path.exists():
         found = read_config(folder)
         if found == config:
@@ -73,7 +73,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _empty(folder: Path) -> None:
+def empty(folder: Path) -> None:
     """Empty `folder`; a kill in between leaves all of it or nothing of it in its place."""
     aside = folder.with_name(f".{folder.name}.thrown-away")
     shutil.rmtree(aside, ignore_errors=True)

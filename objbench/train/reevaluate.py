@@ -13,7 +13,7 @@ from objbench.progress import bar
 from objbench.records import Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec import Spec
-from objbench.train.benchmark import scored
+from objbench.train.benchmark import by_definition, scored
 from objbench.train.checkpoint import load_weights
 from objbench.train.evaluate import evaluate
 from objbench.train.folder import at_work, read_config
@@ -38,12 +38,7 @@ def reevaluate(
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
             found = evaluate(method, scenes, record.seed, size, advance=advance, definition=definition)
-        record = record.model_copy(
-            update={
-                "metrics": record.metrics | {key: found.for_record},
-                "scored": record.scored | {key: scored(scenes, definition)},
-            }
-        )
+        record = record.with_scores(key, found.for_record, scored(scenes, definition))
         write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
         record.save(folder)
     return key, record
@@ -60,8 +55,7 @@ def load_run(folder: Path, record: Record, spec: Spec) -> Method:
 
 def evaluation_key(record: Record, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION) -> str:
     """Under which key of the record the scores on `scenes` stand."""
-    by = "" if definition == DEFAULT_DEFINITION else f"#{definition}"
-    return _place(record, scenes, spec) + by
+    return _place(record, scenes, spec) + by_definition(definition)
 
 
 def _place(record: Record, scenes: Scenes, spec: Spec) -> str:

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asked import call, refused
 from PIL import Image
-from typer.testing import CliRunner, Result
 
-from objbench.cli.main import app
 from objbench.data.load import load
 from objbench.methods.create import create
 from objbench.records import Record, read_record
@@ -35,22 +34,10 @@ def scenes():
     return load("tetrominoes", "test")
 
 
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 def done(*arguments: object) -> str:
     result = call(*arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def refused(code: int, *arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 def saved(name: str = "mine.npz", **arrays: object) -> Path:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
+from asked import call, refused
 
 from objbench import registry
-from objbench.cli.main import app
 from objbench.cli.run import parse_seeds
 from objbench.data.scenes import Scenes
 from objbench.errors import RequestError
@@ -31,18 +30,6 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 @pytest.fixture(autouse=True)
 def _data(prepared_data, monkeypatch):
     monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(code: int, *arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 def test_run_prints_scores_per_seed_and_the_folder(tmp_path):

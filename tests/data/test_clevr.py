@@ -109,7 +109,12 @@ def test_first70k_reads_no_further_than_it_needs(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("objbench.data.sources.deepmind.SCENES_PER_JOB", 1)
     path = clevr.release(tmp_path / "a.tfrecords", ROWS)
     path.write_bytes(path.read_bytes()[:-20_000])  # the last record is cut off
-    prepare(dataset("clevr6@first70k", len(ROWS)), "deepmind", tmp_path / "data", raw=path, workers=1)
+    manifest = prepare(
+        dataset("clevr6@first70k", len(ROWS)), "deepmind", tmp_path / "data", raw=path, workers=1
+    )
+    assert ranges(manifest) == {"train": (0, 5, 3), "test": (5, 6, 1), "val": (7, 8, 1)}
+    with pytest.raises(ObjbenchError, match="truncated"):
+        prepare(dataset("clevr6", len(ROWS)), "deepmind", tmp_path / "data", raw=path, workers=1)
 
 
 def test_smaller_sizes_take_the_first_scenes_of_each_place(tmp_path: Path) -> None:

@@ -18,14 +18,6 @@ KEY = clevr.stream_key("train", 0, 10)
 DRAWN = 120
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def world() -> laws.World:
     return laws.draw(torch.arange(DRAWN), KEY, 10, ahead=32)

@@ -21,14 +21,6 @@ from objbench.data.generate.clevr.visibility import label_map
 SCENES = Path(__file__).parents[1] / "fixtures" / "clevr_geometry" / "scenes.npz"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def real() -> dict[str, np.ndarray]:
     with np.load(SCENES) as file:

@@ -28,14 +28,6 @@ REAL_AREAS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def made(dataset: str) -> SceneBatch:
     parts = [MODULES[dataset].scenes("train", at, at + 2000, seed=0) for at in range(0, LAW_SCENES, 2000)]
     return SceneBatch.concatenate(parts)

@@ -12,6 +12,7 @@ import pytest
 import toy
 import webdataset
 import yaml
+from toy import contents
 
 from objbench.data.manifest import MANIFEST, find, prepared, read_manifest
 from objbench.data.prepare import plan, prepare
@@ -27,12 +28,6 @@ TOY = toy.dataset()
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
     toy.register(monkeypatch)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"
-    }
 
 
 def test_shards_are_the_same_whatever_the_number_of_workers(

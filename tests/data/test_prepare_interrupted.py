@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import toy
+from toy import contents
 
 from objbench.data.manifest import MANIFEST
 from objbench.data.prepare import prepare
@@ -24,12 +25,6 @@ TOY = toy.dataset()
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
     toy.register(monkeypatch)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"
-    }
 
 
 KILLED = """

@@ -23,14 +23,6 @@ LAW_SCENES = 40_000
 KEY = law.stream_key("train", 0, 1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def scenes() -> SceneBatch:
     return SceneBatch.concatenate(

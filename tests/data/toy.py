@@ -99,3 +99,10 @@ def register(monkeypatch: pytest.MonkeyPatch, source: str = "toy:ToySource") -> 
     """Make the source `toy` known, for one test."""
     monkeypatch.setitem(registry.BUILT_IN["sources"], "toy", source)
     registry.names.cache_clear()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a prepared dataset."""
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"
+    }

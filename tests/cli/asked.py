@@ -1,0 +1,20 @@
+"""Command lines, run in this process."""
+
+from __future__ import annotations
+
+from typer.testing import CliRunner, Result
+
+from objbench.cli.main import app
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(code: int, *arguments: object) -> str:
+    """The message of a line that ends with this exit code, prints nothing else and shows no traceback."""
+    result = call(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr
