@@ -128,23 +128,14 @@ def test_shapes_are_equally_likely(any_set: SceneBatch) -> None:
     assert even(counts[1:])
 
 
-@pytest.mark.parametrize("name", ["grayscale", "binary"])
-def test_poses_are_uniform(name: str, request: pytest.FixtureRequest) -> None:
-    batch = request.getfixturevalue(name)
-    assert uniform(of_sprites(batch, "x"), 0, 1)
-    assert uniform(of_sprites(batch, "y"), 0, 1)
-    assert uniform(of_sprites(batch, "scale"), 0.5, 1)
-    assert uniform(of_sprites(batch, "orientation"), 0, 2 * math.pi)
-
-
 @pytest.mark.parametrize(
     ("name", "low", "high", "places"),
     [("x", 0, 1, 32), ("y", 0, 1, 32), ("scale", 0.5, 1, 6), ("orientation", 0, 2 * math.pi, 40)],
 )
-def test_poses_of_colored_are_those_of_dsprites(
-    colored: SceneBatch, name: str, low: float, high: float, places: int
+def test_poses_are_those_of_dsprites_and_equally_likely(
+    any_set: SceneBatch, name: str, low: float, high: float, places: int
 ) -> None:
-    values, counts = np.unique(of_sprites(colored, name), return_counts=True)
+    values, counts = np.unique(of_sprites(any_set, name), return_counts=True)
     assert np.allclose(values, np.linspace(low, high, places), atol=1e-6)
     assert even(counts)
 
@@ -241,7 +232,7 @@ def test_visible_areas_are_those_of_real_scenes(colored: SceneBatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "hidden", "mean"),
-    [("grayscale", 0.0058, 145.5), ("colored", 0.0053, 155.0), ("binary", 0.0024, 155.4)],
+    [("grayscale", 0.0073, 148.5), ("colored", 0.0053, 155.0), ("binary", 0.0035, 158.4)],
 )
 def test_sprites_may_be_hidden_altogether(
     name: str, hidden: float, mean: float, request: pytest.FixtureRequest
@@ -277,11 +268,12 @@ def test_the_batch_size_changes_nothing(grayscale: SceneBatch, cut: int) -> None
 @pytest.mark.parametrize(("split", "seed"), [("val", 0), ("test", 0), ("train", 1)])
 def test_every_stream_is_its_own(grayscale: SceneBatch, split: str, seed: int) -> None:
     other = colored_on_grayscale.scenes(split, 0, 200, seed)
-    assert not (other.factors["x"][:, 1:3] == grayscale.factors["x"][:200, 1:3]).any()
+    assert not (other.factors["color"][:, 1:3] == grayscale.factors["color"][:200, 1:3]).any()
 
 
 def test_the_sets_do_not_share_their_draws(grayscale: SceneBatch, binary: SceneBatch) -> None:
-    assert not (binary.factors["x"][:200, 1:3] == grayscale.factors["x"][:200, 1:3]).any()
+    same = [(binary.factors[name] == grayscale.factors[name][:, :4])[:, 1:3].mean() for name in ("x", "y")]
+    assert max(same) < 0.05  # two draws out of 32 places agree one time in 32
 
 
 def test_an_index_beyond_32_bits_is_another_scene() -> None:
@@ -292,9 +284,9 @@ def test_an_index_beyond_32_bits_is_another_scene() -> None:
 @pytest.mark.parametrize(
     ("dataset", "version", "digest"),
     [
-        ("multi_dsprites", 1, "a75da9c42059ba3dc04d267b53a0d37c6e45a5e8898e137f3da516690e5978de"),
+        ("multi_dsprites", 2, "857ef7ba44abc5557ce27f0366bf5c169b9a0b05d648a8e0044fd061e04f5e20"),
         ("multi_dsprites_colored", 1, "7900571dff4bc1c9b6d72d5aad927c4cdbd45d5173375e1b2f4b64f17cafc5fe"),
-        ("multi_dsprites_binarized", 1, "f1c5a470ff571916e5855ec7069919fed543d697b014f7d81f71dc5c47508684"),
+        ("multi_dsprites_binarized", 2, "1200589c446fc5f8ff13ddd8020ffccce0b6e20bf4c7a4ad8f126970b458bc87"),
     ],
 )
 def test_the_stream_is_fixed(dataset: str, version: int, digest: str) -> None:

@@ -1,6 +1,7 @@
 """2-3 white sprites on black.
 
-Upstream documents the numbers and the colours; that both numbers are equally likely, and continuous poses, are assumed.
+Upstream documents the numbers and the colours; that both numbers are equally likely, and poses those of dSprites' own
+images as in the released scenes of colored on colored, is assumed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from objbench.data.generate.multi_dsprites import law
 from objbench.data.generate.multi_dsprites.law import Law, black
 from objbench.data.scene import SceneBatch
 
-VERSION = 1
-LAW = Law("multi_dsprites_binarized", VERSION, 2, 3, background=black, color=None, lattice=False)
+VERSION = 2
+LAW = Law("multi_dsprites_binarized", VERSION, 2, 3, background=black, color=None)
 
 
 def scenes(

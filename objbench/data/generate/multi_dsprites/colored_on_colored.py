@@ -13,7 +13,7 @@ from objbench.data.generate.multi_dsprites.law import Law, rgb
 from objbench.data.scene import SceneBatch
 
 VERSION = 1
-LAW = Law("multi_dsprites_colored", VERSION, 1, 4, background=rgb, color=rgb, lattice=True)
+LAW = Law("multi_dsprites_colored", VERSION, 1, 4, background=rgb, color=rgb)
 
 
 def scenes(

@@ -28,7 +28,6 @@ class Law(NamedTuple):
     color: (
         Callable[[Tensor], Tensor] | None
     )  # uniform numbers float64 (...,3) -> RGB in [0,1]; None: all white
-    lattice: bool  # whether positions, scales and orientations are those of dSprites' own images, or any
 
 
 class Scene(NamedTuple):
@@ -101,13 +100,9 @@ def draw(law: Law, index: Tensor, key: tuple[int, int]) -> Scene:
     words = _words(index, law.most + 1, key)  # (N,1+S,8)
     for_scene, for_sprite = words[:, 0], words[:, 1:]
     for_x, for_y, for_scale, for_turns = for_sprite[..., 4:].unbind(-1)
-    if law.lattice:
-        x, y = (below(word, _PLACES).double() / (_PLACES - 1) for word in (for_x, for_y))
-        scale = (_SCALES - 1 + below(for_scale, _SCALES)).double() / (2 * (_SCALES - 1))
-        turns = below(for_turns, _TURNS).double() / (_TURNS - 1)
-    else:
-        x, y, turns = (_uniform(word) for word in (for_x, for_y, for_turns))
-        scale = 0.5 + _uniform(for_scale) / 2
+    x, y = (below(word, _PLACES).double() / (_PLACES - 1) for word in (for_x, for_y))
+    scale = (_SCALES - 1 + below(for_scale, _SCALES)).double() / (2 * (_SCALES - 1))
+    turns = below(for_turns, _TURNS).double() / (_TURNS - 1)
     numbers = _uniform(for_sprite[..., 1:4])
     return Scene(
         number=law.fewest + below(for_scene[:, 0], law.most - law.fewest + 1),
