@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from objbench.spec import Spec
 
 INTERRUPTED = 130
+Size = Annotated[int | None, typer.Option(metavar="N", help="Wished size of this split; 0 leaves it out.")]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,12 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     del command.__wrapped__
     command.__annotations__ = {p.name: p.annotation for p in [*own, *common]}
     return command
+
+
+def sizes_of(train: int | None, val: int | None, test: int | None) -> dict[str, int]:
+    """The sizes of those splits whose size was given."""
+    given = {"train": train, "val": val, "test": test}
+    return {split: size for split, size in given.items() if size is not None}
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

@@ -31,7 +31,7 @@ def demo(
     from objbench.data.workers import available
     from objbench.progress import bar
     from objbench.report import print_report
-    from objbench.train.benchmark import Benchmark
+    from objbench.train.benchmark import prepared_benchmark
     from objbench.train.run import run_seed
 
     start = time.perf_counter()
@@ -44,7 +44,7 @@ def demo(
         preparation = plan(reference, SOURCE, context.data, None, sizes, seed=0)
         with bar("preparing", preparation.scenes, "scenes") as advance:
             preparation.run(available(), False, advance)
-    benchmark = Benchmark(reference, SOURCE, context.data, context.config, "auto")
+    benchmark = prepared_benchmark(reference, SOURCE, context.data, context.config, "auto")
     records = []
     for number, name in enumerate(METHODS, 2):
         say(f"{number}. run {name}")

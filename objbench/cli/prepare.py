@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from objbench.cli.common import Context, print_json, say, verb
+from objbench.cli.common import Context, Size, print_json, say, sizes_of, verb
 
 if TYPE_CHECKING:
     from objbench.data.download import Survey
     from objbench.data.manifest import Manifest
     from objbench.data.prepare import Preparation
-
-Size = Annotated[int | None, typer.Option(metavar="N", help="Wished size of this split; 0 leaves it out.")]
 
 
 @verb
@@ -54,8 +52,7 @@ def prepare(
 
     reference = context.spec.dataset(dataset)
     name = reference.source(source)
-    given = {"train": train, "val": val, "test": test}
-    sizes = {split: size for split, size in given.items() if size is not None}
+    sizes = sizes_of(train, val, test)
     if not force and (manifest := finished(reference, name, context.data, sizes, seed)) is not None:
         _report(context, manifest, f"{context.data / str(reference) / name}: already prepared")
         return

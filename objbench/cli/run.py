@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from objbench.cli.common import Context, print_json, say, verb
+from objbench.cli.common import Context, Size, print_json, say, sizes_of, verb
 from objbench.errors import ObjbenchError, RequestError
 
 if TYPE_CHECKING:
@@ -34,6 +34,16 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Throw away what these seeds have already done.")
     ] = False,
+    in_memory: Annotated[
+        bool,
+        typer.Option(
+            "--in-memory",
+            help="With --source generated: make the scenes in memory, nothing has to be prepared.",
+        ),
+    ] = False,
+    train: Size = None,
+    val: Size = None,
+    test: Size = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard as well.")] = False,
 ) -> None:
     """Train and evaluate METHOD on DATASET. Finished seeds are skipped, broken ones go on where they stood."""
@@ -42,10 +52,20 @@ def run(
     chosen = parse_seeds(seeds, seed)
     reference = context.spec.dataset(dataset)
     resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
-    from objbench.train.benchmark import Benchmark
+    sizes = sizes_of(train, val, test)
+    if in_memory and source != "generated":
+        raise RequestError("--in-memory makes scenes: it goes with --source generated")
+    if sizes and not in_memory:
+        raise RequestError(
+            f"--{next(iter(sizes))} goes with --in-memory; the sizes of prepared splits are given to objbench prepare"
+        )
+    from objbench.train.benchmark import generated_benchmark, prepared_benchmark
     from objbench.train.run import run_seed
 
-    benchmark = Benchmark(reference, source, context.data, context.config, device)
+    if in_memory:
+        benchmark = generated_benchmark(reference, sizes, device)
+    else:
+        benchmark = prepared_benchmark(reference, source, context.data, context.config, device)
     done: list[tuple[Path, Record]] = []
     failures: list[str] = []
     for number in chosen:

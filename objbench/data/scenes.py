@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from objbench.data.manifest import Manifest
 from objbench.data.sample import key_of
 from objbench.data.scene import Array, SceneBatch
 from objbench.spec import DatasetRef
+
+if TYPE_CHECKING:
+    from objbench.data.generate.tensors import SceneTensors
 
 _CHUNK = 256
 
@@ -25,7 +29,7 @@ class Scenes:
     spec      the dataset and protocol
     factors   name -> (N,E,...), row e of entity axis E belonging to mask value e, or (N,), of the whole scene;
               numbers or strings; made on first use
-    manifest  of the prepared dataset, None for scenes that come straight from a generator
+    manifest  of the dataset that they are a split of, None for scenes that come straight from a source
     """
 
     def __init__(
@@ -45,12 +49,19 @@ class Scenes:
     def of(
         batch: SceneBatch, spec: DatasetRef, device: torch.device | str | None = None, split: str = "train"
     ) -> Scenes:
-        """The scenes of a batch, straight from a source or generator."""
+        """The scenes of a batch, straight from a source, put onto `device`."""
         images = torch.from_numpy(np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2)))
         keys = [key_of(index) for index in batch.index.tolist()]
         return Scenes(
             images.to(device), torch.from_numpy(batch.masks).to(device), keys, spec, split, batch.factors
         )
+
+    @staticmethod
+    def generated(scenes: SceneTensors, spec: DatasetRef, split: str) -> Scenes:
+        """The scenes of a generator, where it made them."""
+        keys = [key_of(index) for index in scenes.index.tolist()]
+        images = scenes.images.permute(0, 3, 1, 2).contiguous()
+        return Scenes(images, scenes.masks, keys, spec, split, scenes.factor_arrays)
 
     def __len__(self) -> int:
         return len(self.keys)

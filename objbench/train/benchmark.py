@@ -1,12 +1,15 @@
-"""The prepared data of a run: what it trains on, and all that it is scored on."""
+"""The data of a run: what it trains on, and all that it is scored on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from objbench.data.load import load
-from objbench.data.manifest import find, prepared, refuse_incomplete
+from objbench.data.manifest import Manifest, find, prepared, refuse_incomplete
 from objbench.data.scenes import Scenes
 from objbench.device import choose_device
 from objbench.errors import RequestError
@@ -17,40 +20,21 @@ from objbench.spec import DatasetRef
 
 
 class Benchmark:
-    """The prepared data that the runs of one command share, loaded onto the device when first needed."""
+    """The data that the runs of one command share: a manifest, and the scenes, each split loaded when first needed.
+
+    also_test  the ids of further sets that a run is scored on;  load: DATASET[@PROTOCOL], split -> its scenes
+    """
 
     def __init__(
-        self, dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
+        self,
+        dataset: DatasetRef,
+        manifest: Manifest,
+        device: torch.device,
+        load: Callable[[str, str], Scenes],
+        also_test: Sequence[str] = (),
     ) -> None:
-        self.dataset, self.device = dataset, choose_device(device)
-        folder, self.manifest = find(data, dataset, source)
-        self.source = self.manifest.source
-        self._data, self._config = data, config
-        self.also_test = []
-        for name in dataset.spec.also_test:
-            reference = load_spec(config).dataset(name)
-            if self.source in prepared(data, reference):
-                refuse_incomplete(*find(data, reference, self.source))
-                self.also_test.append(name)
-        refuse_incomplete(folder, self.manifest)
-        missing = [split for split in ("train", "test") if split not in self.manifest.splits]
-        if "train" not in dataset.rule.sources[self.source]:
-            parents = [
-                name for name, spec in load_spec(config).datasets.items() if dataset.name in spec.also_test
-            ]
-            also = (
-                f"; a run on {' or '.join(parents)} is scored on it too, once it is prepared"
-                if parents
-                else ""
-            )
-            raise RequestError(
-                f"{dataset} ({self.source}) is a test set, there is nothing in it to train on{also}"
-            )
-        if missing:
-            raise RequestError(
-                f"{dataset} ({self.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "
-                f"objbench prepare {dataset} --source {self.source} --force makes all splits"
-            )
+        self.dataset, self.manifest, self.device = dataset, manifest, device
+        self.source, self.also_test, self._load = manifest.source, also_test, load
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -69,13 +53,63 @@ class Benchmark:
 
     @cached_property
     def tests(self) -> dict[str, Scenes]:
-        """ "test", and by their ids those also_test sets that are prepared from the same source."""
+        """ "test", and by their ids those also_test sets that are there from the same source."""
         return {"test": self._load(str(self.dataset), "test")} | {
             name: self._load(name, "test") for name in self.also_test
         }
 
-    def _load(self, dataset: str, split: str) -> Scenes:
-        return load(dataset, split, self.source, self._data, self.device, self._config)
+
+def prepared_benchmark(
+    dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
+) -> Benchmark:
+    """What is prepared under `data`: complete, and with the splits that a run needs."""
+    where = choose_device(device)
+    folder, manifest = find(data, dataset, source)
+    also_test = []
+    for name in dataset.spec.also_test:
+        reference = load_spec(config).dataset(name)
+        if manifest.source in prepared(data, reference):
+            refuse_incomplete(*find(data, reference, manifest.source))
+            also_test.append(name)
+    refuse_incomplete(folder, manifest)
+    _refuse_test_set(dataset, manifest.source, config)
+    missing = [split for split in ("train", "test") if split not in manifest.splits]
+    if missing:
+        raise RequestError(
+            f"{dataset} ({manifest.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "
+            f"objbench prepare {dataset} --source {manifest.source} --force makes all splits"
+        )
+    return Benchmark(
+        dataset,
+        manifest,
+        where,
+        lambda name, split: load(name, split, manifest.source, data, where, config),
+        also_test,
+    )
+
+
+def generated_benchmark(dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> Benchmark:
+    """Scenes made in memory, with nothing on disk: what `prepare --source generated` with these sizes would give."""
+    from objbench.data.generate.memory import SOURCE, splits_in_memory
+
+    where = choose_device(device)
+    dataset.source(SOURCE)
+    _refuse_test_set(dataset, SOURCE, None)
+    for split in ("train", "test"):
+        if sizes.get(split) == 0:
+            raise RequestError(f"--{split} 0: a run needs train and test")
+    splits = splits_in_memory(dataset, sizes, where)
+    manifest = next(iter(splits.values())).manifest
+    assert manifest is not None
+    return Benchmark(dataset, manifest, where, lambda _, split: splits[split])
+
+
+def _refuse_test_set(dataset: DatasetRef, source: str, config: Path | None) -> None:
+    if "train" in dataset.rule.sources[source]:
+        return
+    parents = [name for name, spec in load_spec(config).datasets.items() if dataset.name in spec.also_test]
+    also = f"; a run on {' or '.join(parents)} is scored on it too, once it is prepared" if parents else ""
+    raise RequestError(f"{dataset} ({source}) is a test set, there is nothing in it to train on{also}")
 
 
 def by_definition(definition: str) -> str:

@@ -21,6 +21,7 @@ from objbench.data.scenes import Scenes
 from objbench.errors import RequestError
 from objbench.layers import load_spec
 from objbench.methods.trivial import OneSlot
+from objbench.records import read_record
 from objbench.train.log import read_log
 from objbench.train.reevaluate import reevaluate
 
@@ -197,3 +198,43 @@ def test_a_finished_seed_says_what_finished_it():
     again = call("run", "one_slot", "--dataset", "tetrominoes")
     assert "seed 0: finished before, by objbench 0.1.0" in again.stderr
     assert "--fresh runs it again" in again.stderr
+
+
+def in_memory(runs: Path, *more: str) -> tuple[str, ...]:
+    sizes = ("--train", "60", "--val", "4", "--test", "8")
+    where = ("--dataset", "tetrominoes", "--source", "generated", "--runs", str(runs))
+    return ("run", "one_slot", *where, "--in-memory", *sizes, *more)
+
+
+def test_scenes_in_memory_need_nothing_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(tmp_path / "data"))
+    result = call(*in_memory(tmp_path / "runs"))
+    assert result.exit_code == 0, result.stderr
+    assert not (tmp_path / "data").exists()
+    record = read_record(tmp_path / "runs/tetrominoes/generated/one_slot/seed-0")
+    assert (record.n_train, record.metrics["test"].n_images) == (60, 8)
+    assert record.scored["test"].generator == {"version": 1, "seed": 0}
+
+
+def test_a_run_in_memory_is_the_run_on_the_same_scenes_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(tmp_path / "data"))
+    assert call(*in_memory(tmp_path / "runs")).exit_code == 0
+    sizes = ("--train", "60", "--val", "4", "--test", "8")
+    assert call("prepare", "tetrominoes", "--source", "generated", *sizes).exit_code == 0
+    result = call("run", "one_slot", "--dataset", "tetrominoes", "--runs", tmp_path / "runs")
+    assert "seed 0: finished before" in result.stderr
+
+
+def test_scenes_in_memory_are_generated_ones(tmp_path):
+    arguments = in_memory(tmp_path)
+    message = refused(2, *(part for part in arguments if part not in ("--source", "generated")))
+    assert "--in-memory makes scenes: it goes with --source generated" in message
+
+
+def test_sizes_go_with_scenes_in_memory(tmp_path):
+    message = refused(2, *(part for part in in_memory(tmp_path) if part != "--in-memory"))
+    assert "--train goes with --in-memory" in message
+
+
+def test_a_run_in_memory_needs_train_and_test(tmp_path):
+    assert "--test 0: a run needs train and test" in refused(2, *in_memory(tmp_path, "--test", "0"))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from generated import arrays
 from PIL import Image
 
 from objbench.data.generate import clevr
@@ -25,7 +26,7 @@ def world() -> laws.World:
 
 @pytest.fixture(scope="module")
 def scenes() -> SceneBatch:
-    return clevr.scenes("train", 0, 6, 0)
+    return arrays(clevr, "train", 0, 6, 0)
 
 
 def even(values: torch.Tensor, first: int, last: int) -> bool:
@@ -176,7 +177,7 @@ def test_masks_name_the_objects_of_the_factors(scenes: SceneBatch) -> None:
 
 
 def test_the_batch_changes_nothing(scenes: SceneBatch) -> None:
-    parts = [clevr.scenes("train", 0, 1, 0), clevr.scenes("train", 1, 6, 0)]
+    parts = [arrays(clevr, "train", 0, 1, 0), arrays(clevr, "train", 1, 6, 0)]
     again = SceneBatch.concatenate(parts)
     assert np.array_equal(again.masks, scenes.masks)
     assert np.array_equal(again.images, scenes.images)
@@ -226,7 +227,7 @@ MEANS = [
 @pytest.mark.parametrize("most", [2, 11, 6.5])
 def test_a_number_of_objects_without_sense_is_refused(most: int) -> None:
     with pytest.raises(RequestError, match=rf"'max_objects' of clevr is {most}; it must be 3 to 10"):
-        clevr.scenes("train", 0, 1, 0, max_objects=most)
+        arrays(clevr, "train", 0, 1, 0, max_objects=most)
 
 
 def test_the_picture_is_reduced_as_pillow_does() -> None:
@@ -247,7 +248,7 @@ def test_the_mask_is_reduced_as_pillow_does() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_device_changes_one_grey_level_at_most() -> None:
-    cpu, cuda = (clevr.scenes("train", 0, 32, 0, device=device) for device in ("cpu", "cuda"))
+    cpu, cuda = (arrays(clevr, "train", 0, 32, 0, device=device) for device in ("cpu", "cuda"))
     assert np.array_equal(cpu.masks, cuda.masks)
     for name, values in cpu.factors.items():
         assert np.array_equal(values, cuda.factors[name])

@@ -8,6 +8,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
+from generated import arrays
 
 from objbench.data.generate import GENERATORS
 from objbench.data.generate.multi_dsprites import (
@@ -29,7 +30,7 @@ REAL_AREAS = (
 
 
 def made(dataset: str) -> SceneBatch:
-    parts = [MODULES[dataset].scenes("train", at, at + 2000, seed=0) for at in range(0, LAW_SCENES, 2000)]
+    parts = [arrays(MODULES[dataset], "train", at, at + 2000, seed=0) for at in range(0, LAW_SCENES, 2000)]
     return SceneBatch.concatenate(parts)
 
 
@@ -82,7 +83,7 @@ def test_every_dataset_has_its_generator() -> None:
 
 @pytest.mark.parametrize(("dataset", "sprites"), [("multi_dsprites", 5), ("multi_dsprites_colored", 4)])
 def test_factors_have_the_upstream_form(dataset: str, sprites: int) -> None:
-    factors = MODULES[dataset].scenes("train", 0, 7, 0).factors
+    factors = arrays(MODULES[dataset], "train", 0, 7, 0).factors
     shape = (7, 1 + sprites)
     assert {name: values.shape for name, values in factors.items()} == {
         "x": shape, "y": shape, "shape": shape, "orientation": shape, "scale": shape, "visibility": shape,
@@ -91,7 +92,7 @@ def test_factors_have_the_upstream_form(dataset: str, sprites: int) -> None:
 
 
 def test_binarized_has_no_color() -> None:
-    factors = binarized.scenes("train", 0, 7, 0).factors
+    factors = arrays(binarized, "train", 0, 7, 0).factors
     assert sorted(factors) == ["orientation", "scale", "shape", "visibility", "x", "y"]
     assert {values.shape for values in factors.values()} == {(7, 4)}
 
@@ -261,13 +262,13 @@ def assert_same(a: SceneBatch, b: SceneBatch) -> None:
 
 @pytest.mark.parametrize("cut", [1, 17, 99])
 def test_the_batch_size_changes_nothing(grayscale: SceneBatch, cut: int) -> None:
-    parts = [colored_on_grayscale.scenes("train", at, to, 0) for at, to in [(0, cut), (cut, 100)]]
+    parts = [arrays(colored_on_grayscale, "train", at, to, 0) for at, to in [(0, cut), (cut, 100)]]
     assert_same(SceneBatch.concatenate(parts), grayscale[:100])
 
 
 @pytest.mark.parametrize(("split", "seed"), [("val", 0), ("test", 0), ("train", 1)])
 def test_every_stream_is_its_own(grayscale: SceneBatch, split: str, seed: int) -> None:
-    other = colored_on_grayscale.scenes(split, 0, 200, seed)
+    other = arrays(colored_on_grayscale, split, 0, 200, seed)
     assert not (other.factors["color"][:, 1:3] == grayscale.factors["color"][:200, 1:3]).any()
 
 
@@ -277,7 +278,7 @@ def test_the_sets_do_not_share_their_draws(grayscale: SceneBatch, binary: SceneB
 
 
 def test_an_index_beyond_32_bits_is_another_scene() -> None:
-    near, far = (colored_on_grayscale.scenes("train", at, at + 1, 0) for at in (5, 2**32 + 5))
+    near, far = (arrays(colored_on_grayscale, "train", at, at + 1, 0) for at in (5, 2**32 + 5))
     assert not np.array_equal(near.images, far.images)
 
 
@@ -292,7 +293,7 @@ def test_an_index_beyond_32_bits_is_another_scene() -> None:
 def test_the_stream_is_fixed(dataset: str, version: int, digest: str) -> None:
     found = hashlib.sha256()
     for split in ("train", "val", "test"):
-        batch = MODULES[dataset].scenes(split, 0, 100, seed=3)
+        batch = arrays(MODULES[dataset], split, 0, 100, seed=3)
         found.update(batch.images.tobytes() + batch.masks.tobytes())
         for name in sorted(batch.factors):
             found.update(batch.factors[name].tobytes())
@@ -304,5 +305,5 @@ def test_the_stream_is_fixed(dataset: str, version: int, digest: str) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dataset", list(MODULES))
 def test_the_device_changes_nothing(dataset: str) -> None:
-    on_cpu, on_cuda = (MODULES[dataset].scenes("train", 0, 5000, 0, device=d) for d in ("cpu", "cuda"))
+    on_cpu, on_cuda = (arrays(MODULES[dataset], "train", 0, 5000, 0, device=d) for d in ("cpu", "cuda"))
     assert_same(on_cuda, on_cpu)

@@ -19,7 +19,7 @@ from objbench.data.verify import verify
 from objbench.errors import ObjbenchError, RequestError
 from objbench.layers import load_spec
 from objbench.spec import DatasetRef
-from objbench.train.benchmark import Benchmark
+from objbench.train.benchmark import prepared_benchmark
 
 
 @pytest.fixture(scope="module")
@@ -96,4 +96,4 @@ def test_a_test_set_has_nothing_to_train_on(tmp_path: Path, unpacked: Path) -> N
     with pytest.raises(
         RequestError, match=r"clevrtex \(official\) is a test set, there is nothing in it to train on"
     ):
-        Benchmark(test_only, None, tmp_path, None, "cpu")
+        prepared_benchmark(test_only, None, tmp_path, None, "cpu")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generated import arrays
 from records import MINI_ARRAYS, request
 
 import objbench
@@ -26,7 +27,7 @@ KEY = law.stream_key("train", 0, 1)
 @pytest.fixture(scope="module")
 def scenes() -> SceneBatch:
     return SceneBatch.concatenate(
-        [law.scenes("train", start, start + 2000, seed=0) for start in range(0, LAW_SCENES, 2000)]
+        [arrays(law, "train", start, start + 2000, seed=0) for start in range(0, LAW_SCENES, 2000)]
     )
 
 
@@ -151,7 +152,7 @@ def count_pixels(pieces: law.Pieces, p: int) -> bool:
 def test_the_stream_of_version_1_is_fixed() -> None:
     digest = hashlib.sha256()
     for split, grid in [("train", 1), ("val", 1), ("test", 5)]:
-        batch = law.scenes(split, 0, 100, seed=3, grid=grid)
+        batch = arrays(law, split, 0, 100, seed=3, grid=grid)
         digest.update(batch.images.tobytes() + batch.masks.tobytes())
     assert law.VERSION == 1
     assert digest.hexdigest() == "d051c766e916e2e8398fbbd3d9cea01e0dd389bc3ac435aa784677339108b264"
@@ -159,18 +160,18 @@ def test_the_stream_of_version_1_is_fixed() -> None:
 
 @pytest.mark.parametrize("cut", [1, 17, 99])
 def test_the_batch_size_changes_nothing(scenes: SceneBatch, cut: int) -> None:
-    parts = [law.scenes("train", 0, cut, 0), law.scenes("train", cut, 100, 0)]
+    parts = [arrays(law, "train", 0, cut, 0), arrays(law, "train", cut, 100, 0)]
     assert_same(SceneBatch.concatenate(parts), scenes[:100])
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_device_changes_nothing(scenes: SceneBatch) -> None:
-    assert_same(law.scenes("train", 0, 5000, 0, device="cuda"), scenes[:5000])
+    assert_same(arrays(law, "train", 0, 5000, 0, device="cuda"), scenes[:5000])
 
 
 def test_an_index_beyond_32_bits_is_another_scene() -> None:
-    near, far = law.scenes("train", 5, 6, 0), law.scenes("train", 2**32 + 5, 2**32 + 6, 0)
+    near, far = arrays(law, "train", 5, 6, 0), arrays(law, "train", 2**32 + 5, 2**32 + 6, 0)
     assert not np.array_equal(near.images, far.images)
 
 
@@ -179,13 +180,13 @@ def test_an_index_beyond_32_bits_is_another_scene() -> None:
     [("val", 0, 5), ("test", 0, 5), ("train", 1, 5), ("train", 0, 1), ("train", 0, 10)],
 )
 def test_every_stream_is_its_own(split: str, seed: int, grid: int) -> None:
-    base, other = law.scenes("train", 0, 200, 0, grid=5), law.scenes(split, 0, 200, seed, grid=grid)
+    base, other = arrays(law, "train", 0, 200, 0, grid=5), arrays(law, split, 0, 200, seed, grid=grid)
     shapes = [batch.factors["shape"][:, 1:] for batch in (base, other)]
     assert (shapes[0] == shapes[1]).mean() < 0.1  # by chance one in 19
 
 
 def test_the_grid_aligns_positions_and_reaches_every_place() -> None:
-    factors = law.scenes("train", 0, 3000, 0, grid=5).factors
+    factors = arrays(law, "train", 0, 3000, 0, grid=5).factors
     shape, row, column = (factors[name][:, 1:].astype(int).ravel() for name in ("shape", "x", "y"))
     for i, pattern in enumerate(law.SHAPES, start=1):
         height, width = len(pattern.split("/")), len(pattern.split("/")[0])
@@ -196,7 +197,7 @@ def test_the_grid_aligns_positions_and_reaches_every_place() -> None:
 @pytest.mark.parametrize("grid", [0, -5, 11, 2.5])
 def test_a_grid_without_sense_is_refused(grid: int) -> None:
     with pytest.raises(RequestError, match=rf"'grid' of tetrominoes is {grid}; it must be 1 to 10 pixels"):
-        law.scenes("train", 0, 1, 0, grid=grid)
+        arrays(law, "train", 0, 1, 0, grid=grid)
 
 
 def source(dataset: str = "tetrominoes", raw: Path | None = None, **sizes: int) -> GeneratedSource:
@@ -236,8 +237,8 @@ def test_the_source_gives_the_scenes_that_are_not_done() -> None:
     batches = list(opened.read(opened.plan(), {"train": 100}))
     assert [(split, len(batch)) for split, batch in batches] == [("train", 2000), ("train", 200), ("val", 4)]
     train = SceneBatch.concatenate([batch for split, batch in batches if split == "train"])
-    assert_same(train, law.scenes("train", 100, 2300, 0, grid=5))
-    assert_same(batches[-1][1], law.scenes("val", 0, 4, 0, grid=5))
+    assert_same(train, arrays(law, "train", 100, 2300, 0, grid=5))
+    assert_same(batches[-1][1], arrays(law, "val", 0, 4, 0, grid=5))
 
 
 def test_torch_keeps_its_threads() -> None:
@@ -249,7 +250,7 @@ def test_torch_keeps_its_threads() -> None:
 
 def test_generate_gives_scenes_in_memory() -> None:
     scenes = objbench.generate("tetrominoes@aligned", 12, seed=4, split="val")
-    expected = law.scenes("val", 0, 12, 4, grid=5)
+    expected = arrays(law, "val", 0, 12, 4, grid=5)
     assert torch.equal(scenes.images, torch.from_numpy(expected.images).permute(0, 3, 1, 2))
     assert torch.equal(scenes.masks, torch.from_numpy(expected.masks))
     assert scenes.keys[:2] == ["00000000", "00000001"]

@@ -24,7 +24,7 @@ from objbench.layers import load_spec
 from objbench.methods.base import Segmentation
 from objbench.methods.trivial import OneSlot
 from objbench.records import Record, read_record
-from objbench.train.benchmark import Benchmark
+from objbench.train.benchmark import Benchmark, prepared_benchmark
 from objbench.train.reevaluate import reevaluate
 from objbench.train.run import run_seed
 
@@ -32,7 +32,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def open_benchmark(data: Path, dataset: str = "tetrominoes") -> Benchmark:
-    return Benchmark(load_spec().dataset(dataset), None, data, None, "cpu")
+    return prepared_benchmark(load_spec().dataset(dataset), None, data, None, "cpu")
 
 
 def run(

@@ -1,13 +1,18 @@
-"""Generated scenes: one module per dataset, each with a VERSION and a function `scenes`, found by dataset id."""
+"""Generated scenes: one module per dataset, found by dataset id.
+
+A module has a VERSION, which changes whenever any scene of any seed does, and a function `scenes(split, start, stop,
+seed, device=None, **options) -> SceneTensors`. Where making scenes takes longer than encoding them, it says with BLOCK
+how many a worker process is to make at a time.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError, unknown_name
@@ -17,6 +22,7 @@ from objbench.spec import SPLITS, DatasetRef
 if TYPE_CHECKING:
     import torch
 
+    from objbench.data.generate.tensors import SceneTensors
     from objbench.data.scenes import Scenes
 
 GENERATORS = {
@@ -32,25 +38,73 @@ BATCH = 2000  # scenes made at once
 
 @dataclass(frozen=True)
 class Generator:
-    """A dataset's generator under the options of a protocol.
+    """A dataset's generator, by the name of its module, under the options of a protocol."""
 
-    `version` changes whenever any scene of any seed does.
-    """
+    name: str
+    options: Mapping[str, int | float | str]
 
-    version: int
-    function: Callable[..., SceneBatch]
-    options: dict[str, int | float | str]
+    @property
+    def version(self) -> int:
+        """Changes whenever any scene of any seed does."""
+        return int(self._module.VERSION)
+
+    @property
+    def block(self) -> int | None:
+        """How many scenes a worker process should make at a time; None: it is not worth sending them out."""
+        return getattr(self._module, "BLOCK", None)
+
+    @property
+    def known_options(self) -> set[str]:
+        """The options that it has."""
+        parameters = set(inspect.signature(self._module.scenes).parameters)
+        return parameters - {"split", "start", "stop", "seed", "device"}
 
     def scenes(
         self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
-    ) -> Iterator[SceneBatch]:
+    ) -> Iterator[SceneTensors]:
         """The scenes [start, stop) of the stream of (split, seed), in batches; device None = the CPU."""
         for first in range(start, stop, BATCH):
             with _one_thread():
-                batch = self.function(
+                batch = self._module.scenes(
                     split, first, min(first + BATCH, stop), seed, device=device, **self.options
                 )
             yield batch
+
+    def blocks(self, split: str, start: int, stop: int, seed: int) -> Iterator[GeneratedBlock]:
+        """The same scenes, still to be made."""
+        size = self.block or BATCH
+        for first in range(start, stop, size):
+            yield GeneratedBlock(self, split, first, min(first + size, stop), seed)
+
+    @property
+    def _module(self) -> Any:
+        return import_module(self.name)
+
+
+@dataclass(frozen=True)
+class GeneratedBlock:
+    """The scenes [start, stop) of a stream, made by the CPU path in the process that decodes the block."""
+
+    generator: Generator
+    split: str
+    start: int
+    stop: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, part: slice) -> GeneratedBlock:
+        first, last, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError(f"a block is cut into stretches, not taken every {step} scenes")
+        start = self.start + first
+        return GeneratedBlock(self.generator, self.split, start, max(self.start + last, start), self.seed)
+
+    def decode(self) -> SceneBatch:
+        """Make them."""
+        batches = self.generator.scenes(self.split, self.start, self.stop, self.seed)
+        return SceneBatch.concatenate([batch.arrays() for batch in batches])
 
 
 def generator_of(dataset: DatasetRef) -> Generator:
@@ -59,23 +113,22 @@ def generator_of(dataset: DatasetRef) -> Generator:
         raise RequestError(
             f"dataset '{dataset.name}' has no generator; there is one of: {', '.join(GENERATORS)}"
         )
-    module = import_module(GENERATORS[dataset.name])
-    parameters = set(inspect.signature(module.scenes).parameters)
-    known = parameters - {"split", "start", "stop", "seed", "device"}
-    for option in dataset.rule.options:
-        if option not in known:
-            raise unknown_name(f"option of the {dataset.name} generator", option, known)
-    return Generator(module.VERSION, module.scenes, dataset.rule.options)
+    generator = Generator(GENERATORS[dataset.name], dataset.rule.options)
+    for option in generator.options:
+        if option not in generator.known_options:
+            raise unknown_name(f"option of the {dataset.name} generator", option, generator.known_options)
+    return generator
 
 
 def generate(
     dataset: str, n: int, seed: int = 0, split: str = "train", device: torch.device | str | None = None
 ) -> Scenes:
-    """The first `n` scenes of a generated `DATASET[@PROTOCOL]`, in memory; nothing is written.
+    """The first `n` scenes of a generated `DATASET[@PROTOCOL]`, made in the memory of `device`; nothing is written.
 
-    They are those that `objbench prepare --source generated` makes with the same seed. `split` names a stream of
-    its own: train, val or test. Raises RequestError for an unknown dataset, or one without a generator.
+    They are those that `objbench prepare --source generated` makes with the same seed (images made on a GPU up to one
+    grey level). `split` names a stream of its own: train, val or test. Raises RequestError for an unknown dataset, or one without a generator.
     """
+    from objbench.data.generate.tensors import SceneTensors
     from objbench.data.scenes import Scenes
 
     reference = load_spec().dataset(dataset)
@@ -84,8 +137,8 @@ def generate(
         raise unknown_name("split", split, SPLITS)
     if n < 1:
         raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
-    batch = SceneBatch.concatenate(list(generator.scenes(split, 0, n, seed, device)))
-    return Scenes.of(batch, reference, device, split)
+    scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, device)))
+    return Scenes.generated(scenes, reference, split)
 
 
 @contextmanager

@@ -12,11 +12,10 @@ from functools import cache
 from itertools import combinations
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from objbench.data.scene import SceneBatch
+from objbench.data.generate.tensors import SceneTensors, with_background
 from objbench.errors import RequestError
 from objbench.random import MASK32, below, philox, seed_from, split_seed
 
@@ -89,7 +88,7 @@ def _collision(cells: Tensor) -> Tensor:
 
 def scenes(
     split: str, start: int, stop: int, seed: int, grid: int = 1, device: torch.device | str | None = None
-) -> SceneBatch:
+) -> SceneTensors:
     """The scenes [start, stop) of the endless stream that (split, seed, grid) names.
 
     A scene is a function of these and its index alone: not of the batch, the device or the number of workers.
@@ -104,9 +103,9 @@ def scenes(
     pieces = draw(index, stream_key(split, seed, grid), grid)
     images, masks = render(pieces)
     per_entity = {"x": pieces.row, "y": pieces.column, "shape": pieces.shape, "color": pieces.color}
-    factors = {name: _with_background(values) for name, values in per_entity.items()}
-    factors["visibility"] = np.ones((len(index), PIECES + 1), np.float32)
-    return SceneBatch(index.cpu().numpy(), images.cpu().numpy(), masks.cpu().numpy(), factors)
+    factors = {name: with_background(values.float()) for name, values in per_entity.items()}
+    factors["visibility"] = torch.ones(len(index), PIECES + 1, device=index.device)
+    return SceneTensors(index, images, masks, factors)
 
 
 def stream_key(split: str, seed: int, grid: int) -> tuple[int, int]:
@@ -183,8 +182,3 @@ def render(pieces: Pieces) -> tuple[Tensor, Tensor]:
     canvas.scatter_(0, pixels.flatten(), words.flatten())
     planes = canvas.view(torch.uint8).view(count, SIDE, SIDE, 4)
     return planes[..., :3].contiguous(), planes[..., 3].contiguous()
-
-
-def _with_background(values: Tensor) -> np.typing.NDArray[np.float32]:
-    """Factors (N,P,...) of the pieces as float32 (N,1+P,...) with a background row of zeros."""
-    return torch.nn.functional.pad(values.float(), (0, 0) * (values.dim() - 2) + (1, 0)).cpu().numpy()

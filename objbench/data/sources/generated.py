@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from objbench.data.generate import generator_of
-from objbench.data.scene import SceneBatch
+from objbench.data.scene import Block
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.errors import RequestError
 from objbench.spec import SPLITS, SplitRule
@@ -22,12 +22,12 @@ class GeneratedSource(Source):
             raise RequestError(
                 f"--raw {request.raw}: the source 'generated' reads no files; leave out --raw, or choose another --source"
             )
-        self._generator = generator_of(request.dataset)
+        self.scenes = generator_of(request.dataset)
 
     @property
     def generator(self) -> dict[str, int]:
         """The generator's version and the seed."""
-        return {"version": self._generator.version, "seed": self.request.seed}
+        return {"version": self.scenes.version, "seed": self.request.seed}
 
     def plan(self) -> list[SplitPlan]:
         """The protocol's sizes, or smaller ones, or a larger train split."""
@@ -47,9 +47,9 @@ class GeneratedSource(Source):
                 plans.append(SplitPlan(split, "data", rule.start, stop, size == standard, rule.in_train))
         return plans
 
-    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, SceneBatch]]:
-        """The scenes, from the first one that is not done."""
+    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
+        """The scenes, from the first one that is not done: made here, or by the workers if that takes long."""
         for plan in plans:
             start, stop = max(plan.start, done.get(plan.split, 0)), plan.start + len(plan)
-            for batch in self._generator.scenes(plan.split, start, stop, self.request.seed):
-                yield plan.split, batch
+            for block in self.scenes.blocks(plan.split, start, stop, self.request.seed):
+                yield plan.split, block.decode() if self.scenes.block is None else block

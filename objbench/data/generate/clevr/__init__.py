@@ -21,14 +21,14 @@ from objbench.data.generate.clevr.light import lights_of
 from objbench.data.generate.clevr.objects import Objects
 from objbench.data.generate.clevr.trace import Tracer
 from objbench.data.generate.clevr.visibility import Window
-from objbench.data.scene import Array, SceneBatch
+from objbench.data.generate.tensors import SceneTensors, with_background
 from objbench.errors import RequestError
 from objbench.random import seed_from, split_seed
 
 VERSION = 1  # of the stream of scenes: a change of any scene of any seed is a new version
 SIDE = 128
 CROP = Window(top=29, left=64, height=192, width=192, samples=2)  # as the upstream sets are cropped
-_BATCH, _CUDA_BATCH = 32, 1024  # scenes traced at once: some 10 MB each
+BLOCK, _CUDA_BATCH = 32, 1024  # scenes traced at once: some 10 MB each
 
 
 def scenes(
@@ -38,7 +38,7 @@ def scenes(
     seed: int,
     max_objects: int = laws.MOST,
     device: torch.device | str | None = None,
-) -> SceneBatch:
+) -> SceneTensors:
     """The scenes [start, stop) of the endless stream that (split, seed, max_objects) names.
 
     A scene is a function of these and its index alone. Its parameters and mask are the same bits on every device,
@@ -54,9 +54,9 @@ def scenes(
         )
     key = stream_key(split, seed, max_objects)
     place = torch.device(device or "cpu")
-    size = _CUDA_BATCH if place.type == "cuda" else _BATCH
+    size = _CUDA_BATCH if place.type == "cuda" else BLOCK
     index = torch.arange(start, stop, device=place)
-    return SceneBatch.concatenate(list(_batches(index, key, max_objects, size)))
+    return SceneTensors.concatenate(list(_batches(index, key, max_objects, size)))
 
 
 def stream_key(split: str, seed: int, max_objects: int) -> tuple[int, int]:
@@ -75,34 +75,24 @@ def render(world: laws.World, most: int = laws.MOST) -> tuple[Tensor, Tensor]:
     return images, film.pick(world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width], SIDE)
 
 
-def _batches(index: Tensor, key: tuple[int, int], most: int, size: int) -> Iterator[SceneBatch]:
+def _batches(index: Tensor, key: tuple[int, int], most: int, size: int) -> Iterator[SceneTensors]:
     for first in range(0, len(index), size):
         part = index[first : first + size]
         world = laws.draw(part, key, most, ahead=size)
         images, masks = render(world, most)
-        yield SceneBatch(
-            part.cpu().numpy(),
-            images.cpu().numpy(),
-            masks.cpu().numpy(),
-            factors_of(world.objects, world.camera),
-        )
+        yield SceneTensors(part, images, masks, factors_of(world.objects, world.camera))
 
 
-def factors_of(objects: Objects, camera: Camera) -> dict[str, Array]:
+def factors_of(objects: Objects, camera: Camera) -> dict[str, Tensor]:
     """The factors with upstream's names, codes and entity axis (N,11)."""
     column, row, depth = camera.project(objects.place)
     present = objects.shape > 0
     pixel = torch.stack([column.round(), row.round(), depth], -1) * present[..., None]
     x, y, z = objects.place
     floats = {"x": x, "y": y, "z": z, "rotation": objects.rotation, "pixel_coords": pixel}
-    factors = {name: _with_background(values.float()) for name, values in floats.items()}
-    factors["visibility"] = _with_background(present.float())
+    factors = {name: with_background(values.float()) for name, values in floats.items()}
+    factors["visibility"] = with_background(present.float())
     factors["visibility"][:, 0] = 1
     for name in ("size", "material", "shape", "color"):
-        factors[name] = _with_background(getattr(objects, name).to(torch.uint8))
+        factors[name] = with_background(getattr(objects, name).to(torch.uint8))
     return factors
-
-
-def _with_background(values: Tensor) -> Array:
-    """Values (N,O,...) of the objects with a row of zeros before them."""
-    return torch.nn.functional.pad(values, (0, 0) * (values.dim() - 2) + (1, 0)).cpu().numpy()

@@ -10,7 +10,7 @@ import torch
 
 from objbench.data.generate.multi_dsprites import law
 from objbench.data.generate.multi_dsprites.law import Law, black
-from objbench.data.scene import SceneBatch
+from objbench.data.generate.tensors import SceneTensors
 
 VERSION = 2
 LAW = Law("multi_dsprites_binarized", VERSION, 2, 3, background=black, color=None)
@@ -18,6 +18,6 @@ LAW = Law("multi_dsprites_binarized", VERSION, 2, 3, background=black, color=Non
 
 def scenes(
     split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
-) -> SceneBatch:
+) -> SceneTensors:
     """The scenes [start, stop) of the endless stream that (split, seed) names; see law.scenes."""
     return law.scenes(LAW, split, start, stop, seed, device)

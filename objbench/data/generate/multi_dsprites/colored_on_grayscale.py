@@ -10,7 +10,7 @@ import torch
 
 from objbench.data.generate.multi_dsprites import law
 from objbench.data.generate.multi_dsprites.law import Law, bright, gray
-from objbench.data.scene import SceneBatch
+from objbench.data.generate.tensors import SceneTensors
 
 VERSION = 2
 LAW = Law("multi_dsprites", VERSION, 2, 5, background=gray, color=bright)
@@ -18,6 +18,6 @@ LAW = Law("multi_dsprites", VERSION, 2, 5, background=gray, color=bright)
 
 def scenes(
     split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
-) -> SceneBatch:
+) -> SceneTensors:
     """The scenes [start, stop) of the endless stream that (split, seed) names; see law.scenes."""
     return law.scenes(LAW, split, start, stop, seed, device)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from objbench.data.generate.multi_dsprites.sprites import SIDE, Sprites, cover
-from objbench.data.scene import SceneBatch
+from objbench.data.generate.tensors import SceneTensors, with_background
 from objbench.random import MASK32, below, philox, seed_from, split_seed
 
 _PLACES, _SCALES, _TURNS = 32, 6, 40  # the values of dSprites itself: both ends included, also 0 and 2 pi
@@ -64,7 +63,7 @@ def bright(numbers: Tensor) -> Tensor:
 
 def scenes(
     law: Law, split: str, start: int, stop: int, seed: int, device: torch.device | str | None
-) -> SceneBatch:
+) -> SceneTensors:
     """The scenes [start, stop) of the endless stream that (law, split, seed) names.
 
     Factors as upstream names them, float32, the entity axis padded with zeros to the largest scene, the background
@@ -87,7 +86,7 @@ def scenes(
     present = _present(scene)
     entities = {name: _entities(values, present) for name, values in factors.items()}
     entities["visibility"][:, 0] = 1
-    return SceneBatch(index.cpu().numpy(), images.cpu().numpy(), masks.cpu().numpy(), entities)
+    return SceneTensors(index, images, masks, entities)
 
 
 def stream_key(law: Law, split: str, seed: int) -> tuple[int, int]:
@@ -168,8 +167,7 @@ def _present(scene: Scene) -> Tensor:
     return torch.arange(scene.color.shape[1], device=scene.number.device) < scene.number[:, None]
 
 
-def _entities(values: Tensor, present: Tensor) -> np.typing.NDArray[np.float32]:
+def _entities(values: Tensor, present: Tensor) -> Tensor:
     """Factors (N,S,...) as float32 (N,1+S,...): zeros for the background and for sprites that are not there."""
     gate = present.view(*present.shape, *(1,) * (values.dim() - 2))
-    padding = (0, 0) * (values.dim() - 2) + (1, 0)
-    return torch.nn.functional.pad((values * gate).float(), padding).cpu().numpy()
+    return with_background((values * gate).float())
