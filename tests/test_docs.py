@@ -1,4 +1,4 @@
-"""The README's and CONTRIBUTING's commands do what they say."""
+"""The commands of README, CONTRIBUTING and docs do what they say, or at least are understood."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer
+from benches import command as bench
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+PAGES = README + CONTRIBUTING + "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXECUTED = "<!-- executed by tests/test_docs.py -->\n"
 
@@ -61,9 +64,7 @@ def test_readme_journey(tmp_path):
     assert re.search(r"\d \[\d", table)
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in commands(README + CONTRIBUTING) if line.startswith("objbench ")]
-)
+@pytest.mark.parametrize("line", [line for line in commands(PAGES) if line.startswith("objbench ")])
 def test_documented_commands_exist(line):
     from objbench.cli.main import app
 
@@ -73,6 +74,13 @@ def test_documented_commands_exist(line):
         name, command, rest = group.resolve_command(context, words)
         parsed = command.make_context(name, rest, parent=context)
     assert parsed.info_name == name
+
+
+@pytest.mark.parametrize("line", [line for line in commands(PAGES) if re.match(r"tools/bench \w", line)])
+def test_documented_benches_exist(line):
+    name, *options = shlex.split(line)[1:]
+    module, _ = bench.BENCHES[name]
+    assert bench._options(name, "", import_module(module)).parse_args(options)
 
 
 def test_contributing_adds_a_method(tmp_path, prepared_data):

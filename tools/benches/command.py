@@ -23,6 +23,14 @@ BENCHES = {
         "benches.prepare",
         "Making shards of TFRecords, beside the PNG encoding alone, and parsing them, beside protobuf.",
     ),
+    "generate": (
+        "benches.generate",
+        "Generating scenes of every dataset before encoding, and that they are the same in any batch or on CUDA.",
+    ),
+    "likeness": (
+        "benches.likeness",
+        "Generated CLEVR scenes beside rendered ones: colours, edges, sizes of objects.",
+    ),
 }
 RESULTS = Path(__file__).parents[2] / "build" / "bench"
 INTERRUPTED = 130
@@ -72,7 +80,10 @@ def _options(name: str, line: str, bench: Any) -> ArgumentParser:
     parser = ArgumentParser(prog=f"tools/bench {name}", description=line, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="little work and few repeats: a smoke test")
     parser.add_argument(
-        "--repeats", type=positive, metavar="N", help="timed turns of each candidate (default 9, quick 3)"
+        "--repeats",
+        type=positive,
+        metavar="N",
+        help="turns of each measurement, in place of the number that the bench chooses",
     )
     parser.add_argument(
         "--json",

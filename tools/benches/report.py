@@ -34,13 +34,14 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Row:
-    """One candidate: `samples`, one for every repeat, in the unit of its section."""
+    """One candidate: `samples`, one for every repeat, in the unit of its section, whose median should reach `aim`."""
 
     name: str
     samples: list[float]
     threads: int | None = None
     timing: Timing | None = None
     speedup: Speedup | None = None
+    aim: float | None = None
 
 
 @dataclass(frozen=True)
@@ -151,16 +152,15 @@ def _cells(row: Row) -> list[str]:
         str(row.threads or ""),
         _with_spread(row.samples),
         _with_spread(row.speedup.samples) if row.speedup else "",
-        _aim(row.speedup) if row.speedup else "",
+        _aim(row.samples, row.aim) or (_aim(row.speedup.samples, row.speedup.aim) if row.speedup else ""),
         *_cores(row.timing),
     ]
 
 
-def _aim(speedup: Speedup) -> str:
-    if speedup.aim is None:
+def _aim(samples: Sequence[float], aim: float | None) -> str:
+    if aim is None:
         return ""
-    reached = quartiles(speedup.samples)[1] >= speedup.aim
-    return f"{_number(speedup.aim)} {'reached' if reached else 'missed'}"
+    return f"{_number(aim)} {'reached' if quartiles(samples)[1] >= aim else 'missed'}"
 
 
 def _cores(timing: Timing | None) -> list[str]:

@@ -1,0 +1,112 @@
+"""Rendered CLEVR scenes, read from a file in the released format, in the words of the generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from objbench.data.generate.clevr import CROP, SIDE, laws
+from objbench.data.generate.clevr.camera import Camera
+from objbench.data.generate.clevr.objects import Objects
+from objbench.data.generate.clevr.visibility import label_map
+from objbench.data.scene import Array, SceneBatch
+from objbench.data.sources.multi_object import RecordBlock
+from objbench.data.sources.tfrecord import Reader
+from objbench.data.transform import Transform
+from objbench.errors import ObjbenchError, RequestError
+
+# The generator's code for each code of the file: those of the released file are the generator's own; files rendered
+# with the published generator may number shapes and colours by the order of its properties.json instead.
+CODES: dict[str, dict[str, tuple[int, ...]]] = {
+    "release": {"shape": (0, 1, 2, 3), "color": (0, 1, 2, 3, 4, 5, 6, 7, 8)},
+    "properties": {"shape": (0, 3, 1, 2), "color": (0, 6, 1, 4, 3, 5, 7, 2, 8)},
+}
+_NEWTON_STEPS = 20
+_RIGHT, _BOTTOM = CROP.left + CROP.width, CROP.top + CROP.height
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """N rendered scenes.
+
+    images  uint8 (N,128,128,3), cropped and reduced as for CLEVR6
+    masks   uint8 (N,240,320), of the whole frame
+    cameras float64 (N,3), lamps float64 (N,3,3): their places
+    """
+
+    images: Array
+    masks: Array
+    factors: dict[str, Array]
+    cameras: Array
+    lamps: Array
+
+    def world(self) -> laws.World:
+        """The same scenes as the generator would have drawn them, the masks its own."""
+        code = {
+            name: torch.from_numpy(self.factors[name][:, 1:].astype(np.int64))
+            for name in ("shape", "material", "color", "size")
+        }
+        x, y, z, turn = (
+            torch.from_numpy(self.factors[name][:, 1:].astype(np.float64))
+            for name in ("x", "y", "z", "rotation")
+        )
+        radius = torch.tensor((1.0, *laws.RADII), dtype=torch.float64)[code["size"]]
+        objects = Objects(torch.stack([x, y, z]), turn.cos(), turn.sin(), radius, turn, **code)
+        camera = Camera.at(torch.from_numpy(self.cameras).T.contiguous())
+        lamps = torch.from_numpy(self.lamps).permute(2, 0, 1).contiguous()
+        return laws.World(objects, camera, lamps, label_map(objects, camera))
+
+
+def read(path: Path, codes: str) -> Rendered:
+    """All records of a TFRecord file of clevr_with_masks.
+
+    Records hold no lamps and no camera: the camera is solved from the objects' depths, the lamps are taken to stand
+    where they do on average. RequestError where there is no such file; ObjbenchError for one that is damaged or
+    has codes unknown to CODES.
+    """
+    if not path.is_file():
+        raise RequestError(f"--rendered {path}: no such file")
+    with Reader(path) as reader:
+        whole = RecordBlock("clevr10", path, list(reader)).decode()
+    factors = whole.factors | {
+        name: _translated(path, name, whole.factors[name], table) for name, table in CODES[codes].items()
+    }
+    there = factors["visibility"] > 0
+    places = np.stack([factors[name] for name in "xyz"], -1).astype(np.float64)
+    cameras = [
+        solve_camera(place[1:][seen[1:]], pixel[1:, 2][seen[1:]])
+        for place, pixel, seen in zip(places, factors["pixel_coords"], there, strict=True)
+    ]
+    lamps = np.broadcast_to(np.array(laws.LAMPS), (len(whole), 3, 3)).copy()
+    return Rendered(cropped(whole).images, whole.masks, factors, np.stack(cameras), lamps)
+
+
+def cropped(scenes: SceneBatch) -> SceneBatch:
+    """Scenes of the whole frame as 128x128 pixels, as the generator's."""
+    return Transform((SIDE, SIDE), (CROP.left, CROP.top, _RIGHT, _BOTTOM), "bicubic", "nearest")(scenes)
+
+
+def solve_camera(places: Array, depths: Array) -> Array:
+    """Where the camera (3,) stands that looks at the origin and sees `places` (n,3) at `depths` (n,).
+
+    The depth of p from c is |c| - p.c / |c|; Gauss and Newton's method from the camera's place on average.
+    """
+    camera = np.array(laws.CAMERA)
+    for _ in range(_NEWTON_STEPS):
+        length = np.linalg.norm(camera)
+        along = places @ camera
+        residual = length - along / length - depths
+        slope = camera / length - places / length + along[:, None] * camera / length**3
+        camera = camera - np.linalg.lstsq(slope, residual, rcond=None)[0]
+    return camera
+
+
+def _translated(path: Path, name: str, stored: Array, table: tuple[int, ...]) -> Array:
+    if stored.max() >= len(table):
+        raise ObjbenchError(
+            f"{path}: the feature '{name}' holds the code {stored.max()}; expected 0 to {len(table) - 1}"
+        )
+    return np.asarray(table)[stored]
