@@ -252,6 +252,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(gt=0)
     clip_norm: float | None = Field(gt=0)
     precision: Literal["fp32", "bf16"]
+    stepper: Literal["auto", "plain"]
     checkpoint_steps: int = Field(gt=0)
     log_steps: int = Field(gt=0)
     evaluations: int = Field(ge=0)

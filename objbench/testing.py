@@ -18,10 +18,13 @@ from objbench.layers import load_spec
 from objbench.methods.base import Method, Progress, Segmentation, Stage
 from objbench.methods.create import build
 from objbench.random import seed_from
+from objbench.train.captured import CapturedStepper
 from objbench.train.checkpoint import load_weights, save_weights
 from objbench.train.evaluate import segment
 from objbench.train.log import read_log
 from objbench.train.loop import Training
+from objbench.train.plain import PlainStepper
+from objbench.train.scenes import StageScenes
 
 IMAGES, BATCH, STEPS = 6, 2, 4
 TOLERANCE = 1e-4
@@ -102,6 +105,8 @@ class _Kit:
         ]
         if self.method().stages():
             found += [self.check_losses, self.check_gradients, self.check_determinism, self.check_resume]
+            if self.captured():
+                found.append(self.check_captured_steps)
         if self.device:
             found.append(self.check_device_moves)
         return found
@@ -270,6 +275,28 @@ class _Kit:
         logs = [read_log(folder_one), read_log(folder_two)]
         _demand(logs[0] == logs[1], f"{promise}: the logged losses or metrics")
 
+    def captured(self) -> bool:
+        """Whether the method lets its steps be captured."""
+        method = self.method()
+        scenes = StageScenes(self.images, method.stages()[0], method.recipe.nominal_epochs, seed=0)
+        return method.capture_key(scenes.progress(0)) is not None
+
+    def check_captured_steps(self) -> None:
+        states = []
+        for kind in (PlainStepper, CapturedStepper):
+            method = self.method().to(self.device or "cpu")
+            stage = method.stages()[0]
+            images = self.images.to(_device_of(method))
+            scenes = StageScenes(images, stage, method.recipe.nominal_epochs, seed=0)
+            with torch.no_grad():
+                method.setup(scenes.setup_sample(), stage)
+            kind(method, scenes, stage).advance(min(STEPS, scenes.steps))
+            states.append({name: value for name, value in method.state_dict().items() if _is_float(value)})
+        gaps = {name: float((value - states[1][name]).abs().max()) for name, value in states[0].items()}
+        worst = max(gaps, key=gaps.__getitem__)
+        promise = f"captured steps differ from plain ones, by {gaps[worst]:.2g} in {worst}: does capture_key tell all?"
+        _demand(gaps[worst] < TOLERANCE, promise)
+
     def check_device_moves(self) -> None:
         method = self.method()
         here = self.segment(method)
@@ -307,6 +334,10 @@ def _note_gradient(parameter: Tensor, name: str, reached: set[str]) -> None:
 
 def _copy(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _same(one: Any, two: Any) -> bool:

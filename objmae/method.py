@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from objbench.errors import RequestError, unknown_name
-from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.base import (
+    LearningRate,
+    Losses,
+    Method,
+    Progress,
+    Segmentation,
+    Stage,
+    Stepper,
+    TrainingScenes,
+)
 from objmae.losses import object_entropy, pixel_entropy, reconstruction_error
 from objmae.model import Autoencoder, ModelConfig, patchify, random_patches, unpatchify
 from objmae.schedule import Schedule
@@ -85,6 +94,15 @@ class ObjMAE(Method):
             slots=out.slots,
             attention=out.log_attention.exp().mT.unflatten(2, grid),  # (B,K,rows,columns)
         )
+
+    def stepper(self, scenes: TrainingScenes, stage: Stage) -> Stepper | None:
+        """On CUDA the fast path: fused kernels in a captured step."""
+        if not scenes.images.is_cuda:
+            return None
+        from objbench.train.captured import CapturedStepper
+        from objmae.fast import FastLoss
+
+        return CapturedStepper(self, scenes, stage, FastLoss(self))
 
     def _patches(self, images: Tensor) -> Tensor:
         if images.shape[1:] != self.image_shape:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from objbench.errors import RequestError
+from objmae.kernels.broadcast import plain_broadcast
 
 CHANNELS = 3
 LAYER_NORM_EPS = 1e-5  # above the variance of a fresh class token (4e-6), whose norm it decides
@@ -223,12 +224,10 @@ class Autoencoder(nn.Module):
         all patches, the other is a multiple of one vector. So nothing needs to be concatenated or gathered.
         """
         weight, bias = self.slot_projection.weight, self.slot_projection.bias  # (d,D+1), (d,)
-        base = F.linear(slots, weight[:, :-1], bias)[:, :, None]  # (B,K,1,d)
-        at = ids[:, None].expand(-1, slots.shape[1], -1)  # (B,K,n)
-        empty = log_attention.new_zeros(*slots.shape[:2], len(self.decoder_position))  # (B,K,N)
-        attention = empty.scatter(2, at, log_attention.mT)[..., None]  # (B,K,N,1)
-        kept = torch.zeros_like(empty, dtype=torch.bool).scatter(2, at, True)[..., None]
-        return torch.where(kept, base + attention * weight[:, -1], self.mask_token) + self.decoder_position
+        base = F.linear(slots, weight[:, :-1], bias)  # (B,K,d)
+        return plain_broadcast(
+            base, log_attention, ids, weight[:, -1], self.mask_token, self.decoder_position, torch.float32
+        )
 
     def decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B,K,N,d) -> rgb (B,K,N,P*P,C) and log_masks (B,K,N,P*P), both float32; slots do not see each other."""

@@ -1,4 +1,4 @@
-"""tools/demo, tools/test and tools/bench say what is missing on a machine that cannot run them."""
+"""tools/demo, tools/test, tools/bench and tools/paper say what is missing on a machine that cannot run them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 TOOLS = Path(__file__).parents[1] / "tools"
 
 
-@pytest.mark.parametrize("tool", ["demo", "test", "bench"])
+@pytest.mark.parametrize("tool", ["demo", "test", "bench", "paper"])
 def test_an_old_python_is_refused_with_a_remedy(tmp_path, tool):
     old = tmp_path / "python"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.8.10"\nexit 1\n')

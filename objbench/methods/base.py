@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -183,8 +183,19 @@ class Method(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} does not say how to segment")
 
+    def capture_key(self, progress: Progress) -> Hashable | None:
+        """Whether, and for how long, a training step may be captured as a CUDA graph and replayed; None: it may not.
+
+        Steps of equal keys do the same work on tensors of the same shapes: every Python number that enters
+        `training_loss` is a function of the key, its random numbers come from the default generator of the device,
+        and nothing in it waits for the device. Optimizers must be made with what `capturable` needs. A method whose
+        step never changes in this sense returns ().
+        """
+        return None
+
     def stepper(self, scenes: TrainingScenes, stage: Stage) -> Stepper | None:
-        """The method's own training step for this stage, or None for the plain one."""
+        """The method's own training step for this stage; None: the captured one if `capture_key` allows it and the
+        scenes are on a CUDA device, else the plain one."""
         return None
 
     def image_seeds(self, batch: int) -> Tensor:

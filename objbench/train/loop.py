@@ -15,6 +15,7 @@ from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper
 from objbench.progress import Advance, silent
 from objbench.spec import Recipe
+from objbench.train.captured import CapturedStepper
 from objbench.train.checkpoint import Checkpoint, load_checkpoint
 from objbench.train.log import Log
 from objbench.train.plain import PlainStepper
@@ -125,7 +126,7 @@ class Training:
         return stepper, checkpoint.step
 
     def _stepper(self, scenes: StageScenes) -> Stepper:
-        return self.method.stepper(scenes, scenes.stage) or PlainStepper(self.method, scenes, scenes.stage)
+        return choose_stepper(self.method, scenes, scenes.stage)
 
     def _stage(self, index: int, scenes: StageScenes, before: int, stepper: Stepper, step: int) -> None:
         while step < scenes.steps:
@@ -174,6 +175,17 @@ class Training:
             self.seconds,
             self.earlier + time.perf_counter() - self.started,
         ).save(self.folder)
+
+
+def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper:
+    """The method's own stepper, the captured one on CUDA if the method allows it, or, if not or if so asked, the plain one."""
+    if method.recipe.stepper == "auto":
+        own = method.stepper(scenes, stage)
+        if own is not None:
+            return own
+        if scenes.images.is_cuda and method.capture_key(scenes.progress(0)) is not None:
+            return CapturedStepper(method, scenes, stage)
+    return PlainStepper(method, scenes, stage)
 
 
 def _refuse_divergence(losses: Mapping[str, float], step: int, stage: Stage) -> None:

@@ -36,6 +36,9 @@ class Toy(Method):
         error = (self.mixture(images)[1] - images).square().mean()
         return Losses(error, {"reconstruction": error})
 
+    def capture_key(self, progress):
+        return ()
+
     def segment(self, images, progress=None):
         masks, reconstruction = self.mixture(images)
         return Segmentation(masks=masks, reconstruction=reconstruction)
@@ -74,6 +77,9 @@ class ToyTwoStages(Toy):
         rest = torch.optim.Adam([*self.trunk.parameters(), *self.head.parameters()], lr)
         both = [(colors, lambda progress: lr), (rest, lambda progress: lr / (1 + progress.epoch))]
         return both if stage.name == "all" else both[:1]
+
+    def capture_key(self, progress):
+        return None  # SGD cannot be captured
 
     def after_step(self, progress, losses, optimizers):
         if progress.step % 3 == 2:

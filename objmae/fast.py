@@ -1,0 +1,105 @@
+"""objmae's training step for the speed of the card: the plain step's loss, from fused kernels, ready to be captured.
+
+What differs from `ObjMAE.training_loss` besides the kernels: images go to patches as uint8; what the schedules say lies
+in a tensor; in bfloat16 casts are explicit (no autocast) and the decoder's residual stream is bfloat16 too, a quarter of
+the step's memory traffic. Float32 stay the encoder's stream (class tokens begin 0.002 apart, which bfloat16 would
+round away once they are added to), the object function, all statistics of norms, and the mixture with its losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from objbench.methods.base import Losses, Progress
+from objmae.kernels.attention import attention
+from objmae.kernels.broadcast import broadcast
+from objmae.kernels.mixture import mixture_losses
+from objmae.kernels.residual_norm import residual_norm
+from objmae.model import CHANNELS, Block, object_function, patchify, random_patches, take_patches
+
+if TYPE_CHECKING:
+    from objmae.method import ObjMAE
+
+
+class FastLoss:
+    """The loss of `method` as objbench.train.captured wants it. It draws the random numbers that the plain one does."""
+
+    def __init__(self, method: ObjMAE) -> None:
+        self.method, self.model = method, method.model
+        self._values = torch.zeros(3, device=self.model.class_tokens.device)  # two entropy weights, noise
+        self._epoch = -1
+
+    def key(self, progress: Progress) -> tuple[int, bool]:
+        """The number of kept patches, and whether there is noise: what shapes and draws depend on."""
+        schedule, epoch = self.method.schedule, progress.nominal_epoch
+        return schedule.kept_patches(epoch, self.model.config.patches), schedule.noise(epoch) > 0
+
+    def prepare(self, progress: Progress) -> None:
+        """Put the epoch's entropy weights and noise into the tensor that the loss reads."""
+        epoch = progress.nominal_epoch
+        if epoch != self._epoch:
+            schedule = self.method.schedule
+            self._values.copy_(torch.tensor([*schedule.entropy_weights(epoch), schedule.noise(epoch)]))
+            self._epoch = epoch
+
+    def loss(self, images: Tensor, progress: Progress) -> Losses:
+        """The loss of uint8 images (B,3,H,W)."""
+        with torch.autocast(images.device.type, enabled=False):
+            target = patchify(images, self.model.config.patch)  # (B,N,P*P*C)
+            B, N, _ = target.shape
+            kept, noisy = self.key(progress)
+            ids = random_patches(B, N, kept, target.device)
+            noise = None
+            if noisy:
+                noise = self._values[2] * self.method.normal(images, *self.model.class_tokens.shape)
+            terms = mixture_losses(self._forward(target, ids, noise), target)
+            total = terms.reconstruction
+            total = total + self._values[0] * terms.pixel_entropy + self._values[1] * terms.object_entropy
+            return Losses(total, terms._asdict())
+
+    def _forward(self, target: Tensor, ids: Tensor, noise: Tensor | None) -> Tensor:
+        """From uint8 patches (B,N,P*P*C) to the head's output (B,K,N,P*P,C+1)."""
+        m = self.model
+        dtype = m.head.weight.dtype  # bfloat16, if the stepper has cast the weights
+        seen = take_patches(target, ids) / 127.5 - 1
+        z = m.patch_projection(seen.to(dtype)) + m.encoder_position[ids]  # (B,n,D), float32
+        c = m.class_tokens.expand(len(target), -1, -1)  # (B,K,D)
+        x = torch.cat([c if noise is None else c + noise, z], dim=1)  # (B,T,D)
+        x, branch = _transform(x, m.encoder, dtype)
+        x = m.encoder_norm(x + branch)
+        slots, log_attention = object_function(x[:, : m.config.slots], x[:, m.config.slots :])
+
+        weight, bias = m.slot_projection.weight, m.slot_projection.bias  # (d,D+1), (d,)
+        base = F.linear(slots.to(dtype), weight[:, :-1], bias)  # (B,K,d)
+        x = broadcast(base, log_attention, ids, weight[:, -1], m.mask_token, m.decoder_position, dtype)
+        _, h = _seam(*_transform(x.flatten(0, 1), m.decoder, dtype), m.decoder_norm, dtype)
+        y: Tensor = m.head(h)  # (B*K,N,P*P*4)
+        return y.view(*x.shape[:3], -1, CHANNELS + 1)
+
+
+def _transform(x: Tensor, blocks: Iterable[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """x (B,T,D) through all blocks: the residual stream, and the last branch, which is still to be added to it.
+
+    The stream keeps the dtype of x, the branches are of `dtype`.
+    """
+    branch: Tensor | None = None
+    for block in blocks:
+        assert isinstance(block, Block)
+        x, h = _seam(x, branch, block.norm1, dtype)
+        branch = block.projection(attention(block.qkv(h).unflatten(2, (3, block.heads, -1))))
+        x, h = _seam(x, branch, block.norm2, dtype)
+        branch = block.contract(F.gelu(block.expand(h)))
+    assert branch is not None
+    return x, branch
+
+
+def _seam(x: Tensor, branch: Tensor | None, norm: nn.LayerNorm, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The stream with the branch added, and its norm in `dtype`."""
+    if branch is None:
+        return x, norm(x.float()).to(dtype)
+    return residual_norm(x, branch, norm.weight, norm.bias, norm.eps)

@@ -1,0 +1,20 @@
+"""Where the fused kernels can run."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+
+@cache
+def triton_installed() -> bool:
+    """Whether Triton could be imported; it comes with torch's builds for CUDA on Linux."""
+    return find_spec("triton") is not None
+
+
+def fused(tensor: Tensor) -> bool:
+    """Whether a kernel takes this tensor and those with it: on CUDA, in float32 or bfloat16, Triton installed."""
+    return tensor.is_cuda and tensor.dtype in (torch.float32, torch.bfloat16) and triton_installed()

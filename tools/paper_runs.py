@@ -1,0 +1,128 @@
+"""The paper-scale runs of objmae on generated data: which they are, and how they are made in slices of time.
+
+A run that has a record under --results is done. Of each finished seed the record, curves, per-image scores and picture
+are copied there, and the weights where they are small. When the time is over the run at work is killed; the same command
+goes on from its last checkpoint, as long as --runs is the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+KEPT = ("result.json", "config.json", "metrics.jsonl", "per_image.npz", "samples.png")
+WEIGHTS, WEIGHTS_AT_MOST = "model.safetensors", 16 << 20
+
+
+class Run(NamedTuple):
+    """One seed of a method on a dataset."""
+
+    method: str
+    dataset: str
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """What --only is matched with."""
+        return f"{self.dataset}/{self.method}/seed-{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Its folder under --runs and under --results."""
+        return f"{self.dataset}/generated/{self.method.replace(':', '-')}/seed-{self.seed}"
+
+
+def planned() -> Iterator[Run]:
+    """All runs, the ones wanted first first.
+
+    Both presets of the entropy weights on the two sets where seeds are cheap decide which of them the paper meant; the
+    other sets and the ablations of Tables 4 to 6 follow.
+    """
+    for dataset in ("tetrominoes", "multi_dsprites"):
+        for method in ("objmae", "objmae:code_weights"):
+            yield from (Run(method, dataset, seed) for seed in range(5))
+    yield from (Run("objmae", "clevr6", seed) for seed in range(5))
+    ablations = ("no_object_entropy", "no_pixel_entropy", "no_entropy", "no_masking")
+    for dataset in ("tetrominoes", "multi_dsprites", "clevr6"):
+        for ablation in ablations:
+            yield from (Run(f"objmae:{ablation}", dataset, seed) for seed in range(5))
+
+
+def main(arguments: list[str]) -> int:
+    """0: no run is left or the time is over; else the exit code of the run that failed."""
+    options = _parser().parse_args(arguments)
+    end = time.monotonic() + 60 * options.minutes if options.minutes else None
+    left = [run for run in planned() if fnmatch(run.label, options.only)]
+    left = [run for run in left if not (options.results / run.folder / "result.json").exists()]
+    if options.list:
+        print("\n".join(run.label for run in left))
+        return 0
+    while left:
+        together = [run for run in left if run[:2] == left[0][:2]]
+        code = _train(together, options.runs, options.extra, end)
+        for run in together:
+            _keep(options.runs / run.folder, options.results / run.folder)
+        if code is None:
+            print("the time is over; the same command goes on", file=sys.stderr)
+            return 0
+        if code:
+            return code
+        left = left[len(together) :]
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="tools/paper", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--list", action="store_true", help="print the runs that have no record yet")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="e.g. 'tetrominoes/objmae/*'")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="stop after so long; default: when all is done"
+    )
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "paper", metavar="FOLDER")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER")
+    parser.add_argument("extra", nargs="*", metavar="-- OPTION", help="handed on to objbench run, after --")
+    return parser
+
+
+def _train(runs: list[Run], folder: Path, extra: list[str], end: float | None) -> int | None:
+    """Train seeds of one method in one process, which makes their scenes once; None: the time was over first."""
+    method, dataset, _ = runs[0]
+    seeds = (
+        [f"--seeds={','.join(str(run.seed) for run in runs)}"]
+        if len(runs) > 1
+        else [f"--seed={runs[0].seed}"]
+    )
+    where = ["--dataset", dataset, "--source", "generated", "--in-memory", "--runs", str(folder)]
+    command = [sys.executable, "-m", "objbench", "run", method, *where, *seeds, *extra]
+    print("objbench", *command[3:], file=sys.stderr)
+    process = subprocess.Popen(command)
+    try:
+        return process.wait(None if end is None else max(end - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:  # a run may be killed at any moment
+        return None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _keep(run: Path, result: Path) -> None:
+    if not (run / "result.json").exists():
+        return
+    result.mkdir(parents=True, exist_ok=True)
+    names = [*KEPT]
+    if (run / WEIGHTS).stat().st_size <= WEIGHTS_AT_MOST:
+        names.append(WEIGHTS)
+    for name in names:
+        shutil.copy2(run / name, result / name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
