@@ -71,7 +71,6 @@ class CapturedStepper:
         self._key: Hashable = None
         self._warm = False  # whether a step of this key was taken in eager mode
         self._graph: _Graph | None = None
-        self._pool = torch.cuda.graph_pool_handle() if scenes.images.is_cuda else None
         self._losses: Losses | None = None
 
     def advance(self, steps: int) -> None:
@@ -88,11 +87,8 @@ class CapturedStepper:
         self._indices.copy_(self.scenes.batch(self.step))
         key = self.loss.key(progress)
         if key != self._key:
-            self._key, self._warm, self._graph = (
-                key,
-                False,
-                None,
-            )  # a graph is freed before the next takes its memory
+            self._forget()
+            self._key = key
         if not self._warm:
             self.scenes.reseed(self.step)
             self._losses = self._work(progress)
@@ -108,8 +104,13 @@ class CapturedStepper:
 
     def _capture(self, progress: Progress) -> _Graph:
         self._weights.forget_gradients()  # those of the graph lie in its own memory
-        kind = _Replayed if self._pool is None else _CudaGraph
-        return kind(lambda: self._work(progress), self._pool)
+        kind = _CudaGraph if self.scenes.images.is_cuda else _Replayed
+        return kind(lambda: self._work(progress))
+
+    def _forget(self) -> None:
+        """Drop the graph and all that lies in its memory, so that the next one can have it."""
+        self._key, self._warm, self._graph, self._losses = None, False, None, None
+        self._weights.forget_gradients()
 
     def _work(self, progress: Progress) -> Losses:
         """All that happens on the device in one step."""
@@ -141,7 +142,7 @@ class CapturedStepper:
         self.step = state["step"]
         for rates, saved in zip(self._rates, state["optimizers"], strict=True):
             rates.load_state_dict(saved)
-        self._key = self._graph = None
+        self._forget()
 
 
 class _Rates:
@@ -177,7 +178,14 @@ class _Rates:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+        here = self.optimizer.param_groups
+        groups = [
+            {**saved, "capturable": group["capturable"]}
+            for saved, group in zip(state["param_groups"], here, strict=True)
+        ]
+        self.optimizer.load_state_dict(
+            {**state, "param_groups": groups}
+        )  # puts step counts where they must be
         self._make_capturable()
 
 
@@ -251,7 +259,7 @@ class _Graph(Protocol):
 
     losses: Losses
 
-    def __init__(self, work: Callable[[], Losses], pool: Any) -> None: ...
+    def __init__(self, work: Callable[[], Losses]) -> None: ...
 
     def replay(self) -> None:
         """Do it."""
@@ -260,9 +268,9 @@ class _Graph(Protocol):
 class _CudaGraph:
     """The work captured as a CUDA graph; capturing it does not do it yet."""
 
-    def __init__(self, work: Callable[[], Losses], pool: Any) -> None:
+    def __init__(self, work: Callable[[], Losses]) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        with torch.cuda.graph(self._graph):
             self.losses = work()
 
     def replay(self) -> None:
@@ -272,7 +280,7 @@ class _CudaGraph:
 class _Replayed:
     """The work done anew each time, for devices without graphs."""
 
-    def __init__(self, work: Callable[[], Losses], pool: Any) -> None:
+    def __init__(self, work: Callable[[], Losses]) -> None:
         self._work = work
 
     def replay(self) -> None:
