@@ -12,10 +12,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from objbench.dataset_spec import DatasetRef
 from objbench.errors import RequestError, unknown_name
 from objbench.nested import dotted, merge, undotted
 from objbench.registry import names
-from objbench.spec import DatasetRef, MethodSpec, Recipe, Spec
+from objbench.spec import MethodSpec, Recipe, Spec
 
 
 @dataclass(frozen=True)

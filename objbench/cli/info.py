@@ -12,7 +12,8 @@ from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
     from objbench.data.manifest import Split
-    from objbench.spec import DatasetSpec, ProtocolSpec, SourceSpec, Spec, SplitRule
+    from objbench.dataset_spec import DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
+    from objbench.spec import Spec
 
 
 @verb

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from objbench.data.manifest import Manifest
-from objbench.spec import DatasetRef
+from objbench.dataset_spec import DatasetRef
 
 _HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

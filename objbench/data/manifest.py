@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from objbench.dataset_spec import SPLITS, DatasetRef, Select, SplitRule, Transform
 from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.spec import SPLITS, DatasetRef, Select, SplitRule, Transform
 
 MANIFEST = "manifest.json"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from objbench.data.download import Remote, Survey, fetch, survey
 from objbench.data.sources.base import SourceRequest
 from objbench.data.sources.release import wanted_files
-from objbench.spec import DatasetRef
+from objbench.dataset_spec import DatasetRef
 
 DOWNLOADS = ".downloads"
 

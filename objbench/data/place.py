@@ -9,9 +9,9 @@ from pathlib import Path
 from objbench.data.manifest import MANIFEST
 from objbench.data.raw import CACHE
 from objbench.data.shards import Journal
+from objbench.dataset_spec import SPLITS
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import differences
-from objbench.spec import SPLITS
 
 
 def refuse_other(folder: Path, what: str, here: Mapping[str, object], asked: Mapping[str, object]) -> None:

@@ -30,9 +30,9 @@ from objbench.data.sample import fingerprint
 from objbench.data.shards import Journal, ShardWriter, Started, describe_file
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
+from objbench.dataset_spec import SPLITS, DatasetRef
 from objbench.errors import RequestError
 from objbench.files import locked, plain_errors, write_atomically
-from objbench.spec import SPLITS, DatasetRef
 
 _SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from objbench.data.manifest import Manifest
 from objbench.data.sample import key_of
 from objbench.data.scene import Array, SceneBatch
-from objbench.spec import DatasetRef
+from objbench.dataset_spec import DatasetRef
 
 if TYPE_CHECKING:
     from objbench.data.generate.tensors import SceneTensors

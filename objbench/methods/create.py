@@ -7,10 +7,10 @@ from typing import Any
 
 from objbench import registry
 from objbench.config import MethodConfig, resolve
+from objbench.dataset_spec import DatasetRef
 from objbench.errors import ObjbenchError
 from objbench.layers import load_spec
 from objbench.methods.base import Method
-from objbench.spec import DatasetRef
 
 
 def create(method: str, dataset: str, *, config: Path | None = None, **overrides: Any) -> Method:

@@ -11,12 +11,12 @@ import torch
 from objbench.data.load import load
 from objbench.data.manifest import Manifest, find, prepared, refuse_incomplete
 from objbench.data.scenes import Scenes
+from objbench.dataset_spec import DatasetRef
 from objbench.device import choose_device
 from objbench.errors import RequestError
 from objbench.layers import load_spec
 from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.spec import DatasetRef
 
 
 class Benchmark:

@@ -14,8 +14,8 @@ from records import write
 
 from objbench.data.sources.base import SourceRequest
 from objbench.data.sources.tfrecord import Reader
+from objbench.dataset_spec import DatasetRef
 from objbench.layers import load_spec
-from objbench.spec import DatasetRef
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "clevr"
 FOUR = FOLDER / "clevr_with_masks_four.tfrecords"

@@ -17,8 +17,8 @@ from PIL import Image
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SourceRequest
 from objbench.data.sources.official.source import OfficialSource
+from objbench.dataset_spec import DatasetRef
 from objbench.layers import load_spec
-from objbench.spec import DatasetRef
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clevrtex"
 OBJECTS = {"full": (6, 10, 8, 4), "vbg": (7, 10)}  # of each fixture scene

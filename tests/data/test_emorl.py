@@ -14,8 +14,8 @@ from objbench.data.scene import SceneBatch
 from objbench.data.sources import emorl
 from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.data.sources.emorl import EmorlSource
+from objbench.dataset_spec import DatasetRef
 from objbench.errors import ObjbenchError, RequestError
-from objbench.spec import DatasetRef
 
 ROWS = {"train": 10, "test": 4}
 

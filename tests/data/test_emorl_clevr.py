@@ -14,9 +14,9 @@ from records import request
 from objbench.data.prepare import prepare
 from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.data.sources.emorl import EmorlSource
+from objbench.dataset_spec import DatasetRef
 from objbench.errors import ObjbenchError
 from objbench.layers import load_spec
-from objbench.spec import DatasetRef
 
 ROWS = [1, 1, 3, 1]  # of the fixture: at most seven labels, as far as they are seen
 FACTORS = ("x", "y", "z", "rotation", "size", "material", "shape", "color", "visibility")

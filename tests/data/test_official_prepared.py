@@ -16,9 +16,9 @@ import objbench
 from objbench.data.manifest import Manifest, read_manifest
 from objbench.data.prepare import prepare
 from objbench.data.verify import verify
+from objbench.dataset_spec import DatasetRef
 from objbench.errors import ObjbenchError, RequestError
 from objbench.layers import load_spec
-from objbench.spec import DatasetRef
 from objbench.train.benchmark import prepared_benchmark
 
 

@@ -11,7 +11,7 @@ import pytest
 from objbench import registry
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import Source, SplitPlan
-from objbench.spec import SPLITS, DatasetRef, DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
+from objbench.dataset_spec import SPLITS, DatasetRef, DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
 
 HEIGHT, WIDTH, ENTITIES = 5, 7, 4
 SIZES = {"train": 23, "val": 3, "test": 4}

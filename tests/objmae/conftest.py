@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from objbench.config import resolve
+from objbench.dataset_spec import DatasetRef
 from objbench.layers import load_spec
 from objbench.methods.base import Progress
-from objbench.spec import DatasetRef
 from objmae.method import ObjMAE
 from objmae.model import Autoencoder, ModelConfig
 

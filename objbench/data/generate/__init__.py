@@ -15,9 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from objbench.data.scene import SceneBatch
+from objbench.dataset_spec import SPLITS, DatasetRef
 from objbench.errors import RequestError, unknown_name
 from objbench.layers import load_spec
-from objbench.spec import SPLITS, DatasetRef
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ from objbench.data.scene import SceneBatch
 from objbench.data.scenes import Scenes
 from objbench.data.sources.base import SplitPlan
 from objbench.data.workers import available, run
-from objbench.spec import DatasetRef
+from objbench.dataset_spec import DatasetRef
 
 SOURCE = "generated"
 

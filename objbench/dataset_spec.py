@@ -1,0 +1,215 @@
+"""The dataset blocks of benchmarks.yaml, typed: sources, protocols, splits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from objbench.errors import unknown_name
+
+SPLITS = ("train", "val", "test")
+
+
+class Strict(BaseModel):
+    """A block of benchmarks.yaml: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitRule(Strict):
+    """Which records of a source make a split: Python slice bounds, negative ones from the end.
+
+    Where the protocol selects scenes, the bounds count those that qualify among the `records` of the file
+    ([first, stop), null = to its end); `about` how many these are where only the file's end decides it.
+    """
+
+    file: str = "data"
+    records: tuple[int, int | None] = (0, None)
+    start: int = 0
+    stop: int | None = None
+    in_train: bool = False
+    about: int | None = None
+
+    @property
+    def size(self) -> int | None:
+        """The number of scenes, if the bounds alone say it."""
+        return slice_size(self.start, self.stop)
+
+
+def slice_size(start: int, stop: int | None) -> int | None:
+    """The length of a long enough list's [start:stop], None where it depends on the list's own.
+
+    >>> slice_size(-640, -320), slice_size(-320, None), slice_size(0, -640)
+    (320, 320, None)
+    """
+    if stop is None:
+        return -start if start < 0 else None
+    return stop - start if (start < 0) == (stop < 0) else None
+
+
+class Select(Strict):
+    """Which scenes of a source qualify. Exactly one of the two is given; the background is no object.
+
+    max_objects  at most so many objects in the scene, by `visibility`: before the crop
+    max_visible  at most so many objects with a pixel after the crop, before the resize
+    """
+
+    max_objects: int | None = Field(default=None, gt=0)
+    max_visible: int | None = Field(default=None, gt=0)
+
+
+class Transform(Strict):
+    """From the release's resolution to the protocol's: Pillow's crop, then Pillow's resize with these filters.
+
+    crop  [left, top, right, bottom] in pixels, the last two exclusive; null leaves it out
+    image, mask  null: what is cropped has the right size and is not resized
+    """
+
+    crop: tuple[int, int, int, int] | None = None
+    image: Literal["nearest", "bilinear", "bicubic"] | None = None
+    mask: Literal["nearest"] | None = None
+
+
+class RemoteFile(Strict):
+    """Where a file of a release can be downloaded: see `objbench.data.download.Remote`."""
+
+    urls: tuple[str, ...] = Field(min_length=1)
+    bytes: int | None = Field(default=None, gt=0)
+    sha256: str | None = None
+    md5: str | None = None
+    member: str | None = None
+
+
+class Download(Strict):
+    """The files of a release that can be downloaded, by name; sources of one release share a folder."""
+
+    folder: str
+    files: dict[str, RemoteFile]
+
+
+class SourceSpec(Strict):
+    """Where scenes come from: the files a release consists of, and what is known of it."""
+
+    title: str
+    licence: str
+    url: str | None = None
+    download: Download | None = None
+    files: dict[str, list[str]] = {}  # role -> accepted file names, best known first
+    records: dict[
+        str, int | None
+    ] = {}  # role -> records of the complete release; null: as many as the file has
+    entities: list[
+        int
+    ] = []  # planes of the stored mask stack, background included: these numbers are accepted
+    factors: dict[str, str] = {}
+    order: list[str] = ["train", "test", "val"]  # in which an incomplete release is cut
+    errata: list[str] = []
+
+
+class ProtocolSpec(Strict):
+    """The named rule that makes a benchmark set out of a source.
+
+    select   source -> which of its scenes qualify; all of a source that is not named
+    height, width  in pixels, where they are not the dataset's;  options: of a generator
+    """
+
+    description: str
+    used_by: str | None = None
+    sources: dict[str, dict[str, SplitRule]]
+    select: dict[str, Select] = {}
+    transform: Transform | None = None
+    height: int | None = Field(default=None, gt=0)
+    width: int | None = Field(default=None, gt=0)
+    options: dict[str, int | float | str] = {}
+
+
+class DatasetSpec(Strict):
+    """One benchmark dataset: its geometry, its sources and its protocols (the first is the default)."""
+
+    title: str
+    description: str
+    slots: int = Field(gt=0)
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    scenes_per_shard: int = Field(gt=0)
+    citation: list[str]
+    default_source: str
+    also_test: list[str] = []
+    errata: list[str] = []
+    sources: dict[str, SourceSpec]
+    protocols: dict[str, ProtocolSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> DatasetSpec:
+        if self.default_source not in self.sources:
+            raise ValueError(f"default_source: {unknown_name('source', self.default_source, self.sources)}")
+        for name, protocol in self.protocols.items():
+            for source, rules in protocol.sources.items():
+                where = f"protocols.{name}.sources.{source}"
+                if source not in self.sources:
+                    raise ValueError(f"{where}: {unknown_name('source', source, self.sources)}")
+                files = self.sources[source].files or ["data"]
+                for split, rule in rules.items():
+                    if split not in SPLITS:
+                        raise ValueError(f"{where}: {unknown_name('split', split, SPLITS)}")
+                    if rule.file not in files:
+                        raise ValueError(f"{where}.{split}: {unknown_name('file', rule.file, files)}")
+                    if source in protocol.select and rule.size is None and rule.about is None:
+                        raise ValueError(f"{where}.{split}: say with 'about' how many scenes this is")
+            for source, select in protocol.select.items():
+                where = f"protocols.{name}.select"
+                if source not in protocol.sources:
+                    raise ValueError(f"{where}: {unknown_name('source', source, protocol.sources)}")
+                if (select.max_objects is None) == (select.max_visible is None):
+                    raise ValueError(f"{where}.{source}: give exactly one of max_objects and max_visible")
+        return self
+
+    @property
+    def default_protocol(self) -> str:
+        """The protocol that may be left out: the first."""
+        return next(iter(self.protocols))
+
+    def under(self, protocol: str) -> DatasetSpec:
+        """The same with the height and width of a protocol."""
+        rule = self.protocols[protocol]
+        return self.model_copy(
+            update={"height": rule.height or self.height, "width": rule.width or self.width}
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return (3, self.height, self.width)
+
+
+class DatasetRef:
+    """A dataset under one of its protocols.
+
+    `str()` gives `DATASET`, or `DATASET@PROTOCOL` where it is not the default protocol.
+    """
+
+    def __init__(self, name: str, protocol: str, spec: DatasetSpec) -> None:
+        self.name, self.protocol, self.spec = name, protocol, spec
+
+    def __str__(self) -> str:
+        return self.name if self.protocol == self.spec.default_protocol else f"{self.name}@{self.protocol}"
+
+    @property
+    def rule(self) -> ProtocolSpec:
+        """The protocol's block."""
+        return self.spec.protocols[self.protocol]
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources that the protocol is defined for."""
+        return list(self.rule.sources)
+
+    def source(self, name: str | None) -> str:
+        """`name` if this protocol has such a source; without a name the default or the only one."""
+        if name is None:
+            default = self.spec.default_source
+            return default if default in self.sources else self.sources[0]
+        if name not in self.sources:
+            raise unknown_name(f"source of {self}", name, self.sources)
+        return name
