@@ -265,6 +265,7 @@ def test_generate_gives_scenes_in_memory() -> None:
         (lambda: objbench.generate("tetrominoes@align", 1), "did you mean 'aligned'"),
         (lambda: objbench.generate("tetrominoes", 1, split="trian"), "did you mean 'train'"),
         (lambda: objbench.generate("tetrominoes", 0), "asked for 0 scenes"),
+        (lambda: objbench.generate("tetrominoes", 1, device="tpu"), "unknown device 'tpu'"),
     ],
 )
 def test_generate_refuses_what_it_does_not_know(call: Callable[[], object], message: str) -> None:

@@ -126,10 +126,12 @@ def generate(
     """The first `n` scenes of a generated `DATASET[@PROTOCOL]`, made in the memory of `device`; nothing is written.
 
     They are those that `objbench prepare --source generated` makes with the same seed (images made on a GPU up to one
-    grey level). `split` names a stream of its own: train, val or test. Raises RequestError for an unknown dataset, or one without a generator.
+    grey level). `split` names a stream of its own: train, val or test. Raises RequestError for an unknown dataset, one
+    without a generator, or a device that is not there.
     """
     from objbench.data.generate.tensors import SceneTensors
     from objbench.data.scenes import Scenes
+    from objbench.device import choose_device
 
     reference = load_spec().dataset(dataset)
     generator = generator_of(reference)
@@ -137,7 +139,7 @@ def generate(
         raise unknown_name("split", split, SPLITS)
     if n < 1:
         raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
-    scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, device)))
+    scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, choose_device(device))))
     return Scenes.generated(scenes, reference, split)
 
 
