@@ -17,7 +17,7 @@ from benches import command
 from benches.metrics import max_difference
 from benches.metrics_rivals import naive_torch, scikit_learn_loop, torchmetrics_loop
 from benches.process import host_synchronisations, in_fresh_process, memory_is_measurable, peak_growth
-from benches.report import Check, Report, Row, Section
+from benches.report import Check, Report, Row, Section, print_report
 from benches.scenes import label_maps
 from benches.timing import Candidate, Clock, interleave
 
@@ -239,6 +239,36 @@ def test_a_failed_check_fails_the_bench(monkeypatch, tmp_path, capsys, value, co
     content = json.loads(path.read_text())
     assert content["passed"] is (code == 0)
     assert content["parameters"] == {"depth": 7}
+
+
+def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path):
+    def measure(options: Namespace) -> Report:
+        def sections():
+            yield Section("First", "ms", [Row("only", [1.0])])
+            raise KeyboardInterrupt
+
+        return Report({}, sections())
+
+    cut_off = SimpleNamespace(measure=measure, add_options=lambda parser: None)
+    monkeypatch.setitem(command.BENCHES, "fake", ("fake_bench", "A bench for tests."))
+    monkeypatch.setitem(sys.modules, "fake_bench", cut_off)
+    path = tmp_path / "fake.json"
+    assert command.main(["fake", "--json", str(path)]) == 130
+    content = json.loads(path.read_text())
+    assert content["finished"] is False
+    assert [section["title"] for section in content["sections"]] == ["First"]
+
+
+def test_figures_and_remarks_have_columns_and_a_failed_candidate_has_no_time(capsys):
+    done = Row("done", [2.0], figures={"peak GB": 1.5}, remark="all of it")
+    report = Report({}, [Section("Fake", "ms", [done, Row("broken", [], remark="failed: why")])])
+    machine = {"load_average_at_start": [0.0], "load_average_at_end": [0.0]}
+    about = {"cpu": "c", "cores": 1, "torch": "t", "commit": "x", "date": "d"}
+    print_report(report, machine | about)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["candidate", "ms", "peak", "GB", "remark"] in lines
+    assert ["done", "2", "1.5", "all", "of", "it"] in lines
+    assert ["broken", "failed:", "why"] in lines
 
 
 def test_results_go_to_a_new_file_by_default(monkeypatch, tmp_path):

@@ -31,6 +31,10 @@ BENCHES = {
         "benches.likeness",
         "Generated CLEVR scenes beside rendered ones: colours, edges, sizes of objects.",
     ),
+    "train": (
+        "benches.train",
+        "The training step of a method: plain, compiled, captured, and the method's own.",
+    ),
 }
 RESULTS = Path(__file__).parents[2] / "build" / "bench"
 INTERRUPTED = 130
@@ -59,16 +63,25 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     bench: Any = import_module(module)
     options = _options(name, line, bench).parse_args(arguments)
     from benches.machine import load_average, machine
-    from benches.report import as_json, print_report
+    from benches.report import Report, Section, as_json, print_report
     from objbench.files import plain_errors, write_atomically
 
-    here = machine()
-    report = bench.measure(options)
-    here["load_average_at_end"] = load_average()
     path: Path = options.json or RESULTS / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    with plain_errors(path.parent, "--json"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, as_json(name, here, report))
+    here = machine()
+    found: Report = bench.measure(options)
+    sections: list[Section] = []
+    report = Report(found.parameters, sections)
+
+    def write(finished: bool) -> None:
+        here["load_average_at_end"] = load_average()
+        with plain_errors(path.parent, "--json"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, as_json(name, here, report, finished))
+
+    for section in found.sections:
+        sections.append(section)
+        write(finished=False)
+    write(finished=True)
     print_report(report, here)
     print(f"every repeat: {path}", file=sys.stderr)
     return 0 if report.passed else 1

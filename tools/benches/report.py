@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +34,10 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Row:
-    """One candidate: `samples`, one for every repeat, in the unit of its section, whose median should reach `aim`."""
+    """One candidate: `samples`, one for every repeat, in the unit of its section, whose median should reach `aim`.
+
+    No samples: it failed.  figures: what else was found, by the heading of its column;  remark: a word on this candidate
+    """
 
     name: str
     samples: list[float]
@@ -42,6 +45,8 @@ class Row:
     timing: Timing | None = None
     speedup: Speedup | None = None
     aim: float | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All sections of a bench, and the parameters that they were measured with."""
+    """All sections of a bench, and the parameters that they were measured with.
+
+    A bench that takes long may give an iterator, which measures as it goes: each section is written when it is there.
+    """
 
     parameters: Mapping[str, Any]
-    sections: Sequence[Section]
+    sections: Iterable[Section]
 
     @property
     def passed(self) -> bool:
@@ -82,10 +90,11 @@ class Report:
         return all(check.passed for section in self.sections for check in section.checks)
 
 
-def as_json(bench: str, machine: Mapping[str, Any], report: Report) -> str:
-    """The report for programs."""
+def as_json(bench: str, machine: Mapping[str, Any], report: Report, finished: bool = True) -> str:
+    """The report for programs; not `finished`: more sections were to come."""
     content = {
         "bench": bench,
+        "finished": finished,
         "passed": report.passed,
         "machine": dict(machine),
         "parameters": dict(report.parameters),
@@ -124,17 +133,31 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 
 def _spread(samples: Sequence[float]) -> dict[str, float]:
+    if not samples:
+        return {}
     low, median, high = quartiles(samples)
     return {"median": median, "first_quartile": low, "third_quartile": high}
 
 
 def _shown(section: Section) -> list[RenderableType]:
     table = Table(box=SIMPLE_HEAD)
-    headings = ("candidate", "threads", section.unit, "speed-up", "aim", "cores", "others")
-    cells = [_cells(row) for row in section.rows]
+    figures = list(dict.fromkeys(name for row in section.rows for name in row.figures))
+    headings = (
+        "candidate",
+        "threads",
+        section.unit,
+        "speed-up",
+        "aim",
+        *figures,
+        "cores",
+        "others",
+        "remark",
+    )
+    cells = [_cells(row, figures) for row in section.rows]
     used = [i for i in range(len(headings)) if any(row[i] for row in cells)]
     for i in used:
-        table.add_column(headings[i], justify="left" if i == 0 else "right", overflow="fold")
+        justify: JustifyMethod = "left" if headings[i] in ("candidate", "remark") else "right"
+        table.add_column(headings[i], justify=justify, overflow="fold")
     for row in cells:
         table.add_row(*(Text(row[i]) for i in used))
     lines = [section.note] if section.note else []
@@ -146,14 +169,16 @@ def _shown(section: Section) -> list[RenderableType]:
     return [Text(section.title, style="bold"), table, *(Text(f"  {line}") for line in lines), ""]
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, figures: Sequence[str]) -> list[str]:
     return [
         row.name,
         str(row.threads or ""),
         _with_spread(row.samples),
         _with_spread(row.speedup.samples) if row.speedup else "",
         _aim(row.samples, row.aim) or (_aim(row.speedup.samples, row.speedup.aim) if row.speedup else ""),
+        *(_number(row.figures[name]) if name in row.figures else "" for name in figures),
         *_cores(row.timing),
+        row.remark,
     ]
 
 
@@ -178,6 +203,8 @@ def _share(used: Sequence[float], seconds: Sequence[float]) -> str:
 
 
 def _with_spread(samples: Sequence[float]) -> str:
+    if not samples:
+        return ""
     low, median, high = (_number(value) for value in quartiles(samples))
     return median if len(samples) == 1 else f"{median} ({low} to {high})"
 

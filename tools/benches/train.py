@@ -1,0 +1,284 @@
+"""The bench `train`: what a training step takes, for each dataset, precision and path, beside what the device can do."""
+
+from __future__ import annotations
+
+import gc
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benches.options import add_device, positive
+from benches.report import Check, Report, Row, Section, Speedup
+from benches.timing import quartiles, say
+from benches.train_ceilings import DTYPES, copying, products
+from benches.train_paths import PATHS, paths_of
+from benches.train_race import Entrant, Work, greatest_difference, operations, race
+from objbench.config import resolve
+from objbench.dataset_spec import DatasetRef
+from objbench.device import choose_device, describe
+from objbench.errors import RequestError
+from objbench.layers import load_spec
+from objbench.methods.create import build
+
+DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
+SMALL_BATCH = 8
+SMALL_OBJMAE = {
+    "model.width": 64,
+    "model.depth": 2,
+    "model.heads": 4,
+    "model.decoder_width": 64,
+    "model.decoder_depth": 1,
+    "model.decoder_heads": 4,
+}
+BATCHES = 16  # of images; more of them would take no other time
+# Milliseconds on an H200.
+TARGETS = {"tetrominoes": 1.0, "multi_dsprites": 3.2, "clevr6": 8.5, "clevrtex": 12.0}
+MEMORY_LIMIT = 16.0  # GB
+TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured, how often, and where; `small`: with a small batch and, of objmae, a small model."""
+
+    method: str
+    datasets: Mapping[DatasetRef, list[str]]  # with the paths of each
+    precisions: list[str]
+    points: list[float]
+    repeats: int
+    device: torch.device
+    small: bool
+
+    @property
+    def compared_steps(self) -> int:
+        """How many steps the losses of two paths are compared for."""
+        return 20 if self.small else 100
+
+    def overrides(self, precision: str) -> dict[str, Any]:
+        """The keys of the recipe and of the model that are not those of benchmarks.yaml."""
+        chosen: dict[str, Any] = {"recipe.precision": precision}
+        if self.small:
+            chosen["recipe.batch_size"] = SMALL_BATCH
+            if self.method.partition(":")[0] == "objmae":
+                chosen |= SMALL_OBJMAE
+        return chosen
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """The options of this bench alone."""
+    parser.add_argument("--method", default="objmae", metavar="METHOD[:VARIANT]", help="default objmae")
+    parser.add_argument(
+        "--datasets", nargs="+", metavar="D",
+        help=f"default on CUDA {' '.join(DATASETS)}, elsewhere and with --quick tetrominoes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", nargs="+", choices=list(DTYPES), help="default on CUDA both, elsewhere fp32"
+    )
+    parser.add_argument(
+        "--paths", nargs="+", choices=list(PATHS), help="default all that the method has: "
+        + "; ".join(f"{name}: {text}" for name, text in PATHS.items()),
+    )  # fmt: skip
+    parser.add_argument(
+        "--points", type=positive, default=5, metavar="N",
+        help="moments of the training to measure at, from its beginning to its end; 1 is the end (default 5)",
+    )  # fmt: skip
+    add_device(parser)
+
+
+def measure(options: Namespace) -> Report:
+    """All sections, each measured when it is asked for."""
+    device = choose_device(options.device)
+    cuda = device.type == "cuda"
+    small = options.quick or not cuda
+    spec = load_spec()
+    names = options.datasets or (DATASETS[:1] if small else DATASETS)
+    references = [spec.dataset(name) for name in dict.fromkeys(names)]
+    setting = Setting(
+        method=options.method,
+        datasets={reference: _paths(options, reference) for reference in references},
+        precisions=list(dict.fromkeys(options.precision or (DTYPES if cuda else ["fp32"]))),
+        points=[1.0] if options.points == 1 else [i / (options.points - 1) for i in range(options.points)],
+        repeats=options.repeats or (2 if options.quick else 5),
+        device=device,
+        small=small,
+    )
+    parameters = {
+        "method": setting.method,
+        "device": describe(device),
+        "small": small,
+        "points": [round(point, 4) for point in setting.points],
+        "repeats": setting.repeats,
+        "compared_steps": setting.compared_steps,
+        "threads": 1,
+    }
+    return Report(parameters, _sections(setting))
+
+
+def _paths(options: Namespace, dataset: DatasetRef) -> list[str]:
+    """The paths to measure; RequestError where the method does not train, or has no such path."""
+    method = build(resolve(load_spec(), options.method, dataset, {}), dataset)
+    if not method.stages():
+        raise RequestError(f"method '{options.method}' does not train: there is no step to measure")
+    known = paths_of(method)
+    for path in options.paths or []:
+        if path not in known:
+            raise RequestError(f"method '{options.method}' has no path '{path}' (it has: {', '.join(known)})")
+    return [path for path in known if path in (options.paths or known)]
+
+
+def _sections(setting: Setting) -> Iterator[Section]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _no_compiled_kernels():
+            cuda = setting.device.type == "cuda"
+            ceilings = products(setting.device, setting.precisions, 8192 if cuda else 512, setting.repeats)
+            yield ceilings
+            yield copying(setting.device, 4000 if cuda else 100, setting.repeats)
+            peaks = {row.name: quartiles(row.samples)[1] for row in ceilings.rows}
+            for dataset, paths in setting.datasets.items():
+                yield training(setting, dataset, paths, peaks)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _no_compiled_kernels() -> Iterator[None]:
+    """Until it ends, torch.compile and Triton find nothing on the disk but what was compiled meanwhile."""
+    names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    with TemporaryDirectory(prefix="objbench-bench-", ignore_cleanup_errors=True) as folder:
+        os.environ |= {name: str(Path(folder) / name.lower()) for name in names}
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def training(setting: Setting, dataset: DatasetRef, paths: list[str], peaks: Mapping[str, float]) -> Section:
+    """All precisions and paths on one dataset; `peaks` are TFLOP/s by precision."""
+    rows, checks = [], []
+    for precision in setting.precisions:
+        say(f"{setting.method} on {dataset}, {precision}")
+        work = _work(setting, dataset, precision)
+        entrants = race(work, paths, setting.points, setting.repeats)
+        flops = operations(work, setting.points)
+        rows += [_row(entrant, entrants, work, precision, flops, peaks[precision]) for entrant in entrants]
+        checks += _checks(setting, dataset, precision, entrants)
+        del entrants
+        _free(setting.device)
+        checks += _agreement(setting, work, precision, paths)
+        _free(setting.device)
+    height, width = dataset.spec.height, dataset.spec.width
+    scale = f", a small model ({_list(SMALL_OBJMAE)})" if "model.width" in setting.overrides("fp32") else ""
+    return Section(
+        f"{setting.method} on {dataset}: {height}x{width}, K={dataset.spec.slots}, batch {work.batch}{scale}",
+        "ms/iteration",
+        rows,
+        checks,
+        _note(setting),
+    )
+
+
+def _work(setting: Setting, dataset: DatasetRef, precision: str) -> Work:
+    config = resolve(load_spec(), setting.method, dataset, setting.overrides(precision))
+    batch = build(config, dataset).stages()[0].batch_size
+    shape = (BATCHES * batch, *dataset.spec.image_shape)
+    generator = torch.Generator(setting.device).manual_seed(0)
+    images = torch.randint(256, shape, dtype=torch.uint8, device=setting.device, generator=generator)
+    return Work(dataset, config, images, batch)
+
+
+def _row(
+    entrant: Entrant, entrants: list[Entrant], work: Work, precision: str, flops: float, peak: float
+) -> Row:
+    name = f"{entrant.path} {precision}"
+    if entrant.failure:
+        return Row(name, [], remark=entrant.failure)
+    timing = entrant.timing
+    seconds = quartiles(timing.seconds)[1]
+    plain = next((e for e in entrants if e.path == "plain" and e is not entrant and not e.failure), None)
+    speedup = None
+    if plain is not None:
+        pairs = zip(plain.timing.seconds, timing.seconds, strict=True)
+        speedup = Speedup(f"plain {precision}", [theirs / ours for theirs, ours in pairs])
+    figures = {
+        "least": 1000 * min(entrant.at_points),
+        "most": 1000 * max(entrant.at_points),
+        "images/s": work.batch / seconds,
+        "TFLOP/s": flops / seconds / 1e12,
+        "MFU %": 100 * flops / seconds / 1e12 / peak,
+        "start s": entrant.startup,
+    }
+    if entrant.memory is not None:
+        figures["peak GB"] = entrant.memory / 1e9
+    milliseconds = [1000 * s for s in timing.seconds]
+    return Row(name, milliseconds, 1, timing, speedup, figures=figures, remark=entrant.remark)
+
+
+def _checks(setting: Setting, dataset: DatasetRef, precision: str, entrants: list[Entrant]) -> list[Check]:
+    """That nothing but the compiler fails, and on CUDA with the paper's sizes what the method is to reach."""
+    failed = [entrant.path for entrant in entrants if entrant.failure and entrant.path != "compiled"]
+    checks = [Check(f"paths that failed in {precision}, compiled not counted", len(failed), 0)]
+    if setting.small or setting.device.type != "cuda" or setting.method != "objmae":
+        return checks
+    for entrant in entrants:
+        case = entrant.path, precision
+        if entrant.failure:
+            continue
+        if case == ("plain", "fp32") and entrant.memory is not None:
+            gigabytes = entrant.memory / 1e9
+            checks.append(Check("peak memory of the plain path in fp32, GB", gigabytes, MEMORY_LIMIT))
+        on_target = "H200" in torch.cuda.get_device_name(setting.device) and dataset.name in TARGETS
+        if case == ("fast", "bf16") and on_target:
+            milliseconds = 1000 * quartiles(entrant.timing.seconds)[1]
+            checks.append(Check("ms per iteration and seed, fast bf16", milliseconds, TARGETS[dataset.name]))
+    return checks
+
+
+def _agreement(setting: Setting, work: Work, precision: str, paths: list[str]) -> list[Check]:
+    steps = setting.compared_steps
+    checks = []
+    for path in paths:
+        if path in ("captured", "fast"):
+            say(f"  losses of {path} beside those of plain, {steps} steps")
+            difference = greatest_difference(work, path, steps)
+            name = (
+                f"greatest relative difference of {path} {precision} from plain in the first {steps} losses"
+            )
+            checks.append(Check(name, difference, TOLERANCES[precision]))
+    return checks
+
+
+def _note(setting: Setting) -> str:
+    points = ", ".join(f"{point:.0%}" for point in setting.points)
+    lines = [
+        f"Means over the points of the training at {points}; least, most: the fastest and the slowest point.",
+        "Start: from making the stepper to the end of its second step at the first point, compiling and capturing included;",
+        "what an earlier path of the run compiled or loaded is not done again. Random images; one seed.",
+    ]
+    if setting.device.type == "cuda":
+        lines.append(
+            "Peak: the model and all that its training takes at the last point, but for the training images."
+        )
+    return "\n  ".join(lines)
+
+
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _list(overrides: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.removeprefix('model.')} {value}" for key, value in overrides.items())

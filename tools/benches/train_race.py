@@ -1,0 +1,221 @@
+"""The paths of one method on one dataset in one precision, started one by one and timed in turns."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benches.timing import Candidate, Timing, interleave, quartiles, say
+from benches.train_paths import FixedPoint, open_path
+from objbench.config import MethodConfig
+from objbench.dataset_spec import DatasetRef
+from objbench.device import peak_memory
+from objbench.methods.base import Method, Stepper
+from objbench.methods.create import build
+from objbench.random import seed_from
+from objbench.train.plain import PlainStepper
+from objbench.train.scenes import StageScenes
+from objmae.flops import training_flops
+from objmae.method import ObjMAE
+
+WARM = 2  # steps: the second captures the graph, where there is one
+TURN = 0.1  # seconds that a turn lasts, and
+LEAST = 3  # steps that it has at the least
+
+
+@dataclass(frozen=True)
+class Work:
+    """A method on a dataset in one precision, and the uint8 images (N,3,H,W) that it trains on in batches."""
+
+    dataset: DatasetRef
+    config: MethodConfig
+    images: Tensor
+    batch: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it happens."""
+        return self.images.device
+
+    def begin(self) -> tuple[Method, StageScenes]:
+        """The method as its training begins, the same one every time, in its first stage."""
+        torch.manual_seed(seed_from(0, "init"))
+        method = build(self.config, self.dataset).to(self.device)
+        stage = method.stages()[0]
+        scenes = StageScenes(self.images, stage, method.recipe.nominal_epochs, seed=0)
+        with torch.no_grad():
+            method.setup(scenes.setup_sample(), stage)
+        return method, scenes
+
+
+@dataclass
+class Entrant:
+    """A path in the race.
+
+    startup  seconds from making the stepper to the end of its second step at the first point
+    memory   bytes of tensors at the peak, the model included, the training images not; None on the CPU
+    timings  per step, one for each point;  failure: why it is out of the race
+    """
+
+    path: str
+    stepper: Stepper | None = None
+    scenes: FixedPoint | None = None
+    remark: str = ""
+    startup: float = math.nan
+    memory: int | None = None
+    timings: list[Timing] = field(default_factory=list)
+    failure: str = ""
+
+    def fails(self, error: Exception) -> None:
+        """Leave the race, and free what it held."""
+        say("".join(traceback.format_exception(error)))
+        self.failure = f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        self.stepper = self.scenes = None
+
+    @property
+    def timing(self) -> Timing:
+        """Per step, the mean over all points."""
+        wall, cpu = ([t.seconds for t in self.timings], [t.cpu_seconds for t in self.timings])
+        others = [t.other_seconds for t in self.timings if t.other_seconds is not None]
+        return Timing(
+            np.mean(wall, 0).tolist(),
+            np.mean(cpu, 0).tolist(),
+            np.mean(others, 0).tolist() if len(others) == len(self.timings) else None,
+            sum(t.calls for t in self.timings),
+        )
+
+    @property
+    def at_points(self) -> list[float]:
+        """Median seconds per step, for each point."""
+        return [quartiles(t.seconds)[1] for t in self.timings]
+
+
+def race(work: Work, paths: Sequence[str], points: Sequence[float], repeats: int) -> list[Entrant]:
+    """All paths, started and measured alone at the first and at the last point, then timed in turns at each point."""
+    entrants = [_start(work, path, points) for path in paths]
+    for point in points:
+        _time(entrants, point, repeats, work.device)
+    return entrants
+
+
+def operations(work: Work, points: Sequence[float]) -> float:
+    """Floating-point operations of a step, the mean over the points: objmae's by formula, others counted by torch."""
+    method, scenes = work.begin()
+    counts = [_operations(method, FixedPoint(scenes, point), scenes) for point in points]
+    return sum(counts) / len(counts)
+
+
+def greatest_difference(work: Work, path: str, steps: int) -> float:
+    """The greatest relative difference between the losses of a path and of the plain one in the first steps.
+
+    NaN where one of them is, and where the path fails.
+    """
+    try:
+        ours, plain = (_losses(work, name, steps) for name in (path, "plain"))
+    except Exception as error:
+        say("".join(traceback.format_exception(error)))
+        return math.nan
+    return float(np.max(np.abs(np.subtract(ours, plain)) / np.abs(plain)))
+
+
+def _start(work: Work, path: str, points: Sequence[float]) -> Entrant:
+    entrant = Entrant(path)
+    cuda = work.device.type == "cuda"
+    before = 0
+    if cuda:
+        before = torch.cuda.memory_allocated(work.device)
+        torch.cuda.reset_peak_memory_stats(work.device)
+    try:
+        method, scenes = work.begin()
+        entrant.scenes = FixedPoint(scenes, points[0])
+        _wait(work.device)
+        start = time.perf_counter()
+        entrant.stepper, entrant.remark = open_path(path, method, entrant.scenes, scenes.stage)
+        entrant.stepper.advance(WARM)
+        _wait(work.device)
+        entrant.startup = time.perf_counter() - start
+        entrant.scenes.point = points[-1]
+        entrant.stepper.advance(WARM)
+        _wait(work.device)
+    except Exception as error:  # a path that cannot run must not take the others with it
+        entrant.fails(error)
+        return entrant
+    if cuda:
+        entrant.memory = peak_memory(work.device) - before
+    say(f"  {path}: started in {entrant.startup:.2f} s")
+    return entrant
+
+
+def _time(entrants: Sequence[Entrant], point: float, repeats: int, device: torch.device) -> None:
+    steps, candidates = {}, {}
+    for entrant in entrants:
+        try:
+            if entrant.stepper is not None and entrant.scenes is not None:
+                entrant.scenes.point = point
+                steps[entrant.path] = n = _steps(entrant.stepper, device)
+                candidates[entrant.path] = Candidate(entrant.path, partial(entrant.stepper.advance, n))
+        except Exception as error:
+            entrant.fails(error)
+    found = interleave(list(candidates.values()), repeats, 0.0, device)
+    for entrant in entrants:
+        if entrant.path in candidates:
+            timing = _per_step(found[candidates[entrant.path]], steps[entrant.path])
+            entrant.timings.append(timing)
+            milliseconds = 1000 * quartiles(timing.seconds)[1]
+            say(f"  {entrant.path} at {point:.0%} of the training: {milliseconds:.4g} ms/iteration")
+
+
+def _steps(stepper: Stepper, device: torch.device) -> int:
+    """How many steps make a turn; takes a few, to warm up at a new point."""
+    stepper.advance(WARM)
+    _wait(device)
+    start = time.perf_counter()
+    stepper.advance(WARM)
+    _wait(device)
+    return max(LEAST, math.ceil(TURN * WARM / (time.perf_counter() - start)))
+
+
+def _per_step(turn: Timing, steps: int) -> Timing:
+    others = turn.other_seconds
+    return Timing(
+        [s / steps for s in turn.seconds],
+        [s / steps for s in turn.cpu_seconds],
+        None if others is None else [s / steps for s in others],
+        steps,
+    )
+
+
+def _operations(method: Method, at: FixedPoint, scenes: StageScenes) -> int:
+    if isinstance(method, ObjMAE):
+        config = method.model.config
+        kept = method.schedule.kept_patches(at.progress(0).nominal_epoch, config.patches)
+        return scenes.stage.batch_size * training_flops(config, kept)
+    # As plain products, since some of the fused attentions are not counted.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        PlainStepper(method, at, scenes.stage).advance(1)
+    return int(counter.get_total_flops())
+
+
+def _losses(work: Work, path: str, steps: int) -> list[float]:
+    method, scenes = work.begin()
+    stepper, _ = open_path(path, method, scenes, scenes.stage)
+    losses = []
+    for _ in range(steps):
+        stepper.advance(1)
+        losses.append(stepper.losses()["total"])
+    return losses
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
