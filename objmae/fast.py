@@ -1,9 +1,9 @@
 """objmae's training step for the speed of the card: the plain step's loss, from fused kernels, ready to be captured.
 
 What differs from `ObjMAE.training_loss` besides the kernels: images go to patches as uint8; what the schedules say lies
-in a tensor; in bfloat16 casts are explicit (no autocast) and the decoder's residual stream is bfloat16 too, a quarter of
-the step's memory traffic. Float32 stay the encoder's stream (class tokens begin 0.002 apart, which bfloat16 would
-round away once they are added to), the object function, all statistics of norms, and the mixture with its losses.
+in a tensor; in bfloat16 casts are explicit (no autocast). Float32 stay the residual streams (class tokens begin 0.002
+apart, which bfloat16 would round away once they are added to, and so do the slots in the decoder), the object function,
+all statistics of norms, and the mixture with its losses.
 """
 
 from __future__ import annotations
@@ -33,11 +33,18 @@ class FastLoss:
         self.method, self.model = method, method.model
         self._values = torch.zeros(3, device=self.model.class_tokens.device)  # two entropy weights, noise
         self._epoch = -1
+        self._keys: dict[int, tuple[int, bool]] = {}
 
     def key(self, progress: Progress) -> tuple[int, bool]:
         """The number of kept patches, and whether there is noise: what shapes and draws depend on."""
-        schedule, epoch = self.method.schedule, progress.nominal_epoch
-        return schedule.kept_patches(epoch, self.model.config.patches), schedule.noise(epoch) > 0
+        epoch = progress.nominal_epoch
+        if epoch not in self._keys:
+            schedule = self.method.schedule
+            self._keys[epoch] = (
+                schedule.kept_patches(epoch, self.model.config.patches),
+                schedule.noise(epoch) > 0,
+            )
+        return self._keys[epoch]
 
     def prepare(self, progress: Progress) -> None:
         """Put the epoch's entropy weights and noise into the tensor that the loss reads."""
@@ -76,7 +83,9 @@ class FastLoss:
 
         weight, bias = m.slot_projection.weight, m.slot_projection.bias  # (d,D+1), (d,)
         base = F.linear(slots.to(dtype), weight[:, :-1], bias)  # (B,K,d)
-        x = broadcast(base, log_attention, ids, weight[:, -1], m.mask_token, m.decoder_position, dtype)
+        x = broadcast(
+            base, log_attention, ids, weight[:, -1], m.mask_token, m.decoder_position, torch.float32
+        )
         _, h = _seam(*_transform(x.flatten(0, 1), m.decoder, dtype), m.decoder_norm, dtype)
         y: Tensor = m.head(h)  # (B*K,N,P*P*4)
         return y.view(*x.shape[:3], -1, CHANNELS + 1)

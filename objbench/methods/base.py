@@ -188,8 +188,10 @@ class Method(nn.Module):
 
         Steps of equal keys do the same work on tensors of the same shapes: every Python number that enters
         `training_loss` is a function of the key, its random numbers come from the default generator of the device,
-        and nothing in it waits for the device. Optimizers must be made with what `capturable` needs. A method whose
-        step never changes in this sense returns ().
+        and nothing in it waits for the device. Optimizers must be of a kind with `capturable` (Adam, AdamW, RMSprop),
+        and `after_step` may change parameters and optimizer state in place, but not put other tensors in their place.
+        In bf16 the weights of linear and convolution layers are bfloat16 in a captured step: where autocast is switched
+        off, cast what they are used with. A method whose step never changes in this sense returns ().
         """
         return None
 

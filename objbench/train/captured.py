@@ -25,7 +25,10 @@ class CapturableLoss(Protocol):
     """A training loss that can be captured."""
 
     def key(self, progress: Progress) -> Hashable:
-        """Equal for steps that may share a graph: all else than tensors that enters the loss is a function of it."""
+        """Equal for steps that may share a graph: all else than tensors that enters the loss is a function of it.
+
+        None for a step that cannot be captured.
+        """
 
     def prepare(self, progress: Progress) -> None:
         """Before each step, outside of the graph: put what the schedules say into tensors that the loss reads."""
@@ -66,12 +69,16 @@ class CapturedStepper:
         self._pairs = method.optimizers(stage)
         self._optimizers = [optimizer for optimizer, _ in self._pairs]
         self._rates = [_Rates(optimizer) for optimizer in self._optimizers]
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        self._parameters = [parameter for group in groups for parameter in group["params"]]
         self._weights = _Weights(method, stage)
         self._indices = scenes.batch(0).clone()
         self._key: Hashable = None
         self._warm = False  # whether a step of this key was taken in eager mode
         self._graph: _Graph | None = None
         self._losses: Losses | None = None
+        # A stream of its own: destroying a graph frees what cuBLAS keeps for the stream that it was captured on.
+        self._stream = torch.cuda.Stream(scenes.images.device) if scenes.images.is_cuda else None  # type: ignore[no-untyped-call]
 
     def advance(self, steps: int) -> None:
         """Take `steps` training steps."""
@@ -89,9 +96,9 @@ class CapturedStepper:
         if key != self._key:
             self._forget()
             self._key = key
-        if not self._warm:
+        if key is None or not self._warm:
             self.scenes.reseed(self.step)
-            self._losses = self._work(progress)
+            self._losses = self._eagerly(progress)
             self._warm = True
         else:
             if self._graph is None:
@@ -103,14 +110,23 @@ class CapturedStepper:
         self.method.after_step(progress, self._losses, self._optimizers)
 
     def _capture(self, progress: Progress) -> _Graph:
-        self._weights.forget_gradients()  # those of the graph lie in its own memory
-        kind = _CudaGraph if self.scenes.images.is_cuda else _Replayed
-        return kind(lambda: self._work(progress))
+        if self._stream is None:
+            return _Replayed(lambda: self._work(progress))
+        return _CudaGraph(lambda: self._work(progress), self._stream)
 
     def _forget(self) -> None:
         """Drop the graph and all that lies in its memory, so that the next one can have it."""
         self._key, self._warm, self._graph, self._losses = None, False, None, None
-        self._weights.forget_gradients()
+
+    def _eagerly(self, progress: Progress) -> Losses:
+        if self._stream is None:
+            return self._work(progress)
+        outside = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(outside)
+        with torch.cuda.device(self._stream.device), torch.cuda.stream(self._stream):
+            losses = self._work(progress)
+        outside.wait_stream(self._stream)
+        return losses
 
     def _work(self, progress: Progress) -> Losses:
         """All that happens on the device in one step."""
@@ -120,7 +136,7 @@ class CapturedStepper:
             losses = self._weights.call(self.loss.loss, images, progress)
         self._weights.backward(losses.total)
         if self.stage.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._weights.parameters, self.stage.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm)
         for optimizer in self._optimizers:
             optimizer.step()
         return Losses(losses.total.detach(), {name: part.detach() for name, part in losses.parts.items()})
@@ -190,19 +206,20 @@ class _Rates:
 
 
 class _Weights:
-    """The trained parameters, and in bfloat16 the cast copies that the loss is computed with."""
+    """The trained parameters, their gradients in float32, and in bfloat16 the cast copies the loss is computed with."""
 
     def __init__(self, method: Method, stage: Stage) -> None:
         self._module = _Caller(method)
         trained = {name: p for name, p in method.named_parameters() if p.requires_grad}
-        self.parameters = list(trained.values())
-        cast = _cast_by_autocast(method) if stage.precision == "bf16" else set()
-        self._masters: list[Tensor] = [p for name, p in trained.items() if name in cast]
+        names = _cast_by_autocast(method) if stage.precision == "bf16" else set()
+        cast = {name: p for name, p in trained.items() if name in names}
+        self._masters: list[Tensor] = list(cast.values())
         self._copies = [p.detach().bfloat16().requires_grad_() for p in self._masters]
-        self._gradients = [torch.zeros_like(p) for p in self._masters]
-        names = [f"method.{name}" for name in trained if name in cast]
-        self._in_place_of = dict(zip(names, self._copies, strict=True))
-        self._direct: list[Tensor] = [p for name, p in trained.items() if name not in cast]
+        self._in_place_of = {f"method.{name}": copy for name, copy in zip(cast, self._copies, strict=True)}
+        direct = [p for name, p in trained.items() if name not in names]
+        self._leaves = [*self._copies, *direct]
+        self._owners = [*self._masters, *direct]
+        self._gradients = [torch.zeros_like(p) for p in self._owners]
 
     def call(self, loss: Callable[[Tensor, Progress], Losses], images: Tensor, progress: Progress) -> Losses:
         """The loss, computed with the copies brought up to date."""
@@ -213,22 +230,22 @@ class _Weights:
         return losses
 
     def backward(self, total: Tensor) -> None:
-        """Put the gradient of `total` into the `grad` of every parameter, None where it plays no part."""
-        leaves = [*self._direct, *self._copies]
-        found = torch.autograd.grad(total, leaves, allow_unused=True)
-        for parameter, gradient in zip(self._direct, found, strict=False):
-            parameter.grad = gradient
-        cast = found[len(self._direct) :]
-        for parameter, buffer, gradient in zip(self._masters, self._gradients, cast, strict=True):
-            parameter.grad = None if gradient is None else buffer
-        pairs = [(b, g) for b, g in zip(self._gradients, cast, strict=True) if g is not None]
-        if pairs:
-            torch._foreach_copy_([buffer for buffer, _ in pairs], [gradient for _, gradient in pairs])
+        """Put the gradient of `total` into the `grad` of every parameter, None where it plays no part.
 
-    def forget_gradients(self) -> None:
-        """Free what the last step left."""
-        for parameter in self.parameters:
-            parameter.grad = None
+        Into tensors of their own: autograd may give two parameters the same one, or one that repeats a number.
+        """
+        found = torch.autograd.grad(total, self._leaves, allow_unused=True)
+        for owner, gradient, new in zip(self._owners, self._gradients, found, strict=True):
+            owner.grad = None if new is None else gradient
+        cast = len(self._copies)
+        for part in (slice(cast), slice(cast, None)):  # one kernel for all of a dtype
+            pairs = [
+                (old, new)
+                for old, new in zip(self._gradients[part], found[part], strict=True)
+                if new is not None
+            ]
+            if pairs:
+                torch._foreach_copy_([old for old, _ in pairs], [new for _, new in pairs])
 
 
 class _Caller(nn.Module):
@@ -259,8 +276,6 @@ class _Graph(Protocol):
 
     losses: Losses
 
-    def __init__(self, work: Callable[[], Losses]) -> None: ...
-
     def replay(self) -> None:
         """Do it."""
 
@@ -268,9 +283,9 @@ class _Graph(Protocol):
 class _CudaGraph:
     """The work captured as a CUDA graph; capturing it does not do it yet."""
 
-    def __init__(self, work: Callable[[], Losses]) -> None:
+    def __init__(self, work: Callable[[], Losses], stream: torch.cuda.Stream) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.device(stream.device), torch.cuda.graph(self._graph, stream=stream):
             self.losses = work()
 
     def replay(self) -> None:
