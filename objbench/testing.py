@@ -6,6 +6,7 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from objbench.config import resolve
 from objbench.errors import ObjbenchError
 from objbench.layers import load_spec
-from objbench.methods.base import Method, Progress, Segmentation, Stage
+from objbench.methods.base import Method, Precision, Progress, Segmentation, Stage
 from objbench.methods.create import build
 from objbench.random import seed_from
 from objbench.train.captured import CapturedStepper
@@ -28,6 +29,7 @@ from objbench.train.scenes import StageScenes
 
 IMAGES, BATCH, STEPS = 6, 2, 4
 TOLERANCE = 1e-4
+ROUNDING = 0.05  # how far a loss may be off in bfloat16, of itself or of 1
 
 
 class ContractError(ObjbenchError):
@@ -282,20 +284,29 @@ class _Kit:
         return method.capture_key(scenes.progress(0)) is not None
 
     def check_captured_steps(self) -> None:
-        states = []
-        for kind in (PlainStepper, CapturedStepper):
-            method = self.method().to(self.device or "cpu")
-            stage = method.stages()[0]
-            images = self.images.to(_device_of(method))
-            scenes = StageScenes(images, stage, method.recipe.nominal_epochs, seed=0)
-            with torch.no_grad():
-                method.setup(scenes.setup_sample(), stage)
-            kind(method, scenes, stage).advance(min(STEPS, scenes.steps))
-            states.append({name: value for name, value in method.state_dict().items() if _is_float(value)})
-        gaps = {name: float((value - states[1][name]).abs().max()) for name, value in states[0].items()}
+        (plain, _), (captured, _) = (self._steps(kind, "fp32") for kind in (PlainStepper, CapturedStepper))
+        gaps = {name: float((value - captured[name]).abs().max()) for name, value in plain.items()}
         worst = max(gaps, key=gaps.__getitem__)
         promise = f"captured steps differ from plain ones, by {gaps[worst]:.2g} in {worst}: does capture_key tell all?"
         _demand(gaps[worst] < TOLERANCE, promise)
+        (_, plain_loss), (_, loss) = (self._steps(kind, "bf16") for kind in (PlainStepper, CapturedStepper))
+        near = abs(loss - plain_loss) <= ROUNDING * max(abs(plain_loss), 1.0)
+        _demand(near, f"a captured step in bf16 has the loss {loss:.4g}, a plain one {plain_loss:.4g}")
+
+    def _steps(
+        self, kind: type[PlainStepper | CapturedStepper], precision: Precision
+    ) -> tuple[dict[str, Tensor], float]:
+        """The floating-point state after a few steps of the first stage, and the loss of the first."""
+        method = self.method().to(self.device or "cpu")
+        stage = replace(method.stages()[0], precision=precision)
+        scenes = StageScenes(self.images.to(_device_of(method)), stage, method.recipe.nominal_epochs, seed=0)
+        with torch.no_grad():
+            method.setup(scenes.setup_sample(), stage)
+        stepper = kind(method, scenes, stage)
+        stepper.advance(1)
+        loss = stepper.losses()["total"]
+        stepper.advance(min(STEPS, scenes.steps) - 1)
+        return {name: value for name, value in method.state_dict().items() if _is_float(value)}, loss
 
     def check_device_moves(self) -> None:
         method = self.method()

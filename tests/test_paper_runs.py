@@ -39,7 +39,7 @@ def test_every_run_is_made_once_and_kept(tmp_path, capfd):
 @pytest.mark.usefixtures("_few")
 def test_a_pattern_chooses(tmp_path, capsys):
     assert call(tmp_path, "--list", "--only", "*/color_kmeans/*") == 0
-    assert capsys.readouterr().out.split() == [f"tetrominoes/color_kmeans/seed-{n}" for n in (0, 1)]
+    assert capsys.readouterr().out.split() == [f"tetrominoes/color_kmeans/bf16/seed-{n}" for n in (0, 1)]
 
 
 @pytest.mark.usefixtures("_few")
@@ -57,7 +57,7 @@ def test_a_failed_run_ends_the_row_with_its_exit_code(tmp_path, capfd):
 def test_the_plan_holds_both_presets_and_the_ablations():
     runs = list(paper_runs.planned())
     assert len(set(runs)) == len(runs)
-    assert runs[0] == Run("objmae", "tetrominoes", 0)
+    assert runs[:2] == [Run("objmae", "tetrominoes", 0, precision) for precision in ("fp32", "bf16")]
     assert {run.method for run in runs if run.dataset == "multi_dsprites"} == {
         "objmae", "objmae:code_weights", "objmae:no_object_entropy", "objmae:no_pixel_entropy",
         "objmae:no_entropy", "objmae:no_masking",

@@ -13,6 +13,7 @@ from objbench.config import resolve
 from objbench.layers import load_spec
 from objbench.methods.base import Losses, Method, Progress, Stage
 from objbench.methods.create import build
+from objbench.random import seed_from
 from objbench.testing import random_scenes
 from objbench.train.captured import CapturedStepper, MethodLoss
 from objbench.train.loop import choose_stepper
@@ -196,3 +197,42 @@ def test_on_cuda_the_captured_path_is_taken_where_the_method_allows_it():
     for name, kind in (("toy_geco", CapturedStepper), ("toy_two_stages", PlainStepper)):
         method, scenes = scene(name, "cuda")
         assert type(choose_stepper(method, scenes, scenes.stage)) is kind
+
+
+def test_gradients_that_autograd_shares_are_clipped_once(monkeypatch):
+    ends = []
+    for kind in (PlainStepper, CapturedStepper):
+        method, scenes = scene(recipe__clip_norm=0.01)
+        method.one, method.two = nn.Parameter(torch.ones(3)), nn.Parameter(torch.zeros(3))
+        monkeypatch.setattr(method, "optimizers", lambda stage, m=method: [sgd_like(m.one, m.two)])
+        monkeypatch.setattr(
+            method, "training_loss", lambda images, progress, m=method: of_the_sum(m.one, m.two)
+        )
+        kind(method, scenes, scenes.stage).advance(3)
+        ends.append(torch.cat([method.one, method.two]))
+    torch.testing.assert_close(*ends)
+
+
+def sgd_like(*parameters: nn.Parameter):
+    return torch.optim.RMSprop(parameters, 0.1, alpha=0.0, eps=1.0), lambda progress: 0.1
+
+
+def of_the_sum(one: torch.Tensor, two: torch.Tensor) -> Losses:
+    total = (one + two).square().sum() + one.sum()
+    return Losses(total, {"error": total})
+
+
+def test_a_step_without_a_key_is_eager():
+    method, scenes = scene()
+    loss = ByThrees(method)
+    loss.key = lambda progress: None if progress.step > 5 else 0
+    CapturedStepper(method, scenes, scenes.stage, loss).advance(STEPS)
+    assert loss.worked == [0, 1, 1, 1, 1, 1, 6, 7, 8]
+
+
+def test_seeding_for_a_step_gives_the_numbers_of_manual_seed():
+    _, scenes = scene()
+    scenes.reseed(4)
+    found = torch.rand(3)
+    torch.manual_seed(seed_from(0, "step", "train", 4))
+    assert torch.equal(found, torch.rand(3))
