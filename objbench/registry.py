@@ -15,6 +15,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "one_slot": "objbench.methods.trivial:OneSlot",
         "grid": "objbench.methods.trivial:Grid",
         "color_kmeans": "objbench.methods.color_kmeans:ColorKMeans",
+        "slot_attention": "objbench.methods.slot_attention:SlotAttention",
+        "monet": "objbench.methods.monet:MONet",
+        "genesis_v2": "objbench.methods.genesis_v2:GenesisV2",
+        "efficient_morl": "objbench.methods.efficient_morl:EfficientMORL",
+        "iodine": "objbench.methods.iodine:IODINE",
     },
     "sources": {
         "deepmind": "objbench.data.sources.deepmind:DeepMindSource",

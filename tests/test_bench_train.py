@@ -153,8 +153,9 @@ def test_any_method_can_be_measured_and_captured(bench, monkeypatch):
 
 def test_the_paths_of_a_method():
     assert paths_of(create("objmae", "tetrominoes")) == ["plain", "compiled", "fast"]
-    assert paths_of(create("toy_refiner", "tetrominoes")) == ["plain", "compiled"]
-    assert paths_of(create("toy_stepper", "tetrominoes")) == ["plain", "compiled", "fast"]
+    assert paths_of(create("toy_refiner", "tetrominoes")) == ["plain", "compiled", "captured"]
+    assert paths_of(create("toy_two_stages", "tetrominoes")) == ["plain", "compiled"]
+    assert paths_of(create("toy_stepper", "tetrominoes")) == ["plain", "compiled", "captured", "fast"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""MONet (Burgess et al. 2019): a U-Net takes mask after mask off the image, a VAE models what each shows.
+
+There is no official code. Where the paper is silent, these are the choices; numbers are in benchmarks.yaml:
+- Channels of the U-Net are not published. The default (32, and 64 at the three coarsest scales) is small and
+  fast; the variant `clevrtex` is the ClevrTex benchmark's, ten times as large (64, doubling up to 512).
+- Tetrominoes, which the paper has not, takes the standard deviations, the four scales, the optimizer and the
+  length of training of a public benchmark that resizes its images to 32x32. Here they stay 35x35: the U-Net
+  pads them to 40x40 by repeating the last row and column and crops its logits, the VAE needs no padding.
+- The VAE's encoder sees log-masks. With `model.encoder_mask` linear it sees the masks themselves, as some ports
+  have it: log-masks of decided slots are large numbers, beside which a short training overlooks the colours.
+- sigma of a latent is the exponential of the network's output, as in the ClevrTex benchmark. Weights start
+  as torch makes them. The learning rate is constant.
+- `model.resolution` makes it work on smaller images: means of rectangles go in, and what comes out is
+  interpolated between pixels (the variant `demo`).
+
+Deviations: the divergence of the masks is taken in log space and needs no clamp; `segment` decodes the mean
+of each latent instead of a sample, so that nothing is random at test time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer, RMSprop
+
+from objbench.errors import unknown_name
+from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
+from objbench.methods.parts.gaussian import Gaussian, exp_deviation
+from objbench.methods.parts.mixture import per_channel
+from objbench.methods.parts.position import coordinate_grid
+from objbench.methods.parts.resolution import Resolution
+from objbench.methods.parts.scope import stick_breaking
+from objbench.methods.parts.unet import UNet, instance_norm
+
+ENCODER_MASKS = ("log", "linear")
+OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop}
+
+
+class ComponentVAE(nn.Module):
+    """q(z|x,m_k), p(x|z_k) and p(m_k|z_k), shared by all slots: strided convolutions, broadcast decoder."""
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        latent: int,
+        encoder_mask: str,
+        encoder_channels: Sequence[int],
+        encoder_hidden: int,
+        decoder_channels: Sequence[int],
+    ) -> None:
+        super().__init__()
+        if encoder_mask not in ENCODER_MASKS:
+            raise unknown_name("model.encoder_mask", encoder_mask, ENCODER_MASKS)
+        self.encoder_mask = encoder_mask
+        layers: list[nn.Module] = []
+        height, width = size
+        for inputs, outputs in zip([4, *encoder_channels[:-1]], encoder_channels, strict=True):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
+            height, width = -(-height // 2), -(-width // 2)
+        flat = encoder_channels[-1] * height * width
+        self.encoder = nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            *(nn.Linear(flat, encoder_hidden), nn.ReLU()),
+            nn.Linear(encoder_hidden, 2 * latent),
+        )
+        convolutions = [*(Conv(channels, 3, padding=0) for channels in decoder_channels), Conv(4, 1)]
+        self.decoder = SpatialBroadcastDecoder(latent, size, convolutions, planes=coordinate_grid)
+
+    def encode(self, images: Tensor, log_masks: Tensor) -> Gaussian:
+        """The posterior (B,K,Z) of images (B,3,H,W), each seen beside one of its masks (B,K,1,H,W)."""
+        slots = log_masks.shape[1]
+        masks = log_masks.exp() if self.encoder_mask == "linear" else log_masks
+        seen = torch.cat([images[:, None].expand(-1, slots, -1, -1, -1), masks], dim=2)
+        raw: Tensor = self.encoder(seen.flatten(0, 1))
+        return Gaussian.of(raw.view(-1, slots, raw.shape[1]), exp_deviation)
+
+    def decode(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Components (B,K,3,H,W) in [0,1] and mask logits (B,K,1,H,W) of latents (B,K,Z)."""
+        maps: Tensor = self.decoder(latents.flatten(0, 1))
+        maps = maps.float().view(*latents.shape[:2], *maps.shape[1:])
+        return maps[:, :, :3].sigmoid(), maps[:, :, 3:]
+
+
+class Decomposition(NamedTuple):
+    """What MONet makes of a batch of images."""
+
+    log_masks: Tensor  # (B,K,1,H,W), of the attention network
+    posterior: Gaussian  # (B,K,Z)
+    components: Tensor  # (B,K,3,H,W)
+    mask_logits: Tensor  # (B,K,1,H,W), of the decoder
+
+
+class MONet(Method):
+    """Multi-Object Network: K - 1 sequential passes of attention, then all slots in parallel."""
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
+        super().__init__(image_shape, slots, config)
+        model, loss = dict(config["model"]), config["loss"]
+        self.resolution = Resolution(image_shape, model.pop("resolution"))
+        size = self.resolution.size
+        self.attention = UNet(size, 4, 1, model.pop("attention_channels"), instance_norm)
+        self.vae = ComponentVAE(size, **model)
+        self.sigma: Tensor  # (K,): the first slot's own one makes it the background's
+        sigma = torch.tensor([loss["background_sigma"]] + (slots - 1) * [loss["sigma"]])
+        self.register_buffer("sigma", sigma, persistent=False)
+
+    def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
+        """RMSprop or Adam, at a constant rate."""
+        name, rate = self.config["optimizer"]["name"], self.config["optimizer"]["learning_rate"]
+        if name not in OPTIMIZERS:
+            raise unknown_name("optimizer.name", name, OPTIMIZERS)
+        return [(OPTIMIZERS[name](self.parameters(), lr=rate), lambda progress: rate)]
+
+    def training_loss(self, images: Tensor, progress: Progress) -> Losses:
+        """Negative log-likelihood, KL of the latents and KL of the masks: per image, then their mean."""
+        images = self.resolution.shrink(images)
+        found = self._decompose(images, self.normal(images, self.slots, self.config["model"]["latent"]))
+        error = -per_channel(images, found.components, found.log_masks, self.sigma, normalised=True)  # (B,)
+        latent_kl = found.posterior.kl_to_standard().sum(1)
+        mask_kl = mask_divergence(found.log_masks, found.mask_logits)
+        weights = self.config["loss"]
+        total = error + weights["beta"] * latent_kl + weights["gamma"] * mask_kl
+        parts = {"reconstruction": error.mean(), "latent_kl": latent_kl.mean(), "mask_kl": mask_kl.mean()}
+        return Losses(total.mean(), parts)
+
+    def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
+        """The masks of the attention network, and what the mean of each latent decodes to."""
+        found = self._decompose(self.resolution.shrink(images), None)
+        masks, components = map(self.resolution.enlarge, (found.log_masks.exp(), found.components))
+        return Segmentation(
+            masks=masks.squeeze(2),
+            reconstruction=(masks * components).sum(1),
+            components=components,
+            slots=found.posterior.mean,
+        )
+
+    def capture_key(self, progress: Progress) -> tuple[()]:
+        """Every step does the same work."""
+        return ()
+
+    def _decompose(self, images: Tensor, noise: Tensor | None) -> Decomposition:
+        """`noise` standard normal (B,K,Z), None to decode the means."""
+        everything = torch.zeros_like(images[:, :1])  # log-scope
+        log_masks = stick_breaking(
+            lambda log_scope: self.attention(torch.cat([images, log_scope], dim=1)), everything, self.slots
+        )
+        posterior = self.vae.encode(images, log_masks)
+        latents = posterior.mean if noise is None else posterior.sample(noise)
+        return Decomposition(log_masks, posterior, *self.vae.decode(latents))
+
+
+def mask_divergence(log_masks: Tensor, logits: Tensor) -> Tensor:
+    """KL divergence (B,) of log-masks (B,K,1,H,W) from the softmax of `logits` over K, a sum over pixels."""
+    difference = log_masks.float() - torch.log_softmax(logits.float(), dim=1)
+    return (log_masks.float().exp() * difference).flatten(1).sum(1)

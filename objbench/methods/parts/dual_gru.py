@@ -1,0 +1,35 @@
+"""Two gated recurrent units side by side: one remembers means, the other what variances are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class DualGRU(nn.Module):
+    """Two GRU cells of the same width that see the same input and nothing of each other (Emami et al. 2021).
+
+    Each is torch.nn.GRUCell's: reset, update and candidate gates in this order, the reset applied to what the weights
+    make of the state. The published code writes the two as one cell with block-diagonal weights; here each has its own
+    (2,3D,D). Weights and biases start as N(0,1), much wider than any other network of the method, and that is part of
+    the method.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight_input = nn.Parameter(torch.randn(2, 3 * width, width))
+        self.weight_state = nn.Parameter(torch.randn(2, 3 * width, width))
+        self.bias_input = nn.Parameter(torch.randn(2, 3 * width))
+        self.bias_state = nn.Parameter(torch.randn(2, 3 * width))
+
+    def forward(self, inputs: Tensor, state: Tensor) -> Tensor:
+        """inputs (...,D) and states (...,2D), the first cell's, then the second's -> states (...,2D), in float32."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            states = torch.stack(state.float().chunk(2, dim=-1), dim=-2)  # ...,2,D
+            seen = torch.einsum("...d,cgd->...cg", inputs.float(), self.weight_input) + self.bias_input
+            kept = torch.einsum("...cd,cgd->...cg", states, self.weight_state) + self.bias_state
+            reset_seen, update_seen, candidate_seen = seen.chunk(3, dim=-1)
+            reset_kept, update_kept, candidate_kept = kept.chunk(3, dim=-1)
+            reset, update = (reset_seen + reset_kept).sigmoid(), (update_seen + update_kept).sigmoid()
+            candidate = (candidate_seen + reset * candidate_kept).tanh()
+            return candidate.lerp(states, update).flatten(-2)

@@ -1,0 +1,79 @@
+"""Diagonal Gaussians over latent vectors: how networks parameterise them, samples, densities, divergences.
+
+A network gives a mean and an unconstrained number per dimension; what that number means differs from source
+to source. All is computed in float32, whatever comes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from objbench.methods.parts.mixture import gaussian
+
+Deviation = Callable[[Tensor], Tensor]  # unconstrained numbers -> standard deviations
+
+
+def exp_deviation(raw: Tensor) -> Tensor:
+    """sigma = exp(raw): MONet in the ClevrTex benchmark."""
+    return raw.float().exp()
+
+
+def exp_variance(raw: Tensor) -> Tensor:
+    """sigma^2 = exp(raw), the usual form of a variational autoencoder."""
+    return (0.5 * raw.float()).exp()
+
+
+def softplus_variance(raw: Tensor, floor: float = 0.0) -> Tensor:
+    """sigma^2 = softplus(raw) + floor: IODINE, and EfficientMORL with a floor of 1e-5."""
+    return (softplus(raw.float()) + floor).sqrt()
+
+
+def softplus_deviation(raw: Tensor) -> Tensor:
+    """sigma = softplus(raw + 0.5) + 1e-8: posteriors of GENESIS and GENESIS-V2."""
+    return softplus(raw.float() + 0.5) + 1e-8
+
+
+def sigmoid_deviation(raw: Tensor) -> Tensor:
+    """sigma = sigmoid(raw + 4) + 1e-4: the autoregressive prior of GENESIS-V2, near 1 at first."""
+    return torch.sigmoid(raw.float() + 4) + 1e-4
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent normal distributions over the last axis: `mean` and standard `deviation`, both (...,Z)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, raw: Tensor, deviation: Deviation) -> Gaussian:
+        """From the outputs (...,2Z) of a network: Z means, then what `deviation` makes sigmas of."""
+        mean, unconstrained = raw.float().chunk(2, dim=-1)
+        return cls(mean, deviation(unconstrained))
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """A sample (...,Z) from standard normal `noise`, differentiable in mean and deviation.
+
+        Draw the noise with Method.normal, so that an image's sample at test time is its own.
+        """
+        return self.mean + self.deviation * noise
+
+    def log_density(self, values: Tensor) -> Tensor:
+        """Log-density (...) of values (...,Z)."""
+        return gaussian(values, self.mean, self.deviation, normalised=True).sum(-1)
+
+    def kl_to_standard(self) -> Tensor:
+        """KL divergence (...) to N(0,1) in every dimension."""
+        variance = self.deviation.square()
+        return 0.5 * (variance + self.mean.square() - 1 - variance.log()).sum(-1)
+
+    def kl_to(self, other: Gaussian) -> Tensor:
+        """KL divergence (...) of this distribution from `other`."""
+        ratio = (self.deviation / other.deviation).square()
+        distance = ((self.mean - other.mean) / other.deviation).square()
+        return 0.5 * (ratio + distance - 1 - ratio.log()).sum(-1)

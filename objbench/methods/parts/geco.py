@@ -1,0 +1,130 @@
+"""GECO: the weight between reconstruction and KL divergence learns to hold the reconstruction at a goal.
+
+Rezende and Viola, "Taming VAEs", 2018, in the two forms of the field, which do not exchange: EfficientMORL weighs the
+constraint and adds to its multiplier, GENESIS-V2 weighs the KL and multiplies its weight. A goal counts as an error: a
+negative log-likelihood, summed over an image and averaged over a batch, so that its value depends on whether log(2 pi)/2
+is counted in it. State lives in buffers, changed in place and without waiting for the device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from objbench.errors import RequestError
+from objbench.methods.base import Progress
+from objbench.methods.parts.mixture import HALF_LOG_TWO_PI
+
+
+def likelihood_floor(sigma: float, *, normalised: bool) -> float:
+    """The least error per pixel and channel of Gaussians of deviation `sigma`, mixed or not: that of a perfect mean.
+
+    ln sigma + ln(2 pi) / 2; without the second term if not `normalised`.
+    """
+    return math.log(sigma) + (HALF_LOG_TWO_PI if normalised else 0.0)
+
+
+def demand_reachable(goal: float, sigma: float, *, normalised: bool) -> None:
+    """Raise RequestError if no reconstruction, however good, has an error (per pixel and channel) below `goal`.
+
+    Such a goal moves GECO's weight in one direction for ever, until the KL divergence counts for nothing. The one of
+    EfficientMORL's own recipe for Tetrominoes is of this kind, by little: -1.224 where sigma=0.3 gives -1.204.
+    """
+    floor = likelihood_floor(sigma, normalised=normalised)
+    if not goal > floor:
+        raise RequestError(
+            f"GECO cannot reach a goal of {goal} per pixel and channel: with sigma={sigma} even a perfect "
+            f"reconstruction has an error of {floor:.4f}; take a goal above that, or a smaller sigma"
+        )
+
+
+class MultiplicativeGECO(nn.Module):
+    """GENESIS-V2's form: loss = error + beta * KL (Engelcke et al. 2021).
+
+    After each step beta *= exp(rate * (goal - average)), so that an error above the goal lets beta shrink; below the
+    goal it grows `recovery` times as fast. It begins at `beta` and stays within [1e-10, 1e10].
+
+    goal      of the error, in nats per image
+    momentum  of the average over the errors, which begins with the first
+    """
+
+    def __init__(
+        self, goal: float, rate: float, *, beta: float, recovery: float = 10.0, momentum: float = 0.99
+    ) -> None:
+        super().__init__()
+        self.goal, self.rate, self.recovery, self.momentum = goal, rate, recovery, momentum
+        self.beta: Tensor
+        self.average: Tensor
+        self.register_buffer("beta", torch.tensor(float(beta)))
+        self.register_buffer("average", torch.zeros(()))
+
+    def loss(self, error: Tensor, kl: Tensor) -> Tensor:
+        """The scalar to minimise, from the batch's mean error and mean KL divergence."""
+        return error + self.beta * kl
+
+    @torch.no_grad()
+    def update(self, error: Tensor, progress: Progress) -> None:
+        """After the step that `progress` precedes, with its batch's mean error."""
+        _follow(self.average, error, self.momentum, first=progress.step == 0)
+        slack = self.goal - self.average
+        rate = self.rate * torch.where(slack > 0, self.recovery, 1.0)
+        self.beta.mul_(torch.exp(rate * slack)).clamp_(1e-10, 1e10)
+
+
+class AdditiveGECO(nn.Module):
+    """EfficientMORL's form, a Lagrangian: loss = KL - softplus(multiplier) * (goal - error) (Emami et al. 2021).
+
+    Before step `start` the loss is error + KL. From there on the loss has the value that the average slack (goal -
+    error) gives it, and the gradient of the slack of its own batch; after each step multiplier -= rate * average
+    slack, so that an error above the goal lets it grow. While the error is below the goal the rate is `recovery`
+    times as large. The multiplier starts at `least`, where softplus gives 1, and never falls below.
+
+    goal      of the error, in nats per image: EfficientMORL counts it without log(2 pi)/2
+    momentum  of the average over the slacks, which begins with that of the last step before `start`
+    """
+
+    def __init__(
+        self,
+        goal: float,
+        rate: float,
+        *,
+        start: int,
+        recovery: float = 1.0,
+        least: float = 0.55,
+        momentum: float = 0.99,
+    ) -> None:
+        super().__init__()
+        self.goal, self.rate, self.start = goal, rate, start
+        self.recovery, self.least, self.momentum = recovery, least, momentum
+        self.multiplier: Tensor
+        self.average: Tensor
+        self.register_buffer("multiplier", torch.tensor(float(least)))
+        self.register_buffer("average", torch.zeros(()))
+
+    def started(self, progress: Progress) -> bool:
+        """Whether the step after `progress` is constrained; belongs into the method's `capture_key`."""
+        return progress.step >= self.start
+
+    def loss(self, error: Tensor, kl: Tensor, progress: Progress) -> Tensor:
+        """The scalar to minimise, from a batch's mean error and mean KL divergence; any number of times per step."""
+        if not self.started(progress):
+            return error + kl
+        slack = self.goal - error
+        value = slack + (self.average - slack).detach()
+        return kl - softplus(self.multiplier) * value
+
+    @torch.no_grad()
+    def update(self, error: Tensor, progress: Progress) -> None:
+        """After the step that `progress` precedes, with the mean error of its batch after the last refinement."""
+        _follow(self.average, self.goal - error, self.momentum, first=not self.started(progress))
+        if self.started(progress):
+            rate = self.rate * torch.where(self.average > 0, self.recovery, 1.0)
+            self.multiplier.sub_(rate * self.average).clamp_(min=self.least)
+
+
+def _follow(average: Tensor, value: Tensor, momentum: float, *, first: bool) -> None:
+    """Move an exponential moving average in place; `first` puts it where `value` is."""
+    average.lerp_(value.to(average), 1.0 if first else 1 - momentum)

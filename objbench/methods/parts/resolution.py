@@ -1,0 +1,34 @@
+"""A method at work on smaller images than it is given."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from objbench.errors import RequestError
+
+
+class Resolution:
+    """`size` (h,w) is what a method works at: the images' own, or squares of `side` pixels."""
+
+    def __init__(self, image_shape: tuple[int, int, int], side: int | None) -> None:
+        self.image_shape = image_shape
+        self.image_size = (image_shape[1], image_shape[2])
+        self.size = (side, side) if side else self.image_size
+
+    def shrink(self, images: Tensor) -> Tensor:
+        """Images (B,3,H,W) -> (B,3,h,w): mean values of rectangles. Raises RequestError for images of another size."""
+        if images.shape[1:] != self.image_shape:
+            built, found = ("x".join(map(str, shape)) for shape in (self.image_shape, images.shape[1:]))
+            raise RequestError(
+                f"the method was built for images of {built} (channels x height x width), got {found}"
+            )
+        return images if self.size == self.image_size else interpolate(images, self.size, mode="area")
+
+    def enlarge(self, planes: Tensor) -> Tensor:
+        """Planes (B,K,C,h,w) -> (B,K,C,H,W), interpolated between pixels; masks that sum to one still do."""
+        if self.size == self.image_size:
+            return planes
+        slots = planes.shape[1]
+        resized = interpolate(planes.flatten(0, 1), self.image_size, mode="bilinear", align_corners=False)
+        return resized.view(-1, slots, *resized.shape[1:])

@@ -1,0 +1,128 @@
+"""Slot Attention (Locatello et al., Object-Centric Learning with Slot Attention, NeurIPS 2020).
+
+An autoencoder: convolutions, slots that compete for the places of their output, a spatial broadcast decoder for each
+slot by itself, and a softmax over the slots that mixes what they paint. One mean squared error trains it all.
+
+Model, initial values (Glorot, orthogonal GRU), LayerNorm's eps and optimizer are those of the published code.
+Deviations:
+- Layers of the decoder with stride 1 are convolutions, not transposed ones: the same functions with flipped kernels.
+- Where the decoder's strides do not divide the image size (the variant demo), its output is cut at the bottom and on
+  the right.
+- Variant clevrtex, the model behind the numbers in the ClevrTex paper: its layer norm with one weight per pixel and
+  channel (2.1 million of them, normalised over the whole image) is a defect of that port, so each place has its own
+  norm here as in the original; and parameters start as in the original.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from objbench.errors import RequestError
+from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.parts.attention import SlotAttentionCore
+from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
+from objbench.methods.parts.encoder import KERNEL, Encoder
+from objbench.methods.parts.schedule import ExponentialDecay
+
+NORM_EPS = 1e-3  # Keras' default, as in the published code
+
+
+class SlotAttention(Method):
+    """Keys of `model` in benchmarks.yaml:
+
+    channels          of all convolutions and of the encoder's features
+    encoder_strides   one per convolution of the encoder; the features keep 1 / product of the image's size
+    decoder_strides   one per 5x5 convolution of the decoder: its grid is 1 / product of the image's size
+    slot_width, mlp_width, iterations   of the attention;  attention_bias: on the maps to queries, keys, values
+    image_range       symmetric: the model sees and paints images in [-1,1];  unit: in [0,1]
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
+        super().__init__(image_shape, slots, config)
+        model = config["model"]
+        if model["image_range"] not in ("symmetric", "unit"):
+            raise RequestError(f"model.image_range={model['image_range']}: expected symmetric or unit")
+        for key in ("channels", "slot_width", "mlp_width", "iterations"):
+            if model[key] < 1:
+                raise RequestError(f"model.{key}={model[key]}: expected at least 1")
+        for key in ("encoder_strides", "decoder_strides"):
+            if not model[key] or not all(isinstance(s, int) and 1 <= s <= KERNEL for s in model[key]):
+                raise RequestError(f"model.{key}={model[key]}: expected whole numbers from 1 to {KERNEL}")
+        size, channels, width = image_shape[1:], model["channels"], model["slot_width"]
+        self.schedule = ExponentialDecay(**config["schedule"])
+        self.encoder = Encoder(size, channels, model["encoder_strides"], NORM_EPS)
+        self.attention = SlotAttentionCore(
+            channels,
+            width,
+            model["mlp_width"],
+            model["iterations"],
+            bias=model["attention_bias"],
+            norm_eps=NORM_EPS,
+        )
+        layers = [Conv(channels, KERNEL, stride) for stride in model["decoder_strides"]]
+        self.decoder = SpatialBroadcastDecoder(width, size, [*layers, Conv(4, 3)])
+        self.slot_mean = nn.Parameter(torch.empty(1, width))
+        self.slot_log_std = nn.Parameter(torch.empty(1, width))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        gru = self.attention.gru
+        nn.init.xavier_uniform_(gru.weight_ih)
+        nn.init.orthogonal_(gru.weight_hh)
+        nn.init.zeros_(gru.bias_ih)
+        nn.init.zeros_(gru.bias_hh)
+        nn.init.xavier_uniform_(self.slot_mean)
+        nn.init.xavier_uniform_(self.slot_log_std)
+
+    def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
+        """One Adam on everything."""
+        return [(Adam(self.parameters(), self.schedule.learning_rate, fused=True), self.schedule)]
+
+    def capture_key(self, progress: Progress) -> tuple[()]:
+        """Every step is the same."""
+        return ()
+
+    def training_loss(self, images: Tensor, progress: Progress) -> Losses:
+        """Mean squared error of the mixture, in the range that the model paints in."""
+        slots, _ = self.encode(images)
+        rgb, masks = self.decode(slots)
+        return Losses(((masks * rgb).sum(1) - self._to_model(images)).square().mean())
+
+    def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
+        """The decoder's masks; each image starts its slots from its own noise."""
+        slots, attention = self.encode(images)
+        rgb, masks = self.decode(slots)
+        return Segmentation(
+            masks=masks.squeeze(2),
+            reconstruction=self._from_model((masks * rgb).sum(1)),
+            components=self._from_model(rgb),
+            slots=slots,
+            attention=torch.unflatten(attention.mT, 2, self.encoder.size),  # (B,K,h,w)
+        )
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Slots (B,K,D) and the attention (B,N,K) that the places of the encoder's output paid them."""
+        features = self.encoder(self._to_model(images))
+        noise = self.normal(images, self.slots, self.slot_mean.shape[1])
+        slots, attention = self.attention(features, self.slot_mean + self.slot_log_std.exp() * noise)
+        return slots, attention
+
+    def decode(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """rgb (B,K,3,H,W) and masks (B,K,1,H,W), both float32; slots do not see each other."""
+        painted = self.decoder(slots.flatten(0, 1)).float().unflatten(0, slots.shape[:2])  # (B,K,4,H,W)
+        return painted[:, :, :3], painted[:, :, 3:].softmax(1)
+
+    def _to_model(self, images: Tensor) -> Tensor:
+        return 2 * images - 1 if self.config["model"]["image_range"] == "symmetric" else images
+
+    def _from_model(self, images: Tensor) -> Tensor:
+        return (images + 1) / 2 if self.config["model"]["image_range"] == "symmetric" else images

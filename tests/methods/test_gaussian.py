@@ -1,0 +1,71 @@
+"""Diagonal Gaussians against torch.distributions, and the parameterisations by their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from objbench.methods.parts import gaussian
+from objbench.methods.parts.gaussian import Gaussian
+
+LN2 = math.log(2)
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    return [Gaussian(torch.randn(2, 3, 4), torch.rand(2, 3, 4) + 0.1) for _ in range(2)]
+
+
+def as_torch(law):
+    return Normal(law.mean, law.deviation)
+
+
+def test_divergences_and_density(pair):
+    one, two = pair
+    unit = Normal(torch.zeros(4), torch.ones(4))
+    torch.testing.assert_close(one.kl_to_standard(), kl_divergence(as_torch(one), unit).sum(-1))
+    torch.testing.assert_close(one.kl_to(two), kl_divergence(as_torch(one), as_torch(two)).sum(-1))
+    torch.testing.assert_close(one.log_density(two.mean), as_torch(one).log_prob(two.mean).sum(-1))
+
+
+def test_a_law_does_not_diverge_from_itself(pair):
+    torch.testing.assert_close(pair[0].kl_to(pair[0]), torch.zeros(2, 3))
+
+
+def test_samples_are_affine_in_the_noise(pair):
+    law = pair[0]
+    assert torch.equal(law.sample(torch.zeros(2, 3, 4)), law.mean)
+    torch.testing.assert_close(law.sample(torch.ones(2, 3, 4)) - law.mean, law.deviation)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "raw", "sigma"),
+    [
+        (gaussian.exp_deviation, LN2, 2.0),
+        (gaussian.exp_variance, LN2, math.sqrt(2)),
+        (gaussian.softplus_variance, 0.0, math.sqrt(LN2)),  # 0.693 is the variance of IODINE's own prior
+        (gaussian.softplus_deviation, -0.5, LN2),
+        (gaussian.sigmoid_deviation, -4.0, 0.5001),
+    ],
+)
+def test_parameterisations(deviation, raw, sigma):
+    law = Gaussian.of(torch.tensor([[3.0, raw]]), deviation)
+    assert law.mean.item() == 3
+    assert law.deviation.item() == pytest.approx(sigma)
+
+
+def test_a_floor_keeps_the_variance_up_and_its_gradient_finite():
+    raw = torch.tensor([-200.0], requires_grad=True)
+    sigma = gaussian.softplus_variance(raw, floor=1e-5)
+    sigma.backward()
+    assert sigma.item() == pytest.approx(math.sqrt(1e-5))
+    assert raw.grad.isfinite().all()
+
+
+def test_bfloat16_outputs_make_float32_laws():
+    law = Gaussian.of(torch.zeros(2, 8, dtype=torch.bfloat16), gaussian.exp_deviation)
+    assert (law.mean.dtype, law.deviation.dtype) == (torch.float32, torch.float32)

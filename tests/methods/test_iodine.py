@@ -1,0 +1,277 @@
+"""IODINE: its sizes, its likelihoods, what its refiner sees, and gradients that stay where they belong."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+
+import pytest
+import torch
+
+from objbench import create
+from objbench.errors import RequestError
+from objbench.methods.base import Progress
+from objbench.methods.iodine import Explanation, Likelihood, cosine_grid
+from objbench.methods.parts.position import coordinate_grid
+from objbench.methods.parts.refine import refine
+from objbench.testing import check_method
+
+TINY = {
+    "model.resolution": 7,
+    "model.latent": 4,
+    "model.updates": 2,
+    "model.decoder_channels": [6],
+    "model.decoder_kernel": 3,
+    "model.refiner_channels": [6],
+    "model.refiner_kernel": 3,
+    "model.refiner_hidden": [8],
+    "model.memory": 5,
+}
+PROGRESS = Progress("train", 0, 10, 0, 1)
+
+
+def tiny(name="iodine", **overrides):
+    torch.manual_seed(0)
+    return create(name, "tetrominoes", **{**TINY, **overrides})
+
+
+def explanation(method, images):
+    """Of the first latents."""
+    latents = method.first_latents.expand(len(images), method.slots, -1)
+    return method._decode(images, latents)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "parameters"),
+    [
+        # by hand: decoder 151,172 + norms 196,864 + convolutions 120,640 + MLP 82,432
+        #          + LSTM 4 * 256 * (512 + 256 + 2) = 788,480 + head 32,896 + first latents 128
+        ("iodine", "clevr6", 1_372_612),
+        # as the reference counts the port, 1.64 million with 196,608 + 512 of layer norms; + 256 first latents
+        ("iodine:clevrtex", "clevrtex", 1_636_804 + 256),
+        ("iodine", "clevrtex", 1_636_804 + 256),
+    ],
+)
+def test_parameters(name, dataset, parameters):
+    with torch.device("meta"):
+        method = create(name, dataset)
+    assert sum(p.numel() for p in method.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("variant", "memory"), [("", 0), (":clevrtex", 5)])
+def test_keeps_the_contract(variant, memory):
+    passed = check_method(f"iodine{variant}", "tetrominoes", overrides={**TINY, "model.memory": memory})
+    assert {"gradients", "determinism", "resume", "captured_steps", "batch_size_does_not_matter"} <= set(
+        passed
+    )
+
+
+@pytest.mark.parametrize("distribution", ["logistic", "gaussian"])
+def test_mixture_of_pixels_against_torch_distributions(distribution):
+    torch.manual_seed(0)
+    images, means, masks = (
+        torch.rand(2, 3, 4, 5),
+        torch.rand(2, 6, 3, 4, 5),
+        torch.rand(2, 6, 4, 5).softmax(1),
+    )
+    density = Likelihood(distribution, 0.1, "pixel").densities(images, means)
+    if distribution == "gaussian":
+        base = torch.distributions.Normal(means.permute(0, 3, 4, 1, 2), 0.1)
+        density = density - 3 * 0.5 * math.log(2 * math.pi)  # the constant that is left out
+    else:
+        uniform = torch.distributions.Uniform(torch.tensor(0.0), torch.tensor(1.0))
+        chain = [
+            torch.distributions.SigmoidTransform().inv,
+            torch.distributions.AffineTransform(means.permute(0, 3, 4, 1, 2), 0.1),
+        ]
+        base = torch.distributions.TransformedDistribution(uniform.expand((2, 4, 5, 6, 3)), chain)
+    expected = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(masks.permute(0, 2, 3, 1)), torch.distributions.Independent(base, 1)
+    ).log_prob(images.permute(0, 2, 3, 1))
+    found = (density + masks.log()[:, :, None]).logsumexp(1).squeeze(1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_divergence_is_to_the_prior_of_the_given_variance():
+    method, images = tiny(), torch.rand(2, 3, 7, 7)
+    with torch.no_grad():
+        method.first_latents.normal_()
+        found = explanation(method, images)
+    mean, raw = method.first_latents.detach().chunk(2)
+    posterior = torch.distributions.Normal(mean, torch.nn.functional.softplus(raw).sqrt())
+    prior = torch.distributions.Normal(0.0, math.sqrt(math.log(2)))
+    expected = method.slots * torch.distributions.kl_divergence(posterior, prior).sum()
+    torch.testing.assert_close(found.divergence, expected.expand(2), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("first", "weights"), [(0.0, [0, 0.5, 1]), (0.2, [0.2, 0.6, 1])])
+def test_weights_of_the_losses_rise_to_one(monkeypatch, first, weights):
+    method = tiny(**{"loss.first_weight": first})
+    last = explanation(method, torch.rand(2, 3, 7, 7))
+    losses = [torch.tensor([1.0, 3.0]), torch.tensor([10.0, 30.0]), torch.tensor([100.0, 300.0])]
+    monkeypatch.setattr(method, "_explain", lambda images: (losses, last))
+    total = method.training_loss(torch.rand(2, 3, 35, 35), PROGRESS).total
+    assert total.item() == pytest.approx(2 * weights[0] + 20 * weights[1] + 200 * weights[2])
+
+
+def test_each_slot_is_shown_its_own_image():
+    """Repeating a batch and then viewing it as (B,K) shows the slots other images of the batch; a known defect."""
+    method, images = tiny(), torch.rand(3, 3, 7, 7)
+    found = explanation(method, images)
+    gradients = torch.autograd.grad(found.loss.sum(), found.watched)
+    shown = torch.cat(method.refiner._maps(images, found, gradients), dim=2)
+    assert shown.shape == (3, method.slots, 23, 7, 7)  # 15 of the explanation, 8 products of cosines
+    for slot in range(method.slots):
+        assert torch.equal(shown[:, slot, :3], images)
+
+
+def test_refiner_sees_all_of_an_explanation():
+    method, images = tiny(**{"model.cosines": 0}), torch.rand(2, 3, 7, 7)
+    found = explanation(method, images)
+    gradients = torch.autograd.grad(found.loss.sum(), found.watched)
+    shown = torch.cat(method.refiner._maps(images, found, gradients), dim=2)
+    assert shown.shape[2] == 17
+
+    def normalised(x):
+        flat = x.flatten(2)
+        spread = (flat.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+        return ((flat - flat.mean(-1, keepdim=True)) / spread).view_as(x)
+
+    masks = found.logits.softmax(1)
+    likelihood = (found.densities + masks.log()).logsumexp(1, keepdim=True)
+    pixels = found.densities.exp()
+    ownership = pixels / pixels.sum(1, keepdim=True)
+    # by hand: d(-log sum_k m_k p_k)/d logit_k = m_k - m_k p_k / sum_j m_j p_j
+    logit_gradient = masks - masks * pixels / (masks * pixels).sum(1, keepdim=True)
+    for channels, expected in [
+        (slice(3, 6), found.components),
+        (slice(6, 7), found.logits),
+        (slice(7, 8), masks),
+        (slice(8, 9), ownership),
+        (slice(12, 13), normalised(logit_gradient)),
+        (slice(13, 14), normalised(likelihood).expand(-1, method.slots, -1, -1, -1)),
+        (slice(15, 17), coordinate_grid(7, 7).expand(2, method.slots, -1, -1, -1)),
+    ]:
+        torch.testing.assert_close(shown[:, :, channels], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_gradients_shown_are_constants_but_latents_are_differentiated_through():
+    method, images = tiny(), torch.rand(2, 3, 7, 7)
+    found = explanation(method, images)
+    gradients = torch.autograd.grad(found.loss.sum(), found.watched, retain_graph=True)
+    assert not any(gradient.requires_grad for gradient in gradients)
+    latents, _ = method.refiner(images, found, gradients, None)
+    (gradient,) = torch.autograd.grad(latents.sum(), method.first_latents, retain_graph=True)
+    assert bool((gradient != 0).all())
+    losses, _ = method._explain(images)
+    (gradient,) = torch.autograd.grad(losses[-1].sum(), method.first_latents)
+    assert bool((gradient != 0).any())
+
+
+def test_slots_are_equivariant(monkeypatch):
+    """Noise in another order of the slots gives the same explanation with its slots in that order."""
+    method, images, order = tiny(), torch.rand(2, 3, 35, 35), torch.tensor([2, 0, 3, 1])
+    noises = torch.randn(3, 2, 4, 4)
+
+    def segment(noises):
+        given = iter(noises)
+        monkeypatch.setattr(method, "normal", lambda images, *shape: next(given))
+        with torch.no_grad():
+            return method.segment(images)
+
+    found, permuted = segment(noises), segment(noises[:, :, order])
+    torch.testing.assert_close(permuted.masks, found.masks[:, order], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(permuted.slots, found.slots[:, order], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(permuted.reconstruction, found.reconstruction, atol=1e-4, rtol=1e-4)
+
+
+def test_segments_with_gradients_inside_and_none_outside():
+    method, images = tiny().eval(), torch.rand(2, 3, 35, 35)
+    with torch.no_grad():
+        found = method.segment(images)
+    assert found.masks is not None
+    assert not found.masks.requires_grad
+    assert all(parameter.grad is None for parameter in method.parameters())
+
+
+def test_refining_lowers_the_loss_when_the_refiner_descends():
+    """The loop with plain gradient descent in the refiner's place: attempts and gradients fit together."""
+    method, images = tiny("iodine:paper"), torch.rand(2, 3, 7, 7)
+    noise = torch.randn(2, method.slots, 4)
+    method.normal = lambda images, *shape: noise
+    first = method.first_latents.expand(2, method.slots, -1)
+    losses, _ = refine(
+        first,
+        5,
+        lambda latents, step: method._decode(images, latents),
+        lambda found, gradients: found.latents - 1e-4 * gradients[0],
+    )
+    means = [loss.mean().item() for loss in losses]
+    assert means == sorted(means, reverse=True)
+    assert means[-1] < means[0]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_memory_is_kept_whatever_the_number_of_updates(training, monkeypatch):
+    made = []
+    plain = Explanation.__new__
+
+    def noted(cls, *values):
+        made.append(weakref.ref(values[1]))  # the components
+        return plain(cls, *values)
+
+    monkeypatch.setattr(Explanation, "__new__", noted)
+    method, images = tiny(**{"model.updates": 6}), torch.rand(2, 3, 35, 35)
+    gc.disable()
+    try:
+        if training:
+            method.training_loss(images, PROGRESS).total.backward()
+        else:
+            with torch.no_grad():
+                method.segment(images)
+        assert len(made) == 7
+        assert [ref() for ref in made] == [None] * 7
+    finally:
+        gc.enable()
+
+
+def test_learns_one_picture():
+    """Forty steps on one batch bring the error of the last explanation far down."""
+    method = tiny("iodine:demo")
+    images = torch.zeros(4, 3, 35, 35)
+    images[:, 0, 5:15, 5:25] = 1.0
+    images[:, 2, 20:30, 10:30] = 1.0
+    optimizer = torch.optim.Adam(method.parameters(), 3e-3)
+    found = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        losses = method.training_loss(images, PROGRESS)
+        losses.total.backward()
+        optimizer.step()
+        found.append(losses.parts["reconstruction"].item())
+    assert found[-1] < 0.3 * found[0]
+
+
+def test_cosine_grid_holds_all_products_but_the_constant():
+    found = cosine_grid(3, 5, 3)
+    assert found.shape == (8, 3, 5)
+    y, x = torch.linspace(0, math.pi, 3)[:, None], torch.linspace(0, math.pi, 5)
+    torch.testing.assert_close(found[0], x.cos().expand(3, 5))  # i, j = 0, 1
+    torch.testing.assert_close(found[4], (y.cos() * (2 * x).cos()))  # i, j = 1, 2
+    torch.testing.assert_close(found[7], (2 * y).cos() * (2 * x).cos())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"model.updates": 0}, "model.updates=0: expected at least 1"),
+        ({"model.rgb": "sigmod"}, "model.rgb.*'sigmod'.*sigmoid"),
+        ({"loss.mixing": "pixels"}, "loss.mixing.*'pixels'.*pixel"),
+        ({"loss.distribution": "logistics"}, "loss.distribution.*'logistics'.*logistic"),
+        ({"loss.scale": 0.0}, "loss.scale=0.0: expected more than 0"),
+    ],
+)
+def test_bad_settings_are_refused(overrides, message):
+    with pytest.raises(RequestError, match=message):
+        tiny(**overrides)

@@ -1,0 +1,35 @@
+"""Working at another resolution: means of rectangles down, masks that sum to one up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from objbench.errors import RequestError
+from objbench.methods.parts.resolution import Resolution
+
+
+def test_shrinking_takes_the_mean_of_each_rectangle():
+    images = torch.rand(2, 3, 6, 8)
+    expected = images.unflatten(2, (2, 3)).unflatten(4, (2, 4)).mean((3, 5))
+    torch.testing.assert_close(Resolution((3, 6, 8), 2).shrink(images), expected)
+
+
+def test_masks_sum_to_one_when_enlarged():
+    masks = torch.rand(2, 3, 1, 5, 5).softmax(1)
+    large = Resolution((3, 9, 11), 5).enlarge(masks)
+    assert large.shape == (2, 3, 1, 9, 11)
+    torch.testing.assert_close(large.sum(1), torch.ones(2, 1, 9, 11))
+
+
+def test_images_keep_their_size_where_no_side_is_given():
+    images, planes = torch.rand(2, 3, 6, 8), torch.rand(2, 3, 1, 6, 8)
+    resolution = Resolution((3, 6, 8), None)
+    assert resolution.size == (6, 8)
+    assert resolution.shrink(images) is images
+    assert resolution.enlarge(planes) is planes
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(RequestError, match=r"built for images of 3x6x8 .* got 3x6x7"):
+        Resolution((3, 6, 8), 4).shrink(torch.zeros(1, 3, 6, 7))
