@@ -85,7 +85,8 @@ def test_figures_follow_from_the_times(measured):
         assert figures["TFLOP/s"] * seconds * 1e12 == pytest.approx(operations_of_a_small_step())
         assert figures["MFU %"] == pytest.approx(100 * figures["TFLOP/s"] / peak)
         assert figures["start s"] > 0
-        assert "peak GB" not in figures  # told on CUDA alone
+    assert plain["figures"]["peak GB"] > 0
+    assert "peak GB" not in fast["figures"]  # on the CPU, told of the plain path alone
     ratios = [b / a for a, b in zip(fast["samples"], plain["samples"], strict=True)]
     assert fast["speedup"]["samples"] == pytest.approx(ratios)
     assert plain["speedup"] is None
@@ -212,7 +213,7 @@ def test_blocks_are_compiled_where_there_are_any(monkeypatch):
 def test_targets_are_checked_where_they_are_meant(monkeypatch, card, path, precision, expected):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: card)
     dataset = load_spec().dataset("tetrominoes")
-    setting = Setting("objmae", {dataset: [path]}, [precision], [1.0], 1, torch.device("cuda"), small=False)
+    setting = Setting("objmae", {dataset: [path]}, [precision], [1.0], 1, torch.device("cuda"), False, None)
     timing = Timing([0.00125], [0.001], None, 1)
     entrant = Entrant(path, startup=1.0, memory=17 * 10**9, timings=[timing])
     checks = train._checks(setting, dataset, precision, [entrant])

@@ -46,7 +46,10 @@ TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured, how often, and where; `small`: with a small batch and, of objmae, a small model."""
+    """What is measured, how often, and where; `small`: with few steps compared and, of objmae, a small model.
+
+    batch  None: the recipe's
+    """
 
     method: str
     datasets: Mapping[DatasetRef, list[str]]  # with the paths of each
@@ -55,6 +58,7 @@ class Setting:
     repeats: int
     device: torch.device
     small: bool
+    batch: int | None
 
     @property
     def compared_steps(self) -> int:
@@ -64,10 +68,10 @@ class Setting:
     def overrides(self, precision: str) -> dict[str, Any]:
         """The keys of the recipe and of the model that are not those of benchmarks.yaml."""
         chosen: dict[str, Any] = {"recipe.precision": precision}
-        if self.small:
-            chosen["recipe.batch_size"] = SMALL_BATCH
-            if self.method.partition(":")[0] == "objmae":
-                chosen |= SMALL_OBJMAE
+        if self.batch is not None:
+            chosen["recipe.batch_size"] = self.batch
+        if self.small and self.method.partition(":")[0] == "objmae":
+            chosen |= SMALL_OBJMAE
         return chosen
 
 
@@ -89,6 +93,10 @@ def add_options(parser: ArgumentParser) -> None:
         "--points", type=positive, default=5, metavar="N",
         help="moments of the training to measure at, from its beginning to its end; 1 is the end (default 5)",
     )  # fmt: skip
+    parser.add_argument(
+        "--batch", type=positive, metavar="N",
+        help=f"images per step (default on CUDA the recipe's, elsewhere and with --quick {SMALL_BATCH})",
+    )  # fmt: skip
     add_device(parser)
 
 
@@ -108,6 +116,7 @@ def measure(options: Namespace) -> Report:
         repeats=options.repeats or (2 if options.quick else 5),
         device=device,
         small=small,
+        batch=options.batch or (SMALL_BATCH if small else None),
     )
     parameters = {
         "method": setting.method,
@@ -216,6 +225,7 @@ def _row(
         "least": 1000 * min(entrant.at_points),
         "most": 1000 * max(entrant.at_points),
         "images/s": work.batch / seconds,
+        "GFLOP/image": flops / work.batch / 1e9,
         "TFLOP/s": flops / seconds / 1e12,
         "MFU %": 100 * flops / seconds / 1e12 / peak,
         "start s": entrant.startup,
@@ -267,10 +277,10 @@ def _note(setting: Setting) -> str:
         "Start: from making the stepper to the end of its second step at the first point, compiling and capturing included;",
         "what an earlier path of the run compiled or loaded is not done again. Random images; one seed.",
     ]
-    if setting.device.type == "cuda":
-        lines.append(
-            "Peak: the model and all that its training takes at the last point, but for the training images."
-        )
+    lines.append(
+        "Peak: the model and all that its training takes at the last point, but for the training images; on the CPU"
+    )
+    lines.append("the tensors that operations made, of the plain path.")
     return "\n  ".join(lines)
 
 

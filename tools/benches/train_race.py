@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benches.timing import Candidate, Timing, interleave, quartiles, say
+from benches.train_memory import TensorMemory
 from benches.train_paths import FixedPoint, open_path
 from objbench.config import MethodConfig
 from objbench.dataset_spec import DatasetRef
@@ -63,7 +64,7 @@ class Entrant:
     """A path in the race.
 
     startup  seconds from making the stepper to the end of its second step at the first point
-    memory   bytes of tensors at the peak, the model included, the training images not; None on the CPU
+    memory   bytes of tensors at the peak, the model included, the training images not; None but of plain on the CPU
     timings  per step, one for each point;  failure: why it is out of the race
     """
 
@@ -152,8 +153,17 @@ def _start(work: Work, path: str, points: Sequence[float]) -> Entrant:
         return entrant
     if cuda:
         entrant.memory = peak_memory(work.device) - before
+    elif path == "plain":
+        entrant.memory = _tensor_memory(work, points[-1])
     say(f"  {path}: started in {entrant.startup:.2f} s")
     return entrant
+
+
+def _tensor_memory(work: Work, point: float) -> int:
+    with TensorMemory() as memory:
+        method, scenes = work.begin()
+        PlainStepper(method, FixedPoint(scenes, point), scenes.stage).advance(WARM)
+    return int(memory.peak)
 
 
 def _time(entrants: Sequence[Entrant], point: float, repeats: int, device: torch.device) -> None:
