@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from objbench.spec import Spec
 
 
+class _Card(yaml.SafeDumper):
+    """Says everything where it belongs, however often, and rows of numbers in one line."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _list(card: yaml.SafeDumper, items: list[Any] | tuple[Any, ...]) -> yaml.Node:
+    numbers = all(isinstance(item, int | float) for item in items)
+    return card.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=numbers)
+
+
+_Card.add_representer(list, _list)
+_Card.add_representer(tuple, _list)
+
+
 @verb
 def info(
     context: Context,
@@ -32,7 +48,7 @@ def info(
     if context.json:
         print_json(card)
     else:
-        print(yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=110), end="")
+        print(yaml.dump(card, Dumper=_Card, sort_keys=False, allow_unicode=True, width=110), end="")
 
 
 def _dataset(context: Context, name: str) -> dict[str, Any]:

@@ -59,9 +59,11 @@ def run(
         raise RequestError(
             f"--{next(iter(sizes))} goes with --in-memory; the sizes of prepared splits are given to objbench prepare"
         )
+    from objbench.methods.create import build
     from objbench.train.benchmark import generated_benchmark, prepared_benchmark
     from objbench.train.run import run_seed
 
+    build(resolved, reference)  # what makes no model is refused here, before data is made or read
     if in_memory:
         benchmark = generated_benchmark(reference, sizes, device)
     else:

@@ -18,36 +18,38 @@ Deviations:
 - CLEVR6 is 128x128 here; its recipe is that for 96x96, with the target per pixel and channel kept.
 - The switches to fewer refinements, at step 100,000 of 300,000 in the original, are parts of the training, so that a
   shorter one has them too.
-- The refiner is shown the gradient of each image's own loss, not of the batch's mean: 1/B of it, before a layer norm.
-- softplus is not cut off at 80.
+- The refiner is shown the gradient of each image's own loss, not of the batch's mean. The layer norm hides the factor
+  where the gradient is large; when training begins, 1/B of it would be as small as the norm's epsilon.
+- softplus is not cut off at 80. GECO's average begins with the batch before its first step, not with that of it.
 - Variant clevrtex, the model behind the first numbers in the ClevrTex paper: its switch to one refinement is put at
   the original's step 100,000.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from objbench.errors import RequestError, unknown_name
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.efficient_morl_hierarchy import BottomUp, TopDown, diagonal, divergence
-from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
-from objbench.methods.parts.encoder import Encoder
+from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder, grid_size
+from objbench.methods.parts.encoder import KERNEL, Encoder
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.geco import AdditiveGECO
 from objbench.methods.parts.mixture import composed, per_channel
 from objbench.methods.parts.refine import DetachedNorm, Gradients, refine
 from objbench.methods.parts.resolution import Resolution
 from objbench.methods.parts.schedule import ExponentialDecay
+from objbench.methods.parts.settings import demand_known, demand_list, demand_number, demand_whole, refusal
 
 LIKELIHOODS = {"mixture": per_channel, "composed": composed}
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU}
 INIT_GAIN = 0.02
 ENDED = Progress("train", step=sys.maxsize, steps=sys.maxsize, epoch=0, nominal_epochs=1)
 
@@ -96,7 +98,8 @@ class EfficientMORL(Method):
     model.channels, model.encoder_strides    of the 5x5 convolutions of the encoder
     model.width, model.layers, model.hidden  latents per slot, layers of them, units in prior and refiner
     model.decoder   convolutions before the last, which gives 4 channels by one of 3x3; `padding` is of all that have
-                    stride 1: null keeps the size, 0 takes none, and the grid is larger by what they take away
+                    stride 1: null keeps the size, 0 takes none, and the grid is larger by what they take away;
+                    `activation` between them: elu | relu
     refinements     how many, in equal parts of the training; the last number holds at test time
     likelihood      mixture: each channel a Gaussian mixture over the slots;  composed: one Gaussian
     geco            target: the error aimed at, in nats per pixel and channel, null: none;  see AdditiveGECO
@@ -104,26 +107,18 @@ class EfficientMORL(Method):
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
         super().__init__(image_shape, slots, config)
-        model, likelihood = config["model"], config["likelihood"]
+        _check(config)
+        model = config["model"]
         self.resolution = Resolution(image_shape, model["resolution"])
         size, channels, self.width = self.resolution.size, model["channels"], model["width"]
-        for key in ("channels", "width", "layers", "hidden"):
-            if model[key] < 1:
-                raise RequestError(f"model.{key}={model[key]}: expected at least 1")
-        if not likelihood["sigma"] > 0:
-            raise RequestError(f"likelihood.sigma={likelihood['sigma']}: expected more than 0")
-        if likelihood["kind"] not in LIKELIHOODS:
-            raise unknown_name("likelihood.kind", likelihood["kind"], LIKELIHOODS)
         self.refinements: list[int] = config["refinements"]
-        if not self.refinements or not all(isinstance(n, int) and n > 0 for n in self.refinements):
-            raise RequestError(f"refinements={self.refinements}: expected a list of whole numbers above 0")
         self.schedule = ExponentialDecay(**config["schedule"])
         self.encoder = Encoder(size, channels, model["encoder_strides"])
         self.bottom_up = BottomUp(channels, self.width, model["layers"])
         self.top_down = TopDown(self.width, model["hidden"])
         self.refiner = Refiner(self.width, model["hidden"])
-        self.decoder = SpatialBroadcastDecoder(self.width, size, decoder_layers(**model["decoder"]))
-        self.geco = _geco(image_shape[0] * prod(size), **config["geco"])
+        self.decoder = _decoder(self.width, size, **model["decoder"])
+        self.geco = _geco(image_shape[0] * math.prod(size), **config["geco"])
         self._initialise()
 
     def _initialise(self) -> None:
@@ -133,6 +128,8 @@ class EfficientMORL(Method):
                 nn.init.xavier_normal_(module.weight, INIT_GAIN)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for half in self.refiner.step.weight.chunk(2):  # two maps, side by side
+            nn.init.xavier_normal_(half, INIT_GAIN)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
@@ -224,14 +221,40 @@ def loss_weights(refinements: int) -> list[float]:
     return [(refinements + 3 - step) / (refinements + 1) for step in range(refinements + 1)]
 
 
-def decoder_layers(channels: int, kernel: int, padding: int | None, strides: list[int]) -> list[Conv]:
-    """The convolutions of the decoder, its last one included."""
-    if not all(isinstance(stride, int) and 1 <= stride <= kernel for stride in strides):
-        raise RequestError(
-            f"model.decoder.strides={strides}: expected whole numbers from 1 to {kernel}, the kernel's size"
-        )
+def _decoder(
+    width: int,
+    size: tuple[int, int],
+    channels: int,
+    kernel: int,
+    padding: int | None,
+    strides: list[int],
+    activation: str,
+) -> SpatialBroadcastDecoder:
     layers = [Conv(channels, kernel, stride, padding if stride == 1 else None) for stride in strides]
-    return [*layers, Conv(4, 3, padding=padding)]
+    layers.append(Conv(4, 3, padding=padding))
+    grid = grid_size(size, layers)
+    if min(grid) < 1:
+        raise refusal("model.decoder.padding", padding, f"less: its layers would begin with a grid of {grid}")
+    return SpatialBroadcastDecoder(width, size, layers, activation=ACTIVATIONS[activation])
+
+
+def _check(config: dict[str, Any]) -> None:
+    demand_whole(config, "model.channels", "model.width", "model.layers", "model.hidden")
+    demand_whole(config, "model.decoder.channels", "model.decoder.kernel")
+    decoder = config["model"]["decoder"]
+    if decoder["padding"] is not None:
+        demand_whole(config, "model.decoder.padding", least=0)
+    demand_list(config, "model.encoder_strides", most=KERNEL)
+    demand_list(config, "model.decoder.strides", most=decoder["kernel"])
+    demand_known(config, "model.decoder.activation", ACTIVATIONS)
+    demand_list(config, "refinements")
+    demand_known(config, "likelihood.kind", LIKELIHOODS)
+    demand_number(config, "likelihood.sigma", "geco.recovery", zero=False)
+    demand_number(config, "geco.rate", zero=True)
+    demand_whole(config, "geco.start", least=0)
+    target = config["geco"]["target"]
+    if target is not None and not (isinstance(target, int | float) and math.isfinite(target)):
+        raise refusal("geco.target", target, "a finite number, or null")
 
 
 def _geco(

@@ -21,14 +21,12 @@ Model, loss and optimizer are those of the published code. Choices and deviation
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from objbench.errors import RequestError
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, sigmoid_deviation, softplus_deviation
@@ -37,7 +35,8 @@ from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution
 from objbench.methods.parts.scope import stick_breaking
-from objbench.methods.parts.unet import UNet, group_norm
+from objbench.methods.parts.settings import demand_list, demand_number, demand_slots, demand_whole
+from objbench.methods.parts.unet import GROUPS, UNet, demand_pixels, group_norm
 
 ALPHA_MIN, ALPHA_MAX = 0.01, 0.99
 POOL_EPS = 1e-5
@@ -138,10 +137,10 @@ class GenesisV2(Method):
     def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
         super().__init__(image_shape, slots, config)
         model, loss = config["model"], config["loss"]
-        _check_channels(model)
-        demand_reachable(loss["goal"], loss["sigma"], normalised=True)
+        _check(config, slots)
         self.resolution = Resolution(image_shape, model["resolution"])
         size, width, latent = self.resolution.size, model["encoder_channels"][0], model["latent"]
+        demand_pixels("model.encoder_channels", model["encoder_channels"], size, group_norm)
         self.encoder = UNet(size, 3, None, model["encoder_channels"], group_norm)
         self.coloring = InstanceColoring(size, width, model["colors"], slots)
         self.features = nn.Sequential(_block(width), nn.Conv2d(width, 2 * latent, 1))
@@ -153,7 +152,7 @@ class GenesisV2(Method):
         self.prior = AutoregressivePrior(latent, model["prior_width"])
         layers = [Conv(channels, 5, stride=2) for channels in model["decoder_channels"]]
         self.decoder = SpatialBroadcastDecoder(
-            latent, size, [*layers, Conv(4, 1)], planes=coordinate_grid, groups=8
+            latent, size, [*layers, Conv(4, 1)], planes=coordinate_grid, groups=GROUPS
         )
         pixels = math.prod(size)
         self.geco = MultiplicativeGECO(
@@ -214,10 +213,11 @@ def _block(channels: int) -> nn.Module:
     return nn.Sequential(convolution, group_norm(channels), nn.ReLU())
 
 
-def _check_channels(model: dict[str, Any]) -> None:
-    for key in ("encoder_channels", "decoder_channels"):
-        channels: Sequence[int] = model[key]
-        if not channels or any(c <= 0 or c % 8 for c in channels):
-            raise RequestError(f"model.{key}={channels}: expected multiples of 8, the groups of their norms")
-    if model["colors"] < 2:
-        raise RequestError(f"model.colors={model['colors']}: expected at least 2, which hold a pixel's place")
+def _check(config: dict[str, Any], slots: int) -> None:
+    demand_slots(slots, 2, "the prior is of each slot after the first")
+    demand_list(config, "model.encoder_channels", "model.decoder_channels", multiple_of=GROUPS)
+    demand_whole(config, "model.colors", least=2)  # the last two hold a pixel's place
+    demand_whole(config, "model.latent", "model.prior_width")
+    demand_number(config, "loss.sigma", zero=False)
+    demand_number(config, "loss.rate", "loss.beta", "optimizer.learning_rate", zero=True)
+    demand_reachable(config["loss"]["goal"], config["loss"]["sigma"], normalised=True)

@@ -7,7 +7,8 @@ Numbers are in benchmarks.yaml.
 Deviations from the published code:
 - Constant inputs (a 5 appended to each latent, maps and a number of 0.5 shown to the refiner) are left out: biases do
   what they did.
-- Gradients are those of each image's own loss instead of the batch's mean; the layer norms hide the factor.
+- Gradients are those of each image's own loss instead of the batch's mean. The layer norms hide the factor where
+  gradients are large; small ones, of mask logits above all, would drown in the norm's epsilon if divided by the batch.
 - The scale and shift of layer norms are of every element by itself, as in the ClevrTex benchmark.
 - Strided convolutions pad alike on all sides. Weights start as torch makes them, the learned first latents at mean 0
   and variance softplus(1).
@@ -29,16 +30,23 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.optim import Adam, Optimizer
 
-from objbench.errors import RequestError, unknown_name
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_variance
 from objbench.methods.parts.leave_one_out import slot_differences
 from objbench.methods.parts.mixture import gaussian, logistic, mix
-from objbench.methods.parts.position import coordinate_grid
+from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.methods.parts.refine import DetachedNorm, Gradients, refine
 from objbench.methods.parts.resolution import Resolution
 from objbench.methods.parts.schedule import ExponentialDecay
+from objbench.methods.parts.settings import (
+    demand_known,
+    demand_list,
+    demand_number,
+    demand_slots,
+    demand_whole,
+    refusal,
+)
 
 Memory = tuple[Tensor, Tensor] | None  # of an LSTM; None before the first update
 
@@ -54,13 +62,6 @@ class Likelihood:
     distribution: str
     scale: float
     mixing: str
-
-    def __post_init__(self) -> None:
-        for key, known in (("distribution", ("logistic", "gaussian")), ("mixing", ("pixel", "channel"))):
-            if getattr(self, key) not in known:
-                raise unknown_name(f"loss.{key}", getattr(self, key), known)
-        if not self.scale > 0:
-            raise RequestError(f"loss.scale={self.scale}: expected more than 0")
 
     def densities(self, images: Tensor, means: Tensor) -> Tensor:
         """Log-densities (B,K,C,H,W) of the components: C is 1 where whole pixels are mixed, else 3."""
@@ -106,23 +107,25 @@ class IODINE(Method):
     model.decoder_valid   convolutions without padding over a larger grid, the last one 1x1
     model.rgb             linear: as the decoder paints it;  sigmoid: squashed into [0,1]
     model.memory          width of the refiner's LSTM, 0: none
-    model.cosines         frequencies F of the F*F - 1 products of cosines that tell the refiner where a pixel is; 0:
-                          two linear coordinates instead
+    model.cosines         frequencies F of the F*F - 1 products of cosines that tell decoder and refiner where a pixel
+                          is; 0: two linear coordinates instead
     model.xavier_gain     of the first weights; null: as torch makes them
     loss.first_weight     weight of the first loss; they rise evenly to 1, that of the last
     """
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
         super().__init__(image_shape, slots, config)
+        _check(config, slots)
         model, loss = config["model"], config["loss"]
-        if model["updates"] < 1:
-            raise RequestError(f"model.updates={model['updates']}: expected at least 1")
-        if model["rgb"] not in ("linear", "sigmoid"):
-            raise unknown_name("model.rgb", model["rgb"], ("linear", "sigmoid"))
         self.schedule = ExponentialDecay(**config["schedule"])
         self.likelihood = Likelihood(loss["distribution"], loss["scale"], loss["mixing"])
         self.resolution = Resolution(image_shape, model["resolution"])
         latent, size, valid = model["latent"], self.resolution.size, model["decoder_valid"]
+
+        def planes(height: int, width: int) -> Tensor:
+            frequencies: int = model["cosines"]
+            return cosine_grid(height, width, frequencies) if frequencies else coordinate_grid(height, width)
+
         layers = [
             Conv(c, model["decoder_kernel"], padding=0 if valid else None) for c in model["decoder_channels"]
         ]
@@ -130,12 +133,12 @@ class IODINE(Method):
             latent,
             size,
             [*layers, Conv(4, 1 if valid else model["decoder_kernel"])],
-            planes=coordinate_grid,
+            planes=planes,
             activation=nn.ELU,
         )
         self.refiner = Refiner(
             latent,
-            coordinate_grid(*size) if model["cosines"] == 0 else cosine_grid(*size, model["cosines"]),
+            planes(*size),
             model["refiner_channels"],
             model["refiner_kernel"],
             model["refiner_hidden"],
@@ -258,7 +261,8 @@ class Refiner(nn.Module):
         flat = torch.cat((latents, self.latent_norm(gradients[0])), dim=2).flatten(0, 1)
         features = torch.cat((self.mlp(pooled), flat), dim=1)
         if self.lstm is not None:
-            memory = self.lstm(features, memory)
+            with torch.autocast(features.device.type, enabled=False):
+                memory = self.lstm(features.float(), memory)
             features = memory[0]
         change: Tensor = self.change(features)
         return latents + change.view_as(latents), memory
@@ -285,9 +289,19 @@ class Refiner(nn.Module):
         ]
 
 
-def cosine_grid(height: int, width: int, frequencies: int) -> Tensor:
-    """(F*F - 1,height,width): cos(pi i y) cos(pi j x) for all i, j < F but 0, 0, with y and x from 0 to 1."""
-    y, x = (coordinate_grid(height, width) + 1) / 2
-    orders = math.pi * torch.arange(frequencies)[:, None, None]
-    products: Tensor = (orders * y).cos()[:, None] * (orders * x).cos()
-    return products.flatten(0, 1)[1:]
+def _check(config: dict[str, Any], slots: int) -> None:
+    demand_slots(slots, 2, "the refiner is shown what a slot adds to the others")
+    demand_whole(config, "model.latent", "model.updates", "model.decoder_kernel", "model.refiner_kernel")
+    demand_whole(config, "model.memory", "model.cosines", least=0)
+    demand_list(config, "model.decoder_channels", "model.refiner_channels", "model.refiner_hidden")
+    demand_known(config, "model.rgb", ("linear", "sigmoid"))
+    demand_known(config, "loss.distribution", ("logistic", "gaussian"))
+    demand_known(config, "loss.mixing", ("pixel", "channel"))
+    demand_number(config, "loss.scale", "loss.prior_variance", zero=False)
+    demand_number(config, "loss.first_weight", "optimizer.beta1", zero=True)
+    if config["model"]["cosines"] == 1:
+        raise refusal("model.cosines", 1, "0, or from 2 up: the only product of one frequency is constant")
+    if config["model"]["xavier_gain"] is not None:
+        demand_number(config, "model.xavier_gain", zero=False)
+    if config["optimizer"]["beta1"] >= 1:
+        raise refusal("optimizer.beta1", config["optimizer"]["beta1"], "a number below 1")

@@ -26,7 +26,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
-from objbench.errors import unknown_name
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, exp_deviation
@@ -34,7 +33,8 @@ from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution
 from objbench.methods.parts.scope import stick_breaking
-from objbench.methods.parts.unet import UNet, instance_norm
+from objbench.methods.parts.settings import demand_known, demand_list, demand_number, demand_whole
+from objbench.methods.parts.unet import UNet, demand_pixels, instance_norm
 
 ENCODER_MASKS = ("log", "linear")
 OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop}
@@ -53,8 +53,6 @@ class ComponentVAE(nn.Module):
         decoder_channels: Sequence[int],
     ) -> None:
         super().__init__()
-        if encoder_mask not in ENCODER_MASKS:
-            raise unknown_name("model.encoder_mask", encoder_mask, ENCODER_MASKS)
         self.encoder_mask = encoder_mask
         layers: list[nn.Module] = []
         height, width = size
@@ -100,9 +98,11 @@ class MONet(Method):
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
         super().__init__(image_shape, slots, config)
+        _check(config)
         model, loss = dict(config["model"]), config["loss"]
         self.resolution = Resolution(image_shape, model.pop("resolution"))
         size = self.resolution.size
+        demand_pixels("model.attention_channels", model["attention_channels"], size, instance_norm)
         self.attention = UNet(size, 4, 1, model.pop("attention_channels"), instance_norm)
         self.vae = ComponentVAE(size, **model)
         self.sigma: Tensor  # (K,): the first slot's own one makes it the background's
@@ -112,8 +112,6 @@ class MONet(Method):
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """RMSprop or Adam, at a constant rate."""
         name, rate = self.config["optimizer"]["name"], self.config["optimizer"]["learning_rate"]
-        if name not in OPTIMIZERS:
-            raise unknown_name("optimizer.name", name, OPTIMIZERS)
         return [(OPTIMIZERS[name](self.parameters(), lr=rate), lambda progress: rate)]
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
@@ -158,3 +156,12 @@ def mask_divergence(log_masks: Tensor, logits: Tensor) -> Tensor:
     """KL divergence (B,) of log-masks (B,K,1,H,W) from the softmax of `logits` over K, a sum over pixels."""
     difference = log_masks.float() - torch.log_softmax(logits.float(), dim=1)
     return (log_masks.float().exp() * difference).flatten(1).sum(1)
+
+
+def _check(config: dict[str, Any]) -> None:
+    demand_list(config, "model.attention_channels", "model.encoder_channels", "model.decoder_channels")
+    demand_whole(config, "model.latent", "model.encoder_hidden")
+    demand_known(config, "model.encoder_mask", ENCODER_MASKS)
+    demand_number(config, "loss.background_sigma", "loss.sigma", zero=False)
+    demand_number(config, "loss.beta", "loss.gamma", "optimizer.learning_rate", zero=True)
+    demand_known(config, "optimizer.name", OPTIMIZERS)

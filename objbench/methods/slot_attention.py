@@ -10,7 +10,8 @@ Deviations:
   the right.
 - Variant clevrtex, the model behind the numbers in the ClevrTex paper: its layer norm with one weight per pixel and
   channel (2.1 million of them, normalised over the whole image) is a defect of that port, so each place has its own
-  norm here as in the original; and parameters start as in the original.
+  norm here as in the original; parameters start as in the original, and the loss is a mean, not a sum over pixels,
+  which Adam cannot tell apart.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from objbench.errors import RequestError
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.attention import SlotAttentionCore
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.encoder import KERNEL, Encoder
 from objbench.methods.parts.schedule import ExponentialDecay
+from objbench.methods.parts.settings import demand_known, demand_list, demand_whole
 
 NORM_EPS = 1e-3  # Keras' default, as in the published code
 
@@ -44,14 +45,9 @@ class SlotAttention(Method):
     def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
         super().__init__(image_shape, slots, config)
         model = config["model"]
-        if model["image_range"] not in ("symmetric", "unit"):
-            raise RequestError(f"model.image_range={model['image_range']}: expected symmetric or unit")
-        for key in ("channels", "slot_width", "mlp_width", "iterations"):
-            if model[key] < 1:
-                raise RequestError(f"model.{key}={model[key]}: expected at least 1")
-        for key in ("encoder_strides", "decoder_strides"):
-            if not model[key] or not all(isinstance(s, int) and 1 <= s <= KERNEL for s in model[key]):
-                raise RequestError(f"model.{key}={model[key]}: expected whole numbers from 1 to {KERNEL}")
+        demand_known(config, "model.image_range", ("symmetric", "unit"))
+        demand_whole(config, "model.channels", "model.slot_width", "model.mlp_width", "model.iterations")
+        demand_list(config, "model.encoder_strides", "model.decoder_strides", most=KERNEL)
         size, channels, width = image_shape[1:], model["channels"], model["slot_width"]
         self.schedule = ExponentialDecay(**config["schedule"])
         self.encoder = Encoder(size, channels, model["encoder_strides"], NORM_EPS)

@@ -293,6 +293,12 @@ def test_the_card_of_a_method(home: Path) -> None:
     assert "initializations" in card["datasets"]["tetrominoes"]["model"]
 
 
+def test_a_card_repeats_itself_rather_than_refer_to_itself(home: Path) -> None:
+    text = call("info", "genesis_v2").stdout
+    assert "&id" not in text
+    assert text.count("decoder_channels: [64, 64, 64, 64]\n") == 4  # one per dataset
+
+
 def test_a_prepare_that_failed_before_its_first_shard_is_no_obstacle(home: Path) -> None:
     mini = Path(__file__).parents[1] / "fixtures/tetrominoes_deepmind/tetrominoes_mini.tfrecords"
     prepare = ["prepare", "tetrominoes", "--source", "deepmind", "--raw", str(mini)]

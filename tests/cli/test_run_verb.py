@@ -231,6 +231,13 @@ def test_scenes_in_memory_are_generated_ones(tmp_path):
     assert "--in-memory makes scenes: it goes with --source generated" in message
 
 
+def test_what_makes_no_model_is_refused_before_scenes_are_made():
+    bad = ["--set", "model.resolution=0"]
+    found = call("run", "monet", "--dataset", "tetrominoes", "--source", "generated", "--in-memory", *bad)
+    assert found.exit_code == 2
+    assert found.stderr.strip() == "objbench: model.resolution=0: expected a whole number from 1 up"
+
+
 def test_sizes_go_with_scenes_in_memory(tmp_path):
     message = refused(2, *(part for part in in_memory(tmp_path) if part != "--in-memory"))
     assert "--train goes with --in-memory" in message

@@ -62,11 +62,19 @@ def test_models_are_as_large_as_published(dataset, parameters, grid):
     assert method.decoder.grid == grid
 
 
+@pytest.mark.parametrize(("dataset", "activation"), [("tetrominoes", nn.ReLU), ("clevr6", nn.ELU)])
+def test_decoders_have_their_activations(dataset, activation):
+    found = {type(layer) for layer in make(dataset=dataset).decoder.layers[1::2]}
+    assert found == {activation}
+
+
 def test_networks_start_small_except_for_the_published_exceptions():
     method = make()
     middle = method.decoder.layers[2]
     assert middle.weight.std().item() == pytest.approx(0.02 * math.sqrt(2 / (2 * 32 * 25)), rel=0.05)
     assert not middle.bias.any()
+    step = method.refiner.step.weight  # two maps of width to width
+    assert step.std().item() == pytest.approx(0.02 * math.sqrt(2 / (32 + 32)), rel=0.1)
     assert method.encoder.position.projection.weight.abs().max() > 0.1
     assert method.refiner.gru.weight_hh.abs().max() > 0.1
     assert method.bottom_up.gru.weight_state.abs().max() > 2
@@ -229,15 +237,22 @@ def test_first_and_refined_latents_get_gradients_in_evaluation_without_leaving_a
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("refinements", [], r"refinements=\[\]: expected a list of whole numbers above 0"),
+        ("refinements", [], r"refinements=\[\]: expected a list of whole numbers from 1 up"),
         ("refinements", [3, 0], r"refinements=\[3, 0\]"),
         ("likelihood.kind", "mixtures", "mixture"),
-        ("likelihood.sigma", 0.0, r"likelihood\.sigma=0\.0: expected more than 0"),
-        ("model.layers", 0, r"model\.layers=0: expected at least 1"),
+        (
+            "model.decoder.activation",
+            "rely",
+            r"unknown model\.decoder\.activation 'rely': did you mean 'relu'",
+        ),
+        ("model.decoder.padding", 40, r"model\.decoder\.padding=40: expected less"),
+        ("geco.start", -1, r"geco\.start=-1: expected a whole number from 0 up"),
+        ("likelihood.sigma", 0.0, r"likelihood\.sigma=0\.0: expected a finite number above 0"),
+        ("model.layers", 0, r"model\.layers=0: expected a whole number from 1 up"),
         (
             "model.decoder.strides",
             [6],
-            r"strides=\[6\]: expected whole numbers from 1 to 5, the kernel's size",
+            r"model\.decoder\.strides=\[6\]: expected a list of whole numbers from 1 to 5",
         ),
     ],
 )

@@ -186,20 +186,31 @@ def test_geco_lowers_the_weight_while_the_error_is_high():
 
 
 def test_goal_of_the_clevrtex_readme_is_refused():
-    with pytest.raises(RequestError, match=r"cannot reach a goal of 0\.5 .* error of 0\.5623"):
+    with pytest.raises(RequestError, match=r"loss\.goal=0\.5: GECO cannot reach .* error of 0\.5623"):
         create("genesis_v2", "clevrtex", **{"loss.goal": 0.5})
+
+
+def test_a_single_slot_is_refused():
+    method = tiny()
+    with pytest.raises(RequestError, match="slots=1: expected a dataset with at least 2"):
+        type(method)((3, 35, 35), 1, method.config)
+
+
+def test_a_deviation_of_zero_is_refused():
+    with pytest.raises(RequestError, match=r"loss\.sigma=0\.0: expected a finite number above 0"):
+        tiny(**{"loss.sigma": 0.0})
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("encoder_channels", [12, 16]), ("decoder_channels", []), ("encoder_channels", [0])]
 )
 def test_channels_that_do_not_form_groups_are_refused(key, value):
-    with pytest.raises(RequestError, match=f"model.{key}=.*expected multiples of 8"):
+    with pytest.raises(RequestError, match=f"model.{key}=.*expected a list of multiples of 8"):
         tiny(**{f"model.{key}": value})
 
 
 def test_an_embedding_without_room_for_places_is_refused():
-    with pytest.raises(RequestError, match=r"model\.colors=1: expected at least 2"):
+    with pytest.raises(RequestError, match=r"model\.colors=1: expected a whole number from 2 up"):
         tiny(**{"model.colors": 1})
 
 

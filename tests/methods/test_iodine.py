@@ -12,8 +12,8 @@ import torch
 from objbench import create
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
-from objbench.methods.iodine import Explanation, Likelihood, cosine_grid
-from objbench.methods.parts.position import coordinate_grid
+from objbench.methods.iodine import Explanation, Likelihood
+from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.methods.parts.refine import refine
 from objbench.testing import check_method
 
@@ -253,23 +253,31 @@ def test_learns_one_picture():
     assert found[-1] < 0.3 * found[0]
 
 
-def test_cosine_grid_holds_all_products_but_the_constant():
-    found = cosine_grid(3, 5, 3)
-    assert found.shape == (8, 3, 5)
-    y, x = torch.linspace(0, math.pi, 3)[:, None], torch.linspace(0, math.pi, 5)
-    torch.testing.assert_close(found[0], x.cos().expand(3, 5))  # i, j = 0, 1
-    torch.testing.assert_close(found[4], (y.cos() * (2 * x).cos()))  # i, j = 1, 2
-    torch.testing.assert_close(found[7], (2 * y).cos() * (2 * x).cos())
+def test_a_single_slot_is_refused():
+    method = tiny()
+    with pytest.raises(RequestError, match="slots=1: expected a dataset with at least 2"):
+        type(method)((3, 35, 35), 1, method.config)
+
+
+def test_decoder_and_refiner_know_places_in_the_same_form():
+    cosine, linear = tiny(), tiny(**{"model.cosines": 0})
+    assert torch.equal(cosine.decoder.position.planes, cosine_grid(7, 7, 3))
+    assert torch.equal(cosine.refiner.coordinates, cosine_grid(7, 7, 3))
+    assert torch.equal(linear.decoder.position.planes, coordinate_grid(7, 7))
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"model.updates": 0}, "model.updates=0: expected at least 1"),
+        ({"model.updates": 0}, "model.updates=0: expected a whole number from 1 up"),
+        ({"model.cosines": 1}, "model.cosines=1: expected 0, or from 2 up"),
+        ({"model.refiner_channels": [0]}, r"model.refiner_channels=\[0\]: expected a list of whole numbers"),
+        ({"model.xavier_gain": -1.0}, "model.xavier_gain=-1"),
+        ({"optimizer.beta1": 1.0}, "optimizer.beta1=1.0: expected a number below 1"),
         ({"model.rgb": "sigmod"}, "model.rgb.*'sigmod'.*sigmoid"),
         ({"loss.mixing": "pixels"}, "loss.mixing.*'pixels'.*pixel"),
         ({"loss.distribution": "logistics"}, "loss.distribution.*'logistics'.*logistic"),
-        ({"loss.scale": 0.0}, "loss.scale=0.0: expected more than 0"),
+        ({"loss.scale": 0.0}, "loss.scale=0.0: expected a finite number above 0"),
     ],
 )
 def test_bad_settings_are_refused(overrides, message):

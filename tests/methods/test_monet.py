@@ -134,11 +134,36 @@ def test_a_low_resolution_shows_in_the_maps_but_not_in_their_size():
     torch.testing.assert_close(found.masks.sum(1), torch.ones(2, 35, 35))
 
 
-def test_what_it_does_not_know_is_refused(tiny):
+def test_images_of_another_size_are_refused(tiny):
     with pytest.raises(RequestError, match=r"built for images of 3x35x35 .*, got 3x40x35"):
         tiny.segment(torch.zeros(1, 3, 40, 35))
-    method = create("monet", "tetrominoes", **TINY, **{"optimizer.name": "adams"})
-    with pytest.raises(RequestError, match=r"unknown optimizer\.name 'adams': did you mean 'adam'"):
-        method.optimizers(method.stages()[0])
-    with pytest.raises(RequestError, match=r"unknown model\.encoder_mask 'logs': did you mean 'log'"):
-        create("monet", "tetrominoes", **TINY, **{"model.encoder_mask": "logs"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("optimizer.name", "adams", "unknown optimizer.name 'adams': did you mean 'adam'"),
+        (
+            "optimizer.learning_rate",
+            -1.0,
+            "optimizer.learning_rate=-1.0: expected a finite number, at least 0",
+        ),
+        ("model.encoder_mask", "logs", "unknown model.encoder_mask 'logs': did you mean 'log'"),
+        (
+            "model.encoder_channels",
+            [],
+            r"model.encoder_channels=\[\]: expected a list of whole numbers from 1 up",
+        ),
+        (
+            "model.attention_channels",
+            [4] * 9,
+            r"model.attention_channels=\[4.*\]: a U-Net of 9 scales leaves",
+        ),
+        ("model.resolution", 0, "model.resolution=0: expected a whole number from 1 up"),
+        ("model.latent", 0, "model.latent=0"),
+        ("loss.sigma", 0.0, "loss.sigma=0.0: expected a finite number above 0"),
+    ],
+)
+def test_what_makes_no_model_is_refused(key, value, message):
+    with pytest.raises(RequestError, match=message):
+        create("monet", "tetrominoes", **{**TINY, key: value})

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from objbench.errors import RequestError
-from objbench.methods.parts.position import SoftPositionEmbedding, coordinate_grid, soft_position_grid
+from objbench.methods.parts.position import (
+    SoftPositionEmbedding,
+    coordinate_grid,
+    cosine_grid,
+    soft_position_grid,
+)
 
 
 def test_coordinates_are_y_then_x_from_minus_one_to_one():
@@ -36,3 +43,12 @@ def test_maps_of_another_size_are_refused():
     embedding = SoftPositionEmbedding((3, 5), channels=6)
     with pytest.raises(RequestError, match="positions of 3x5 feature maps cannot be added to maps of 5x3"):
         embedding(torch.zeros(1, 6, 5, 3))
+
+
+def test_cosine_grid_holds_all_products_but_the_constant():
+    found = cosine_grid(3, 5, 3)
+    assert found.shape == (8, 3, 5)
+    y, x = torch.linspace(0, math.pi, 3)[:, None], torch.linspace(0, math.pi, 5)
+    torch.testing.assert_close(found[0], x.cos().expand(3, 5))  # i, j = 0, 1
+    torch.testing.assert_close(found[4], (y.cos() * (2 * x).cos()))  # i, j = 1, 2
+    torch.testing.assert_close(found[7], (2 * y).cos() * (2 * x).cos())

@@ -30,6 +30,12 @@ def test_images_keep_their_size_where_no_side_is_given():
     assert resolution.enlarge(planes) is planes
 
 
+@pytest.mark.parametrize("side", [0, -4, 3.5, "big"])
+def test_what_is_no_side_is_refused(side):
+    with pytest.raises(RequestError, match=f"model.resolution={side}: expected a whole number from 1 up"):
+        Resolution((3, 6, 8), side)
+
+
 def test_images_of_another_size_are_refused():
     with pytest.raises(RequestError, match=r"built for images of 3x6x8 .* got 3x6x7"):
         Resolution((3, 6, 8), 4).shrink(torch.zeros(1, 3, 6, 7))

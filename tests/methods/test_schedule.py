@@ -30,11 +30,11 @@ def test_no_warm_up_and_no_decay_is_constant():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learning_rate": -1.0}, "learning_rate=-1.0: expected a finite number that is not negative"),
+        ({"learning_rate": -1.0}, "schedule.learning_rate=-1.0: expected a finite number, at least 0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
-        ({"warmup_steps": -1}, "warmup_steps=-1: expected 0 or more"),
+        ({"warmup_steps": -1}, "schedule.warmup_steps=-1: expected a whole number from 0 up"),
         ({"decay_factor": 0.0}, "decay_factor=0.0: expected more than 0 and at most 1"),
-        ({"decay_steps": 0}, "decay_steps=0: expected at least 1"),
+        ({"decay_steps": 0}, "schedule.decay_steps=0: expected a whole number from 1 up"),
     ],
 )
 def test_what_makes_no_sense_is_refused(change, message):

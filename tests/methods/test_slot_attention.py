@@ -131,15 +131,15 @@ def test_initial_values_are_keras_defaults():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("model.iterations", 0, "model.iterations=0: expected at least 1"),
-        ("model.image_range", "unity", "model.image_range=unity: expected symmetric or unit"),
+        ("model.iterations", 0, "model.iterations=0: expected a whole number from 1 up"),
+        ("model.image_range", "unity", "unknown model.image_range 'unity': did you mean 'unit'"),
         (
             "model.encoder_strides",
             [1, 0],
-            r"model.encoder_strides=\[1, 0\]: expected whole numbers from 1 to 5",
+            r"model.encoder_strides=\[1, 0\]: expected a list of whole numbers from 1 to 5",
         ),
         ("model.decoder_strides", [], r"model.decoder_strides=\[\]"),
-        ("schedule.decay_steps", 0, "decay_steps=0"),
+        ("schedule.decay_steps", 0, "schedule.decay_steps=0"),
     ],
 )
 def test_what_makes_no_model_is_refused(key, value, message):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from objbench.errors import RequestError
-from objbench.methods.parts.unet import UNet, group_norm, instance_norm
+from objbench.methods.parts.unet import UNet, demand_pixels, group_norm, instance_norm
 
 
 @pytest.mark.parametrize("size", [(64, 64), (35, 35), (40, 24), (33, 47)])
@@ -58,8 +58,13 @@ def test_the_middle_carries_news_over_the_whole_image():
     assert image.grad[0, 0, 0, 0] != 0
 
 
-def test_too_many_scales_are_refused():
-    with pytest.raises(
-        RequestError, match=r"U-Net of 4 scales leaves a single pixel of images of 8x8.*fewer scales"
-    ):
-        UNet((8, 8), 3, 1, [4, 4, 4, 4], instance_norm)
+@pytest.mark.parametrize(("norm", "width"), [(instance_norm, 4), (group_norm, 8)])
+def test_too_many_scales_are_refused(norm, width):
+    message = r"model.some=\[.*\]: a U-Net of 4 scales leaves a single pixel of images of 8x8.*fewer scales"
+    with pytest.raises(RequestError, match=message):
+        demand_pixels("model.some", [width] * 4, (8, 8), norm)
+    demand_pixels("model.some", [width] * 3, (8, 8), norm)
+
+
+def test_a_single_pixel_of_many_channels_per_group_will_do():
+    demand_pixels("model.some", [8, 16], (2, 2), group_norm)

@@ -36,8 +36,8 @@ def demand_reachable(goal: float, sigma: float, *, normalised: bool) -> None:
     floor = likelihood_floor(sigma, normalised=normalised)
     if not goal > floor:
         raise RequestError(
-            f"GECO cannot reach a goal of {goal} per pixel and channel: with sigma={sigma} even a perfect "
-            f"reconstruction has an error of {floor:.4f}; take a goal above that, or a smaller sigma"
+            f"loss.goal={goal}: GECO cannot reach it, for with loss.sigma={sigma} even a perfect reconstruction has "
+            f"an error of {floor:.4f} per pixel and channel; take a goal above that, or a smaller sigma"
         )
 
 

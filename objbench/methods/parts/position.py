@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,14 @@ def coordinate_grid(height: int, width: int, device: torch.device | None = None)
     """(2,height,width): y, then x, each from -1 at the first row or column to 1 at the last."""
     rows, columns = (torch.linspace(-1, 1, size, device=device) for size in (height, width))
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+
+
+def cosine_grid(height: int, width: int, frequencies: int) -> Tensor:
+    """(F*F - 1,height,width): cos(pi i y) cos(pi j x) for all i, j < F but 0, 0, with y and x from 0 to 1."""
+    y, x = (coordinate_grid(height, width) + 1) / 2
+    orders = math.pi * torch.arange(frequencies)[:, None, None]
+    products: Tensor = (orders * y).cos()[:, None] * (orders * x).cos()
+    return products.flatten(0, 1)[1:]
 
 
 def soft_position_grid(height: int, width: int) -> Tensor:

@@ -6,15 +6,18 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from objbench.errors import RequestError
+from objbench.methods.parts.settings import demand_whole
 
 
 class Resolution:
-    """`size` (h,w) is what a method works at: the images' own, or squares of `side` pixels."""
+    """`size` (h,w) is what a method works at: the images' own, or squares of `side` pixels, its model.resolution."""
 
     def __init__(self, image_shape: tuple[int, int, int], side: int | None) -> None:
+        if side is not None:
+            demand_whole({"model": {"resolution": side}}, "model.resolution")
         self.image_shape = image_shape
         self.image_size = (image_shape[1], image_shape[2])
-        self.size = (side, side) if side else self.image_size
+        self.size = self.image_size if side is None else (side, side)
 
     def shrink(self, images: Tensor) -> Tensor:
         """Images (B,3,H,W) -> (B,3,h,w): mean values of rectangles. Raises RequestError for images of another size."""

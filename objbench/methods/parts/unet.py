@@ -11,6 +11,8 @@ from torch.nn.functional import interpolate, pad
 
 from objbench.errors import RequestError
 
+GROUPS = 8  # of channels, of `group_norm`
+
 Norm = Callable[[int], nn.Module]  # a normalisation layer for so many channels
 
 
@@ -21,7 +23,7 @@ def instance_norm(channels: int) -> nn.Module:
 
 def group_norm(channels: int) -> nn.Module:
     """Eight groups of channels: GENESIS-V2."""
-    return nn.GroupNorm(8, channels)
+    return nn.GroupNorm(GROUPS, channels)
 
 
 class UNet(nn.Module):
@@ -52,11 +54,6 @@ class UNet(nn.Module):
         self.size = size
         self.padding = (-size[1] % factor, -size[0] % factor)  # right, below
         coarsest = (channels[-1], -(-size[0] // factor), -(-size[1] // factor))
-        if norm is instance_norm and coarsest[1:] == (1, 1):
-            raise RequestError(
-                f"a U-Net of {len(channels)} scales leaves a single pixel of images of {size[0]}x{size[1]}, "
-                "which instance normalisation makes 0: take fewer scales (numbers of channels)"
-            )
         sources = [inputs, *channels[:-1]]
         targets = [channels[0], *channels[:-1]]  # what each scale hands to the next finer one
         self.down = nn.ModuleList(_block(i, o, norm) for i, o in zip(sources, channels, strict=True))
@@ -79,6 +76,16 @@ class UNet(nn.Module):
                 x = interpolate(x, scale_factor=2.0, mode="nearest")
         maps: Tensor = self.head(x)
         return maps[:, :, : self.size[0], : self.size[1]]
+
+
+def demand_pixels(key: str, channels: Sequence[int], size: tuple[int, int], norm: Norm) -> None:
+    """Raise RequestError, with the `key` of the channels, if the coarsest scale is a pixel that its norm makes 0."""
+    left = [-(-side // 2 ** (len(channels) - 1)) for side in size]
+    if left == [1, 1] and (norm is instance_norm or channels[-1] == GROUPS):
+        raise RequestError(
+            f"{key}={channels}: a U-Net of {len(channels)} scales leaves a single pixel of images of "
+            f"{size[0]}x{size[1]}, which its norm makes 0; take fewer scales"
+        )
 
 
 def _block(inputs: int, outputs: int, norm: Norm) -> nn.Module:
