@@ -80,7 +80,7 @@ class Explanation(NamedTuple):
     logits: Tensor  # (B,K,1,H,W) of the masks
     log_masks: Tensor  # (B,K,1,H,W)
     densities: Tensor  # (B,K,C,H,W), of the pixels in each component
-    likelihood: Tensor  # (B,1,H,W), log, of each pixel
+    likelihood: Tensor  # (B,1,H,W), log, of each pixel, or of the pixels of the images that it stands for
     divergence: Tensor  # (B,), KL of the latents
 
     @property
@@ -102,7 +102,8 @@ class Explanation(NamedTuple):
 class IODINE(Method):
     """Iterative Object Decomposition Inference Network. Keys of benchmarks.yaml:
 
-    model.resolution      side of the squares that the model works at; null: the images' own size
+    model.resolution      side of the squares that the model works at; null: the images' own size. The likelihood counts
+                          the pixels of the images all the same, or the divergence would weigh more
     model.updates         of the latents; the last of updates + 1 explanations counts
     model.decoder_valid   convolutions without padding over a larger grid, the last one 1x1
     model.rgb             linear: as the decoder paints it;  sigmoid: squashed into [0,1]
@@ -208,7 +209,7 @@ class IODINE(Method):
             components = components.sigmoid()
         log_masks = logits.log_softmax(1)
         densities = self.likelihood.densities(images, components)
-        likelihood = mix(densities, log_masks).sum(1, keepdim=True)
+        likelihood = mix(densities, log_masks).sum(1, keepdim=True) * self.resolution.pixels
         width = math.sqrt(self.config["loss"]["prior_variance"])
         scaled = Gaussian(posterior.mean / width, posterior.deviation / width)
         divergence = scaled.kl_to_standard().sum(1)

@@ -93,6 +93,16 @@ def test_mixture_of_pixels_against_torch_distributions(distribution):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_likelihood_of_smaller_pictures_is_that_of_the_images_they_stand_for():
+    """Lest the divergence weighs more, the smaller the pictures are."""
+    method, small = tiny(), torch.rand(2, 3, 7, 7)
+    found = explanation(method, small)
+    large = [x.detach().repeat_interleave(5, -1).repeat_interleave(5, -2) for x in found[1:4]]
+    densities = method.likelihood.densities(small.repeat_interleave(5, -1).repeat_interleave(5, -2), large[0])
+    expected = -(densities + large[2]).logsumexp(1).sum((1, 2, 3))
+    torch.testing.assert_close(found.error, expected, atol=1e-2, rtol=1e-5)
+
+
 def test_divergence_is_to_the_prior_of_the_given_variance():
     method, images = tiny(), torch.rand(2, 3, 7, 7)
     with torch.no_grad():

@@ -36,6 +36,11 @@ def test_what_is_no_side_is_refused(side):
         Resolution((3, 6, 8), side)
 
 
+@pytest.mark.parametrize(("side", "pixels"), [(2, 12), (None, 1)])
+def test_each_pixel_stands_for_those_it_was_made_of(side, pixels):
+    assert Resolution((3, 6, 8), side).pixels == pixels
+
+
 def test_images_of_another_size_are_refused():
     with pytest.raises(RequestError, match=r"built for images of 3x6x8 .* got 3x6x7"):
         Resolution((3, 6, 8), 4).shrink(torch.zeros(1, 3, 6, 7))

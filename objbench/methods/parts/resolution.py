@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -18,6 +20,11 @@ class Resolution:
         self.image_shape = image_shape
         self.image_size = (image_shape[1], image_shape[2])
         self.size = self.image_size if side is None else (side, side)
+
+    @property
+    def pixels(self) -> float:
+        """How many pixels of an image each pixel stands for that the method works at."""
+        return math.prod(self.image_size) / math.prod(self.size)
 
     def shrink(self, images: Tensor) -> Tensor:
         """Images (B,3,H,W) -> (B,3,h,w): mean values of rectangles. Raises RequestError for images of another size."""
