@@ -50,7 +50,6 @@ from objbench.methods.parts.settings import demand_known, demand_list, demand_nu
 
 LIKELIHOODS = {"mixture": per_channel, "composed": composed}
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU}
-INIT_GAIN = 0.02
 ENDED = Progress("train", step=sys.maxsize, steps=sys.maxsize, epoch=0, nominal_epochs=1)
 
 
@@ -100,6 +99,7 @@ class EfficientMORL(Method):
     model.decoder   convolutions before the last, which gives 4 channels by one of 3x3; `padding` is of all that have
                     stride 1: null keeps the size, 0 takes none, and the grid is larger by what they take away;
                     `activation` between them: elu | relu
+    model.xavier_gain   of the first weights of linear layers and convolutions
     refinements     how many, in equal parts of the training; the last number holds at test time
     likelihood      mixture: each channel a Gaussian mixture over the slots;  composed: one Gaussian
     geco            target: the error aimed at, in nats per pixel and channel, null: none;  see AdditiveGECO
@@ -119,17 +119,17 @@ class EfficientMORL(Method):
         self.refiner = Refiner(self.width, model["hidden"])
         self.decoder = _decoder(self.width, size, **model["decoder"])
         self.geco = _geco(image_shape[0] * math.prod(size), **config["geco"])
-        self._initialise()
+        self._initialise(model["xavier_gain"])
 
-    def _initialise(self) -> None:
+    def _initialise(self, gain: float) -> None:
         kept = [self.encoder.position.projection]  # as torch makes it, like the refiner's GRU
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d) and module not in kept:
-                nn.init.xavier_normal_(module.weight, INIT_GAIN)
+                nn.init.xavier_normal_(module.weight, gain)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for half in self.refiner.step.weight.chunk(2):  # two maps, side by side
-            nn.init.xavier_normal_(half, INIT_GAIN)
+            nn.init.xavier_normal_(half, gain)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
@@ -247,6 +247,7 @@ def _check(config: dict[str, Any]) -> None:
     demand_list(config, "model.encoder_strides", most=KERNEL)
     demand_list(config, "model.decoder.strides", most=decoder["kernel"])
     demand_known(config, "model.decoder.activation", ACTIVATIONS)
+    demand_number(config, "model.xavier_gain", zero=False)
     demand_list(config, "refinements")
     demand_known(config, "likelihood.kind", LIKELIHOODS)
     demand_number(config, "likelihood.sigma", "geco.recovery", zero=False)

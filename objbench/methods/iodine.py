@@ -108,8 +108,8 @@ class IODINE(Method):
     model.decoder_valid   convolutions without padding over a larger grid, the last one 1x1
     model.rgb             linear: as the decoder paints it;  sigmoid: squashed into [0,1]
     model.memory          width of the refiner's LSTM, 0: none
-    model.cosines         frequencies F of the F*F - 1 products of cosines that tell decoder and refiner where a pixel
-                          is; 0: two linear coordinates instead
+    model.cosines         frequencies F of the F*F - 1 products of cosines that tell the refiner where a pixel is; 0: two
+                          linear coordinates, which the decoder always has
     model.xavier_gain     of the first weights; null: as torch makes them
     loss.first_weight     weight of the first loss; they rise evenly to 1, that of the last
     """
@@ -122,11 +122,6 @@ class IODINE(Method):
         self.likelihood = Likelihood(loss["distribution"], loss["scale"], loss["mixing"])
         self.resolution = Resolution(image_shape, model["resolution"])
         latent, size, valid = model["latent"], self.resolution.size, model["decoder_valid"]
-
-        def planes(height: int, width: int) -> Tensor:
-            frequencies: int = model["cosines"]
-            return cosine_grid(height, width, frequencies) if frequencies else coordinate_grid(height, width)
-
         layers = [
             Conv(c, model["decoder_kernel"], padding=0 if valid else None) for c in model["decoder_channels"]
         ]
@@ -134,12 +129,12 @@ class IODINE(Method):
             latent,
             size,
             [*layers, Conv(4, 1 if valid else model["decoder_kernel"])],
-            planes=planes,
+            planes=coordinate_grid,
             activation=nn.ELU,
         )
         self.refiner = Refiner(
             latent,
-            planes(*size),
+            cosine_grid(*size, model["cosines"]) if model["cosines"] else coordinate_grid(*size),
             model["refiner_channels"],
             model["refiner_kernel"],
             model["refiner_hidden"],

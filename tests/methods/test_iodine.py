@@ -269,11 +269,12 @@ def test_a_single_slot_is_refused():
         type(method)((3, 35, 35), 1, method.config)
 
 
-def test_decoder_and_refiner_know_places_in_the_same_form():
+def test_the_refiner_knows_places_by_cosines_the_decoder_by_coordinates():
     cosine, linear = tiny(), tiny(**{"model.cosines": 0})
-    assert torch.equal(cosine.decoder.position.planes, cosine_grid(7, 7, 3))
     assert torch.equal(cosine.refiner.coordinates, cosine_grid(7, 7, 3))
-    assert torch.equal(linear.decoder.position.planes, coordinate_grid(7, 7))
+    assert torch.equal(linear.refiner.coordinates, coordinate_grid(7, 7))
+    for method in (cosine, linear):
+        assert torch.equal(method.decoder.position.planes, coordinate_grid(7, 7))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ BENCHES = {
         "benches.train",
         "The training step of a method: plain, compiled, captured, and the method's own.",
     ),
+    "cost": (
+        "benches.cost",
+        "Operations and memory of a training step of every method and dataset, counted without a device.",
+    ),
 }
 RESULTS = Path(__file__).parents[2] / "build" / "bench"
 INTERRUPTED = 130

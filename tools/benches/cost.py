@@ -1,0 +1,110 @@
+"""The bench `cost`: operations and memory of a training step, counted on tensors without values: no device is needed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benches.report import Report, Row, Section
+from benches.timing import say
+from benches.train_ceilings import DTYPES
+from benches.train_memory import TensorMemory
+from objbench.config import MethodConfig, resolve
+from objbench.dataset_spec import DatasetRef
+from objbench.errors import RequestError
+from objbench.layers import load_spec
+from objbench.methods.base import Method, Progress, Stage
+from objbench.methods.create import build
+from objbench.spec import Spec
+
+METHODS = ("objmae", "slot_attention", "monet", "genesis_v2", "efficient_morl", "iodine")
+DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
+NOTE = (
+    "A step at the end of the training, with the batch of the recipe: forward and backward pass, multiplications and\n"
+    "  additions counted apart, of matrix products and convolutions alone. GB: the peak of all tensors, parameters and\n"
+    "  gradients included; what optimizers keep, the images, and what kernels use inside themselves come on top."
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a training step: floating-point operations, and bytes of tensors at the peak."""
+
+    parameters: int
+    batch: int
+    operations: int
+    memory: int
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """The options of this bench alone."""
+    parser.add_argument(
+        "--methods", nargs="+", metavar="M", help=f"METHOD[:VARIANT]; default {' '.join(METHODS)}"
+    )
+    parser.add_argument("--datasets", nargs="+", metavar="D", help=f"default {' '.join(DATASETS)}")
+
+
+def measure(options: Namespace) -> Report:
+    """A section for each method, a row for each dataset and precision; nothing is repeated, for nothing can differ."""
+    spec = load_spec()
+    quick = ("tetrominoes",) if options.quick else DATASETS
+    references = [spec.dataset(name) for name in options.datasets or quick]
+    methods = options.methods or METHODS
+    for name in methods:  # what is wrong is refused before anything is counted
+        for reference in references:
+            _trained(build(resolve(spec, name, reference, {}), reference), name)
+    return Report({"methods": list(methods)}, _sections(spec, methods, references))
+
+
+def _sections(spec: Spec, methods: Sequence[str], references: Sequence[DatasetRef]) -> Iterator[Section]:
+    for name in methods:
+        rows = []
+        for reference in references:
+            say(f"{name} on {reference}")
+            config = resolve(spec, name, reference, {})
+            rows += [_row(config, reference, precision) for precision in DTYPES]
+        yield Section(f"{name}: memory of a training step", "GB", rows, note=NOTE)
+
+
+def _row(config: MethodConfig, reference: DatasetRef, precision: str) -> Row:
+    cost = step_cost(config, reference, precision)
+    figures = {
+        "parameters": float(cost.parameters),
+        "batch": float(cost.batch),
+        "GFLOP/image": cost.operations / cost.batch / 1e9,
+        "MB/image": (cost.memory - 8 * cost.parameters) / cost.batch / 1e6,  # without weights and their gradients
+    }
+    return Row(f"{reference} {precision}", [cost.memory / 1e9], figures=figures)
+
+
+def step_cost(config: MethodConfig, reference: DatasetRef, precision: str) -> Cost:
+    """The cost of the last step of the training's first stage."""
+    memory = TensorMemory()
+    # As plain products, since some of the fused attentions are not counted.
+    with FakeTensorMode(), memory, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        method = build(config, reference)
+        stage = _trained(method, config.label)
+        images = torch.rand(stage.batch_size, *reference.spec.image_shape)
+        steps = stage.steps or 1000
+        progress = Progress(stage.name, steps - 1, steps, 0, method.recipe.nominal_epochs)
+        half = torch.autocast("cpu", DTYPES[precision]) if precision == "bf16" else nullcontext()
+        with half:
+            loss = method.training_loss(images, progress).total
+        loss.backward()  # type: ignore[no-untyped-call]
+        del loss
+    parameters = sum(p.numel() for p in method.parameters())
+    return Cost(parameters, stage.batch_size, int(counter.get_total_flops()), memory.peak - images.nbytes)
+
+
+def _trained(method: Method, name: str) -> Stage:
+    stages = method.stages()
+    if not stages:
+        raise RequestError(f"method '{name}' does not train: there is no step to count")
+    return stages[0]
