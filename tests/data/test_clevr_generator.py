@@ -72,7 +72,7 @@ def test_an_object_takes_the_first_free_of_fifty_tries() -> None:
     for n in range(len(index)):
         good = True
         for k in range(10):
-            words = laws._words(index[n : n + 1, None], 0, torch.arange(50), KEY, k)[0]
+            words = laws.words_of(index[n : n + 1, None], 0, torch.arange(50), KEY, k)[0]
             places = 6 * words[:, :2].double() * 2.0**-32 - 3
             free = [p for p in places if all(clear(p, objects, n, k, j) for j in range(k))]
             good &= bool(free)

@@ -57,9 +57,9 @@ def test_a_split_may_be_left_out_but_not_all() -> None:
         splits_in_memory(reference, {"train": 0, "val": 0, "test": 0}, CPU)
 
 
-def test_a_dataset_without_a_generator_is_refused() -> None:
-    with pytest.raises(RequestError, match="unknown source of clevrtex 'generated'"):
-        splits_in_memory(load_spec().dataset("clevrtex"), {}, CPU)
+def test_a_protocol_without_a_generator_is_refused() -> None:
+    with pytest.raises(RequestError, match="unknown source of clevr6@first70k 'generated'"):
+        splits_in_memory(load_spec().dataset("clevr6@first70k"), {}, CPU)
 
 
 def test_blocks_make_up_the_stream() -> None:

@@ -53,7 +53,7 @@ class Rendered:
             torch.from_numpy(self.factors[name][:, 1:].astype(np.float64))
             for name in ("x", "y", "z", "rotation")
         )
-        radius = torch.tensor((1.0, *laws.RADII), dtype=torch.float64)[code["size"]]
+        radius = torch.tensor((1.0, *laws.CLEVR.radii), dtype=torch.float64)[code["size"]]
         objects = Objects(torch.stack([x, y, z]), turn.cos(), turn.sin(), radius, turn, **code)
         camera = Camera.at(torch.from_numpy(self.cameras).T.contiguous())
         lamps = torch.from_numpy(self.lamps).permute(2, 0, 1).contiguous()

@@ -31,6 +31,10 @@ BENCHES = {
         "benches.likeness",
         "Generated CLEVR scenes beside rendered ones: colours, edges, sizes of objects.",
     ),
+    "textures": (
+        "benches.textures",
+        "Generated ClevrTex scenes beside rendered ones: colours, edges, sizes, and how trivial methods score.",
+    ),
     "train": (
         "benches.train",
         "The training step of a method: plain, compiled, captured, and the method's own.",

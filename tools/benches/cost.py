@@ -79,7 +79,9 @@ def _row(config: MethodConfig, reference: DatasetRef, precision: str) -> Row:
         "parameters": float(cost.parameters),
         "batch": float(cost.batch),
         "GFLOP/image": cost.operations / cost.batch / 1e9,
-        "MB/image": (cost.memory - 8 * cost.parameters) / cost.batch / 1e6,  # without weights and their gradients
+        "MB/image": (cost.memory - 8 * cost.parameters)
+        / cost.batch
+        / 1e6,  # without weights and their gradients
     }
     return Row(f"{reference} {precision}", [cost.memory / 1e9], figures=figures)
 

@@ -142,15 +142,16 @@ def means(title: str, unit: str, names: list[str], sets: dict[str, Statistics], 
 
 
 def distances(sets: dict[str, Statistics], repeats: int) -> Section:
-    """Half of the rendered scenes beside the other half, beside that half traced, and beside as many generated."""
+    """Half of the rendered scenes beside the other half, that half traced (if it is), and as many generated."""
     rng = np.random.default_rng(SEED)
     rendered, generated = sets["rendered"], sets["generated"]
     size = min(_scenes(rendered) // 2, _scenes(generated))
     found: dict[str, list[float]] = {}
     for first, second in random_halves(_scenes(rendered), repeats):
+        traced = {"the other half, traced": sets["traced"].only(second[:size])} if "traced" in sets else {}
         others = {
             "the other half": rendered.only(second[:size]),
-            "the other half, traced": sets["traced"].only(second[:size]),
+            **traced,
             "as many generated": generated.only(rng.permutation(_scenes(generated))[:size]),
         }
         for name, counts in rendered.only(first[:size]).histograms.items():

@@ -2,7 +2,8 @@
 
 A module has a VERSION, which changes whenever any scene of any seed does, and a function `scenes(split, start, stop,
 seed, device=None, **options) -> SceneTensors`. Where making scenes takes longer than encoding them, it says with BLOCK
-how many a worker process is to make at a time.
+how many a worker process is to make at a time, and where its scenes do not follow the look of the
+release, with STAND_IN that they only stand in for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from objbench.data.generate.tensors import SceneTensors
     from objbench.data.scenes import Scenes
 
+_CLEVRTEX = {
+    f"clevrtex_{variant}": {"variant": variant} for variant in ("ood", "camo", "pbg", "vbg", "grassbg")
+}  # what a generator of several datasets must be told
 GENERATORS = {
     "tetrominoes": "objbench.data.generate.tetrominoes",
     "multi_dsprites": "objbench.data.generate.multi_dsprites.colored_on_grayscale",
@@ -32,6 +36,8 @@ GENERATORS = {
     "multi_dsprites_colored": "objbench.data.generate.multi_dsprites.colored_on_colored",
     "clevr6": "objbench.data.generate.clevr",
     "clevr10": "objbench.data.generate.clevr",
+    "clevrtex": "objbench.data.generate.clevrtex",
+    **dict.fromkeys(_CLEVRTEX, "objbench.data.generate.clevrtex"),
 }
 BATCH = 2000  # scenes made at once
 
@@ -52,6 +58,11 @@ class Generator:
     def block(self) -> int | None:
         """How many scenes a worker process should make at a time; None: it is not worth sending them out."""
         return getattr(self._module, "BLOCK", None)
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether its scenes only stand in for a release whose look may not be rebuilt."""
+        return bool(getattr(self._module, "STAND_IN", False))
 
     @property
     def known_options(self) -> set[str]:
@@ -113,7 +124,8 @@ def generator_of(dataset: DatasetRef) -> Generator:
         raise RequestError(
             f"dataset '{dataset.name}' has no generator; there is one of: {', '.join(GENERATORS)}"
         )
-    generator = Generator(GENERATORS[dataset.name], dataset.rule.options)
+    options = {**_CLEVRTEX.get(dataset.name, {}), **dataset.rule.options}
+    generator = Generator(GENERATORS[dataset.name], options)
     for option in generator.options:
         if option not in generator.known_options:
             raise unknown_name(f"option of the {dataset.name} generator", option, generator.known_options)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,13 +16,15 @@ class SceneTensors:
     """N scenes in the order of their index, all tensors on one device; the fields are those of SceneBatch.
 
     index    int64 (N,): place in the stream;  images: uint8 (N,H,W,3);  masks: uint8 (N,H,W)
-    factors  name -> (N,E,...), E the entities with the background first
+    factors  name -> (N,E,...), E the entities with the background first, or (N,), of the whole scene
+    names    of factors that are codes standing for words: what each code stands for
     """
 
     index: Tensor
     images: Tensor
     masks: Tensor
     factors: dict[str, Tensor]
+    names: dict[str, list[str]] = field(default_factory=dict)
 
     def arrays(self) -> SceneBatch:
         """The scenes in the form that sources give."""
@@ -30,7 +33,9 @@ class SceneTensors:
 
     def factor_arrays(self) -> dict[str, Array]:
         """The factors in that form."""
-        return {name: values.cpu().numpy() for name, values in self.factors.items()}
+        arrays = {name: values.cpu().numpy() for name, values in self.factors.items()}
+        words = {name: np.array(names)[arrays[name]] for name, names in self.names.items()}
+        return {**arrays, **words}
 
     @staticmethod
     def concatenate(parts: list[SceneTensors]) -> SceneTensors:
@@ -40,6 +45,7 @@ class SceneTensors:
             torch.cat([part.images for part in parts]),
             torch.cat([part.masks for part in parts]),
             {name: torch.cat([part.factors[name] for part in parts]) for name in parts[0].factors},
+            parts[0].names,
         )
 
 

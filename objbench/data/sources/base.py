@@ -71,7 +71,8 @@ class Source(ABC):
 
     @property
     def generator(self) -> dict[str, int] | None:
-        """`{"version": v, "seed": s}` of a generator, None for a release."""
+        """`{"version": v, "seed": s}` of a generator (and `"stand_in": 1` of one that cannot follow the release's look),
+        None for a release."""
         return None
 
     @abstractmethod

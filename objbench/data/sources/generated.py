@@ -26,8 +26,9 @@ class GeneratedSource(Source):
 
     @property
     def generator(self) -> dict[str, int]:
-        """The generator's version and the seed."""
-        return {"version": self.scenes.version, "seed": self.request.seed}
+        """The generator's version and the seed, and stand_in 1 where its scenes only stand in for the release."""
+        made = {"version": self.scenes.version, "seed": self.request.seed}
+        return {**made, "stand_in": 1} if self.scenes.stand_in else made
 
     def plan(self) -> list[SplitPlan]:
         """The protocol's sizes, or smaller ones, or a larger train split."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevr.vectors import cross, dot, length
+from objbench.data.generate.clevr.vectors import cross, divided, dot, length
 
 WIDTH, HEIGHT = 320, 240
 FOCAL = WIDTH * 35 / 32  # in pixels
@@ -42,8 +42,8 @@ class Camera(NamedTuple):
 
     def directions(self, scene: Tensor, column: Tensor, row: Tensor) -> Tensor:
         """Unit directions (3,M) of the rays of scenes `scene` (M,) through `column` and `row` (M,)."""
-        x = (column - WIDTH / 2) / FOCAL
-        y = (HEIGHT / 2 - row) / FOCAL
+        x = divided(column - WIDTH / 2, FOCAL)
+        y = divided(HEIGHT / 2 - row, FOCAL)
         norm = (x * x + y * y + 1).sqrt()
         return (self.forward[:, scene] + x * self.right[:, scene] + y * self.up[:, scene]) / norm
 

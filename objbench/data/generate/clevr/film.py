@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,12 +17,13 @@ def develop(light: Tensor) -> Tensor:
     return (curve * 255).round()
 
 
-def reduce(frames: Tensor, size: int) -> Tensor:
-    """Frames (N,3,S,S) of 8-bit values reduced to uint8 (N,3,size,size), bit for bit as Pillow's BICUBIC does.
+def reduce(frames: Tensor, size: int, kernel: Callable[[int, int], Tensor] | None = None) -> Tensor:
+    """Frames (N,3,S,S) of 8-bit values reduced to uint8 (N,3,size,size), bit for bit as Pillow does.
 
+    kernel  the matrix of Pillow's filter: bicubic, the default, or bilinear
     Like Pillow with weights in whole numbers of 2**-22: float64 holds every sum exactly, in whatever order it is made.
     """
-    weights = (bicubic(frames.shape[-1], size) * _ONE).round().to(frames.device)
+    weights = ((kernel or bicubic)(frames.shape[-1], size) * _ONE).round().to(frames.device)
     across = _rounded(frames.double() @ weights.T)
     return _rounded(weights @ across).to(torch.uint8)
 
@@ -31,13 +34,24 @@ def _rounded(sums: Tensor) -> Tensor:
 
 def bicubic(old: int, new: int) -> Tensor:
     """The matrix (new, old) of Pillow's BICUBIC: Keys' kernel with a = -1/2, stretched when it reduces."""
-    scale = old / new
-    center = (torch.arange(new, dtype=torch.float64) + 0.5) * scale
-    x = (torch.arange(old, dtype=torch.float64) + 0.5 - center[:, None]).abs() / max(scale, 1)
+    x = _distances(old, new)
     inner = (1.5 * x - 2.5) * x * x + 1
     outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
     weights = torch.where(x < 1, inner, torch.where(x < 2, outer, 0))
     return weights / weights.sum(1, keepdim=True)
+
+
+def bilinear(old: int, new: int) -> Tensor:
+    """The matrix (new, old) of Pillow's BILINEAR: a triangle, stretched when it reduces."""
+    weights = (1 - _distances(old, new)).clamp_min(0)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _distances(old: int, new: int) -> Tensor:
+    """How far (new, old) old pixels are from the centres of new ones, in units of the larger of the two."""
+    scale = old / new
+    center = (torch.arange(new, dtype=torch.float64) + 0.5) * scale
+    return (torch.arange(old, dtype=torch.float64) + 0.5 - center[:, None]).abs() / max(scale, 1)
 
 
 def pick(masks: Tensor, size: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,13 +49,13 @@ class Arriving(NamedTuple):
     strength: Tensor
 
 
-def lights_of(lamps: Tensor) -> list[Light]:
-    """The lights of N scenes with the three lamps at `lamps` (3,N,3)."""
+def lights_of(lamps: Tensor, powers: Sequence[tuple[float, float, float]] = POWERS) -> list[Light]:
+    """The lights of N scenes with the three lamps at `lamps` (3,N,3); `powers` of key, fill, back lamp and sun."""
     places = lamps.float().unbind(2)
-    lights = [Light(*lamp) for lamp in zip(places, HALVES, POWERS[:3], strict=True)]
+    lights = [Light(*lamp) for lamp in zip(places, HALVES, powers[:3], strict=True)]
     sun = torch.tensor(_SUN, device=lamps.device)
     far = (sun * (_FAR / math.hypot(*_SUN)))[:, None].expand(-1, lamps.shape[1])
-    return [*lights, Light(far, _FAR * _SUN_HALF, POWERS[3], far=True)]
+    return [*lights, Light(far, _FAR * _SUN_HALF, powers[3], far=True)]
 
 
 class Around(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ class Objects(NamedTuple):
 
     Codes are upstream's, int64, 0 in an empty place: shape 1 sphere 2 cylinder 3 cube; material 1 rubber 2 metal;
     color 1 red 2 cyan 3 green 4 blue 5 brown 6 gray 7 purple 8 yellow; size 1 large 2 small.
+    A set of other shapes is a subclass with `shapes` of its own.
     """
 
     place: Tensor  # (3,N,O), of the centre
@@ -29,7 +30,12 @@ class Objects(NamedTuple):
     color: Tensor
     size: Tensor
 
-    def to(self, dtype: torch.dtype) -> Objects:
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """All shapes; the code of each is its place, from 1."""
+        return SHAPES
+
+    def to(self, dtype: torch.dtype) -> Self:
         """The same objects with their geometry in another precision."""
         return self._replace(
             place=self.place.to(dtype),
@@ -38,31 +44,36 @@ class Objects(NamedTuple):
             radius=self.radius.to(dtype),
         )
 
-    def first(self, places: int) -> Objects:
+    def first(self, places: int) -> Self:
         """The objects in the first `places` places alone."""
-        return Objects(*(values[..., :places].contiguous() for values in self))
+        return type(self)(*(values[..., :places].contiguous() for values in self))
 
-    @staticmethod
-    def none(scenes: int, places: int, device: torch.device) -> Objects:
+    @classmethod
+    def none(cls, scenes: int, places: int, device: torch.device) -> Self:
         """Empty places."""
         real = [torch.zeros(3, scenes, places, dtype=torch.float64, device=device)]
         real += [torch.zeros(scenes, places, dtype=torch.float64, device=device) for _ in range(4)]
         codes = [torch.zeros(scenes, places, dtype=torch.int64, device=device) for _ in range(4)]
-        return Objects(*real, *codes)
+        return cls(*real, *codes)
 
     def put(self, scenes: Tensor, other: Objects) -> None:
         """Replace the objects of `scenes` by those of `other`."""
         for values, new in zip(self, other, strict=True):
             values[..., scenes, :] = new
 
-    def only(self, scenes: Tensor) -> Objects:
+    def only(self, scenes: Tensor) -> Self:
         """The objects of `scenes`, int64."""
-        return Objects(*(values[..., scenes, :] for values in self))
+        return type(self)(*(values[..., scenes, :] for values in self))
 
     def bounds(self) -> Tensor:
         """The radius (N,O) of the sphere around each object, negative in an empty place."""
-        table = torch.tensor([-1.0, *(shape.bound for shape in SHAPES)], device=self.shape.device)
+        table = torch.tensor([-1.0, *(shape.bound for shape in self.shapes)], device=self.shape.device)
         return table.to(self.radius.dtype)[self.shape] * torch.where(self.shape > 0, self.radius, 1)
+
+    def extents(self) -> Tensor:
+        """Half the side (N,O) of the upright cube around each object, turned with it; 0 in an empty place."""
+        table = torch.tensor([0.0, *(shape.extent for shape in self.shapes)], device=self.shape.device)
+        return table.to(self.radius.dtype)[self.shape] * self.radius
 
     def local(self, number: Tensor, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """The rays (3,M) in the frames of the objects `number` (M,), where lengths are in units of the radius."""
@@ -112,8 +123,10 @@ class Objects(NamedTuple):
         merged = [
             torch.empty(len(number), dtype=self.radius.dtype, device=number.device) for _ in range(results)
         ]
-        for expected, shape in enumerate(SHAPES, start=1):
+        for expected, shape in enumerate(self.shapes, start=1):
             chosen = (code == expected).nonzero().flatten()
+            if not len(chosen):
+                continue
             for whole, part in zip(merged, function(shape, chosen), strict=True):
                 whole[chosen] = part
         return merged

@@ -30,12 +30,12 @@ class Approach(NamedTuple):
 class Shape(ABC):
     """A convex solid within the unit frame.
 
-    bound  the radius of the sphere around it
-    core   the radius of the largest sphere inside it
+    bound   the radius of the sphere around it
+    extent  half the side of the upright cube around it
     """
 
     bound: float
-    core: float = 1.0
+    extent: float = 1.0
 
     @abstractmethod
     def field(self, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,10 @@ class Lit(NamedTuple):
 
 
 class Tracer:
-    """N scenes: their objects, and their lights."""
+    """N scenes: their objects, and their lights. Sets of another look are subclasses with their own ground and shade."""
+
+    again = 0.08  # the light that an object gets back from the ground
+    kept = 0.04  # and the light of its surroundings that it keeps from the ground
 
     def __init__(self, objects: Objects, lights: list[Light], camera: Camera, window: Window) -> None:
         self.objects = objects
@@ -42,19 +45,19 @@ class Tracer:
         n = len(hits.number)
         s = window.samples
         free = (hits.number < 0).view(n, window.height, s, window.width, s).float().mean((2, 4))
-        picture = (self._backdrop(free) * free).contiguous()
+        picture = (self.backdrop(free) * free).contiguous()
         number, scene, row, column, share, at, directions = self._pixels(hits)
         points = camera.place[:, scene] + at * directions
         framed = (scene * (window.height + 2) + row + 1) * (window.width + 2) + column + 1
-        surface = self._surface(number, points, directions, _phase(row, column), framed)
-        light = self._shade(surface, MIRRORS) * share
+        surface = self.surface(number, points, directions, _phase(row, column), framed)
+        light = self.shade(surface, MIRRORS) * share
         pixel = (scene * window.height + row) * window.width + column
         flat = picture.view(3, -1)
         for channel in range(3):
             flat[channel].index_add_(0, pixel, light[channel])
         return picture.permute(1, 0, 2, 3)
 
-    def _backdrop(self, free: Tensor) -> Tensor:
+    def backdrop(self, free: Tensor) -> Tensor:
         """The ground (3,N,height,width) where the share `free` (N,height,width) of a pixel is not zero.
 
         It is smooth, so it is traced at two points for three pixels and drawn out between them.
@@ -68,7 +71,7 @@ class Tracer:
             scene, window.left + (column + 0.5) * 1.5, window.top + (row + 0.5) * 1.5
         )
         light = torch.zeros(3, *needed.shape, device=free.device)
-        light[:, scene, row, column] = self._ground(
+        light[:, scene, row, column] = self.ground(
             scene, camera.place[:, scene], directions, _phase(row, column), MIRRORS
         )
         return F.interpolate(light, size=(window.height, window.width), mode="bilinear")
@@ -111,21 +114,20 @@ class Tracer:
         hits = nearest(number, at, ray, (len(scene),))
         light = torch.empty_like(directions)
         missed, met = (hits.number < 0).nonzero().flatten(), (hits.number >= 0).nonzero().flatten()
-        light[:, missed] = self._ground(
+        light[:, missed] = self.ground(
             scene[missed], origins[:, missed], directions[:, missed], surface.phase[:, missed], depth
         )
         points = origins[:, met] + hits.distance[met] * directions[:, met]
-        light[:, met] = self._shade(
-            self._surface(
+        light[:, met] = self.shade(
+            self.surface(
                 hits.number[met], points, directions[:, met], surface.phase[:, met], surface.pixel[met]
             ),
             depth,
         )
         return light
 
-    def _ground(
-        self, scene: Tensor, origins: Tensor, directions: Tensor, phase: Tensor, depth: int
-    ) -> Tensor:
+    def ground(self, scene: Tensor, origins: Tensor, directions: Tensor, phase: Tensor, depth: int) -> Tensor:
+        """The light (3,M) that comes from the ground, or from behind it, along rays (3,M) that no object stops."""
         distance, normal = ground.intersect(origins, directions)
         met = (distance < torch.inf).nonzero().flatten()
         points = origins[:, met] + distance[met] * directions[:, met]
@@ -137,17 +139,24 @@ class Tracer:
         light[:, met] = GROUND.radiance(surface, self, depth)
         return light
 
-    def _surface(
+    def surface(
         self, number: Tensor, points: Tensor, directions: Tensor, phase: Tensor, pixel: Tensor
     ) -> Surface:
-        table = torch.tensor(COLORS, dtype=points.dtype, device=points.device).T / 255
-        color = table[:, self.objects.color.flatten()[number] - 1]
+        """The points (3,M) where rays meet the objects `number` (M,)."""
+        color = self.colors(number)
         scene = number // self.objects.shape.shape[1]
         return Surface(
             scene, points, self.objects.normals(number, points), -directions, color, number, phase, pixel
         )
 
-    def _shade(self, surface: Surface, depth: int) -> Tensor:
+    def colors(self, number: Tensor) -> Tensor:
+        """The colours (3,M) of the objects `number` (M,), as they light up what is around them."""
+        radius = self.objects.radius
+        table = torch.tensor(COLORS, dtype=radius.dtype, device=radius.device).T / 255
+        return table[:, self.objects.color.flatten()[number] - 1]
+
+    def shade(self, surface: Surface, depth: int) -> Tensor:
+        """The light (3,M) that points of objects send to where they are seen from."""
         code = self.objects.material.flatten()[surface.own]
         light = torch.empty_like(surface.point)
         for expected, material in enumerate(MATERIALS, start=1):
@@ -196,7 +205,12 @@ class Tracer:
         return total
 
     def highlights(
-        self, surface: Surface, lit: list[Lit], tangents: tuple[Tensor, Tensor], around: float, along: float
+        self,
+        surface: Surface,
+        lit: list[Lit],
+        tangents: tuple[Tensor, Tensor],
+        around: Tensor | float,
+        along: Tensor | float,
     ) -> Tensor:
         """The lights mirrored (3,M) by a GGX surface (Walter et al., 2007) of these roughnesses."""
         total = torch.zeros_like(surface.point)
@@ -231,15 +245,14 @@ class Tracer:
         gap = (aside / radius - 1).clamp_min(0)
         share = 0.5 * (1 - gap / (gap * gap + 4).sqrt()) * _angle(1 / (1 + gap))
         outward = offset / aside.clamp_min(1e-6)
-        table = torch.tensor(COLORS, dtype=radius.dtype, device=radius.device).T / 255
-        color = table[:, objects.color.flatten()[number] - 1]
+        color = self.colors(number)
         received = torch.zeros_like(color)
         for light in self.lights:
             arriving = light.arriving(scene[point], objects.place.flatten(1)[:, number])
             facing = (arriving.direction[0] * outward[0] + arriving.direction[1] * outward[1]).clamp_min(0)
             power = torch.tensor(light.power, dtype=radius.dtype, device=radius.device)[:, None]
             received += power * (arriving.strength * facing)
-        thrown = color * (0.8 * received / math.pi + 0.08) - 0.04
+        thrown = color * (0.8 * received / math.pi + self.again) - self.kept
         total = torch.zeros_like(surface.point)
         for channel in range(3):
             total[channel].index_add_(0, point, share * thrown[channel])

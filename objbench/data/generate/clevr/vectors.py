@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 
 
+def divided(a: Tensor, number: float) -> Tensor:
+    """`a` / `number` in the same bits on every device: on CUDA torch multiplies by the reciprocal of a plain number."""
+    return a / torch.tensor(number, dtype=a.dtype, device=a.device)
+
+
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """The scalar product of (3,...) and (3,...)."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]

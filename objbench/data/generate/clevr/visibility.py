@@ -70,7 +70,7 @@ def _candidates(objects: Objects, camera: Camera, window: Window) -> tuple[Tenso
     """Object number, row and column of all samples inside the screen rectangles of the objects."""
     dtype, device = camera.place.dtype, camera.place.device
     corners = torch.tensor(list(product((-1, 1), repeat=3)), dtype=dtype, device=device).T  # (3,8)
-    corners = corners[:, None, None] * objects.radius[..., None]
+    corners = corners[:, None, None] * objects.extents()[..., None]
     corners = turn(corners, objects.cosine[..., None], objects.sine[..., None]) + objects.place[..., None]
     column, row, _ = camera.project(corners)  # (N,O,8)
     present = objects.shape > 0

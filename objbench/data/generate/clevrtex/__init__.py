@@ -1,0 +1,121 @@
+"""ClevrTex: textured objects on textured ground, by ClevrTex's laws, ray traced (Karazija et al., NeurIPS 2021).
+
+A stand-in, not a copy: laws, shapes' sizes, camera and lamps are those of the published generator; its materials, whose
+textures may not be passed on, are replaced by procedural ones, and its two meshes by likenesses.
+
+laws        the parameters of a scene: objects, grounds, textures
+shapes, implicit                        geometry, on CLEVR's
+noise, families, materials, texture     what surfaces look like
+trace, film                             light, on CLEVR's tracer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from objbench.data.generate.clevr import film as crop
+from objbench.data.generate.clevr.laws import World
+from objbench.data.generate.clevr.visibility import Window
+from objbench.data.generate.clevrtex import film, laws
+from objbench.data.generate.clevrtex.laws import VARIANTS, Looks
+from objbench.data.generate.clevrtex.trace import TexturedTracer, lamps_of
+from objbench.data.generate.tensors import SceneTensors, with_background
+from objbench.errors import unknown_name
+from objbench.random import seed_from, split_seed
+
+VERSION = 1  # of the stream of scenes: a change of any scene of any seed is a new version
+STAND_IN = True
+SIDE = 128
+CROP = Window(top=24, left=64, height=192, width=192, samples=2)  # the true centre
+BLOCK, _CUDA_BATCH = 8, 256  # scenes traced at once
+_SHAPES = {"ood": ["", "cone", "icosahedron", "torus", "teapot"]}
+_SEEN_SHAPES = ["", "cube", "sphere", "cylinder", "monkey"]
+_SIZES = ["", "large", "medium", "small"]
+_COLORS = ["", "red", "cyan", "green", "blue", "brown", "gray", "purple", "yellow"]
+
+
+def scenes(
+    split: str,
+    start: int,
+    stop: int,
+    seed: int,
+    variant: str = "full",
+    device: torch.device | str | None = None,
+) -> SceneTensors:
+    """The scenes [start, stop) of the endless stream that (split, seed, variant) names.
+
+    A scene is a function of these and its index alone. Its parameters and mask are the same bits on every device,
+    its image up to rounding.
+
+    variant  full, ood, camo, pbg, vbg or grassbg
+    Factors as the released sets name them, entity axis 11 with the background in row 0: shape, material, size, of vbg
+    color (text, "" where there is none), rotation, 3d_coords, pixel_coords (column, row, depth in the frame of 320x240)
+    and visibility, float64; and ground_material (text), one for each scene.
+    """
+    if variant not in VARIANTS:
+        raise unknown_name("variant of clevrtex", variant, VARIANTS)
+    key = stream_key(split, seed, variant)
+    place = torch.device(device or "cpu")
+    size = _CUDA_BATCH if place.type == "cuda" else BLOCK
+    index = torch.arange(start, stop, device=place)
+    return SceneTensors.concatenate(list(_batches(variant, index, key, size)))
+
+
+def stream_key(split: str, seed: int, variant: str) -> tuple[int, int]:
+    """The Philox key of a stream of scenes."""
+    return split_seed(seed_from("clevrtex", variant, "version", VERSION, "seed", seed, "split", split))
+
+
+def render(world: World, looks: Looks) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N,128,128,3) and masks uint8 (N,128,128) of `world`."""
+    tracer = TexturedTracer(
+        world.objects.to(torch.float32),
+        lamps_of(world.lamps),
+        world.camera.to(torch.float32),
+        CROP,
+        looks.to(torch.float32),
+    )
+    frames = film.develop(tracer.picture())
+    images = crop.reduce(frames, SIDE, crop.bilinear).permute(0, 2, 3, 1).contiguous()
+    masks = world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width]
+    return images, crop.pick(masks, SIDE)
+
+
+def _batches(variant: str, index: Tensor, key: tuple[int, int], size: int) -> Iterator[SceneTensors]:
+    for first in range(0, len(index), size):
+        part = index[first : first + size]
+        world, looks = laws.draw(VARIANTS[variant], part, key, ahead=size)
+        images, masks = render(world, looks)
+        factors, names = factors_of(variant, world, looks)
+        yield SceneTensors(part, images, masks, factors, names)
+
+
+def factors_of(variant: str, world: World, looks: Looks) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """The factors with the released names and entity axis (N,11), and what the codes among them stand for."""
+    objects = world.objects
+    column, row, depth = world.camera.project(objects.place)
+    present = (objects.shape > 0)[..., None]
+    materials = laws.names()
+    names = {
+        "shape": _SHAPES.get(variant, _SEEN_SHAPES),
+        "material": materials,
+        "size": _SIZES,
+        "ground_material": materials,
+    }
+    factors = {
+        "ground_material": looks.material[:, 0],
+        "shape": with_background(objects.shape),
+        "material": with_background(objects.material),
+        "size": with_background(objects.size),
+        "rotation": with_background(objects.rotation),
+        "3d_coords": with_background(objects.place.permute(1, 2, 0) * present),
+        "pixel_coords": with_background(torch.stack([column.round(), row.round(), depth], -1) * present),
+        "visibility": with_background(present[..., 0].double()),
+    }
+    factors["visibility"][:, 0] = 1
+    if variant == "vbg":
+        names["color"], factors["color"] = _COLORS, with_background(objects.color)
+    return factors, names

@@ -1,0 +1,143 @@
+"""Materials on surfaces: the colour, the turned normal and the gloss of every point."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from objbench.data.generate.clevr.vectors import length, turn, unit
+from objbench.data.generate.clevrtex.families import FAMILIES, WRAPPED, Pattern, Site
+from objbench.data.generate.clevrtex.laws import Looks
+from objbench.data.generate.clevrtex.materials import Table, table
+
+BOX, GLOBE, DRUM = 0, 1, 2  # how faces are cut open: six sides, longitude and latitude, or wall and lids
+_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 22}
+_RELIEF = 0.3  # height of a bump of one, in lattice cells
+_WITHIN = 0.6  # of the way to the next pixel, two places besides its middle are looked at
+_CAVITY = 0.55  # of the light around is kept from the bottom of a bump of one
+
+
+class Place(NamedTuple):
+    """M points of entities, each in its entity's frame, where lengths are in units of the object's radius."""
+
+    entity: Tensor  # int64 (M,): scene * E + entity
+    at: Tensor  # (3,M)
+    normal: Tensor  # (3,M)
+    across: Tensor  # (3,M), within the surface, to what the next pixel beside sees
+    along: Tensor  # (3,M), and the next one above
+    cut: Tensor  # int64 (M,): BOX, GLOBE or DRUM
+
+    def only(self, chosen: Tensor) -> Place:
+        """The points `chosen`, int64."""
+        return Place(*(values[..., chosen] for values in self))
+
+
+class Skin(NamedTuple):
+    """What M points look like."""
+
+    color: Tensor  # (3,M), linear albedo
+    normal: Tensor  # (3,M), in the entity's frame
+    rough: Tensor  # (M,)
+    metal: Tensor  # (M,)
+    open: Tensor  # (M,) in [0,1], how much of its surroundings a point between bumps sees
+
+
+def skin(looks: Looks, places: Place, bumps: bool = True) -> Skin:
+    """The skin of `places`, family by family; without `bumps` the normals stay as they are."""
+    known = table(places.at.device)
+    code = looks.material.flatten()[places.entity] - 1
+    family = known.family[code]
+    rough, metal, open_ = (torch.empty_like(places.at[0]) for _ in range(3))
+    whole = Skin(torch.empty_like(places.at), torch.empty_like(places.at), rough, metal, open_)
+    size = _AT_ONCE.get(places.at.device.type, _AT_ONCE["cpu"])
+    for number, name in enumerate(FAMILIES):
+        for chosen in torch.split((family == number).nonzero().flatten(), size):
+            if not len(chosen):
+                continue
+            part = _skin(name, known, code[chosen], looks, places.only(chosen), bumps)
+            for values, new in zip(whole, part, strict=True):
+                values[..., chosen] = new
+    return whole
+
+
+def _skin(name: str, known: Table, code: Tensor, looks: Looks, places: Place, bumps: bool) -> Skin:
+    scale = known.scale[code] * looks.scale.flatten()[places.entity]
+    bump = known.bump[code]
+    knobs = known.knobs[:, code]
+    blur = (length(places.across) * length(places.along)).sqrt()
+    if bumps:
+        pattern, normal = _relief(name, knobs, scale, bump, looks, places, blur)
+    else:
+        pattern = _pattern(name, knobs, scale, looks, places, places.at, blur)
+        normal = places.normal
+    rough, metal = (
+        pair[0] + pattern.accent * (pair[1] - pair[0])
+        for pair in (known.rough[:, code], known.metal[:, code])
+    )
+    return Skin(
+        _color(pattern, known.colors[:, :, code], known.tint[code], looks, places.entity),
+        normal,
+        rough,
+        metal,
+        1 - _CAVITY * bump.clamp_max(1) * (1 - pattern.height),
+    )
+
+
+def _relief(
+    name: str, knobs: Tensor, scale: Tensor, bump: Tensor, looks: Looks, places: Place, blur: Tensor
+) -> tuple[Pattern, Tensor]:
+    """The mean pattern of three places in a pixel, and the normals (3,M) turned by the slope of their heights."""
+    count = len(scale)
+    wide, high = length(places.across), length(places.along)
+    aside, up = (_WITHIN * wide).clamp_min(0.03 / scale), (_WITHIN * high).clamp_min(0.03 / scale)
+    across, along = places.across / wide, places.along / high
+    at = torch.cat([places.at, places.at + aside * across, places.at + up * along], 1)
+    again = torch.arange(count, device=scale.device).repeat(3)
+    pattern = _pattern(name, knobs[:, again], scale[again], looks, places.only(again), at, blur[again])
+    here, beside, above = pattern.height.view(3, count)
+    rise = _RELIEF * bump / scale
+    tilt = (rise * (beside - here) / aside).clamp(-2, 2) * across
+    tilt = tilt + (rise * (above - here) / up).clamp(-2, 2) * along
+    mean = Pattern(*((a + b + c) / 3 for a, b, c in (values.view(3, count) for values in pattern)))
+    return mean, unit(places.normal - tilt)
+
+
+def _pattern(
+    name: str, knobs: Tensor, scale: Tensor, looks: Looks, places: Place, at: Tensor, blur: Tensor
+) -> Pattern:
+    entity = places.entity
+    cosine, sine = looks.cosine.flatten()[entity], looks.sine.flatten()[entity]
+    if name in WRAPPED:
+        ground = entity % looks.material.shape[1] == 0
+        at = turn(at, torch.where(ground, cosine, 1), torch.where(ground, sine, 0))
+        at = _unwrapped(at, places.normal, places.cut) * scale
+        at = at + looks.start.flatten(1)[:, entity] * torch.tensor([[1.0], [1.0], [0.0]], device=at.device)
+    else:
+        at = turn(at, cosine, sine) * scale + looks.start.flatten(1)[:, entity]
+    return FAMILIES[name](Site(at, looks.seed.flatten()[entity], blur * scale, knobs))
+
+
+def _unwrapped(at: Tensor, normal: Tensor, cut: Tensor) -> Tensor:
+    """Points (3,M) of surfaces laid flat: along, across (upwards on walls) and the number of the face."""
+    x, y, z = at
+    a, b, c = normal.abs()
+    lid = torch.where(cut == DRUM, c > 0.75, (c >= a) & (c >= b)) & (cut != GLOBE)
+    side = (a > b) & (cut == BOX)
+    away = (x * x + y * y).sqrt()
+    angle = torch.atan2(y, x)
+    along = torch.where(cut == BOX, torch.where(side, y, x), angle)
+    along = torch.where(lid, x, along)
+    across = torch.where(lid, y, torch.where(cut == GLOBE, torch.atan2(z, away), z))
+    face = torch.where(lid, 11.0, torch.where(side, 5.0, 0.0))
+    return torch.stack([along, across, face])
+
+
+def _color(pattern: Pattern, colors: Tensor, tint: Tensor, looks: Looks, entity: Tensor) -> Tensor:
+    """The albedo (3,M) from the colours (which, channel, M) of the materials."""
+    own = looks.color.flatten(1)[:, entity]
+    base = colors[0] + pattern.tone * (colors[1] - colors[0])
+    base = base + tint * (own * (0.6 + 0.8 * pattern.tone) - base)
+    base = base + pattern.accent * (colors[2] - base)
+    return (base * looks.gain.flatten(1)[:, entity]).clamp(0.0, 0.95)
