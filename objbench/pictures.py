@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 Array = npt.NDArray[Any]
+RGB = tuple[int, int, int]
 
 TILE = 96  # smallest side of a picture, in pixels: smaller ones are enlarged by a whole factor
 GAP = 4
@@ -29,7 +30,7 @@ _COLOURS = (
 _UNMATCHED_SHADE = 0.55
 
 
-def colour(label: int) -> tuple[int, int, int]:
+def colour(label: int) -> RGB:
     """The colour of a label: dark gray for 0, the background; from 1 on colour-blind friendly, then repeating."""
     return _BACKGROUND if label == 0 else _COLOURS[(label - 1) % len(_COLOURS)]
 
@@ -45,7 +46,7 @@ def contact_sheet(images: Array, masks: Array, columns: int = 8) -> Image.Image:
     if len(images) == 0:
         raise ValueError("a contact sheet needs at least one image")
     tiles = [
-        _stack([_enlarged(_channels_last(image)), _enlarged(label_picture(mask))])
+        _stack([_enlarged(channels_last(image)), _enlarged(label_picture(mask))])
         for image, mask in zip(images, masks, strict=True)
     ]
     return Image.fromarray(_grid([tiles[i : i + columns] for i in range(0, len(tiles), columns)]))
@@ -67,6 +68,56 @@ def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
     headings = _headings(samples, len(rows[0]))
     sheet = Image.fromarray(_grid(rows))
     return _with_headings(sheet, headings, rows[0][0].shape[1])
+
+
+def prediction_colours(prediction: Array, truth: Array) -> dict[int, RGB]:
+    """Predicted label -> colour: that of the true label which it matches, or a dark one of a label that is not there."""
+    matched = match_labels(prediction, truth)
+    spare = [label for label in range(1, len(_COLOURS) + 1) if label not in matched.values()]
+    unmatched = [int(label) for label in np.unique(prediction) if int(label) not in matched]
+    colours = {label: colour(true) for label, true in matched.items()}
+    for i, label in enumerate(unmatched):
+        red, green, blue = colour(spare[i % len(spare)] if spare else i + 1)
+        shade = _UNMATCHED_SHADE
+        colours[label] = (int(red * shade), int(green * shade), int(blue * shade))
+    return colours
+
+
+def prediction_picture(prediction: Array, truth: Array) -> Array:
+    """A predicted label map (H,W) as uint8 RGB (H,W,3) in `prediction_colours`."""
+    picture = np.zeros((*prediction.shape, 3), dtype=np.uint8)
+    for label, rgb in prediction_colours(prediction, truth).items():
+        picture[prediction == label] = rgb
+    return picture
+
+
+def shown_planes(soft_masks: Array) -> list[int]:
+    """Which of the planes of masks (M,H,W) are shown: all in their order, of more than 12 the largest, largest first."""
+    if len(soft_masks) <= MAX_PLANES:
+        return list(range(len(soft_masks)))
+    sizes = soft_masks.reshape(len(soft_masks), -1).sum(1, dtype=np.int64)
+    return [int(plane) for plane in np.argsort(-sizes, kind="stable")[:MAX_PLANES]]
+
+
+def on_checkerboard(image: Array, alpha: Array) -> Array:
+    """uint8 RGB (H,W,3) of the image seen through alpha uint8 (H,W), with a light checkerboard behind it."""
+    height, width = alpha.shape
+    side = max(2, min(height, width) // 12)
+    rows, columns = np.arange(height)[:, None] // side, np.arange(width)[None, :] // side
+    board = np.where((rows + columns) % 2 == 0, 255, 215)[..., None]
+    share = alpha[..., None].astype(np.float32) / 255
+    mixed: Array = (image * share + board * (1 - share)).round().astype(np.uint8)
+    return mixed
+
+
+def gray(plane: Array) -> Array:
+    """A plane uint8 (H,W) as uint8 RGB (H,W,3)."""
+    return np.repeat(plane[..., None], 3, axis=-1)
+
+
+def channels_last(image: Array) -> Array:
+    """(3,H,W) as (H,W,3)."""
+    return np.moveaxis(image, 0, -1)
 
 
 def match_labels(prediction: Array, truth: Array) -> dict[int, int]:
@@ -98,26 +149,13 @@ def _headings(samples: Mapping[str, Array], columns: int) -> list[str]:
 def _sample_row(sample: Mapping[str, Array]) -> list[Array]:
     truth, prediction = sample["masks"], sample["prediction"]
     pictures = [
-        _channels_last(sample["images"]),
+        channels_last(sample["images"]),
         label_picture(truth),
-        _prediction_picture(prediction, truth),
+        prediction_picture(prediction, truth),
     ]
     if "reconstruction" in sample:
-        pictures.append(_channels_last(sample["reconstruction"]))
+        pictures.append(channels_last(sample["reconstruction"]))
     return [_enlarged(picture) for picture in [*pictures, *_planes(sample)]]
-
-
-def _prediction_picture(prediction: Array, truth: Array) -> Array:
-    matched = match_labels(prediction, truth)
-    picture = np.zeros((*prediction.shape, 3), dtype=np.uint8)
-    spare = [label for label in range(1, len(_COLOURS) + 1) if label not in matched.values()]
-    unmatched = [int(label) for label in np.unique(prediction) if int(label) not in matched]
-    for i, label in enumerate(unmatched):
-        shade = np.array(colour(spare[i % len(spare)] if spare else i + 1)) * _UNMATCHED_SHADE
-        picture[prediction == label] = shade.astype(np.uint8)
-    for label, true in matched.items():
-        picture[prediction == label] = colour(true)
-    return picture
 
 
 def _planes(sample: Mapping[str, Array]) -> list[Array]:
@@ -125,27 +163,10 @@ def _planes(sample: Mapping[str, Array]) -> list[Array]:
     if "soft_masks" not in sample:
         return []
     masks = sample["soft_masks"]
-    shown: list[int] = list(range(len(masks)))
-    if len(masks) > MAX_PLANES:
-        sizes = masks.reshape(len(masks), -1).sum(1, dtype=np.int64)
-        shown = np.argsort(-sizes, kind="stable")[:MAX_PLANES].tolist()
+    shown = shown_planes(masks)
     if "components" not in sample:
-        return [np.repeat(masks[i][..., None], 3, axis=-1) for i in shown]
-    return [_on_checkerboard(_channels_last(sample["components"][i]), masks[i]) for i in shown]
-
-
-def _on_checkerboard(image: Array, alpha: Array) -> Array:
-    height, width = alpha.shape
-    side = max(2, min(height, width) // 12)
-    rows, columns = np.arange(height)[:, None] // side, np.arange(width)[None, :] // side
-    board = np.where((rows + columns) % 2 == 0, 255, 215)[..., None]
-    share = alpha[..., None].astype(np.float32) / 255
-    mixed: Array = (image * share + board * (1 - share)).round().astype(np.uint8)
-    return mixed
-
-
-def _channels_last(image: Array) -> Array:
-    return np.moveaxis(image, 0, -1)
+        return [gray(masks[i]) for i in shown]
+    return [on_checkerboard(channels_last(sample["components"][i]), masks[i]) for i in shown]
 
 
 def _enlarged(picture: Array) -> Array:

@@ -33,7 +33,7 @@ def bootstrap(
     table = np.stack(list(values.values()), axis=1)  # (N,M)
     defined = ~np.isnan(table)
     columns = np.concatenate([np.where(defined, table, 0), defined], axis=1)
-    sums = _resampled(columns, resamples)
+    sums = resampled_sums(columns, resamples)
     total, count = np.split(sums, 2, axis=1)
     with np.errstate(invalid="ignore"):  # a resample without any image of the few that are defined
         means = total / count
@@ -42,8 +42,8 @@ def bootstrap(
     return {name: (float(low[m]), float(high[m])) for m, name in enumerate(values)}
 
 
-def _resampled(columns: NDArray[np.float64], resamples: int) -> NDArray[np.float64]:
-    """The sums of `columns` (N,C) over `resamples` draws of N rows: (R,C)."""
+def resampled_sums(columns: NDArray[np.float64], resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """The sums of `columns` (N,C) over `resamples` draws of N rows with replacement, always the same ones: (R,C)."""
     N = len(columns)
     random = np.random.Generator(np.random.Philox(_SEED))
     at_once = max(1, _DRAWS // N)

@@ -7,11 +7,13 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from objbench.report.compare import cell_notes, row_notes
+from objbench.report.compare import Peers, cell_notes, row_notes
+from objbench.report.plans import Plan
 from objbench.report.rows import Row
-from objbench.report.tables import Plan
+from objbench.report.success import Share
 
 _PROVENANCE = (
     "kind", "dataset", "protocol", "source", "split", "method", "variant", "overrides", "trivial", "n", "selection",
@@ -21,61 +23,83 @@ _PROVENANCE = (
 )  # fmt: skip
 
 
-def plan_rows(plans: Sequence[Plan]) -> list[tuple[Row, list[str]]]:
-    """Every row of the plans once, with the footnotes that it has there."""
-    found: dict[int, tuple[Row, list[str]]] = {}
+@dataclass(frozen=True)
+class _Shown:
+    """A row with the footnotes that it has in its table, and the successes that are counted there."""
+
+    row: Row
+    marks: list[str]
+    successes: dict[str, Share]
+
+
+def _shown(plans: Sequence[Plan]) -> list[_Shown]:
+    """Every row of the plans once."""
+    found: dict[int, _Shown] = {}
     for plan in plans:
+        successes = {c.success for c in plan.columns if c.success}
+        peers = Peers.by_dataset(plan.rows)
         for row in plan.rows:
-            peers = [other for other in plan.rows if other.dataset == row.dataset]
-            found.setdefault(id(row), (row, row_notes(row, peers)))
+            shares = {str(s): s.of(row.values.get(s.metric)) for s in successes}
+            known = {text: share for text, share in shares.items() if share is not None}
+            found.setdefault(id(row), _Shown(row, row_notes(row, peers[row.dataset]), known))
     return list(found.values())
 
 
 def as_json(plans: Sequence[Plan]) -> str:
     """An array of row objects; scores as fractions, also those that papers print in percent."""
-    return (
-        json.dumps([_object(row, marks) for row, marks in plan_rows(plans)], indent=2, allow_nan=False) + "\n"
-    )
+    content = _finite([_object(shown) for shown in _shown(plans)])
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _object(row: Row, marks: list[str]) -> dict[str, Any]:
+def _object(shown: _Shown) -> dict[str, Any]:
+    row = shown.row
     content: dict[str, Any] = {"name": row.label, "dataset_ref": row.dataset_ref}
     content |= {name: getattr(row, name) for name in _PROVENANCE}
     content["definitions"] = row.definitions
-    content["marks"] = [*marks, *(note for metric in row.values for note in cell_notes(row, metric))]
+    content["marks"] = [*shown.marks, *(note for metric in row.values for note in cell_notes(row, metric))]
     content["values"] = {
         metric: {
-            "mean": _finite(value.mean),
-            "std": _finite(value.std),
-            "seeds": {str(seed): _finite(score) for seed, score in value.seeds.items()},
+            "mean": value.mean,
+            "std": value.std,
+            "seeds": {str(seed): score for seed, score in value.seeds.items()},
             "intervals": {str(seed): interval for seed, interval in value.intervals.items()},
         }
         for metric, value in row.values.items()
     }
+    if shown.successes:
+        content["success"] = {text: asdict(share) for text, share in shown.successes.items()}
     return content
 
 
-def _finite(value: float | None) -> float | None:
-    """JSON has no NaN and no infinity: null stands for them."""
-    return value if value is not None and math.isfinite(value) else None
+def _finite(content: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them, wherever they are."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def as_csv(plans: Sequence[Plan]) -> str:
-    """One line per row, metric and seed, and one for the mean: `seed` is a number or "mean"."""
+    """One line per row, metric and seed, and one for the mean: `seed` is a number, "mean", or "share" (of successes)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         [*_PROVENANCE, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks"]
     )
-    for row, marks in plan_rows(plans):
+    for shown in _shown(plans):
+        row = shown.row
         provenance = [_flat(getattr(row, name)) for name in _PROVENANCE]
         for metric, value in row.values.items():
-            told = "; ".join([*marks, *cell_notes(row, metric)])
+            told = "; ".join([*shown.marks, *cell_notes(row, metric)])
             start = [*provenance, metric, row.definitions.get(metric, "")]
             writer.writerow([*start, "mean", value.mean, _flat(value.std), "", "", told])
             for seed, score in sorted(value.seeds.items()):
                 low, high = value.intervals.get(seed, ("", ""))
                 writer.writerow([*start, seed, score, "", low, high, told])
+        for text, share in shown.successes.items():
+            counted = [*provenance, text, f"share of {share.n} seeds", "share", share.share, ""]
+            writer.writerow([*counted, share.low, share.high, "; ".join(shown.marks)])
     return out.getvalue()
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from objbench.config import digest
 from objbench.errors import RequestError, unknown_name
 from objbench.records import Record, Scored
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.records import FoundRecord
-from objbench.report.rows import ALL_SEEDS, MEANING, Row, Statistic
+from objbench.report.rows import ALL_SEEDS, MEANING, Origin, Row, Statistic, direction
 from objbench.spec import Spec
 
 SELECTING = "test"  # the key of the scores on the dataset that a run was trained on
-_LOWER_IS_BETTER = ("mse", "mse_sum")
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Selection:
     def choose(self, seeds: list[Record]) -> tuple[list[Record], str]:
         """The chosen seeds of one method on one training set, and the words for what was chosen."""
         ranked = [record for record in seeds if self._is_scored(record)]
-        if self.top is None or self.top >= len(seeds) or not ranked:
+        if self.top is None or self.top >= len(seeds):
             return seeds, ALL_SEEDS
-        sign = 1 if self.metric in _LOWER_IS_BETTER else -1
-        ranked.sort(key=lambda record: (sign * self._score(record), record.seed))
+        if not ranked:
+            return seeds, f"{ALL_SEEDS} {len(seeds)} seeds, there is no {self.metric} to select by"
+        ranked.sort(key=lambda record: (-direction(self.metric) * self._score(record), record.seed))
         chosen = sorted(ranked[: self.top], key=lambda record: record.seed)
         where = chosen[0].scored[SELECTING].dataset
         words = f"best {len(chosen)} of {len(seeds)} seeds by {self.metric} on the test split of {where}"
@@ -71,7 +72,7 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
     """One row per method and scored dataset, over the selected seeds; a seed that comes twice counts once."""
     rows: list[Row] = []
     skipped: list[str] = []
-    for group in _grouped(found):
+    for group in grouped(found):
         seeds: dict[int, FoundRecord] = {}
         for item in group:
             first = seeds.setdefault(item.record.seed, item)
@@ -80,11 +81,11 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
                     f"{item.path}: seed {item.record.seed} of the same configuration as {first.path}"
                 )
         chosen, words = selection.choose([item.record for _, item in sorted(seeds.items())])
-        rows += _rows_of(chosen, words, spec)
+        rows += _rows_of([seeds[record.seed] for record in chosen], words, spec)
     return Measured(sorted(rows, key=lambda row: _rank(row, spec)), skipped)
 
 
-def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
+def grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
     """Records that differ in nothing but their seed and in what else they were scored on."""
     groups: dict[tuple[Any, ...], list[FoundRecord]] = {}
     for item in found:
@@ -100,21 +101,21 @@ def _identity(scored: Scored) -> tuple[Any, ...]:
     return tuple(tuple(sorted(v.items())) if isinstance(v, dict) else v for v in scored.model_dump().values())
 
 
-def _rows_of(records: list[Record], selection: str, spec: Spec) -> list[Row]:
+def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Row]:
     """A row for every test split that the seeds of one group were scored on."""
-    splits: dict[tuple[Any, ...], list[tuple[Record, str]]] = {}
-    for record in records:
-        for key, scored in record.scored.items():
-            splits.setdefault((key, *_identity(scored)), []).append((record, key))
+    splits: dict[tuple[Any, ...], list[tuple[FoundRecord, str]]] = {}
+    for item in found:
+        for key, scored in item.record.scored.items():
+            splits.setdefault((key, *_identity(scored)), []).append((item, key))
     return [_row(members, selection, spec) for members in splits.values()]
 
 
-def _row(members: list[tuple[Record, str]], selection: str, spec: Spec) -> Row:
-    first, key = members[0]
+def _row(members: list[tuple[FoundRecord, str]], selection: str, spec: Spec) -> Row:
+    first, key = members[0][0].record, members[0][1]
     scored = first.scored[key]
     known = spec.datasets.get(scored.dataset)
     method = spec.methods.get(first.method)
-    values = _statistics(members)
+    values = _statistics([(item.record, key) for item, key in members])
     return Row(
         kind=first.kind,
         dataset=scored.dataset,
@@ -141,10 +142,16 @@ def _row(members: list[tuple[Record, str]], selection: str, spec: Spec) -> Row:
         n=len(members),
         selection=selection,
         std_kind="sample",
-        definitions={name: MEANING[name] for name in values if name in MEANING},
-        devices=tuple(sorted({record.device for record, _ in members})),
+        definitions=_meanings(values, scored.definition),
+        devices=tuple(sorted({item.record.device for item, _ in members})),
         values=values,
+        origins={item.record.seed: Origin(item.path.parent, key) for item, key in members},
     )
+
+
+def _meanings(metrics: Iterable[str], definition: str) -> dict[str, str]:
+    suffix = "" if definition == DEFAULT_DEFINITION else f", as {definition} computes it"
+    return {name: MEANING[name] + suffix for name in metrics if name in MEANING}
 
 
 def _standard_n_train(record: Record, spec: Spec) -> int | None:
@@ -181,8 +188,11 @@ def _statistics(members: list[tuple[Record, str]]) -> dict[str, Statistic]:
 
 def _statistic(seeds: dict[int, float], intervals: dict[int, tuple[float, float]]) -> Statistic:
     values = list(seeds.values())
-    mean = statistics.fmean(values)
-    squares = math.fsum((value - mean) ** 2 for value in values)
+    try:
+        mean = statistics.fmean(values)
+        squares = math.fsum((value - mean) * (value - mean) for value in values)
+    except (OverflowError, ValueError):  # a seed that diverged beyond all numbers
+        mean = squares = math.nan
     std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
     return Statistic(mean, std, seeds, intervals)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from objbench.errors import RequestError
+from objbench.report.plans import Column, Plan
 from objbench.report.rows import Row
-from objbench.report.tables import Column, Plan
 
 _THREE = ("tetrominoes", "multi_dsprites", "clevr6")
 _ABLATIONS = ("4", "5", "6")
@@ -49,8 +49,6 @@ PAPER_TABLES: dict[str, list[PaperTable]] = {
 
 def paper_plans(number: str, rows: Sequence[Row], datasets: Sequence[str]) -> list[Plan]:
     """The plans of Table `number`, narrowed to `datasets` (`DATASET[@PROTOCOL]`) if any are given."""
-    if number not in PAPER_TABLES:
-        raise RequestError(f"--table {number}: there are tables {', '.join(PAPER_TABLES)}")
     names = [dataset.partition("@")[0] for dataset in datasets]
     plans = []
     for table in PAPER_TABLES[number]:

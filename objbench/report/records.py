@@ -10,6 +10,8 @@ from pathlib import Path
 from objbench.errors import ObjbenchError
 from objbench.records import RECORD, Record, read_record
 
+_SCORED_NAMES = ("dataset", "protocol", "source", "split", "definition")
+
 
 @dataclass(frozen=True)
 class FoundRecord:
@@ -28,11 +30,13 @@ class FoundRecords:
 
 
 def find_records(runs: Path) -> FoundRecords:
-    """Read every result.json under `runs`; a damaged or foreign one is skipped."""
+    """Read every result.json under `runs`; what is damaged, foreign or cannot be read is skipped."""
     records: list[FoundRecord] = []
     skipped: list[str] = []
-    for path in sorted(_record_files(runs)):
+    for path in sorted(_record_files(runs, skipped)):
         try:
+            if path.exists() and not path.is_file():
+                raise ObjbenchError(f"{path}: not a file")
             record = read_record(path)
             _check(path, record)
         except ObjbenchError as error:
@@ -45,14 +49,18 @@ def find_records(runs: Path) -> FoundRecords:
     return FoundRecords(records, skipped)
 
 
-def _record_files(runs: Path) -> Iterator[Path]:
-    for folder, _, files in os.walk(runs):
-        if RECORD in files:
+def _record_files(runs: Path, skipped: list[str]) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # no folder, no records
+            skipped.append(f"{error.filename}: {error.strerror}")
+
+    for folder, folders, files in os.walk(runs, onerror=unreadable):
+        if RECORD in files or RECORD in folders:
             yield Path(folder) / RECORD
 
 
 def _check(path: Path, record: Record) -> None:
-    """A record must have scores and must say of each what it was measured on."""
+    """A record must have scores, must say of each what it was measured on, and its names must fit into a table."""
     unknown = sorted(set(record.metrics) ^ set(record.scored))
     if unknown or not record.metrics:
         what = (
@@ -61,3 +69,10 @@ def _check(path: Path, record: Record) -> None:
             else "no scores in it"
         )
         raise ObjbenchError(f"{path}: {what}")
+    named = {name: getattr(record, name) for name in ("dataset", "protocol", "source", "method", "device")}
+    named["variant"] = record.variant or "none"
+    for key, scored in record.scored.items():
+        named |= {f"scored.{key!r}.{name}": getattr(scored, name) for name in _SCORED_NAMES}
+    for name, value in named.items():
+        if not value or not value.isprintable():
+            raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name")

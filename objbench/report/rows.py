@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["run", "external", "published"]
@@ -27,11 +28,17 @@ MEANING = {
     "mse_sum": "sum over pixels and channels, images in [0,1]",
 }
 _UNSCALED = ("mse", "mse_sum", *COST_METRICS)
+_LOWER_IS_BETTER = ("mse", "mse_sum", "hours")
 
 
 def is_percent(metric: str) -> bool:
     """Whether tables print `metric` in percent (scores) or as it is (errors and costs)."""
     return metric not in _UNSCALED
+
+
+def direction(metric: str) -> int:
+    """1 where a higher value of `metric` is better, -1 where a lower one is."""
+    return -1 if metric in _LOWER_IS_BETTER else 1
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,21 @@ class Statistic:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the values of one seed stand: the folder of its record, and the key of the scores there."""
+
+    folder: Path
+    key: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A method on one dataset with everything needed to judge what its numbers may stand beside.
 
     What is not known (of a published row) is None or "not stated". `protocol` is a name of benchmarks.yaml, or what
     the paper says; `trained_on` is DATASET@PROTOCOL/SOURCE, of whose training scenes the protocol has
     `standard_n_train`; `definitions` says what each metric means where that is known; `definition` names the evaluator
-    of a measured row.
+    of a measured row; `origins` says for each seed which record its values come from.
     """
 
     kind: Kind
@@ -93,11 +108,17 @@ class Row:
     tables: tuple[str, ...] = ()
     test_set: str | None = None
     notes: tuple[str, ...] = ()
+    origins: Mapping[int, Origin] = field(default_factory=dict)
 
     @property
     def published(self) -> bool:
         """Whether the numbers come from a paper."""
         return self.kind == "published"
+
+    @property
+    def selected(self) -> bool:
+        """Whether the numbers are of chosen seeds only."""
+        return not self.selection.startswith(ALL_SEEDS)
 
     @property
     def short_training(self) -> str | None:

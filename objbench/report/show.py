@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objbench.report import render
+from objbench.report.layout import Table
 from objbench.report.measured import Selection, measured_rows
+from objbench.report.plans import dataset_plans
 from objbench.report.published import published_rows
-from objbench.report.records import find_records
+from objbench.report.records import FoundRecord, find_records
 from objbench.report.rows import Row
-from objbench.report.tables import Table, build, dataset_plans
+from objbench.report.tables import build
 from objbench.spec import Spec
 
 
@@ -20,6 +22,7 @@ from objbench.spec import Spec
 class Collected:
     """All rows there are, and one line per file that could not be used."""
 
+    found: list[FoundRecord]
     measured: list[Row]
     published: list[Row]
     skipped: list[str]
@@ -34,7 +37,8 @@ def collect(spec: Spec, runs: Path, selection: Selection) -> Collected:
     """The rows of the records under `runs` with `selection` applied, and of the published numbers."""
     found = find_records(runs)
     measured = measured_rows(found.records, spec, selection)
-    return Collected(measured.rows, published_rows(spec.published), [*found.skipped, *measured.skipped])
+    skipped = [*found.skipped, *measured.skipped]
+    return Collected(found.records, measured.rows, published_rows(spec.published), skipped)
 
 
 def print_report(spec: Spec, runs: Path, datasets: Sequence[str]) -> None:

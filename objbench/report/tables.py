@@ -1,102 +1,20 @@
-"""Rows to tables: one line per method, columns of (dataset, metric), footnotes for all that sets numbers apart."""
+"""Plans to tables: one line per method, a cell per column, footnotes for all that sets numbers apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.compare import cell_notes, row_notes
-from objbench.report.rows import Row, Statistic, is_percent
+from objbench.report.compare import Peers, best, cell_notes, row_notes
+from objbench.report.layout import Cell, Footnotes, Line, Table
+from objbench.report.plans import Column, Plan
+from objbench.report.printed import number, of_seed, printed, share
+from objbench.report.rows import COST_METRICS, Row
 from objbench.spec import Reference, Spec
 
-METRICS = ("ari_fg", "ari", "miou", "miou_fg", "mse")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A metric on a dataset."""
-
-    dataset: str
-    metric: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a table is to show: `rows` may hold more than fits the columns."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: list[Row]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A printed value and the letters of its footnotes."""
-
-    text: str
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Line:
-    """A printed line: label, data and counts, then one cell per column. `section` changes where a rule belongs."""
-
-    section: str
-    label: Cell
-    data: str
-    n: str
-    n_train: str
-    cells: list[Cell]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table ready for printing; `legend` has (letter, text), `references` (key, reference)."""
-
-    title: str
-    headings: list[str]
-    lines: list[Line]
-    legend: list[tuple[str, str]]
-    references: list[tuple[str, Reference]]
-    intervals: bool = False
-
-
-def dataset_plans(rows: Iterable[Row], datasets: Sequence[str], spec: Spec) -> list[Plan]:
-    """A plan per dataset and protocol that has measured rows; published rows stand in each of their dataset.
-
-    datasets: `DATASET[@PROTOCOL]`, a bare name for every protocol in the records; none: all in the records.
-    """
-    rows = list(rows)
-    plans = []
-    for reference in _references(rows, datasets, spec):
-        name = reference.partition("@")[0]
-        members = [row for row in rows if row.dataset_ref == (name if row.published else reference)]
-        columns = [Column(name, m) for m in METRICS if any(m in row.values for row in members)]
-        members = [row for row in members if any(column.metric in row.values for column in columns)]
-        if members:
-            plans.append(Plan(reference, tuple(columns), members))
-    return plans
-
-
-def _references(rows: list[Row], datasets: Sequence[str], spec: Spec) -> list[str]:
-    order = list(spec.datasets)
-    present = {row.dataset_ref for row in rows if not row.published}
-    ranked = sorted(present, key=lambda ref: (_place(order, ref.partition("@")[0]), ref))
-    if not datasets:
-        return ranked
-    wanted: list[str] = []
-    for dataset in datasets:
-        name, at, protocol = dataset.partition("@")
-        default = name in spec.datasets and protocol == spec.datasets[name].default_protocol
-        asked = name if default else dataset
-        found = [ref for ref in ranked if ref == asked or (not at and ref.partition("@")[0] == name)]
-        wanted += found or [asked]
-    return list(dict.fromkeys(wanted))
-
-
-def _place(order: list[str], name: str) -> tuple[int, str]:
-    return (order.index(name) if name in order else len(order), name)
+_FACTS = ("data", "n", "train")
+_EXPLAINED = "n: seeds; train: training scenes; ± of measured rows: sample std over seeds."
+_INTERVALS = "[ , ]: 95 % bootstrap interval of one seed's mean over its test images."
 
 
 def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = False) -> Table:
@@ -104,29 +22,71 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
 
     all_seeds  every seed below its mean;  intervals  the confidence interval over images behind the score of a seed
     """
-    footnotes = _Footnotes()
-    decimals = [_decimals(column, plan.rows) for column in plan.columns]
+    footnotes = Footnotes()
+    peers = Peers.by_dataset(plan.rows)
+    columns = [_Printer(column, plan.rows, intervals) for column in plan.columns]
     lines: list[Line] = []
     for members in _lines(plan):
-        notes = {name: row_notes(row, _peers(row, plan.rows)) for name, row in members.items()}
-        common = [
-            note for note in next(iter(notes.values())) if all(note in other for other in notes.values())
-        ]
+        notes = {name: row_notes(row, peers[name]) for name, row in members.items()}
+        first = next(iter(notes.values()))
+        common = [note for note in first if all(note in other for other in notes.values())]
         label = Cell(_label(next(iter(members.values()))), footnotes.letters(common))
         cells = []
-        for column, places in zip(plan.columns, decimals, strict=True):
+        for column in columns:
             row = members.get(column.dataset)
-            value = row.values.get(column.metric) if row else None
-            if row is None or value is None:
-                cells.append(Cell("-"))
-                continue
-            own = [note for note in notes[column.dataset] if note not in common]
-            marks = footnotes.letters([*own, *cell_notes(row, column.metric)])
-            cells.append(Cell(_printed(column.metric, value, places, intervals), marks))
+            own = [note for note in notes[column.dataset] if note not in common] if row else []
+            cells.append(column.cell(row, own, footnotes))
         lines.append(_line(members, label, cells))
         if all_seeds:
-            lines += _seed_lines(members, plan.columns, decimals, intervals)
-    return Table(plan.title, _headings(plan), lines, footnotes.legend(), _cited(plan.rows, spec), intervals)
+            lines += _seed_lines(members, columns)
+    groups, headings = _headings(plan)
+    return Table(
+        plan.title,
+        "method",
+        _FACTS,
+        groups,
+        headings,
+        lines,
+        [_EXPLAINED, *([_INTERVALS] if intervals else []), *_successes(plan)],
+        footnotes.legend(),
+        _cited(plan.rows, spec),
+    )
+
+
+class _Printer:
+    """How the values of one column are printed, and which of them are the best that they may be compared with."""
+
+    def __init__(self, column: Column, rows: list[Row], intervals: bool) -> None:
+        self.dataset, self.metric, self.success = column.dataset, column.metric, column.success
+        members = [row for row in rows if row.dataset == self.dataset and self.metric in row.values]
+        stated = [row.values[self.metric].decimals for row in members]
+        # As many decimals as the published values beside the measured ones print.
+        self.places = max((places for places in stated if places is not None), default=1)
+        self.intervals = intervals
+        self.best = set() if column.success else self._best(members)
+
+    def cell(self, row: Row | None, notes: list[str], footnotes: Footnotes) -> Cell:
+        """The value of `row` with its own footnotes."""
+        value = row.values.get(self.metric) if row else None
+        if row is None or value is None:
+            return Cell("-")
+        if self.success is not None:
+            found = self.success.of(value)
+            return Cell(share(found), footnotes.letters(notes)) if found else Cell("-")
+        marks = footnotes.letters([*notes, *cell_notes(row, self.metric)])
+        return Cell(printed(self.metric, value, self.places, self.intervals), marks, id(row) in self.best)
+
+    def of_seed(self, row: Row | None, seed: int) -> Cell:
+        """The value of one seed of `row`."""
+        value = row.values.get(self.metric) if row else None
+        if value is None or seed not in value.seeds or self.success is not None:
+            return Cell("-")
+        return Cell(of_seed(self.metric, value, seed, self.places, self.intervals))
+
+    def _best(self, rows: list[Row]) -> set[int]:
+        if self.metric in COST_METRICS:  # what a device did, which says nothing about the method
+            return set()
+        return best(rows, self.metric, lambda mean: float(number(self.metric, mean, self.places)))
 
 
 def _lines(plan: Plan) -> list[dict[str, Row]]:
@@ -148,10 +108,6 @@ def _lines(plan: Plan) -> list[dict[str, Row]]:
     return [line for group in lines.values() for line in group]
 
 
-def _peers(row: Row, rows: list[Row]) -> list[Row]:
-    return [other for other in rows if other.dataset == row.dataset]
-
-
 def _line(members: Mapping[str, Row], label: Cell, cells: list[Cell]) -> Line:
     first = next(iter(members.values()))
     data = str(first.citation if first.published else first.source)
@@ -159,9 +115,8 @@ def _line(members: Mapping[str, Row], label: Cell, cells: list[Cell]) -> Line:
     trained = [
         f"{row.n_train:,}" if row.n_train is not None and row.steps else "-" for row in members.values()
     ]
-    return Line(
-        "published" if first.published else "measured", label, data, _one(counts), _one(trained), cells
-    )
+    section = "published" if first.published else "measured"
+    return Line(section, label, (data, _one(counts), _one(trained)), cells, tuple(members.values()))
 
 
 def _one(values: list[str]) -> str:
@@ -178,80 +133,39 @@ def _label(row: Row) -> str:
     return label + protocol + ("" if row.split == "test" else f" on {row.split}")
 
 
-def _seed_lines(
-    members: Mapping[str, Row], columns: Sequence[Column], decimals: list[int], intervals: bool
-) -> list[Line]:
-    by_seed: dict[int, list[Cell]] = {}
-    seeds = sorted({s for row in members.values() for value in row.values.values() for s in value.seeds})
-    for seed in seeds:
-        for column, places in zip(columns, decimals, strict=True):
-            row = members.get(column.dataset)
-            value = row.values.get(column.metric) if row else None
-            found = value is not None and seed in value.seeds
-            text = _of_seed(column.metric, value, seed, places, intervals) if value and found else "-"
-            by_seed.setdefault(seed, []).append(Cell(text))
-    return [Line("measured", Cell(f"  seed {seed}"), "", "", "", cells) for seed, cells in by_seed.items()]
+def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer]) -> list[Line]:
+    rows = tuple(members.values())
+    seeds = sorted({s for row in rows for value in row.values.values() for s in value.seeds})
+    return [
+        Line(
+            "measured",
+            Cell(f"  seed {seed}"),
+            ("",) * len(_FACTS),
+            [column.of_seed(members.get(column.dataset), seed) for column in columns],
+            rows,
+            seed,
+        )
+        for seed in seeds
+    ]
 
 
-def _headings(plan: Plan) -> list[str]:
-    datasets = {column.dataset for column in plan.columns}
-    metrics = {column.metric for column in plan.columns}
-    if len(datasets) == 1:
-        return [column.metric for column in plan.columns]
-    if len(metrics) == 1:
-        return [column.dataset for column in plan.columns]
-    return [f"{column.dataset} {column.metric}" for column in plan.columns]
+def _headings(plan: Plan) -> tuple[list[str], list[str]]:
+    """What stands above each column, and above several of them; what all columns share stands in the title."""
+    names = [str(column.success or column.metric) for column in plan.columns]
+    datasets = [column.dataset for column in plan.columns]
+    if len(set(datasets)) == 1:
+        return [""] * len(names), names
+    if len(set(names)) == 1:
+        return [""] * len(names), datasets
+    return datasets, names
 
 
-def _decimals(column: Column, rows: list[Row]) -> int:
-    """The decimals of measured values: as many as the published ones beside them print."""
-    printed = [row.values[column.metric].decimals for row in rows if row.dataset == column.dataset
-               and column.metric in row.values]  # fmt: skip
-    return max((places for places in printed if places is not None), default=1)
+def _successes(plan: Plan) -> list[str]:
+    stated = dict.fromkeys(str(column.success) for column in plan.columns if column.success)
+    return [f"{text}: seeds of which that is true, [ , ] 95 % Wilson interval of their share in percent."
+            for text in stated]  # fmt: skip
 
 
-def _printed(metric: str, value: Statistic, places: int, intervals: bool) -> str:
-    """`mean ± std` as a table prints it; a published value with the decimals that its paper gives."""
-    places = value.decimals or places
-    if len(value.seeds) == 1:
-        return _of_seed(metric, value, next(iter(value.seeds)), places, intervals)
-    mean = _number(metric, value.mean, places)
-    return mean if value.std is None else f"{mean} ± {_number(metric, value.std, places)}"
-
-
-def _of_seed(metric: str, value: Statistic, seed: int, places: int, intervals: bool) -> str:
-    mean = _number(metric, value.seeds[seed], places)
-    if not intervals or seed not in value.intervals:
-        return mean
-    low, high = (_number(metric, bound, places) for bound in value.intervals[seed])
-    return f"{mean} [{low}, {high}]"
-
-
-def _number(metric: str, value: float, places: int) -> str:
-    if is_percent(metric):
-        return f"{100 * value:.{places}f}"
-    return {"hours": f"{value:.3g}", "iterations": f"{value:,.0f}"}.get(metric, f"{value:.5f}")
-
-
-def _cited(rows: list[Row], spec: Spec) -> list[tuple[str, Reference]]:
+def _cited(rows: Iterable[Row], spec: Spec) -> list[tuple[str, Reference]]:
     keys = {key: None for row in rows for key in (row.citation, row.quoted_in) if key}
     return [(key, spec.references[key]) for key in keys]
-
-
-@dataclass
-class _Footnotes:
-    """Texts in the order of their first use, each with a letter."""
-
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def letters(self, notes: Iterable[str]) -> tuple[str, ...]:
-        return tuple(self.texts.setdefault(note, _letter(len(self.texts))) for note in notes)
-
-    def legend(self) -> list[tuple[str, str]]:
-        return [(letter, text) for text, letter in self.texts.items()]
-
-
-def _letter(index: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
-    first, last = divmod(index, 26)
-    return (chr(ord("a") + first - 1) if first else "") + chr(ord("a") + last)

@@ -16,7 +16,7 @@ from objbench.data.scene import Array
 from objbench.data.scenes import Scenes
 from objbench.device import describe
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import differences, replacing, write_atomically
+from objbench.files import differences, write_atomically
 from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
 from objbench.pictures import sample_sheet
@@ -29,7 +29,8 @@ from objbench.train.benchmark import by_definition, scored
 from objbench.train.evaluate import SAMPLES, Evaluation, Samples
 from objbench.train.folder import CONFIG, at_work, empty, read_config
 from objbench.train.per_image import read_per_image, write_per_image
-from objbench.train.run import PICTURE, SAMPLES_FILE, code_version
+from objbench.train.run import code_version
+from objbench.train.samples import PICTURE, read_samples, write_samples
 
 EXTERNAL = "external"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -96,9 +97,10 @@ def evaluate_predictions(
         record = _record(known, scenes, name, seed, key, definition, found)
         if known is None:
             empty(folder)
+        write_samples(folder, read_samples(folder) | {place: found.samples})
         _write(folder, config, record, {key: found.per_image})
-        if scenes.split == "test" or not (folder / SAMPLES_FILE).exists():
-            _draw(folder, found.samples)
+        if scenes.split == "test" or not (folder / PICTURE).exists():
+            sample_sheet(found.samples).save(folder / PICTURE)
     return folder, key, record
 
 
@@ -241,12 +243,6 @@ def _record(
         metrics={key: scores},
         scored={key: on},
     )
-
-
-def _draw(folder: Path, samples: dict[str, Array]) -> None:
-    with replacing(folder / SAMPLES_FILE) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **samples)  # type: ignore[arg-type]
-    sample_sheet(samples).save(folder / PICTURE)
 
 
 def _write(

@@ -55,9 +55,16 @@ class Log:
             self._writer.flush()
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl."""
-    return [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of `path`, a metrics.jsonl or the folder of a run; ObjbenchError where one is damaged."""
+    path = path / LOG if path.is_dir() else path
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise ObjbenchError(f"{path}: line {number} is damaged ({error.msg})") from None
+    return lines
 
 
 def _summary_writer_class() -> Any:

@@ -15,9 +15,10 @@ from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec import Spec
 from objbench.train.benchmark import by_definition, scored
 from objbench.train.checkpoint import load_weights
-from objbench.train.evaluate import evaluate
+from objbench.train.evaluate import SAMPLES, evaluate
 from objbench.train.folder import at_work, read_config
 from objbench.train.per_image import read_per_image, write_per_image
+from objbench.train.samples import read_samples, sampled, write_samples
 
 
 def reevaluate(
@@ -37,9 +38,10 @@ def reevaluate(
         key = evaluation_key(record, scenes, spec, definition)
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
-            found = evaluate(method, scenes, record.seed, size, advance=advance, definition=definition)
+            found = evaluate(method, scenes, record.seed, size, None, SAMPLES, advance, definition)
         record = record.with_scores(key, found.for_record, scored(scenes, definition))
         write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
+        write_samples(folder, read_samples(folder) | {sampled(key): found.samples})
         record.save(folder)
     return key, record
 

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import objbench
@@ -30,8 +29,7 @@ from objbench.train.folder import at_work, claim, seed_folder
 from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
 from objbench.train.per_image import write_per_image
-
-SAMPLES_FILE, PICTURE = "samples.npz", "samples.png"
+from objbench.train.samples import PICTURE, write_samples
 
 
 def run_seed(
@@ -87,9 +85,8 @@ def _run(method: MethodConfig, benchmark: Benchmark, seed: int, folder: Path, te
     save_weights(model, folder)
     evaluations = _test(model, benchmark, seed)
     write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
-    samples = evaluations["test"].samples
-    np.savez_compressed(folder / SAMPLES_FILE, **samples)  # type: ignore[arg-type]
-    sample_sheet(samples).save(folder / PICTURE)
+    write_samples(folder, {name: found.samples for name, found in evaluations.items()})
+    sample_sheet(evaluations["test"].samples).save(folder / PICTURE)
     record = Record(
         dataset=benchmark.dataset.name,
         protocol=benchmark.dataset.protocol,

@@ -9,11 +9,14 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from objbench.cli.report import report
+from objbench.records import Scores
+from objbench.train.per_image import write_per_image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from synthetic import generated, record, save, scores
@@ -95,10 +98,52 @@ def test_every_table_of_the_paper(runs, number):
     assert result.stdout.startswith(f"Table {number}: ")
 
 
-def test_a_table_to_come_is_refused(runs):
-    result = call("--table", "7")
+@pytest.mark.parametrize("number", "789")
+@pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv", "json", "html"])
+def test_tables_of_hyper_parameters_need_no_record(tmp_path, number, format):
+    result = call("--table", number, "--format", format, "--runs", tmp_path / "none")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "multi" in result.stdout
+    assert {"7": "mlp", "8": "weight", "9": "ramp"}[number] in result.stdout
+
+
+def test_a_table_that_is_not_there_is_refused(runs):
+    result = call("--table", "10")
     assert result.exit_code == 2
-    assert result.stderr == "objbench: --table 7: there are tables 1, 2, 3, 4, 5, 6\n"
+    assert result.stderr == "objbench: --table 10: there are tables 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
+
+
+def test_latex(runs):
+    printed = call("--format", "latex").stdout
+    assert printed.startswith("% needs \\usepackage{booktabs}\n\\begin{table}[t]\n")
+    assert r"\cite{greff2019}" in printed
+
+
+def test_a_success_rate_is_added(tmp_path):
+    save(tmp_path / "runs", *(record(s, metrics={"test": scores(ari_fg=s / 4)}) for s in range(5)))
+    result = call("--success", "ari_fg:0.5")
+    assert result.stdout.splitlines()[2].endswith("ari_fg > 0.5")
+    assert "2/5 [12, 77]" in result.stdout
+
+
+def test_two_methods_are_compared(tmp_path):
+    rng = np.random.default_rng(0)
+    for method in ("objmae", "monet"):
+        values = {"ari": rng.random(20), "keys": np.arange(20).astype(str)}
+        folder = tmp_path / "runs" / method / "seed-0"
+        folder.mkdir(parents=True)
+        mean = {"ari": {"mean": float(values["ari"].mean()), "std": 0.3}}
+        record(0, method, metrics={"test": Scores(n_images=20, **mean)}).save(folder)
+        write_per_image(folder, {"test": values})
+    result = call("--compare", "objmae", "--compare", "monet", "--dataset", "tetrominoes")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tetrominoes, emorl, test: objmae (1 seed) against monet (1 seed)\n")
+    (line,) = json.loads(call("--compare", "objmae", "--compare", "monet", "--json").stdout)
+    assert line["low"] < line["difference"] < line["high"]
+    assert "objmae (1 seed)" in call("--compare", "objmae", "--compare", "monet", "--format", "html").stdout
+    refused = call("--compare", "objmae", "--compare", "monet", "--dataset", "clevr6")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "unknown method with records 'objmae'" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -112,6 +157,17 @@ def test_a_table_to_come_is_refused(runs):
         (["--select", "top:3:mio"], "unknown metric 'mio': did you mean 'miou'?"),
         (["--select", "best"], "--select best: expected all or top:N:METRIC"),
         (["--format", "markdwn"], "unknown format 'markdwn': did you mean 'markdown'?"),
+        (["--figure", "3"], "--figure 3: name the picture with --output, such as --output fig.png"),
+        (["--figure", "3", "--table", "3"], "--table and --figure exclude each other"),
+        (["--figure", "3", "--output", "a.png", "--json"], "--format json is not for --figure"),
+        (["--compare", "objmae"], "--compare is given twice, once for each method, not 1 times"),
+        (["--compare", "a", "--compare", "b", "--all-seeds"], "--all-seeds is not for --compare"),
+        (["--table", "7", "--success", "ari:0.5"], "--success is not for --table 7"),
+        (["--success", "ari:50"], "--success ari:50: ari is a fraction, so is its threshold"),
+        (
+            ["--success", "ari:0.5", "--select", "top:1:ari"],
+            "--success counts all seeds, --select leaves some out",
+        ),
     ],
 )
 def test_wrong_requests_are_refused(runs, arguments, message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from objbench.records import Record, Scored, Scores
+from objbench.records import RECORD, Record, Scored, Scores
 
 SCORES = {"ari_fg": 0.9, "ari": 0.8, "miou": 0.7, "miou_fg": 0.6, "mse": 0.00125}
 
@@ -64,7 +64,7 @@ def save(runs: Path, *records: Record) -> None:
     for i, item in enumerate(records):
         folder = runs / f"{i:04d}-{item.method}" / f"seed-{item.seed}"
         folder.mkdir(parents=True)
-        item.save(folder)
+        (folder / RECORD).write_text(item.model_dump_json())
 
 
 GENERATED = {

@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic import generated, record, scored, scores
+from synthetic import GENERATED, generated, record, scored, scores
 
 from objbench.layers import load_spec
 from objbench.records import Scores
 from objbench.registry import BUILT_IN
-from objbench.report.compare import cell_notes, conflicts, row_notes
+from objbench.report.compare import Peers, cell_notes, conflicts, row_notes
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.published import published_rows
 from objbench.report.records import FoundRecord
@@ -27,13 +27,19 @@ def published(method, dataset="tetrominoes", variant=None):
 
 def test_a_standard_row_needs_no_note():
     (row,) = measured(record())
-    assert row_notes(row, [row]) == []
+    assert row_notes(row, Peers([row])) == []
 
 
 @pytest.mark.parametrize(
     ("changed", "note"),
     [
         (generated(), "generated data, not the upstream release (generator version 1, seed 0)"),
+        (
+            generated(
+                on={"test": scored(**{**GENERATED, "generator": {"version": 2, "seed": 0, "stand_in": 1}})}
+            ),
+            "generated data, a stand-in for the upstream release, not a copy of it (generator version 2, seed 0)",
+        ),
         (
             record(protocol="aligned", on={"test": scored(protocol="aligned")}),
             "protocol aligned, not the default",
@@ -53,7 +59,7 @@ def test_a_standard_row_needs_no_note():
 )
 def test_what_sets_a_measured_row_apart_is_noted(changed, note):
     (row,) = measured(changed)
-    assert any(text.startswith(note) for text in row_notes(row, [row]))
+    assert any(text.startswith(note) for text in row_notes(row, Peers([row])))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_what_sets_a_measured_row_apart_is_noted(changed, note):
 )
 def test_where_measured_rows_disagree_each_says_which_it_is(one, other, note):
     rows = measured(one, other)
-    notes = [row_notes(row, rows) for row in rows]
+    notes = [row_notes(row, Peers(rows)) for row in rows]
     assert all(notes)
     assert any(text.endswith(note) for text in [*notes[0], *notes[1]])
 
@@ -94,13 +100,15 @@ def test_what_an_external_row_was_trained_on_is_not_known():
 
 def test_a_published_row_states_protocol_std_selection_and_note():
     row = published("dti_sprites", "multi_dsprites")
-    assert row_notes(row, []) == [
+    assert row_notes(row, Peers([])) == [
         "its own copy of the sets (34,963 CLEVR6 images), scored on the first 320 training images; "
         "± kind of std not stated over 5 seeds; as quoted in vikstrom2022",
         "one outlier seed filtered",
     ]
-    assert row_notes(published("objmae", "clevrtex"), [])[1] == "best 3 of 10 seeds by miou on ClevrTex"
-    assert "± population std over 3 seeds" in row_notes(published("monet", "clevrtex"), [])[0]
+    assert (
+        row_notes(published("objmae", "clevrtex"), Peers([]))[1] == "best 3 of 10 seeds by miou on ClevrTex"
+    )
+    assert "± population std over 3 seeds" in row_notes(published("monet", "clevrtex"), Peers([]))[0]
 
 
 def test_another_metric_definition_marks_the_cell():
@@ -142,5 +150,25 @@ def test_two_definitions_of_miou_conflict():
 
 def test_training_size_does_not_set_apart_what_does_not_train():
     rows = measured(record(), record(method="one_slot", n_train=10))
-    assert row_notes(rows[1], rows) == []
+    assert row_notes(rows[1], Peers(rows)) == []
     assert conflicts(rows, ["ari_fg"]) == []
+
+
+def test_another_training_set_conflicts_with_measured_and_with_published_numbers():
+    elsewhere = record(source="generated", method="monet")  # scored on the release
+    (line,) = conflicts(measured(record(), elsewhere), ["ari_fg"])
+    assert "trained on tetrominoes@standard/" in line
+    (line,) = conflicts([*measured(elsewhere), published("objmae")], ["ari_fg"])
+    assert line.endswith(": trained on tetrominoes@standard/generated")
+
+
+def test_another_definition_conflicts_with_published_numbers():
+    rows = measured(record(on={"test": scored(definition="deepmind")}))
+    (line,) = conflicts([*rows, published("objmae")], ["ari_fg"])
+    assert "ari_fg is 'foreground pixels only', not 'foreground pixels only, as deepmind computes it'" in line
+
+
+def test_another_number_of_images_is_a_conflict():
+    fewer = Scores.model_validate(scores().model_dump() | {"n_images": 319})
+    (line,) = conflicts(measured(record(), record(method="monet", metrics={"test": fewer})), ["ari_fg"])
+    assert "number of images" in line

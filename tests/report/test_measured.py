@@ -9,6 +9,7 @@ from objbench.errors import RequestError
 from objbench.layers import load_spec
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.records import FoundRecord
+from objbench.report.rows import Origin
 
 METRICS = ["ari_fg", "miou", "mse"]
 
@@ -108,6 +109,34 @@ def test_errors_are_selected_from_below():
 def test_all_seeds_stay_where_there_are_no_more_than_asked_for():
     (row,) = rows_of(record(0), record(1), select="top:3:miou").rows
     assert (row.n, row.selection) == (2, "all")
+
+
+def test_where_there_is_nothing_to_select_by_all_seeds_stay_and_that_is_said():
+    undefined = scores(miou=float("nan"))
+    (row,) = rows_of(
+        *(record(seed, metrics={"test": undefined}) for seed in range(2)), select="top:1:miou"
+    ).rows
+    assert (row.n, row.selection) == (2, "all 2 seeds, there is no miou to select by")
+    assert not row.selected
+
+
+def test_a_seed_without_the_metric_is_not_selected():
+    seeds = [
+        record(seed, metrics={"test": scores(miou=x)}) for seed, x in enumerate((0.1, float("nan"), 0.3))
+    ]
+    (row,) = rows_of(*seeds, select="top:2:miou").rows
+    assert set(row.values["ari"].seeds) == {0, 2}
+    assert row.selection == "best 2 of 3 seeds by miou on the test split of tetrominoes"
+
+
+def test_metrics_mean_what_the_definition_makes_of_them():
+    (row,) = rows_of(record(on={"test": scored(definition="deepmind")})).rows
+    assert row.definitions["ari_fg"] == "foreground pixels only, as deepmind computes it"
+
+
+def test_a_row_says_where_the_values_of_each_seed_stand():
+    (row,) = rows_of(record(3), record(5)).rows
+    assert row.origins == {3: Origin(Path("0"), "test"), 5: Origin(Path("1"), "test")}
 
 
 @pytest.mark.parametrize(

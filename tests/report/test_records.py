@@ -48,6 +48,6 @@ def test_scores_without_provenance_are_skipped(tmp_path):
 
 def test_two_thousand_records_load_in_seconds(tmp_path):
     save(tmp_path, *(record(seed) for seed in range(2000)))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(find_records(tmp_path).records) == 2000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 3

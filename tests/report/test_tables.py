@@ -14,10 +14,11 @@ from objbench.records import Scores
 from objbench.report.export import as_csv, as_json
 from objbench.report.measured import Selection, measured_rows
 from objbench.report.paper import paper_plans
+from objbench.report.plans import dataset_plans
 from objbench.report.published import published_rows
 from objbench.report.records import FoundRecord
 from objbench.report.render import markdown, text
-from objbench.report.tables import build, dataset_plans
+from objbench.report.tables import build
 
 ALIGNED = {"protocol": "aligned", "on": {"test": scored(protocol="aligned")}}
 
@@ -42,7 +43,7 @@ def test_a_dataset_table_has_measured_trivial_and_published_lines_in_this_order(
     assert [cell.text for cell in table.lines[0].cells] == [
         "90.0 ± 0.0", "80.0 ± 0.0", "70.0 ± 0.0", "60.0 ± 0.0", "0.00125 ± 0.00000",
     ]  # fmt: skip
-    assert (table.lines[0].data, table.lines[0].n, table.lines[0].n_train) == ("emorl", "2", "59,680")
+    assert table.lines[0].facts == ("emorl", "2", "59,680")
 
 
 def test_published_numbers_of_several_tables_stand_in_one_line():
@@ -77,7 +78,7 @@ def test_datasets_are_chosen_by_name_and_protocol(asked, titles):
 def test_generated_data_is_marked_where_it_shares_a_column():
     (plan,) = plans(generated(), record(method="color_kmeans"))
     table = build(plan, load_spec())
-    marked = next(line for line in table.lines if line.data == "generated")
+    marked = next(line for line in table.lines if line.facts[0] == "generated")
     notes = [dict(table.legend)[letter] for letter in marked.label.marks]
     assert notes[0] == "generated data, not the upstream release (generator version 1, seed 0)"
 
@@ -159,9 +160,28 @@ def test_a_paper_table_is_narrowed_to_datasets():
         paper_plans("1", all_rows(), ["clevrtex"])
 
 
-def test_tables_that_are_not_there_are_refused():
-    with pytest.raises(RequestError, match=r"--table 7: there are tables 1, 2, 3, 4, 5, 6$"):
-        paper_plans("7", [], [])
+def test_a_selection_is_made_on_clevrtex_carried_to_the_generalisation_lines_and_labelled_there():
+    place = {"dataset": "clevrtex", "source": "official"}
+    on = {"test": scored(**place)} | {
+        name: scored(name, source="official") for name in ("clevrtex_ood", "clevrtex_camo")
+    }
+    seeds = [
+        record(
+            seed,
+            **place,
+            on=on,
+            metrics={key: scores(miou=miou if key == "test" else 1 - miou, ari_fg=seed / 10) for key in on},
+        )
+        for seed, miou in enumerate((0.2, 0.5, 0.1, 0.6))
+    ]
+    found = [FoundRecord(Path(str(i)), item) for i, item in enumerate(seeds)]
+    rows = measured_rows(found, load_spec(), Selection.parse("top:3:miou", ["miou"])).rows
+    own, others = (build(plan, load_spec()) for plan in paper_plans("2", rows, []))
+    assert [cell.text for cell in own.lines[0].cells] == ["43.3 ± 20.8", "13.3 ± 15.3"]
+    assert [cell.text for cell in others.lines[0].cells] == ["56.7 ± 20.8", "13.3 ± 15.3"] * 2
+    words = "best 3 of 4 seeds by miou on the test split of clevrtex"
+    for table in (own, others):
+        assert words in [dict(table.legend)[letter] for letter in table.lines[0].label.marks]
 
 
 def test_text_is_aligned_and_never_cut():

@@ -27,6 +27,7 @@ from objbench.records import Record, read_record
 from objbench.train.benchmark import Benchmark, prepared_benchmark
 from objbench.train.reevaluate import reevaluate
 from objbench.train.run import run_seed
+from objbench.train.samples import read_samples
 
 TESTS = Path(__file__).parents[1]
 
@@ -213,6 +214,11 @@ def test_evaluate_adds_another_set_to_the_record(prepared_data, tmp_path):
     with np.load(folder / "per_image.npz") as values:
         assert len(values[f"{key}/ari"]) == 6
         assert len(values["test/ari"]) == 10
+    kept = read_samples(folder)
+    assert {name: samples["keys"].tolist() for name, samples in kept.items()} == {
+        "test": [f"{i:08d}" for i in range(10)],
+        key: scenes.keys,
+    }
 
 
 def test_evaluate_on_another_test_split_of_the_same_name_leaves_the_own_scores(prepared_data, tmp_path):

@@ -1,0 +1,101 @@
+"""Matplotlib figures as a paper needs them: sizes, fonts that stay text, and the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from objbench.errors import RequestError
+from objbench.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FULL, COLUMN = 5.5, 3.25  # inches: the width of the text, and of one of two columns
+POINTS = 72  # per inch
+TITLE, LABEL, SMALL = 7.0, 6.0, 5.0  # sizes of text in points
+INK, FAINT = "#141414", "#5a5a5a"
+MINIMUM_DPI = 300
+FORMATS = (".png", ".pdf")
+FONT = "DejaVu Sans"  # comes with Matplotlib
+_SETTINGS: dict[str, Any] = {
+    "pdf.fonttype": 42,  # TrueType: text can be searched and edited; many publishers refuse the default, type 3
+    "image.composite_image": False,
+    "font.family": FONT,
+    "text.parse_math": False,
+    "font.size": LABEL,
+    "axes.titlesize": TITLE,
+    "axes.labelsize": LABEL,
+    "axes.linewidth": 0.5,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.4,
+    "grid.color": "#e0e0e0",
+    "xtick.labelsize": LABEL,
+    "ytick.labelsize": LABEL,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 0.8,
+    "legend.fontsize": LABEL,
+    "legend.frameon": False,
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Producer": None, "Creator": "objbench"},
+}
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Draw and save with this module's settings, whatever the user's own matplotlibrc says."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        settings: Any = matplotlib.rcParams
+        settings.update(_SETTINGS)
+        yield
+
+
+def outputs(output: Path) -> list[Path]:
+    """The files to write for `--output`: by its suffix, without one both a PNG and a PDF."""
+    if output.suffix in FORMATS:
+        return [output]
+    if output.suffix:
+        raise RequestError(
+            f"--output {output}: a figure is written as .png or .pdf, or as both where no suffix is given"
+        )
+    return [output.with_suffix(suffix) for suffix in FORMATS]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` as the suffix of `path` says, whole or not at all; equal figures give equal bytes."""
+    with paper_style(), replacing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:], dpi=figure.get_dpi(), metadata=_METADATA[path.suffix])
+
+
+def lines_of(paragraphs: Sequence[str], inches: float, size: float, bold: bool = False) -> list[str]:
+    """The lines of paragraphs set in `size` points in a place of this width, each beginning on a line of its own."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
+    lines: list[str] = []
+    for paragraph in paragraphs:
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            width, _, _ = text_to_path.get_text_width_height_descent(longer, font, ismath=False)
+            if line and width > inches * POINTS:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return lines

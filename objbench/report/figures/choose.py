@@ -1,0 +1,133 @@
+"""Which runs a figure is drawn of: the seeds of one method on one test set, found among all records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.registry import DEFAULT_DEFINITION
+from objbench.report.measured import SELECTING, Selection, measured_rows
+from objbench.report.records import FoundRecord
+from objbench.report.rows import Row
+from objbench.spec import Spec
+
+PREFERRED = "objmae"  # whose figures these are
+RANKING = "ari_fg"  # by which the best method is chosen where that one has no records
+Tell = Callable[[str], None]
+
+
+def rows_on(found: Sequence[FoundRecord], dataset: str, spec: Spec, selection: Selection) -> list[Row]:
+    """What was scored on the test split of `dataset` (`DATASET[@PROTOCOL]`), by the default definition.
+
+    Of one method first what is of the default protocol, of upstream data, of a whole recipe and of most seeds.
+    """
+    name, _, protocol = dataset.partition("@")
+    rows = [
+        row
+        for row in measured_rows(list(found), spec, selection).rows
+        if (row.dataset, row.split, row.definition) == (name, "test", DEFAULT_DEFINITION)
+        and protocol in ("", row.protocol)
+    ]
+    known = spec.datasets.get(name)
+    source = known.default_source if known else None
+    return sorted(
+        rows,
+        key=lambda row: (
+            not row.default_protocol,
+            row.generator is not None,
+            row.source != source,
+            bool(row.short_training),
+            any(origin.key != SELECTING for origin in row.origins.values()),
+            bool(row.overrides),
+            -len(row.origins),
+        ),
+    )
+
+
+def choose_rows(
+    rows: Sequence[Row], methods: Sequence[str], spec: Spec, dataset: str, tell: Tell
+) -> list[Row]:
+    """A row for each of `methods`, all on the same test images; without any one of objmae, or else of the best method, and `tell` says which.
+
+    Raises ObjbenchError with the command to run where there is none.
+    """
+    if not rows:
+        raise ObjbenchError(f"no records on {dataset} to draw from: {_how_to_make(methods, dataset, spec)}")
+    if not methods:
+        return [_default(rows, tell)]
+    of_each = []
+    for method in methods:
+        of_it = [row for row in rows if row.label == method]
+        if not of_it and method.partition(":")[0] not in spec.methods:
+            raise unknown_name(
+                f"method with records on {dataset}", method, dict.fromkeys(r.label for r in rows)
+            )
+        if not of_it:
+            how = _how_to_make([method], dataset, spec)
+            raise ObjbenchError(f"no records of {method} on {dataset} to draw from: {how}")
+        of_each.append(of_it)
+    shared = set.intersection(*({row.fingerprint for row in of_it} for of_it in of_each))
+    if not shared:
+        where = "; ".join(f"{of_it[0].label} on {', '.join(map(place, of_it))}" for of_it in of_each)
+        raise ObjbenchError(f"{' and '.join(methods)} were scored on no test split in common: {where}")
+    return [_first([row for row in of_it if row.fingerprint in shared], tell) for of_it in of_each]
+
+
+def choose_seeds(row: Row, seed: int | None) -> list[int]:
+    """The seeds of a row that are drawn: all, or the one asked for."""
+    if seed is None:
+        return sorted(row.origins)
+    if seed not in row.origins:
+        there = ", ".join(map(str, sorted(row.origins)))
+        raise RequestError(f"--seed {seed}: {row.label} on {place(row)} has seeds {there} to draw from")
+    return [seed]
+
+
+def seeds(n: int) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{n} seed" if n == 1 else f"{n} seeds"
+
+
+def place(row: Row) -> str:
+    """`DATASET@PROTOCOL/SOURCE` of the test set."""
+    return f"{row.dataset}@{row.protocol}/{row.source}"
+
+
+def _default(rows: Sequence[Row], tell: Tell) -> Row:
+    own = [row for row in rows if row.method == PREFERRED]
+    if own:
+        return _first([row for row in own if row.variant is None] or own, tell)
+    here = [row for row in rows if place(row) == place(rows[0])]
+    learned = [row for row in here if not row.trivial] or here
+    best = max(learned, key=_ranked)
+    tell(f"no records of {PREFERRED} on {place(best)}: {best.label}, the best by {RANKING}, is drawn")
+    return best
+
+
+def _ranked(row: Row) -> float:
+    value = row.values.get(RANKING)
+    return -math.inf if value is None or math.isnan(value.mean) else value.mean
+
+
+def _first(rows: Sequence[Row], tell: Tell) -> Row:
+    if len(rows) > 1:
+        first, *others = (
+            f"{row.label} on {place(row)}, {seeds(len(row.origins))}, {row.steps or 0:,} steps"
+            for row in rows
+        )
+        tell(f"drawn is {first}; there are also {'; '.join(others)}")
+    return rows[0]
+
+
+def _how_to_make(methods: Sequence[str], dataset: str, spec: Spec) -> str:
+    """The commands after which there would be records."""
+    method = methods[0] if methods else PREFERRED
+    name = dataset.partition("@")[0]
+    parents = [other for other, block in spec.datasets.items() if name in block.also_test]
+    if parents:
+        return (
+            f"objbench run {method} --dataset {parents[0]} scores on it too where it is prepared, and "
+            f"objbench evaluate RUN --dataset {dataset} scores a finished run"
+        )
+    return f"objbench run {method} --dataset {dataset} makes them, --runs names the folder that they are in"

@@ -1,0 +1,212 @@
+"""The figures of Vikström and Ilin (2022) by their numbers: what each shows, of which dataset, and how it is made."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from objbench.errors import ObjbenchError, RequestError
+from objbench.report.compare import Peers, row_notes
+from objbench.report.figures import pictures
+from objbench.report.figures.canvas import outputs, save
+from objbench.report.figures.choose import PREFERRED, Tell, choose_rows, choose_seeds, place, rows_on, seeds
+from objbench.report.figures.curves import Course, training_curves
+from objbench.report.figures.sheet import sheet
+from objbench.report.measured import SELECTING, Selection
+from objbench.report.records import FoundRecord
+from objbench.report.rows import Row, direction
+from objbench.report.success import Success
+from objbench.spec import Spec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+IMAGES, IMAGES_WITH_ATTENTION, IMAGES_OF_FAILED = 6, 4, 2  # the last of each seed, the others of all methods
+MOST_FAILED = 4  # seeds
+SUCCESS = Success("ari_fg", 0.5)
+FAILURES = "12"  # the number of the figure that goes by it
+
+_COLOURS = (
+    "Segments have the colour of the true one that they overlap most, a darker one where they match none; frames of "
+    "slots have that of their segment."
+)
+_ATTENTION = "Attention from 0, black, to 1, white; slots are shown without their masks."
+_VALIDATION = "Scores on the validation split, segmented as in the test"
+_RATIO = f" ({PREFERRED}: at mask ratio 0; the paper's own curve is at the ratio of the moment)"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A figure on one dataset (`DATASET[@PROTOCOL]`): of which methods and seeds it is drawn."""
+
+    number: str
+    found: Sequence[FoundRecord]
+    spec: Spec
+    dataset: str
+    methods: Sequence[str]
+    selection: Selection
+    seed: int | None
+    success: Success
+    tell: Tell
+
+    def rows(self, usable: Callable[[Row], bool] = lambda row: True, lacking: str = "") -> list[Row]:
+        """A row for each method that is drawn, of those that are `usable`; the others are `lacking` something."""
+        there = rows_on(self.found, self.dataset, self.spec, self.selection)
+        fitting = [row for row in there if usable(row)]
+        labels, able = {row.label for row in there}, {row.label for row in fitting}
+        short = [label for label in self.methods or sorted(labels) if label in labels - able]
+        if short and (self.methods or not able):
+            raise ObjbenchError(f"--figure {self.number}: {', '.join(short)} on {self.dataset} {lacking}")
+        return choose_rows(fitting, self.methods, self.spec, self.dataset, self.tell)
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """What a figure of the paper is of, and the kind of drawing that it is."""
+
+    dataset: str
+    draw: Callable[[Request], Figure]
+
+
+def draw(
+    number: str,
+    found: Sequence[FoundRecord],
+    spec: Spec,
+    selection: Selection,
+    datasets: Sequence[str],
+    output: Path,
+    methods: Sequence[str] = (),
+    seed: int | None = None,
+    success: Success = SUCCESS,
+    tell: Tell = lambda line: print(line, file=sys.stderr),
+) -> list[Path]:
+    """Draw Figure `number` from records into `output` (.png, .pdf, or both where it has no suffix); the files written.
+
+    datasets: at most one `DATASET[@PROTOCOL]`, in place of the paper's;  methods: `METHOD[:VARIANT]`, by default objmae
+    or the best one that there is;  seed: which is drawn, by default the first of the selected ones, or all as curves;
+    success: what a seed must reach not to count as failed;  tell: for what was chosen. Raises ObjbenchError, with the
+    command that would make it, where a record that is needed is missing, RequestError for a number or a combination
+    that there is not.
+    """
+    if number not in PAPER_FIGURES:
+        raise RequestError(f"--figure {number}: there are figures {', '.join(PAPER_FIGURES)}")
+    if len(datasets) > 1:
+        raise RequestError(f"--figure {number} is of one dataset, not of {' and '.join(datasets)}")
+    paths = outputs(output)
+    dataset = datasets[0] if datasets else PAPER_FIGURES[number].dataset
+    figure = compose(Request(number, found, spec, dataset, methods, selection, seed, success, tell))
+    for path in paths:
+        save(figure, path)
+    return paths
+
+
+def compose(request: Request) -> Figure:
+    """The figure that was asked for, not yet written anywhere."""
+    return PAPER_FIGURES[request.number].draw(request)
+
+
+def _segmentations(request: Request) -> Figure:
+    return _pictures(request, request.rows(), pictures.segmentations, IMAGES)
+
+
+def _attention(request: Request) -> Figure:
+    def keeps(row: Row) -> bool:
+        seeds = choose_seeds(row, request.seed)
+        return pictures.has_attention(row, seeds[0])
+
+    lacking = (
+        f"kept no attention masks in samples.npz, as {PREFERRED} and slot_attention do: "
+        f"objbench run {PREFERRED} --dataset {request.dataset}"
+    )
+    rows = request.rows(keeps, lacking)
+    return _pictures(request, rows, pictures.attention, IMAGES_WITH_ATTENTION, [_ATTENTION])
+
+
+def _pictures(
+    request: Request, rows: Sequence[Row], layout: pictures.Layout, images: int, notes: Sequence[str] = ()
+) -> Figure:
+    """The first images of one seed of each row; `images` in all."""
+    each = max(1, images // len(rows))
+    sections = [
+        pictures.section(row, choose_seeds(row, request.seed)[0], each, layout, layout is pictures.attention)
+        for row in rows
+    ]
+    count = sum(bool(strip.caption) for strip in sections[0].strips)
+    shown = f"The first {count} of {rows[0].n_images:,} test images. {_COLOURS}"
+    return sheet(f"{place(rows[0])}, test split", sections, [shown, *notes, *_marks(rows)])
+
+
+def _failures(request: Request) -> Figure:
+    if request.selection != Selection() or request.seed is not None or len(request.methods) > 1:
+        raise RequestError(
+            f"--figure {request.number} shows the seeds of one method that failed, and chooses them itself: it goes "
+            "with no --select, no --seed, and one --method"
+        )
+    (row,) = request.rows()
+    metric = request.success.metric
+    if metric not in row.values:
+        raise ObjbenchError(
+            f"--figure {request.number}: {row.label} on {place(row)} has no {metric} to go by"
+        )
+    scores = row.values[metric].seeds
+    ranked = sorted(
+        scores, key=lambda seed: (not math.isnan(scores[seed]), direction(metric) * scores[seed], seed)
+    )
+    failed = [seed for seed in ranked if not request.success.reached(scores[seed])]
+    shown = (failed or ranked)[:MOST_FAILED]
+    what = f"{len(failed) or 'none'} of {seeds(len(ranked))} failed"
+    if len(shown) != len(failed):
+        what += f", the worst {len(shown)} shown"
+    sections = [pictures.section(row, seed, IMAGES_OF_FAILED, pictures.segmentations) for seed in shown]
+    note = f"A seed failed that did not reach {request.success}, as a mean over all test images."
+    return sheet(f"{place(row)}, test split: {what}", sections, [note, _COLOURS, *_marks([row])])
+
+
+def _curves(request: Request) -> Figure:
+    def is_trained_here(row: Row) -> bool:
+        return bool(row.steps) and all(origin.key == SELECTING for origin in row.origins.values())
+
+    lacking = f"has no training on it: objbench run {PREFERRED} --dataset {request.dataset}"
+    rows = request.rows(is_trained_here, lacking)
+    courses = [
+        Course.read(row.origins[seed].folder, row.label, seed)
+        for row in rows
+        for seed in choose_seeds(row, request.seed)
+    ]
+    label = f"{rows[0].label}, " if len(rows) == 1 else ""
+    validation = _VALIDATION + (_RATIO if any(row.method == PREFERRED for row in rows) else "") + "."
+    if len(rows) > 1 and len(courses) > len(rows):
+        validation += " Thin lines are seeds, thick ones their means."
+    title = f"{label}{place(rows[0])}: validation over training"
+    return training_curves(title, courses, [validation, *_marks(rows)])
+
+
+def _marks(rows: Sequence[Row]) -> list[str]:
+    """What tables would mark the rows with, in one paragraph; of which methods it holds where not of all."""
+    holders: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row_notes(row, Peers(rows)):
+            holders.setdefault(note, []).append(row.label)
+    notes = [
+        note if len(labels) == len(rows) else f"{', '.join(labels)} {note}"
+        for note, labels in holders.items()
+    ]
+    return [f"Note: {'; '.join(notes)}."] if notes else []
+
+
+PAPER_FIGURES: dict[str, PaperFigure] = {
+    "3": PaperFigure("tetrominoes", _segmentations),
+    "4": PaperFigure("multi_dsprites", _segmentations),
+    "5": PaperFigure("clevr6", _segmentations),
+    "6": PaperFigure("clevrtex", _segmentations),
+    "7": PaperFigure("clevrtex", _curves),
+    "8": PaperFigure("clevr6", _attention),
+    "9": PaperFigure("clevrtex", _attention),
+    "10": PaperFigure("clevrtex_ood", _segmentations),
+    "11": PaperFigure("clevrtex_camo", _segmentations),
+    FAILURES: PaperFigure("clevrtex", _failures),
+}

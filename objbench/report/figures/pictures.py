@@ -1,0 +1,167 @@
+"""The samples of a run as rows of pictures: what stands beside what in each of the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from objbench.data.scene import Array
+from objbench.errors import ObjbenchError
+from objbench.pictures import (
+    MAX_PLANES,
+    RGB,
+    channels_last,
+    gray,
+    label_picture,
+    on_checkerboard,
+    prediction_colours,
+    prediction_picture,
+    shown_planes,
+)
+from objbench.report.figures.choose import place
+from objbench.report.rows import Row
+from objbench.train.per_image import PER_IMAGE, read_per_image
+from objbench.train.samples import SAMPLES_FILE, read_samples, sample_names, sampled
+
+METRICS = {"ari_fg": "ARI-FG", "miou": "mIoU"}
+Sample = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture uint8 (H,W,3), a word over it, and the colour of the segment that it belongs to."""
+
+    picture: Array
+    heading: str
+    frame: RGB | None = None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A row of tiles, None where a place stays empty; `caption` stands below its first tiles."""
+
+    tiles: list[Tile | None]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The strips of one run, under a heading. In `repeat` every strip has its headings, else the first alone."""
+
+    heading: str
+    strips: list[Strip] = field(default_factory=list)
+    repeat: bool = False
+
+
+Layout = Callable[[Sample, str], list[Strip]]
+
+
+def section(row: Row, seed: int, count: int, layout: Layout, repeat: bool = False) -> Section:
+    """The first `count` images of a seed's samples, laid out; in the heading what it is, and its scores on the split."""
+    samples, captions = _samples(row, seed)
+    strips: list[Strip] = []
+    for i in range(min(count, len(captions))):
+        strips += layout({name: values[i] for name, values in samples.items()}, captions[i])
+    scores = _scores({name: row.values[name].seeds.get(seed, math.nan) for name in METRICS})
+    heading = f"{row.label}, seed {seed}: {scores} over the whole split"
+    planes = samples["soft_masks"].shape[1] if "soft_masks" in samples else 0
+    if planes > MAX_PLANES:
+        heading += f"; the {MAX_PLANES} largest of {planes} slots"
+    return Section(heading, strips, repeat)
+
+
+def segmentations(sample: Sample, caption: str) -> list[Strip]:
+    """Image, truth, prediction, and what each slot reconstructs, seen through its mask."""
+    tiles: list[Tile | None] = _scene(sample)
+    if "soft_masks" in sample:
+        masks, frames = sample["soft_masks"], _frames(sample)
+        for word, i in _planes(sample, "slot" if "components" in sample else "mask"):
+            seen = (
+                on_checkerboard(channels_last(sample["components"][i]), masks[i])
+                if "components" in sample
+                else gray(masks[i])
+            )
+            tiles.append(Tile(seen, word, frames.get(i)))
+    return [Strip(tiles, caption)]
+
+
+def attention(sample: Sample, caption: str) -> list[Strip]:
+    """Two rows: image, truth and each slot's attention; reconstruction, prediction and each slot without its mask."""
+    image, truth, prediction = _scene(sample)
+    frames = _frames(sample)
+    above: list[Tile | None] = [image, truth]
+    for word, i in _planes(sample, "attn."):
+        above.append(Tile(gray(sample["attention"][i]), word, frames.get(i)))
+    below: list[Tile | None] = [prediction]
+    painted = sample.get("reconstruction")
+    below.insert(0, None if painted is None else Tile(channels_last(painted), "recon."))
+    if "components" in sample:
+        for word, i in _planes(sample, "slot"):
+            below.append(Tile(channels_last(sample["components"][i]), word, frames.get(i)))
+    return [Strip(above), Strip(below, caption)]
+
+
+def has_attention(row: Row, seed: int) -> bool:
+    """Whether the samples of a seed hold attention masks and the planes that they belong to."""
+    origin = row.origins[seed]
+    return {"attention", "soft_masks"} <= sample_names(origin.folder).get(sampled(origin.key), set())
+
+
+def _scene(sample: Sample) -> list[Tile | None]:
+    truth, prediction = sample["masks"], sample["prediction"]
+    return [
+        Tile(channels_last(sample["images"]), "image"),
+        Tile(label_picture(truth), "truth"),
+        Tile(prediction_picture(prediction, truth), "prediction"),
+    ]
+
+
+def _planes(sample: Sample, word: str) -> list[tuple[str, int]]:
+    """What stands over each plane that is shown, and its index."""
+    return [(f"{word} {plane + 1}", plane) for plane in shown_planes(sample["soft_masks"])]
+
+
+def _frames(sample: Sample) -> dict[int, RGB]:
+    """The colours of the planes that the prediction has pixels of."""
+    return prediction_colours(sample["prediction"], sample["masks"])
+
+
+def _samples(row: Row, seed: int) -> tuple[dict[str, Array], list[str]]:
+    """The kept images of a seed, and the scores of each in words."""
+    folder, key = row.origins[seed].folder, row.origins[seed].key
+    samples = read_samples(folder, [sampled(key)]).get(sampled(key))
+    columns = read_per_image(folder, [key]).get(key)
+    if samples is None or columns is None:
+        file = folder / (SAMPLES_FILE if samples is None else PER_IMAGE)
+        raise ObjbenchError(
+            f"{file}: nothing kept of {place(row)}, which the figure is made of; {_again(row, seed)}"
+        )
+    rows = {name: i for i, name in enumerate(columns["keys"].tolist())}
+    names = samples["keys"].tolist()
+    if strange := [name for name in names if name not in rows]:
+        raise ObjbenchError(
+            f"{folder}: {SAMPLES_FILE} and {PER_IMAGE} are of different images ({strange[0]} is in the first alone); "
+            f"{_again(row, seed)}"
+        )
+    captions = [
+        _scores({metric: float(columns[metric][rows[name]]) for metric in METRICS if metric in columns})
+        for name in names
+    ]
+    return samples, captions
+
+
+def _scores(values: Mapping[str, float]) -> str:
+    parts = (
+        f"{METRICS[name]} {'–' if math.isnan(value) else format(100 * value, '.1f').replace('-', '−')}"
+        for name, value in values.items()
+    )
+    return "  ".join(parts)
+
+
+def _again(row: Row, seed: int) -> str:
+    """The command that keeps what is missing."""
+    what = str(row.origins[seed].folder)
+    if row.kind == "external":
+        what = f"PREDICTIONS --name {row.label} --seed {seed} --fresh"
+    return f"objbench evaluate {what} --dataset {row.dataset}@{row.protocol} --source {row.source} keeps it"

@@ -1,0 +1,125 @@
+"""The report as one page of HTML that needs nothing else: tables, filters, curves, gallery, provenance.
+
+runs.py finds the records behind the rows, view.py prepares what the templates print, curves.py and gallery.py what
+the scripts draw, sprites.py turns pictures into text. assets/ has the templates, the style and the scripts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import objbench
+from objbench.report import render
+from objbench.report.html.curves import curves_of
+from objbench.report.html.gallery import Gallery, gallery_of
+from objbench.report.html.runs import runs_of
+from objbench.report.html.view import Facets, RunView, marks_text, plain_view, run_view, table_view
+from objbench.report.layout import Table
+from objbench.report.plans import Plan
+from objbench.report.records import FoundRecord
+from objbench.report.tables import build
+from objbench.spec import Spec
+
+_ASSETS = files("objbench.report.html") / "assets"
+_SCRIPTS = ("page.js", "filters.js", "tables.js", "curves.js", "segments.js", "gallery.js")
+
+
+def page(
+    plans: Sequence[Plan],
+    found: Sequence[FoundRecord],
+    spec: Spec,
+    intervals: bool = False,
+    tables: Sequence[Table] = (),
+    all_seeds: bool = False,
+) -> str:
+    """The tables of `plans` with the runs behind them, as a document without any other resource.
+
+    found: the records that the measured rows were made of; their folders are read for curves and images. What cannot
+    be read or has no room is named on the page. tables: further ones, with no rows behind them. all_seeds: whether
+    the seeds below each mean are seen at first. The same input gives the same text.
+    """
+    plans = [plan for plan in plans if plan.rows]
+    runs = runs_of(plans, found)
+    facets = Facets.of(plans, runs)
+    courses, without_curve = curves_of(runs)
+    pictures = gallery_of(runs)
+    listed = [run_view(run, facets) for run in runs]
+    built = [build(plan, spec, all_seeds=True, intervals=intervals) for plan in plans]
+    views = [
+        table_view(i, plan, table, facets) for i, (plan, table) in enumerate(zip(plans, built, strict=True))
+    ]
+    views += [plain_view(i, table) for i, table in enumerate(tables, start=len(views))]
+    style, script = _style(), _script()
+    return _environment().get_template("page.html").render(
+        version=objbench.__version__,
+        facets=facets,
+        tables=views,
+        all_seeds=all_seeds,
+        bold=render.BEST,
+        runs=listed,
+        gallery=pictures,
+        unread=[*without_curve, *pictures.unread],
+        data={"runs": _described(listed), "curves": courses, "gallery": _for_script(pictures, facets)},
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("objbench.report.html", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["marks_text"] = marks_text
+    return environment
+
+
+def _style() -> str:
+    return "\n" + (_ASSETS / "style.css").read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    parts = [(_ASSETS / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    return "\n(() => {\n'use strict';\n" + "\n".join(parts) + "})();\n"
+
+
+def _hash(text: str) -> str:
+    """What the page's content security policy allows: this style and this script, and nothing else."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _described(views: Sequence[RunView]) -> list[dict[str, Any]]:
+    """What the charts and the gallery need of each run."""
+    return [
+        {
+            "id": view.run.id,
+            "series": view.run.series,
+            "seed": view.run.record.seed,
+            "trained_on": view.run.trained_on,
+            "facets": {
+                "dataset": view.datasets.split(" "),
+                "method": [str(view.method)],
+                "seed": [str(view.seed)],
+                "origin": [str(view.origin)],
+            },
+        }
+        for view in views
+    ]
+
+
+def _for_script(pictures: Gallery, facets: Facets) -> dict[str, Any]:
+    shown = [entry | {"dataset": str(facets.dataset[entry["dataset"]])} for entry in pictures.runs]
+    return {"sets": pictures.sets, "runs": shown}

@@ -1,0 +1,269 @@
+"""The kept test images of the runs, as many of them as a page has room for."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from objbench.errors import ObjbenchError
+from objbench.pictures import Array, channels_last, colour, match_labels, prediction_colours, shown_planes
+from objbench.report.html.runs import Run
+from objbench.report.html.sprites import LEVELS, Level, atlas, deflated, picture, planes
+from objbench.report.printed import number
+from objbench.report.rows import direction
+from objbench.train.evaluate import SAMPLES
+from objbench.train.per_image import read_per_image
+from objbench.train.samples import read_samples, sampled
+
+BUDGET = 8_500_000  # characters of all pictures of a page: below 10 MB with everything else on it
+_MARGIN = 1.05  # by how much the images of a run may be larger than the two that their size is foreseen from
+_UNREADABLE = (ObjbenchError, OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An evaluation of a run, of which sample images may be kept; `turn` is 0 for the first seed of a configuration."""
+
+    run: Run
+    evaluation: str
+    turn: int
+
+    @property
+    def name(self) -> str:
+        """What the page calls it."""
+        return f"{self.run.series}, seed {self.run.record.seed}, on {self.where}"
+
+    @property
+    def where(self) -> str:
+        """`DATASET@PROTOCOL/SOURCE`, with the split where that is not test."""
+        on = self.run.record.scored[self.evaluation]
+        return f"{on.dataset}@{on.protocol}/{on.source}" + ("" if on.split == "test" else f":{on.split}")
+
+    def samples(self) -> dict[str, Array]:
+        """The first 16 images of samples.npz by name; read anew each time, together they would not fit memory."""
+        found = read_samples(self.run.folder).get(sampled(self.evaluation), {})
+        return {name: values[:SAMPLES] for name, values in found.items()}
+
+
+@dataclass
+class Gallery:
+    """What a page shows: scenes by set, what each run makes of them, and what is not shown."""
+
+    level: Level
+    sets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    size: int = 0
+
+
+def gallery_of(runs: Sequence[Run], budget: int = BUDGET) -> Gallery:
+    """The images of `runs` in at most about `budget` characters: the first seed of each configuration first of all.
+
+    Those decide how large the planes of the slots can be; further seeds follow in rounds until one does not fit.
+    """
+    shown = sorted(_evaluations(runs), key=lambda entry: entry.turn)
+    result = Gallery(_level([entry for entry in shown if entry.turn == 0], budget))
+    for entry in shown:
+        if result.left_out:
+            result.left_out.append(entry.name)
+            continue
+        try:
+            _add(result, entry, budget)
+        except _UNREADABLE as error:
+            result.unread.append(f"{entry.name}: its samples cannot be read ({error})")
+    order = {run.id: place for place, run in enumerate(runs)}
+    result.runs.sort(key=lambda entry: order[entry["run"]])
+    return result
+
+
+def _evaluations(runs: Sequence[Run]) -> Iterator[Shown]:
+    """Every evaluation with images of its own; of several definitions of the metrics the first, the default one if any."""
+    turns: dict[tuple[str, str, str], int] = {}
+    for run in runs:
+        distinct: dict[str, str] = {}
+        for key in sorted(run.evaluations, key=lambda key: "#" in key):
+            distinct.setdefault(sampled(key), key)
+        for images, key in distinct.items():
+            turn = turns.setdefault((run.series, run.trained_on, images), 0)
+            turns[run.series, run.trained_on, images] += 1
+            yield Shown(run, key, turn)
+
+
+def _level(shown: Sequence[Shown], budget: int) -> Level:
+    """The best level at which the images of all of `shown` fit, foreseen from two images of each."""
+    foreseen = [0.0] * len(LEVELS)
+    sets = set()
+    for entry in shown:
+        try:
+            samples = entry.samples()
+            count = len(samples.get("images", ()))
+            name = _set_name(entry, samples) if count else ""
+            for i in sorted({0, count // 2}) if count else ():
+                sizes = _foreseen(samples, i, with_scene=name not in sets)
+                foreseen = [
+                    total + _MARGIN * size * count / min(count, 2)
+                    for total, size in zip(foreseen, sizes, strict=True)
+                ]
+            sets.add(name)
+        except _UNREADABLE:  # said when it is added
+            continue
+        if min(foreseen) > budget:
+            break
+    fitting = [level for level, size in zip(LEVELS, foreseen, strict=True) if size <= budget]
+    return fitting[0] if fitting else LEVELS[-1]
+
+
+def _foreseen(samples: dict[str, Array], i: int, with_scene: bool) -> list[int]:
+    """What image `i` takes at each level."""
+    labels, slots = _slots(samples["prediction"][i], samples["masks"][i])
+    fixed = len(deflated(labels)) + _length(slots)
+    sizes = [fixed + _length(_image(samples, i, level)) for level in LEVELS]
+    if with_scene:
+        image, truth = channels_last(samples["images"][i]), len(deflated(samples["masks"][i]))
+        sizes = [size + truth + len(picture(image, level)) for size, level in zip(sizes, LEVELS, strict=True)]
+    return sizes
+
+
+def _add(result: Gallery, entry: Shown, budget: int) -> None:
+    samples = entry.samples()
+    if not samples:
+        return
+    count = len(samples["images"])
+    name = _set_name(entry, samples)
+    scenes = result.sets[name] if name in result.sets else _scenes(samples, result.level)
+    indices = [_slots(samples["prediction"][i], samples["masks"][i]) for i in range(count)]
+    shown = {
+        "run": entry.run.id,
+        "evaluation": entry.evaluation,
+        "where": entry.where,
+        "dataset": entry.run.record.scored[entry.evaluation].dataset,
+        "set": name,
+        "n_images": entry.run.record.metrics[entry.evaluation].n_images,
+        "prediction": deflated(np.stack([labels for labels, _ in indices])),
+        "images": [
+            {"slots": slots} | _image(samples, i, result.level) for i, (_, slots) in enumerate(indices)
+        ],
+        "scores": _scores(entry, samples),
+    }
+    size = _length(shown) + (0 if name in result.sets else _length(scenes))
+    if result.size + size > budget:
+        result.left_out.append(entry.name)
+        return
+    result.size += size
+    result.sets.setdefault(name, scenes)
+    result.runs.append(shown)
+
+
+def _set_name(entry: Shown, samples: dict[str, Array]) -> str:
+    """What tells sets of scenes apart: the split, and which of its images."""
+    fingerprint = entry.run.record.scored[entry.evaluation].fingerprint
+    return " ".join([fingerprint, *(str(key) for key in samples["keys"])])
+
+
+def _scenes(samples: dict[str, Array], level: Level) -> dict[str, Any]:
+    """Images and truth, which all runs scored on the same split share."""
+    truth = samples["masks"]
+    count, height, width = truth.shape
+    return {
+        "keys": [str(key) for key in samples["keys"]],
+        "height": height,
+        "width": width,
+        "images": [picture(channels_last(samples["images"][i]), level) for i in range(count)],
+        "truth": deflated(truth),
+        "colours": {str(label): _hex(colour(int(label))) for label in np.unique(truth)},
+    }
+
+
+def _slots(prediction: Array, truth: Array) -> tuple[Array, list[dict[str, Any]]]:
+    """A predicted label map with its labels counted from 0, and what is said of each of them."""
+    labels, indices = np.unique(prediction, return_inverse=True)
+    matched, colours = match_labels(prediction, truth), prediction_colours(prediction, truth)
+    slots = []
+    for label in (int(label) for label in labels):
+        mine = prediction == label
+        slot: dict[str, Any] = {
+            "label": label,
+            "colour": _hex(colours[label]),
+            "share": _rounded(mine.mean()),
+        }
+        if label in matched:
+            theirs = truth == matched[label]
+            slot |= {"true": matched[label], "iou": _rounded((mine & theirs).sum() / (mine | theirs).sum())}
+        slots.append(slot)
+    return indices.reshape(prediction.shape), slots
+
+
+def _image(samples: dict[str, Array], i: int, level: Level) -> dict[str, Any]:
+    """What the method has of image `i` besides its prediction: reconstruction, planes, attention."""
+    found: dict[str, Any] = {}
+    if "reconstruction" in samples:
+        found["reconstruction"] = picture(channels_last(samples["reconstruction"][i]), level)
+    if "soft_masks" in samples:
+        masks = samples["soft_masks"][i]
+        which = shown_planes(masks)
+        components = samples["components"][i][which] if "components" in samples else None
+        source, height, width = planes(masks[which], components, level)
+        found["planes"] = {
+            "source": source,
+            "height": height,
+            "width": width,
+            "labels": which,
+            "of": len(masks),
+            "components": components is not None,
+        }
+        if "attention" in samples:
+            attention = samples["attention"][i]
+            if len(attention) == len(masks):
+                h, w = attention.shape[1:]
+                found["attention"] = {"source": atlas(attention[which], level), "height": h, "width": w}
+    return found
+
+
+def _scores(entry: Shown, samples: dict[str, Array]) -> dict[str, Any]:
+    """Metric -> its values on the kept images as printed, and their ranks among ALL images of the split (1 = best).
+
+    Images of equal value share a rank, "ties" says how many do; where the metric is undefined there is neither.
+    """
+    columns = read_per_image(entry.run.folder, [entry.evaluation]).get(entry.evaluation, {})
+    places = {str(key): i for i, key in enumerate(columns.get("keys", ()))}
+    kept = [places.get(str(key)) for key in samples["keys"]]
+    if None in kept:  # the values are of other images: nothing is better than something wrong
+        return {}
+    rows = [place for place in kept if place is not None]
+    return {metric: _ranked(metric, values, rows) for metric, values in columns.items() if metric != "keys"}
+
+
+def _ranked(metric: str, values: Array, kept: list[int]) -> dict[str, Any]:
+    sign = direction(metric)
+    defined = sign * values[~np.isnan(values)]
+    found: dict[str, Any] = {"texts": [], "ranks": [], "ties": [], "of": len(defined)}
+    for value in (float(values[place]) for place in kept):
+        undefined = math.isnan(value)
+        found["texts"].append("undefined" if undefined else number(metric, value))
+        found["ranks"].append(None if undefined else int((defined > sign * value).sum()) + 1)
+        found["ties"].append(None if undefined else int((defined == sign * value).sum()))
+    return found
+
+
+def _hex(rgb: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _length(content: Any) -> int:
+    """Characters of all texts in `content`, about what it takes as JSON."""
+    if isinstance(content, dict):
+        return sum(_length(value) + len(str(key)) + 6 for key, value in content.items())
+    if isinstance(content, list):
+        return sum(_length(value) + 1 for value in content)
+    return len(content) if isinstance(content, str) else 8

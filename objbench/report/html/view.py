@@ -1,0 +1,181 @@
+"""What the templates print: the tables of the report, the filters over them, and the list of runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from objbench.report.html.runs import Run, duration, facts, tested_on
+from objbench.report.layout import Cell, Line, Table
+from objbench.report.plans import Column, Plan
+from objbench.report.rows import Row, direction
+
+ORIGINS = ("measured", "measured on generated data", "published")
+_WIDEST_MARKS = 12
+
+
+@dataclass
+class Facets:
+    """The values that one can filter by; pages refer to them by their number, so that any name will do."""
+
+    dataset: dict[str, int] = field(default_factory=dict)
+    method: dict[str, int] = field(default_factory=dict)
+    seed: dict[str, int] = field(default_factory=dict)
+    origin: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plans: Sequence[Plan], runs: Sequence[Run]) -> Facets:
+        """All that stands in the rows of `plans` and in `runs`."""
+        rows = [row for plan in plans for row in plan.rows]
+        origins = {origin(row) for row in rows}
+        return cls(
+            _numbered(row.dataset for row in sorted(rows, key=lambda row: row.published)),
+            _numbered(row.label for row in sorted(rows, key=lambda row: row.published)),
+            _numbered(str(seed) for seed in sorted({run.record.seed for run in runs})),
+            _numbered(name for name in ORIGINS if name in origins),
+        )
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column of values: which way its best come first, and the room that its longest footnote mark needs."""
+
+    text: str
+    datasets: str = ""
+    first: str = "ascending"
+    room: int = 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A line with the numbers of what one can filter it by; none where it is of no row."""
+
+    line: Line
+    datasets: str = ""
+    method: str = ""
+    origin: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table with its lines grouped: each with the seeds behind it. `groups` are (heading, columns it spans)."""
+
+    id: str
+    table: Table
+    headings: list[Heading]
+    groups: list[tuple[str, int]]
+    sections: list[tuple[str, list[tuple[Shown, list[Shown]]]]]
+    datasets: str = ""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as the list of runs has it."""
+
+    run: Run
+    datasets: str
+    method: int
+    seed: int
+    origin: int
+    time: str
+    facts: list[tuple[str, str]]
+    tested_on: list[tuple[str, list[tuple[str, str]]]]
+
+
+def table_view(number: int, plan: Plan, table: Table, facets: Facets) -> TableView:
+    """`table` as made of `plan` with all seeds."""
+    headings = [
+        Heading(text, str(facets.dataset[column.dataset]), _best_first(column), _room(table.lines, i))
+        for i, (text, column) in enumerate(zip(table.headings, plan.columns, strict=True))
+    ]
+    datasets = " ".join(dict.fromkeys(heading.datasets for heading in headings))
+    lines = [_shown(line, facets) for line in table.lines]
+    return TableView(f"t{number}", table, headings, _groups(table), _sections(lines), datasets)
+
+
+def plain_view(number: int, table: Table) -> TableView:
+    """A table without rows behind it, which no filter touches."""
+    headings = [Heading(text) for text in table.headings]
+    return TableView(
+        f"t{number}", table, headings, _groups(table), _sections([Shown(line) for line in table.lines])
+    )
+
+
+def run_view(run: Run, facets: Facets) -> RunView:
+    """A run with all that is told of it."""
+    scored = [run.record.scored[key].dataset for key in run.evaluations]
+    name = ORIGINS[1] if run.generated else ORIGINS[0]
+    return RunView(
+        run=run,
+        datasets=_numbers(facets.dataset[dataset] for dataset in scored),
+        method=facets.method[run.label],
+        seed=facets.seed[str(run.record.seed)],
+        origin=facets.origin[name],
+        time=duration(run.record.wall_seconds) or "",
+        facts=facts(run),
+        tested_on=tested_on(run),
+    )
+
+
+def origin(row: Row) -> str:
+    """Which of ORIGINS a row is of."""
+    if row.published:
+        return ORIGINS[2]
+    return ORIGINS[0] if row.generator is None else ORIGINS[1]
+
+
+def marks_text(cell: Cell) -> str:
+    """The letters of a cell as they are printed."""
+    return ",".join(cell.marks)
+
+
+def _shown(line: Line, facets: Facets) -> Shown:
+    first = line.rows[0]
+    note = "" if first.published else ", ".join(f"{key}={value}" for key, value in first.overrides.items())
+    return Shown(
+        line,
+        _numbers(facets.dataset[row.dataset] for row in line.rows),
+        str(facets.method[first.label]),
+        str(facets.origin[origin(first)]),
+        note,
+    )
+
+
+def _sections(lines: Iterable[Shown]) -> list[tuple[str, list[tuple[Shown, list[Shown]]]]]:
+    """The lines by section, those of single seeds with the one they belong to."""
+    sections: list[tuple[str, list[tuple[Shown, list[Shown]]]]] = []
+    for shown in lines:
+        if not sections or sections[-1][0] != shown.line.section:
+            sections.append((shown.line.section, []))
+        groups = sections[-1][1]
+        if shown.line.seed is None:
+            groups.append((shown, []))
+        else:
+            groups[-1][1].append(shown)
+    return sections
+
+
+def _groups(table: Table) -> list[tuple[str, int]]:
+    """The headings above the headings, each once with the number of columns below it; none if there are none."""
+    spans = [(text, len(list(same))) for text, same in itertools.groupby(table.groups)]
+    return spans if any(text for text, _ in spans) else []
+
+
+def _best_first(column: Column) -> str:
+    higher = column.success is not None or direction(column.metric) > 0
+    return "descending" if higher else "ascending"
+
+
+def _room(lines: Iterable[Line], column: int) -> int:
+    """The characters that the longest footnote mark of a column takes."""
+    return min(max((len(marks_text(line.cells[column])) for line in lines), default=0), _WIDEST_MARKS)
+
+
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return " ".join(dict.fromkeys(str(value) for value in values))

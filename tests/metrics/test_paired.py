@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind, ttest_rel
+
+from objbench.metrics.paired import paired
+
+
+def simulated(rng, seeds, n_images, gap=0.1, between_seeds=0.02, between_images=0.2, noise=0.05):
+    """Two methods on images of common difficulty, `gap` apart; (seeds of first, seeds of second)."""
+    difficulty = rng.normal(0, between_images, n_images)
+    first, second = (
+        mean + rng.normal(0, between_seeds, (n, 1)) + difficulty + rng.normal(0, noise, (n, n_images))
+        for n, mean in zip(seeds, (0.5 + gap, 0.5), strict=True)
+    )
+    return first, second
+
+
+def test_means_and_difference_are_those_of_the_tables():
+    first = np.array([[0.2, np.nan, 0.4], [0.6, 0.8, 1.0]])
+    second = np.array([[0.1, 0.2, 0.3]])
+    found = paired(first, second)
+    assert found.means == pytest.approx(((0.3 + 0.8) / 2, 0.2))
+    assert found.difference == pytest.approx(0.35)
+    assert found.interval[0] < 0.35 < found.interval[1]
+
+
+def test_the_images_ahead_are_counted_by_means_over_seeds():
+    first = np.array([[0.0, 0.4, 0.5, np.nan, 0.1], [1.0, 0.4, 0.5, np.nan, 0.1]])
+    second = np.array([[0.4, 0.6, 0.5, 0.9, np.nan]])
+    found = paired(first, second)
+    assert found.n_images == 3
+    assert found.ahead == pytest.approx((1 / 3, 1 / 3))
+
+
+def test_what_is_equal_but_for_rounding_is_a_tie():
+    found = paired(np.array([[0.1 + 0.2, 0.1]]), np.array([[0.3, 0.2]]))
+    assert found.ahead == (0.0, 0.5)
+
+
+def test_the_same_values_give_the_same_interval():
+    values = simulated(np.random.default_rng(0), (3, 2), 50)
+    assert paired(*values) == paired(*values)
+
+
+def test_exchanging_the_methods_changes_the_sign():
+    first, second = simulated(np.random.default_rng(0), (4, 4), 200)
+    one, other = paired(first, second, resamples=8000), paired(second, first, resamples=8000)
+    assert other.difference == -one.difference
+    assert -other.interval[1] == pytest.approx(one.interval[0], abs=0.003)
+
+
+def test_equal_methods_have_no_interval_of_positive_length():
+    values = np.full((3, 20), 0.7)
+    found = paired(values, values)
+    assert (found.difference, found.interval, found.ahead) == (0.0, (0.0, 0.0), (0.0, 0.0))
+
+
+def test_the_difficulty_of_images_cancels():
+    rng = np.random.default_rng(0)
+    first, second = simulated(rng, (1, 1), 400, noise=0.01)
+    apart = paired(first, second[:, rng.permutation(400)])
+    together = paired(first, second)
+    length = [high - low for low, high in (together.interval, apart.interval)]
+    assert length[0] < length[1] / 10
+
+
+def test_one_seed_each_gives_the_interval_of_the_paired_t_test():
+    first, second = simulated(np.random.default_rng(0), (1, 1), 400)
+    expected = ttest_rel(first[0], second[0]).confidence_interval(0.95)
+    found = paired(first, second)
+    assert found.interval == pytest.approx(tuple(expected), abs=0.05 * (expected.high - found.difference))
+
+
+def test_seeds_without_other_scatter_give_the_interval_of_welch():
+    rng = np.random.default_rng(0)
+    seeds = rng.normal(0.8, 0.05, 5), rng.normal(0.6, 0.01, 4)
+    expected = ttest_ind(*seeds, equal_var=False).confidence_interval(0.95)
+    found = paired(*(np.repeat(values[:, None], 30, axis=1) for values in seeds))
+    assert found.interval == pytest.approx(tuple(expected), abs=0.05 * (expected.high - found.difference))
+
+
+@pytest.mark.parametrize(("seeds", "least"), [((5, 5), 0.93), ((3, 3), 0.93), ((5, 1), 0.90)])
+def test_the_interval_covers_the_truth(seeds, least):
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        spread = 0.02 if 1 not in seeds else 0.0
+        first, second = simulated(rng, seeds, 80, between_seeds=spread)
+        low, high = paired(first, second, resamples=200).interval
+        covered += low <= 0.1 <= high
+    assert least <= covered / 200

@@ -1,0 +1,53 @@
+"""The table and the picture of README's part on reports are what the commands beside them make."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from objbench.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def beside(what: str) -> tuple[list[str], str]:
+    """The command whose output README shows as `what`, and what it shows."""
+    start = f"<!-- the {what} below is that of the command, checked by tests/test_readme_report.py -->\n"
+    found = re.search(
+        re.escape(start) + r"```sh\nobjbench ([^\n]*)\n```\n\n(.*?)\n\n(?=<!--|##)", README, re.DOTALL
+    )
+    assert found, f"README shows no {what} with a command above it"
+    return shlex.split(found[1]), found[2]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_table_is_the_output_of_the_command_word_for_word():
+    command, shown = beside("output")
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.strip() == shown
+
+
+def test_the_picture_is_the_one_that_the_command_draws(tmp_path):
+    command, shown = beside("picture")
+    committed = ROOT / command[-1]
+    assert re.fullmatch(rf"!\[.+\]\({re.escape(command[-1])}\)", shown)
+    drawn = tmp_path / committed.name
+    result = CliRunner().invoke(app, [*command[:-1], str(drawn)])
+    assert result.exit_code == 0, result.stderr
+    old, new = (np.asarray(Image.open(path).convert("L"), float) for path in (committed, drawn))
+    assert new.shape == pytest.approx(old.shape, rel=0.02)
+    height, width = (min(sizes) for sizes in zip(old.shape, new.shape, strict=True))
+    gap = np.abs(old[:height, :width] - new[:height, :width])
+    assert gap.mean() < 2  # grey levels: another version of matplotlib sets letters a little differently
