@@ -293,7 +293,7 @@ def test_help_lists_the_benches(line, capsys):
 def test_an_unknown_bench_is_refused_with_the_list(capsys):
     assert command.main(["metric"]) == 2
     assert (
-        "unknown bench 'metric': did you mean 'metrics'? Known: generate, likeness, metrics, prepare"
+        "unknown bench 'metric': did you mean 'metrics'? Known: cost, generate, likeness, metrics, prepare"
         in capsys.readouterr().err
     )
 
