@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from filelock import FileLock, Timeout
 
 from objbench.errors import ObjbenchError
 from objbench.nested import dotted
+
+CHUNK = 1 << 22
 
 
 @contextmanager
@@ -79,3 +83,37 @@ def differences(here: Mapping[str, object], asked: Mapping[str, object]) -> list
         for key in sorted({*there, *now})
         if there.get(key) != now.get(key)
     ]
+
+
+def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> str:
+    """The sha256 of a file, read in pieces; `step` is told the size of each."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            sha.update(chunk)
+            step(len(chunk))
+    return sha.hexdigest()
+
+
+def check_space(folder: Path, needed: int, what: str, remedy: str) -> None:
+    """ObjbenchError unless `needed` bytes are free where `folder` is, or will be."""
+    free = free_space(folder)
+    if needed > free:
+        raise ObjbenchError(
+            f"{folder}: {what} {megabytes(needed)}, only {megabytes(free)} are free; {remedy}"
+        )
+
+
+def free_space(folder: Path) -> int:
+    """The bytes that are free where `folder` is, or will be."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes for people.
+
+    >>> megabytes(3_200_000_000)
+    '3,200 MB'
+    """
+    return f"{count / 1e6:,.0f} MB" if count >= 1e7 else f"{count / 1e6:,.1f} MB"

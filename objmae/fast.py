@@ -8,8 +8,7 @@ all statistics of norms, and the mixture with its losses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +19,15 @@ from objmae.kernels.attention import attention
 from objmae.kernels.broadcast import broadcast
 from objmae.kernels.mixture import mixture_losses
 from objmae.kernels.residual_norm import residual_norm
-from objmae.model import CHANNELS, Block, object_function, patchify, random_patches, take_patches
-
-if TYPE_CHECKING:
-    from objmae.method import ObjMAE
+from objmae.model import CHANNELS, Autoencoder, Block, object_function, patchify, random_patches, take_patches
+from objmae.schedule import Schedule
 
 
 class FastLoss:
-    """The loss of `method` as objbench.train.captured wants it. It draws the random numbers that the plain one does."""
+    """The loss of objmae as objbench.train.captured wants it. It draws the random numbers that the plain one does."""
 
-    def __init__(self, method: ObjMAE) -> None:
-        self.method, self.model = method, method.model
+    def __init__(self, model: Autoencoder, schedule: Schedule, normal: Callable[..., Tensor]) -> None:
+        self.model, self.schedule, self.normal = model, schedule, normal
         self._values = torch.zeros(3, device=self.model.class_tokens.device)  # two entropy weights, noise
         self._epoch = -1
         self._keys: dict[int, tuple[int, bool]] = {}
@@ -39,7 +36,7 @@ class FastLoss:
         """The number of kept patches, and whether there is noise: what shapes and draws depend on."""
         epoch = progress.nominal_epoch
         if epoch not in self._keys:
-            schedule = self.method.schedule
+            schedule = self.schedule
             self._keys[epoch] = (
                 schedule.kept_patches(epoch, self.model.config.patches),
                 schedule.noise(epoch) > 0,
@@ -50,7 +47,7 @@ class FastLoss:
         """Put the epoch's entropy weights and noise into the tensor that the loss reads."""
         epoch = progress.nominal_epoch
         if epoch != self._epoch:
-            schedule = self.method.schedule
+            schedule = self.schedule
             self._values.copy_(torch.tensor([*schedule.entropy_weights(epoch), schedule.noise(epoch)]))
             self._epoch = epoch
 
@@ -63,7 +60,7 @@ class FastLoss:
             ids = random_patches(B, N, kept, target.device)
             noise = None
             if noisy:
-                noise = self._values[2] * self.method.normal(images, *self.model.class_tokens.shape)
+                noise = self._values[2] * self.normal(images, *self.model.class_tokens.shape)
             terms = mixture_losses(self._forward(target, ids, noise), target)
             total = terms.reconstruction
             total = total + self._values[0] * terms.pixel_entropy + self._values[1] * terms.object_entropy

@@ -102,7 +102,7 @@ class ObjMAE(Method):
         from objbench.train.captured import CapturedStepper
         from objmae.fast import FastLoss
 
-        return CapturedStepper(self, scenes, stage, FastLoss(self))
+        return CapturedStepper(self, scenes, stage, FastLoss(self.model, self.schedule, self.normal))
 
     def _patches(self, images: Tensor) -> Tensor:
         if images.shape[1:] != self.image_shape:

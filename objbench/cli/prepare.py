@@ -89,7 +89,7 @@ def _report(context: Context, manifest: Manifest, headline: str) -> None:
 
 def _outline_download(context: Context, survey: Survey) -> None:
     """What would be downloaded first: only then is known what the release holds."""
-    from objbench.data.place import megabytes
+    from objbench.files import megabytes
 
     if context.json:
         files = [dataclasses.asdict(item) | {"path": str(item.path)} for item in survey.items]
@@ -111,7 +111,7 @@ def _outline_download(context: Context, survey: Survey) -> None:
 
 
 def _outline(context: Context, preparation: Preparation) -> None:
-    from objbench.data.place import megabytes
+    from objbench.files import megabytes
 
     files = [{"path": str(path), "bytes": path.stat().st_size} for path in preparation.source.files]
     splits = {

@@ -10,15 +10,16 @@ from objbench import progress
 from objbench.data.cuts import Cutter, stretches
 from objbench.data.encode import Job
 from objbench.data.manifest import Settings
-from objbench.data.place import check_space
 from objbench.data.scene import SCENES_PER_JOB
 from objbench.data.shards import ShardWriter
 from objbench.data.sources.base import Source, SplitPlan
 from objbench.data.transform import Transform
 from objbench.data.workers import run
 from objbench.errors import ObjbenchError
+from objbench.files import check_space
 
 _SPARE = 1.05
+_ROOM = "free some space, choose another place with --data, or make smaller splits"
 
 
 def fill(
@@ -51,7 +52,12 @@ def fill(
         cutters[0].add(encoded)
         samples = [len(scene.content) for scene in encoded.scenes if not scene.reason]
         if samples and not checked:
-            check_space(writers[plans[0].split].folder, int(remaining * sum(samples) / len(samples) * _SPARE))
+            check_space(
+                writers[plans[0].split].folder,
+                int(remaining * sum(samples) / len(samples) * _SPARE),
+                "the shards still need about",
+                _ROOM,
+            )
             checked = True
         advance(len(samples), note=" ")
         if cutters[0].complete and len(cutters) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 import objbench
 from objbench import progress, registry
 from objbench.data import card
+from objbench.data.download import read_receipt
 from objbench.data.fill import fill
 from objbench.data.manifest import (
     MANIFEST,
@@ -25,14 +27,14 @@ from objbench.data.manifest import (
     refuse_incomplete,
 )
 from objbench.data.obtain import obtain
-from objbench.data.place import clear, refuse_other
+from objbench.data.raw import CACHE
 from objbench.data.sample import fingerprint
-from objbench.data.shards import Journal, ShardWriter, Started, describe_file
+from objbench.data.shards import Journal, ShardWriter, Started
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
 from objbench.dataset_spec import SPLITS, DatasetRef
 from objbench.errors import RequestError
-from objbench.files import locked, plain_errors, write_atomically
+from objbench.files import differences, locked, plain_errors, sha256_of, write_atomically
 
 _SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
 
@@ -96,7 +98,7 @@ class Preparation:
         )
         journal = Journal(self.folder)
         if force or not any(self.folder.glob("*.tar")):  # without a shard there is nothing to go on with
-            clear(self.folder)
+            _clear(self.folder)
             journal.start(started)
             return journal
         earlier = journal.started()
@@ -105,7 +107,7 @@ class Preparation:
                 f"{self.folder}: holds shards, but neither a manifest nor the journal of a prepare; "
                 "--force replaces them"
             )
-        refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
+        _refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
         return journal
 
     def _manifest(self, writers: dict[str, ShardWriter], files: list[SourceFile]) -> Manifest:
@@ -196,7 +198,7 @@ def _hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
             raise InterruptedError
 
     with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(lambda: [describe_file(path, step) for path in paths])
+        future = thread.submit(lambda: [_describe_file(path, step) for path in paths])
         try:
             yield future.result
         finally:
@@ -208,7 +210,7 @@ def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) ->
     manifest = read_manifest(folder)
     here = {"settings": manifest.settings.model_dump(), "generator": manifest.generator}
     asked = {"settings": settings.model_dump(), "generator": generator}
-    refuse_other(folder, "a dataset", here, asked)
+    _refuse_other(folder, "a dataset", here, asked)
     refuse_incomplete(folder, manifest)
     return manifest
 
@@ -257,3 +259,30 @@ def _split(plan: SplitPlan, writer: ShardWriter) -> Split:
         skipped=writer.skipped,
         shards=[entry.shard for entry in writer.finished],
     )
+
+
+def _refuse_other(folder: Path, what: str, here: Mapping[str, object], asked: Mapping[str, object]) -> None:
+    """RequestError that names every setting in which `asked` differs from what stands in `folder`."""
+    found = [text.removeprefix("settings.") for text in differences(here, asked)]
+    if found:
+        raise RequestError(
+            f"{folder}: {what} with other settings stands here: {'; '.join(found)}. "
+            "--force replaces it, --data chooses another place"
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a prepare makes, the manifest first: from then on nothing here counts as complete."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for split in SPLITS:
+        for path in (*folder.glob(f"{split}-*.tar"), *folder.glob(f"{split}-*.tar.partial")):
+            path.unlink()
+    shutil.rmtree(folder / CACHE, ignore_errors=True)
+    Journal(folder).close()
+
+
+def _describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
+    """Name, size and hash of a file that scenes come from; a downloaded one was hashed when it arrived."""
+    receipt = read_receipt(path)
+    known = receipt.sha256 if receipt is not None and receipt.fits(path) else None
+    return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))

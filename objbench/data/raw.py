@@ -7,8 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from objbench.data.manifest import MANIFEST, Frozen, Manifest
-from objbench.data.shards import sha256_of
-from objbench.files import write_atomically
+from objbench.files import sha256_of, write_atomically
 
 CACHE = ".cache"
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -14,10 +13,8 @@ from pydantic import ValidationError
 
 from objbench.data import tar
 from objbench.data.encode import EncodedScene
-from objbench.data.manifest import Frozen, Records, Settings, Shard, Skipped, SourceFile
-from objbench.files import write_atomically
-
-CHUNK = 1 << 22
+from objbench.data.manifest import Frozen, Records, Settings, Shard, Skipped
+from objbench.files import sha256_of, write_atomically
 
 
 def shard_name(split: str, number: int) -> str:
@@ -217,22 +214,3 @@ class ShardWriter:
         self.journal.add(entry)
         self.finished.append(entry)
         self._indices, self._skipped = [], []
-
-
-def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> str:
-    """The sha256 of a file, read in pieces; `step` is told the size of each."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            sha.update(chunk)
-            step(len(chunk))
-    return sha.hexdigest()
-
-
-def describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
-    """Name, size and hash of a file that scenes come from; a downloaded one was hashed when it arrived."""
-    from objbench.data.download import read_receipt
-
-    receipt = read_receipt(path)
-    known = receipt.sha256 if receipt is not None and receipt.fits(path) else None
-    return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))

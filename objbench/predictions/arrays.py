@@ -15,8 +15,8 @@ from typing import IO
 import numpy as np
 
 from objbench.data.scene import Array
-from objbench.data.shards import sha256_of
 from objbench.errors import ObjbenchError, unknown_name
+from objbench.files import sha256_of
 from objbench.predictions.layout import check_reconstruction, image_masks
 from objbench.predictions.raw import RawBatch, images_per_batch
 from objbench.predictions.target import Target

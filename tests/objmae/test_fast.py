@@ -23,7 +23,9 @@ def train(method, kind, images, steps):
     stage = method.stages()[0]
     scenes = StageScenes(images, stage, method.recipe.nominal_epochs, seed=0)
     if kind is CapturedStepper:
-        stepper = CapturedStepper(method, scenes, stage, FastLoss(method))
+        stepper = CapturedStepper(
+            method, scenes, stage, FastLoss(method.model, method.schedule, method.normal)
+        )
     else:
         stepper = PlainStepper(method, scenes, stage)
     found = []
@@ -68,7 +70,7 @@ def test_gradients_are_those_of_the_plain_loss(build):
     method = build(**NARROW, schedule__token_noise=0.1)
     images = random_scenes(3, (3, 35, 35))
     progress = Progress("train", step=5, steps=330, epoch=0, nominal_epochs=330)
-    fast = FastLoss(method)
+    fast = FastLoss(method.model, method.schedule, method.normal)
     fast.prepare(progress)
     found = []
     for loss in (lambda: fast.loss(images, progress), lambda: method.training_loss(images / 255, progress)):
@@ -79,7 +81,8 @@ def test_gradients_are_those_of_the_plain_loss(build):
 
 
 def test_the_key_tells_shapes_and_noise(build):
-    fast = FastLoss(build("clevrtex", **NARROW))
+    method = build("clevrtex", **NARROW)
+    fast = FastLoss(method.model, method.schedule, method.normal)
     keys = [fast.key(Progress("train", e, 330, e, 330)) for e in range(330)]
     assert keys[0] == keys[10] == (16, True)
     assert keys[11] == (16, False)
@@ -90,7 +93,7 @@ def test_the_key_tells_shapes_and_noise(build):
 def test_schedules_reach_the_loss(build):
     method = build(**NARROW)
     images = random_scenes(2, (3, 35, 35))
-    fast = FastLoss(method)
+    fast = FastLoss(method.model, method.schedule, method.normal)
     totals = {}
     for epoch in (0, 329):
         progress = Progress("train", epoch, 330, epoch, 330)

@@ -67,7 +67,9 @@ def open_path(name: str, method: Method, scenes: TrainingScenes, stage: Stage) -
     if own is not None:
         return own, ""
     if isinstance(method, ObjMAE):  # offers it on CUDA alone
-        return CapturedStepper(method, scenes, stage, FastLoss(method)), without_graph
+        return CapturedStepper(
+            method, scenes, stage, FastLoss(method.model, method.schedule, method.normal)
+        ), without_graph
     raise ObjbenchError(f"{type(method).__name__} has no step of its own on {scenes.images.device}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,10 @@ from objbench.data.download.http import Client
 from objbench.data.download.meter import Meter, bar
 from objbench.data.download.remote import Remote
 from objbench.data.download.single import Download, Item, Say
-from objbench.data.place import megabytes
-from objbench.errors import ObjbenchError
-from objbench.files import plain_errors
+from objbench.files import check_space, free_space, megabytes, plain_errors
 
 CONNECTIONS = 4
+_ROOM = "free some space or choose another place with --data"
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def survey(remotes: Sequence[Remote], folder: Path) -> Survey:
     """What is there and what is missing of a release. Asks the servers for sizes; writes nothing."""
     client = Client()
     items = tuple(Download(remote, folder, client).describe() for remote in remotes)
-    return Survey(folder, items, sum(item.space for item in items), _free(folder))
+    return Survey(folder, items, sum(item.space for item in items), free_space(folder))
 
 
 def fetch(
@@ -52,12 +50,12 @@ def fetch(
     with plain_errors(folder, "--data"):
         missing = [download for download in downloads if not download.confirm(say)]
         places = [download.first_place() for download in missing]
-        _check_space(folder, sum(map(Download.space, missing, places)))
+        check_space(folder, sum(map(Download.space, missing, places)), "the download still needs", _ROOM)
         total = sum(place.extent.length for place in places)
         if missing:
             hosts = ", ".join(sorted({urlsplit(place.extent.offer.url).netloc for place in places}))
             files = f"{len(missing)} files" if len(missing) > 1 else missing[0].remote.name
-            free = megabytes(_free(folder))
+            free = megabytes(free_space(folder))
             say(f"downloading {files}, {megabytes(total)}, from {hosts} to {folder}, where {free} are free")
         with contextlib.ExitStack() as stack:
             meter = Meter(stack.enter_context(bar(total)) if missing else progress.silent)
@@ -65,17 +63,3 @@ def fetch(
                 download.run(place, connections, say, meter)
                 meter.close(place.extent.length)
     return [download.path for download in downloads]
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = _free(folder)
-    if needed > free:
-        raise ObjbenchError(
-            f"{folder}: the download still needs {megabytes(needed)}, only {megabytes(free)} are free; free some "
-            "space or choose another place with --data"
-        )
-
-
-def _free(folder: Path) -> int:
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free

@@ -24,9 +24,8 @@ from objbench.data.download.receipts import (
 )
 from objbench.data.download.remote import Remote
 from objbench.data.download.zipped import inflate
-from objbench.data.place import megabytes
 from objbench.errors import ObjbenchError
-from objbench.files import locked
+from objbench.files import locked, megabytes
 
 RESTARTS = 2  # of a file that changes while it is downloaded, before its address is given up
 

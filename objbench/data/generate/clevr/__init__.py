@@ -18,8 +18,8 @@ from torch import Tensor
 from objbench.data.generate.clevr import film, laws
 from objbench.data.generate.clevr.camera import Camera
 from objbench.data.generate.clevr.light import lights_of
+from objbench.data.generate.clevr.materials import ClevrTracer
 from objbench.data.generate.clevr.objects import Objects
-from objbench.data.generate.clevr.trace import Tracer
 from objbench.data.generate.clevr.visibility import Window
 from objbench.data.generate.tensors import SceneTensors, with_background
 from objbench.errors import RequestError
@@ -69,7 +69,7 @@ def stream_key(split: str, seed: int, max_objects: int) -> tuple[int, int]:
 def render(world: laws.World, most: int = laws.MOST) -> tuple[Tensor, Tensor]:
     """Images uint8 (N,128,128,3) and masks uint8 (N,128,128) of `world`, whose objects stand in the first `most` places."""
     objects = world.objects.first(most).to(torch.float32)
-    tracer = Tracer(objects, lights_of(world.lamps), world.camera.to(torch.float32), CROP)
+    tracer = ClevrTracer(objects, lights_of(world.lamps), world.camera.to(torch.float32), CROP)
     light = tracer.picture()
     images = film.reduce(film.develop(light), SIDE).permute(0, 2, 3, 1).contiguous()
     return images, film.pick(world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width], SIDE)

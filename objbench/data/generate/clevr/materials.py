@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from objbench.data.generate.clevr import ground
+from objbench.data.generate.clevr.surface import MIRRORS, Surface
+from objbench.data.generate.clevr.trace import Tracer
 from objbench.data.generate.clevr.vectors import cross, dot, length, unit
 from objbench.random import cos_sin_turns
-
-if TYPE_CHECKING:
-    from objbench.data.generate.clevr.trace import Tracer
 
 COLORS = (
     (173, 35, 35), (41, 208, 208), (29, 105, 20), (42, 75, 215),
     (129, 74, 25), (87, 87, 87), (129, 38, 192), (255, 238, 51),
 )  # fmt: skip  # by upstream's code from 1, of 255, as linear light
-
-
-MIRRORS = 2  # the depth of what is seen directly: so many reflections are followed
-
-
-class Surface(NamedTuple):
-    """Points of surfaces that are seen, M of them."""
-
-    scene: Tensor  # int64 (M,)
-    point: Tensor  # (3,M)
-    normal: Tensor  # (3,M)
-    toward: Tensor  # (3,M), unit, to where it is seen from
-    color: Tensor  # (3,M)
-    own: Tensor  # int64 (M,), number of the object, -1 for the ground
-    phase: Tensor  # (2,M) in [0,1), spread evenly over neighbouring points
-    pixel: Tensor  # int64 (M,), where it is seen, in a frame one pixel wider at each side
-
-    def only(self, chosen: Tensor) -> Surface:
-        """The points `chosen`, int64."""
-        return Surface(*(values[..., chosen] for values in self))
 
 
 class Material(ABC):
@@ -135,6 +115,38 @@ class Metal(Material):
 
 MATERIALS: tuple[Material, ...] = (Rubber(), Metal())  # upstream's code of a material is its place, from 1
 GROUND = Ground()
+
+
+class ClevrTracer(Tracer):
+    """CLEVR's look: objects of rubber and metal on a grey ground."""
+
+    def ground(self, scene: Tensor, origins: Tensor, directions: Tensor, phase: Tensor, depth: int) -> Tensor:
+        """The light (3,M) that comes from the ground, or from behind it, along rays (3,M) that no object stops."""
+        distance, normal = ground.intersect(origins, directions)
+        met = (distance < torch.inf).nonzero().flatten()
+        points = origins[:, met] + distance[met] * directions[:, met]
+        own = torch.full_like(met, -1)
+        surface = Surface(
+            scene[met], points, normal[:, met], -directions[:, met], points, own, phase[:, met], own
+        )
+        light = ground.wall(directions).clone()
+        light[:, met] = GROUND.radiance(surface, self, depth)
+        return light
+
+    def colors(self, number: Tensor) -> Tensor:
+        """The colours (3,M) of the objects `number` (M,), as they light up what is around them."""
+        radius = self.objects.radius
+        table = torch.tensor(COLORS, dtype=radius.dtype, device=radius.device).T / 255
+        return table[:, self.objects.color.flatten()[number] - 1]
+
+    def shade(self, surface: Surface, depth: int) -> Tensor:
+        """The light (3,M) that points of objects send to where they are seen from."""
+        code = self.objects.material.flatten()[surface.own]
+        light = torch.empty_like(surface.point)
+        for expected, material in enumerate(MATERIALS, start=1):
+            chosen = (code == expected).nonzero().flatten()
+            light[:, chosen] = material.radiance(surface.only(chosen), self, depth)
+        return light
 
 
 def brushing(surface: Surface, tracer: Tracer) -> tuple[Tensor, Tensor]:

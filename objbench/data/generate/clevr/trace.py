@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from objbench.data.generate.clevr import ground
 from objbench.data.generate.clevr.camera import Camera
 from objbench.data.generate.clevr.light import Around, Arriving, Light, visible
-from objbench.data.generate.clevr.materials import COLORS, GROUND, MATERIALS, MIRRORS, Surface
 from objbench.data.generate.clevr.objects import Objects
+from objbench.data.generate.clevr.surface import MIRRORS, Surface
 from objbench.data.generate.clevr.vectors import dot, unit
 from objbench.data.generate.clevr.visibility import Hits, Window, first_hits, nearest
 
@@ -26,8 +26,8 @@ class Lit(NamedTuple):
     power: Tensor
 
 
-class Tracer:
-    """N scenes: their objects, and their lights. Sets of another look are subclasses with their own ground and shade."""
+class Tracer(ABC):
+    """N scenes: their objects, and their lights. A set's look is a subclass: its ground, its shading, its colours."""
 
     again = 0.08  # the light that an object gets back from the ground
     kept = 0.04  # and the light of its surroundings that it keeps from the ground
@@ -126,19 +126,6 @@ class Tracer:
         )
         return light
 
-    def ground(self, scene: Tensor, origins: Tensor, directions: Tensor, phase: Tensor, depth: int) -> Tensor:
-        """The light (3,M) that comes from the ground, or from behind it, along rays (3,M) that no object stops."""
-        distance, normal = ground.intersect(origins, directions)
-        met = (distance < torch.inf).nonzero().flatten()
-        points = origins[:, met] + distance[met] * directions[:, met]
-        own = torch.full_like(met, -1)
-        surface = Surface(
-            scene[met], points, normal[:, met], -directions[:, met], points, own, phase[:, met], own
-        )
-        light = ground.wall(directions).clone()
-        light[:, met] = GROUND.radiance(surface, self, depth)
-        return light
-
     def surface(
         self, number: Tensor, points: Tensor, directions: Tensor, phase: Tensor, pixel: Tensor
     ) -> Surface:
@@ -149,20 +136,17 @@ class Tracer:
             scene, points, self.objects.normals(number, points), -directions, color, number, phase, pixel
         )
 
-    def colors(self, number: Tensor) -> Tensor:
-        """The colours (3,M) of the objects `number` (M,), as they light up what is around them."""
-        radius = self.objects.radius
-        table = torch.tensor(COLORS, dtype=radius.dtype, device=radius.device).T / 255
-        return table[:, self.objects.color.flatten()[number] - 1]
+    @abstractmethod
+    def ground(self, scene: Tensor, origins: Tensor, directions: Tensor, phase: Tensor, depth: int) -> Tensor:
+        """The light (3,M) that comes from the ground, or from behind it, along rays (3,M) that no object stops."""
 
+    @abstractmethod
     def shade(self, surface: Surface, depth: int) -> Tensor:
         """The light (3,M) that points of objects send to where they are seen from."""
-        code = self.objects.material.flatten()[surface.own]
-        light = torch.empty_like(surface.point)
-        for expected, material in enumerate(MATERIALS, start=1):
-            chosen = (code == expected).nonzero().flatten()
-            light[:, chosen] = material.radiance(surface.only(chosen), self, depth)
-        return light
+
+    @abstractmethod
+    def colors(self, number: Tensor) -> Tensor:
+        """The colours (3,M) of the objects `number` (M,), as they light up what is around them."""
 
     def smooth(self, surface: Surface, values: Tensor) -> Tensor:
         """Values (3,M) of points seen directly, averaged over the 3x3 pixels around each that show the same face.

@@ -10,8 +10,8 @@ from torch import Tensor
 from objbench.data.generate.clevr import ground
 from objbench.data.generate.clevr.camera import FOCAL, Camera
 from objbench.data.generate.clevr.light import POWERS, Light, lights_of
-from objbench.data.generate.clevr.materials import MIRRORS, Surface
 from objbench.data.generate.clevr.objects import Objects
+from objbench.data.generate.clevr.surface import MIRRORS, Surface
 from objbench.data.generate.clevr.trace import Lit, Tracer
 from objbench.data.generate.clevr.vectors import cross, dot, length, turn, unit
 from objbench.data.generate.clevr.visibility import Window
