@@ -13,11 +13,11 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Evaluator": "objbench.metrics",
     "ObjbenchError": "objbench.errors",
-    "Scenes": "objbench.data.scenes",
+    "Scenes": "objbench.data.read.scenes",
     "create": "objbench.methods.create",
-    "generate": "objbench.data.generate",
-    "load": "objbench.data.load",
-    "stream": "objbench.data.stream",
+    "generate": "objbench.data.generate.generator",
+    "load": "objbench.data.read.load",
+    "stream": "objbench.data.read.stream",
 }
 _MODULES = ("metrics", "testing")
 

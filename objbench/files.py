@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from objbench.errors import ObjbenchError
-from objbench.nested import dotted
+from objbench.spec.nested import dotted
 
 CHUNK = 1 << 22
 

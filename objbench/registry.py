@@ -25,7 +25,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "deepmind": "objbench.data.sources.deepmind:DeepMindSource",
         "emorl": "objbench.data.sources.emorl:EmorlSource",
         "generated": "objbench.data.sources.generated:GeneratedSource",
-        "official": "objbench.data.sources.official.source:OfficialSource",
+        "official": "objbench.data.sources.clevrtex.source:OfficialSource",
     },
     "metrics": {
         "ari": "objbench.metrics.rand_index:ari",

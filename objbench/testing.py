@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objbench.config import resolve
 from objbench.errors import ObjbenchError
-from objbench.layers import load_spec
 from objbench.methods.base import Method, Precision, Progress, Segmentation, Stage
 from objbench.methods.create import build
 from objbench.random import seed_from
-from objbench.train.captured import CapturedStepper
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
+from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import load_weights, save_weights
+from objbench.train.cuda_graph import CapturedStepper
+from objbench.train.eager import PlainStepper
 from objbench.train.evaluate import segment
 from objbench.train.log import read_log
 from objbench.train.loop import Training
-from objbench.train.plain import PlainStepper
-from objbench.train.scenes import StageScenes
 
 IMAGES, BATCH, STEPS = 6, 2, 4
 TOLERANCE = 1e-4

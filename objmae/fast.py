@@ -24,7 +24,7 @@ from objmae.schedule import Schedule
 
 
 class FastLoss:
-    """The loss of objmae as objbench.train.captured wants it. It draws the random numbers that the plain one does."""
+    """The loss of objmae as objbench.train.cuda_graph wants it. It draws the random numbers that the plain one does."""
 
     def __init__(self, model: Autoencoder, schedule: Schedule, normal: Callable[..., Tensor]) -> None:
         self.model, self.schedule, self.normal = model, schedule, normal

@@ -99,7 +99,7 @@ class ObjMAE(Method):
         """On CUDA the fast path: fused kernels in a captured step."""
         if not scenes.images.is_cuda:
             return None
-        from objbench.train.captured import CapturedStepper
+        from objbench.train.cuda_graph import CapturedStepper
         from objmae.fast import FastLoss
 
         return CapturedStepper(self, scenes, stage, FastLoss(self.model, self.schedule, self.normal))

@@ -10,8 +10,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny here: threads 
 
 import pytest
 
+pytest.register_assert_rewrite("helpers")
+
+from helpers.paths import PLUGINS
+
 SIZES = {"train": 24, "val": 6, "test": 10}
-PLUGINS = Path(__file__).parent / "plugins"
 sys.path.insert(0, str(PLUGINS))
 
 
@@ -25,8 +28,8 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 / 6 / 10 generated scenes of tetrominoes and of tetrominoes@aligned."""
-    from objbench.data.prepare import prepare
-    from objbench.layers import load_spec
+    from objbench.data.prepare.prepare import prepare
+    from objbench.spec.load import load_spec
 
     data = tmp_path_factory.mktemp("data")
     for name in ("tetrominoes", "tetrominoes@aligned"):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import typer
 from benches import command as bench
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 PAGES = README + CONTRIBUTING + "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.paths import FIXTURES
 from typer.testing import CliRunner
 
 import objbench
 from objbench.cli.main import app
 
-MINI = Path(__file__).parent / "fixtures/tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+MINI = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
 
 
 def call(*arguments: object) -> str:

@@ -17,9 +17,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from objbench.config import parse_assignments, resolve
-from objbench.layers import load_spec
-from objbench.train.folder import seed_folder
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import parse_assignments, resolve
+from objbench.train.run_folder import seed_folder
 
 ROOT = Path(__file__).parents[1]
 SOURCE = "generated"

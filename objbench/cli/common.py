@@ -19,7 +19,7 @@ import typer
 from objbench.errors import ObjbenchError
 
 if TYPE_CHECKING:
-    from objbench.spec import Spec
+    from objbench.spec.schema import Spec
 
 INTERRUPTED = 130
 Size = Annotated[int | None, typer.Option(metavar="N", help="Wished size of this split; 0 leaves it out.")]
@@ -38,7 +38,7 @@ class Context:
     @functools.cached_property
     def spec(self) -> Spec:
         """benchmarks.yaml with all its layers."""
-        from objbench.layers import load_spec
+        from objbench.spec.load import load_spec
 
         return load_spec(self.config)
 

@@ -26,13 +26,13 @@ def demo(
 
     The set is tetrominoes@aligned, an easier one than the benchmark: all positions lie on the 5-pixel grid.
     """
-    from objbench.config import resolve
-    from objbench.data.prepare import finished, plan
+    from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
     from objbench.progress import bar
     from objbench.report import print_report
-    from objbench.train.benchmark import prepared_benchmark
+    from objbench.spec.resolve import resolve
     from objbench.train.run import run_seed
+    from objbench.train.run_data import prepared_benchmark
 
     start = time.perf_counter()
     if quick:

@@ -14,7 +14,7 @@ from objbench.registry import DEFAULT_DEFINITION, names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from objbench.data.scenes import Scenes
+    from objbench.data.read.scenes import Scenes
     from objbench.records import Record
 
     Scored = tuple[Path, str, Record]
@@ -61,7 +61,7 @@ def evaluate(
     perhaps KEY.reconstruction.png. Without keys they are in the order of the split.
     """
     reference = context.spec.dataset(dataset)
-    from objbench.data.load import load
+    from objbench.data.read.load import load
     from objbench.device import choose_device
 
     if definition not in names("definitions"):
@@ -91,7 +91,7 @@ def evaluate(
 def _run_folder(subject: Path) -> Path | None:
     """The folder of the run that is meant, None if it is none."""
     from objbench.records import RECORD
-    from objbench.train.folder import CONFIG, read_config
+    from objbench.train.run_folder import CONFIG, read_config
 
     subject = subject.resolve()
     folder = subject.parent if subject.name in (RECORD, CONFIG) else subject
@@ -126,7 +126,7 @@ def _evaluate_predictions(
     fresh: bool,
 ) -> Scored:
     from objbench.predictions import open_predictions
-    from objbench.train.external import evaluate_predictions, external_name
+    from objbench.train.score_predictions import evaluate_predictions, external_name
 
     if seed is not None and seed < 0:
         raise RequestError(f"--seed {seed}: expected a number from 0 on")

@@ -11,9 +11,9 @@ from objbench.cli.common import Context, print_json, verb
 from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from objbench.data.manifest import Split
-    from objbench.dataset_spec import DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
-    from objbench.spec import Spec
+    from objbench.data.format.manifest import Split
+    from objbench.spec.datasets import DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
+    from objbench.spec.schema import Spec
 
 
 class _Card(yaml.SafeDumper):
@@ -52,7 +52,7 @@ def info(
 
 
 def _dataset(context: Context, name: str) -> dict[str, Any]:
-    from objbench.data.manifest import prepared
+    from objbench.data.format.manifest import prepared
 
     reference = context.spec.dataset(name)
     dataset = reference.spec
@@ -160,7 +160,7 @@ def _prepared(split: Split) -> dict[str, Any]:
 
 
 def _method(spec: Spec, name: str) -> dict[str, Any]:
-    from objbench.config import resolve
+    from objbench.spec.resolve import resolve
 
     method = spec.method(name.partition(":")[0])
     resolved = {

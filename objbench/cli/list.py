@@ -37,7 +37,7 @@ def list_things(
 
 
 def _datasets(context: Context) -> Entries:
-    from objbench.data.manifest import MANIFEST
+    from objbench.data.format.manifest import MANIFEST
 
     entries = []
     for name, dataset in context.spec.datasets.items():

@@ -12,8 +12,8 @@ from objbench.cli.common import Context, Size, print_json, say, sizes_of, verb
 
 if TYPE_CHECKING:
     from objbench.data.download import Survey
-    from objbench.data.manifest import Manifest
-    from objbench.data.prepare import Preparation
+    from objbench.data.format.manifest import Manifest
+    from objbench.data.prepare.prepare import Preparation
 
 
 @verb
@@ -46,8 +46,8 @@ def prepare(
 ) -> None:
     """Make the checked, byte-reproducible shards of DATASET. A killed prepare goes on where it stood."""
     from objbench import progress
-    from objbench.data.obtain import obtain, to_obtain
-    from objbench.data.prepare import finished, plan
+    from objbench.data.prepare.fetch import obtain, to_obtain
+    from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
 
     reference = context.spec.dataset(dataset)

@@ -62,8 +62,8 @@ def report(
     ] = False,
 ) -> None:
     """Show measured numbers beside published ones."""
-    from objbench.report.answer import answer
-    from objbench.report.ask import Ask
+    from objbench.report.report import answer
+    from objbench.report.request import Ask
 
     ask = Ask.read(
         dataset, table, figure, method, seed, compare, select, success, definition, format, context.json, output, strict,

@@ -47,7 +47,7 @@ def run(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard as well.")] = False,
 ) -> None:
     """Train and evaluate METHOD on DATASET. Finished seeds are skipped, broken ones go on where they stood."""
-    from objbench.config import parse_assignments, resolve
+    from objbench.spec.resolve import parse_assignments, resolve
 
     chosen = parse_seeds(seeds, seed)
     reference = context.spec.dataset(dataset)
@@ -60,8 +60,8 @@ def run(
             f"--{next(iter(sizes))} goes with --in-memory; the sizes of prepared splits are given to objbench prepare"
         )
     from objbench.methods.create import build
-    from objbench.train.benchmark import generated_benchmark, prepared_benchmark
     from objbench.train.run import run_seed
+    from objbench.train.run_data import generated_benchmark, prepared_benchmark
 
     build(resolved, reference)  # what makes no model is refused here, before data is made or read
     if in_memory:

@@ -22,9 +22,9 @@ def show(
     ] = None,
 ) -> None:
     """Write a contact sheet of scenes of DATASET, each image above its label map, and print its path."""
-    from objbench.data.load import load
+    from objbench.data.read.load import load
     from objbench.errors import RequestError
-    from objbench.pictures import contact_sheet
+    from objbench.viz import contact_sheet
 
     if output is not None and output.suffix.lower() != ".png":
         raise RequestError(f"--output {output}: the picture is a PNG, its name must end in .png")

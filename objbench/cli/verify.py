@@ -19,8 +19,8 @@ def verify(
 ) -> None:
     """Re-read every shard of DATASET against its manifest; list all differences, with exit code 1 if there is one."""
     from objbench import progress
-    from objbench.data.manifest import find
-    from objbench.data.verify import verify as check
+    from objbench.data.format.manifest import find
+    from objbench.data.read.verify import verify as check
 
     reference = context.spec.dataset(dataset)
     folder, manifest = find(context.data, reference, source)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from objbench.labels import hard_labels
 from objbench.random import normal
-from objbench.spec import Recipe
+from objbench.spec.schema import Recipe
 
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from objbench import registry
-from objbench.config import MethodConfig, resolve
-from objbench.dataset_spec import DatasetRef
 from objbench.errors import ObjbenchError
-from objbench.layers import load_spec
 from objbench.methods.base import Method
+from objbench.spec.datasets import DatasetRef
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import MethodConfig, resolve
 
 
 def create(method: str, dataset: str, *, config: Path | None = None, **overrides: Any) -> Method:

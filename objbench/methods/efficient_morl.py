@@ -42,8 +42,8 @@ from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder, grid
 from objbench.methods.parts.encoder import KERNEL, Encoder
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.geco import AdditiveGECO
+from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, refine
 from objbench.methods.parts.mixture import composed, per_channel
-from objbench.methods.parts.refine import DetachedNorm, Gradients, refine
 from objbench.methods.parts.resolution import Resolution
 from objbench.methods.parts.schedule import ExponentialDecay
 from objbench.methods.parts.settings import demand_known, demand_list, demand_number, demand_whole, refusal

@@ -34,8 +34,8 @@ from objbench.methods.parts.geco import MultiplicativeGECO, demand_reachable
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution
-from objbench.methods.parts.scope import stick_breaking
 from objbench.methods.parts.settings import demand_list, demand_number, demand_slots, demand_whole
+from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import GROUPS, UNet, demand_pixels, group_norm
 
 ALPHA_MIN, ALPHA_MAX = 0.01, 0.99

@@ -33,10 +33,10 @@ from torch.optim import Adam, Optimizer
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_variance
+from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, refine
 from objbench.methods.parts.leave_one_out import slot_differences
 from objbench.methods.parts.mixture import gaussian, logistic, mix
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
-from objbench.methods.parts.refine import DetachedNorm, Gradients, refine
 from objbench.methods.parts.resolution import Resolution
 from objbench.methods.parts.schedule import ExponentialDecay
 from objbench.methods.parts.settings import (

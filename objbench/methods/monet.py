@@ -32,8 +32,8 @@ from objbench.methods.parts.gaussian import Gaussian, exp_deviation
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution
-from objbench.methods.parts.scope import stick_breaking
 from objbench.methods.parts.settings import demand_known, demand_list, demand_number, demand_whole
+from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import UNet, demand_pixels, instance_norm
 
 ENCODER_MASKS = ("log", "linear")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from objbench.metrics.comparison import Comparison, Metric, compare
+from objbench.metrics.batch import Comparison, Metric, compare
+from objbench.metrics.contingency import contingency
 from objbench.metrics.counting import count_accuracy
 from objbench.metrics.covering import mbo, msc, msc_clevrtex
 from objbench.metrics.dice import dice, dice_fg
@@ -12,7 +13,6 @@ from objbench.metrics.matching import Matching, hungarian, iou_matrix, match
 from objbench.metrics.rand_index import adjusted_rand, ari, ari_fg
 from objbench.metrics.reconstruction import mse, mse_sum
 from objbench.metrics.scoring import score
-from objbench.metrics.table import contingency
 
 __all__ = [
     "Comparison",

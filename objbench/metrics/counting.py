@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from objbench.metrics.comparison import Comparison, Metric
+from objbench.metrics.batch import Comparison, Metric
 
 
 @Metric

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from objbench.metrics.comparison import Comparison, Metric
+from objbench.metrics.batch import Comparison, Metric
 
 
 @Metric

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objbench.metrics.comparison import Comparison, Metric
+from objbench.metrics.batch import Comparison, Metric
 from objbench.metrics.rand_index import adjusted_rand
 from objbench.registry import get, names
 

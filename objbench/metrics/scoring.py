@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from objbench.errors import ObjbenchError
-from objbench.metrics.comparison import Comparison, Metric, compare
+from objbench.metrics.batch import Comparison, Metric, compare
+from objbench.metrics.contingency import count_planes
 from objbench.metrics.definitions import metrics_of
-from objbench.metrics.table import count_planes
 from objbench.registry import DEFAULT_DEFINITION
 
 # Pixels or table cells worked on at once, which bounds the memory that a call takes.

@@ -17,8 +17,8 @@ import numpy as np
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, unknown_name
 from objbench.files import sha256_of
-from objbench.predictions.layout import check_reconstruction, image_masks
-from objbench.predictions.raw import RawBatch, images_per_batch
+from objbench.predictions.batch import RawBatch, images_per_batch
+from objbench.predictions.interpret import check_reconstruction, image_masks
 from objbench.predictions.target import Target
 
 ARRAYS = ("masks", "reconstruction", "keys")

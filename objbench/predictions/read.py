@@ -13,10 +13,10 @@ from torch import Tensor
 
 from objbench.errors import RequestError
 from objbench.predictions.arrays import ArrayFile
+from objbench.predictions.batch import RawBatch
 from objbench.predictions.files import ARCHIVES, open_files
-from objbench.predictions.layout import as_tensor, to_labels, to_unit_range
-from objbench.predictions.pictures import Pictures
-from objbench.predictions.raw import RawBatch
+from objbench.predictions.interpret import as_tensor, to_labels, to_unit_range
+from objbench.predictions.png_files import Pictures
 from objbench.predictions.target import Faults, Target
 
 FORMS = "an .npz or .npy of masks, or a folder, .tar, .tar.gz or .tgz of PNGs"

@@ -9,6 +9,6 @@ html write it. figures draws the paper's figures.
 
 from __future__ import annotations
 
-from objbench.report.show import print_report
+from objbench.report.rows.collect import print_report
 
 __all__ = ["print_report"]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
-from objbench.data.scenes import Scenes
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
@@ -19,7 +19,7 @@ from objbench.progress import Advance, silent
 from objbench.random import seed_from
 from objbench.records import Scores
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.train.scenes import unit_range
+from objbench.train.batches import unit_range
 
 SAMPLES = 16
 

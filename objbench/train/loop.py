@@ -14,12 +14,12 @@ from torch import Tensor
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper
 from objbench.progress import Advance, silent
-from objbench.spec import Recipe
-from objbench.train.captured import CapturedStepper
+from objbench.spec.schema import Recipe
+from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import Checkpoint, load_checkpoint
+from objbench.train.cuda_graph import CapturedStepper
+from objbench.train.eager import PlainStepper
 from objbench.train.log import Log
-from objbench.train.plain import PlainStepper
-from objbench.train.scenes import StageScenes
 
 Validate = Callable[[Method, Progress | None], Mapping[str, float]]
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from objbench.config import MethodConfig
-from objbench.data.scenes import Scenes
+from objbench.data.read.scenes import Scenes
 from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import build
 from objbench.progress import bar
 from objbench.records import Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.spec import Spec
-from objbench.train.benchmark import by_definition, scored
+from objbench.spec.resolve import MethodConfig
+from objbench.spec.schema import Spec
 from objbench.train.checkpoint import load_weights
 from objbench.train.evaluate import SAMPLES, evaluate
-from objbench.train.folder import at_work, read_config
 from objbench.train.per_image import read_per_image, write_per_image
+from objbench.train.run_data import by_definition, scored
+from objbench.train.run_folder import at_work, read_config
 from objbench.train.samples import read_samples, sampled, write_samples
 
 

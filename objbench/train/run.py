@@ -13,23 +13,23 @@ from typing import Any
 import torch
 
 import objbench
-from objbench.config import MethodConfig, digest
 from objbench.device import describe, peak_memory
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
-from objbench.pictures import sample_sheet
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.records import Record, read_record
-from objbench.train.benchmark import Benchmark, scored
+from objbench.spec.resolve import MethodConfig, digest
 from objbench.train.checkpoint import save_weights
 from objbench.train.evaluate import SAMPLES, Evaluation, evaluate
-from objbench.train.folder import at_work, claim, seed_folder
 from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
 from objbench.train.per_image import write_per_image
+from objbench.train.run_data import Benchmark, scored
+from objbench.train.run_folder import at_work, claim, seed_folder
 from objbench.train.samples import PICTURE, write_samples
+from objbench.viz import sample_sheet
 
 
 def run_seed(

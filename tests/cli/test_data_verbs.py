@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import toy
+from helpers.paths import FIXTURES
 from PIL import Image
 from typer.testing import CliRunner, Result
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-import toy
 
 from objbench.cli.main import VERBS, app
 from objbench.data.sources.base import SplitPlan
@@ -300,7 +299,7 @@ def test_a_card_repeats_itself_rather_than_refer_to_itself(home: Path) -> None:
 
 
 def test_a_prepare_that_failed_before_its_first_shard_is_no_obstacle(home: Path) -> None:
-    mini = Path(__file__).parents[1] / "fixtures/tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+    mini = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
     prepare = ["prepare", "tetrominoes", "--source", "deepmind", "--raw", str(mini)]
     failed = call(*prepare)
     assert failed.exit_code == 1
@@ -309,7 +308,7 @@ def test_a_prepare_that_failed_before_its_first_shard_is_no_obstacle(home: Path)
 
 
 def test_damaged_scenes_are_left_out_only_when_asked(home: Path) -> None:
-    mini = Path(__file__).parents[1] / "fixtures/tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+    mini = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
     content = bytearray(gzip.decompress(mini.read_bytes()))
     content[3 * 25960 + 500] ^= 1
     (home / "damaged.tfrecords").write_bytes(content)

@@ -7,19 +7,16 @@ import re
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from helpers.synthetic import generated, record, save, scores
 from typer.testing import CliRunner
 
 from objbench.cli.report import report
 from objbench.records import Scores
 from objbench.train.per_image import write_per_image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from synthetic import generated, record, save, scores
 
 app = typer.Typer(add_completion=False)
 app.command()(report)

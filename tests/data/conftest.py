@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from server import Server, serving
+from helpers.server import Server, serving
 
-from objbench.data.download import http, parts
+from objbench.data.download import http, transfer
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def server(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that misbehaves as told; downloads come in pieces of 100,000 bytes."""
-    monkeypatch.setattr(parts, "SMALLEST_PIECE", 100_000)
-    monkeypatch.setattr(parts, "NOTE_SECONDS", 0.01)
+    monkeypatch.setattr(transfer, "SMALLEST_PIECE", 100_000)
+    monkeypatch.setattr(transfer, "NOTE_SECONDS", 0.01)
     with serving() as server:
         yield server

@@ -13,8 +13,8 @@ from objbench import create
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
 from objbench.methods.iodine import Explanation, Likelihood
+from objbench.methods.parts.iterative_inference import refine
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
-from objbench.methods.parts.refine import refine
 from objbench.testing import check_method
 
 TINY = {

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers.restatement import restate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from restatement import restate
 from scipy.optimize import linear_sum_assignment
 
 from objbench.metrics import ari, hungarian, miou, miou_fg, miou_gt, msc, msc_clevrtex, score

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.paths import FIXTURES
 
 from objbench.metrics import score
 
-CASES = json.loads((Path(__file__).parents[1] / "fixtures/eval_golden.json").read_text())["cases"]
+CASES = json.loads((FIXTURES / "eval_golden.json").read_text())["cases"]
 NAMES = {
     "acc": "count_accuracy",
     "mIoU": "miou",

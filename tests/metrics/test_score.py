@@ -12,7 +12,7 @@ from torch import Tensor
 from objbench import registry
 from objbench.errors import ObjbenchError
 from objbench.metrics import Metric, ari, contingency, mse, mse_sum, score
-from objbench.metrics.comparison import Comparison
+from objbench.metrics.batch import Comparison
 
 LABELS = torch.tensor([[[0, 1], [2, 2]], [[0, 0], [1, 1]]])
 IMAGES = torch.full((2, 3, 2, 2), 0.5)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from objbench.config import resolve
-from objbench.dataset_spec import DatasetRef
-from objbench.layers import load_spec
 from objbench.methods.base import Progress
+from objbench.spec.datasets import DatasetRef
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
 from objmae.method import ObjMAE
 from objmae.model import Autoencoder, ModelConfig
 

@@ -7,10 +7,10 @@ import torch
 
 from objbench.methods.base import Progress
 from objbench.testing import random_scenes
-from objbench.train.captured import CapturedStepper
+from objbench.train.batches import StageScenes
+from objbench.train.cuda_graph import CapturedStepper
+from objbench.train.eager import PlainStepper
 from objbench.train.loop import choose_stepper
-from objbench.train.plain import PlainStepper
-from objbench.train.scenes import StageScenes
 from objmae.fast import FastLoss
 from objmae.kernels.available import triton_installed
 

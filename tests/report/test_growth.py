@@ -10,17 +10,17 @@ import sys
 import time
 
 import pytest
-from synthetic import record, save, scored, scores
+from helpers.synthetic import record, save, scored, scores
 
-from objbench.layers import load_spec
-from objbench.report.export import as_csv, as_json
-from objbench.report.latex import latex
-from objbench.report.measured import Selection
-from objbench.report.plans import dataset_plans
-from objbench.report.records import find_records
-from objbench.report.render import markdown, text
-from objbench.report.show import collect
-from objbench.report.tables import build
+from objbench.report.rows.collect import collect
+from objbench.report.rows.measured import Selection
+from objbench.report.rows.records import find_records
+from objbench.report.tables.build import build
+from objbench.report.tables.plan import dataset_plans
+from objbench.report.write.export import as_csv, as_json
+from objbench.report.write.latex import latex
+from objbench.report.write.text import markdown, text
+from objbench.spec.load import load_spec
 
 ODD = (
     None,

@@ -9,15 +9,15 @@ import pytest
 import torch
 from objbench_toys.methods import ToyGeco, ToyTwoStages
 
-from objbench.config import resolve
 from objbench.errors import ObjbenchError, RequestError
-from objbench.layers import load_spec
 from objbench.methods.base import Losses, Method, Progress, Stage
 from objbench.methods.create import build
-from objbench.spec import Recipe
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
+from objbench.spec.schema import Recipe
 from objbench.testing import random_scenes
+from objbench.train.batches import StageScenes
 from objbench.train.loop import Events, Training
-from objbench.train.scenes import StageScenes
 
 IMAGES = random_scenes(7, (3, 35, 35))
 

@@ -14,22 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from helpers.paths import TESTS
 from PIL import Image
 
-from objbench.config import resolve
-from objbench.data.load import load
-from objbench.data.prepare import prepare
+from objbench.data.prepare.prepare import prepare
+from objbench.data.read.load import load
 from objbench.errors import ObjbenchError, RequestError
-from objbench.layers import load_spec
 from objbench.methods.base import Segmentation
 from objbench.methods.trivial import OneSlot
 from objbench.records import Record, read_record
-from objbench.train.benchmark import Benchmark, prepared_benchmark
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
 from objbench.train.reevaluate import reevaluate
 from objbench.train.run import run_seed
+from objbench.train.run_data import Benchmark, prepared_benchmark
 from objbench.train.samples import read_samples
-
-TESTS = Path(__file__).parents[1]
 
 
 def open_benchmark(data: Path, dataset: str = "tetrominoes") -> Benchmark:

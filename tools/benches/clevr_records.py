@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from objbench.data.generate.clevr import CROP, SIDE, laws
-from objbench.data.generate.clevr.camera import Camera
-from objbench.data.generate.clevr.objects import Objects
-from objbench.data.generate.clevr.visibility import label_map
+from objbench.data.generate.clevr import CROP, SIDE, sampling
+from objbench.data.generate.tracer.camera import Camera
+from objbench.data.generate.tracer.objects import Objects
+from objbench.data.generate.tracer.visibility import label_map
+from objbench.data.prepare.transform import Transform
 from objbench.data.scene import Array, SceneBatch
-from objbench.data.sources.multi_object import RecordBlock
+from objbench.data.sources.deepmind_records import RecordBlock
 from objbench.data.sources.tfrecord import Reader
-from objbench.data.transform import Transform
 from objbench.errors import ObjbenchError, RequestError
 
 # The generator's code for each code of the file: those of the released file are the generator's own; files rendered
@@ -43,7 +43,7 @@ class Rendered:
     cameras: Array
     lamps: Array
 
-    def world(self) -> laws.World:
+    def world(self) -> sampling.World:
         """The same scenes as the generator would have drawn them, the masks its own."""
         code = {
             name: torch.from_numpy(self.factors[name][:, 1:].astype(np.int64))
@@ -53,11 +53,11 @@ class Rendered:
             torch.from_numpy(self.factors[name][:, 1:].astype(np.float64))
             for name in ("x", "y", "z", "rotation")
         )
-        radius = torch.tensor((1.0, *laws.CLEVR.radii), dtype=torch.float64)[code["size"]]
+        radius = torch.tensor((1.0, *sampling.CLEVR.radii), dtype=torch.float64)[code["size"]]
         objects = Objects(torch.stack([x, y, z]), turn.cos(), turn.sin(), radius, turn, **code)
         camera = Camera.at(torch.from_numpy(self.cameras).T.contiguous())
         lamps = torch.from_numpy(self.lamps).permute(2, 0, 1).contiguous()
-        return laws.World(objects, camera, lamps, label_map(objects, camera))
+        return sampling.World(objects, camera, lamps, label_map(objects, camera))
 
 
 def read(path: Path, codes: str) -> Rendered:
@@ -80,7 +80,7 @@ def read(path: Path, codes: str) -> Rendered:
         solve_camera(place[1:][seen[1:]], pixel[1:, 2][seen[1:]])
         for place, pixel, seen in zip(places, factors["pixel_coords"], there, strict=True)
     ]
-    lamps = np.broadcast_to(np.array(laws.LAMPS), (len(whole), 3, 3)).copy()
+    lamps = np.broadcast_to(np.array(sampling.LAMPS), (len(whole), 3, 3)).copy()
     return Rendered(cropped(whole).images, whole.masks, factors, np.stack(cameras), lamps)
 
 
@@ -94,7 +94,7 @@ def solve_camera(places: Array, depths: Array) -> Array:
 
     The depth of p from c is |c| - p.c / |c|; Gauss and Newton's method from the camera's place on average.
     """
-    camera = np.array(laws.CAMERA)
+    camera = np.array(sampling.CAMERA)
     for _ in range(_NEWTON_STEPS):
         length = np.linalg.norm(camera)
         along = places @ camera

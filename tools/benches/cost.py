@@ -16,13 +16,13 @@ from benches.report import Report, Row, Section
 from benches.timing import say
 from benches.train_ceilings import DTYPES
 from benches.train_memory import TensorMemory
-from objbench.config import MethodConfig, resolve
-from objbench.dataset_spec import DatasetRef
 from objbench.errors import RequestError
-from objbench.layers import load_spec
 from objbench.methods.base import Method, Progress, Stage
 from objbench.methods.create import build
-from objbench.spec import Spec
+from objbench.spec.datasets import DatasetRef
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import MethodConfig, resolve
+from objbench.spec.schema import Spec
 
 METHODS = ("objmae", "slot_attention", "monet", "genesis_v2", "efficient_morl", "iodine")
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")

@@ -17,11 +17,11 @@ import torch
 from benches.options import add_device, cores, positive
 from benches.report import Check, Report, Row, Section
 from benches.timing import Candidate, interleave, say
-from objbench.data.generate import Generator, generator_of
+from objbench.data.generate.generator import Generator, generator_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.scene import Array, SceneBatch
 from objbench.device import choose_device
-from objbench.layers import load_spec
+from objbench.spec.load import load_spec
 
 DATASETS = (
     "tetrominoes",

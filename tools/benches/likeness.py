@@ -13,12 +13,14 @@ from benches.options import positive
 from benches.picture_statistics import CHANNELS, Statistics, distance, statistics
 from benches.report import Check, Report, Row, Section
 from benches.timing import say
-from objbench.data.generate import clevr, generator_of
-from objbench.data.generate.clevr import CROP, SIDE, film, laws
+from objbench.data.generate import clevr
+from objbench.data.generate.clevr import CROP, SIDE, sampling
+from objbench.data.generate.generator import generator_of
 from objbench.data.generate.tensors import SceneTensors
+from objbench.data.generate.tracer import tonemap
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
-from objbench.layers import load_spec
+from objbench.spec.load import load_spec
 
 FIXTURES = Path(__file__).parents[2] / "tests" / "fixtures"
 RECORDS = FIXTURES / "clevr" / "clevr_with_masks_four.tfrecords"
@@ -113,7 +115,7 @@ def trace(rendered: Rendered) -> tuple[Array, Array]:
     world = rendered.world()
     images = []
     for part in torch.split(torch.arange(len(rendered.images)), AT_ONCE):
-        some = laws.World(
+        some = sampling.World(
             world.objects.only(part), world.camera.only(part), world.lamps[:, part], world.masks[part]
         )
         images.append(clevr.render(some)[0].numpy())
@@ -123,7 +125,7 @@ def trace(rendered: Rendered) -> tuple[Array, Array]:
 def small(frames: Array) -> Array:
     """Label maps of the whole frame as the pictures show them, uint8 (N,128,128)."""
     inside = frames[:, CROP.top : CROP.top + CROP.height, CROP.left : CROP.left + CROP.width]
-    return film.pick(torch.from_numpy(inside), SIDE).numpy()
+    return tonemap.pick(torch.from_numpy(inside), SIDE).numpy()
 
 
 def means(title: str, unit: str, names: list[str], sets: dict[str, Statistics], repeats: int) -> Section:

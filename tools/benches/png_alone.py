@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from objbench.data import png
+from objbench.data.format import png
 from objbench.data.scene import Array
 
 

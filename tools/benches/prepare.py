@@ -19,11 +19,11 @@ from benches.options import cores, positive
 from benches.png_alone import encode_pngs
 from benches.report import Check, Report, Row, Section, Speedup
 from benches.timing import Candidate, Timing, interleave, say
-from objbench.data.prepare import prepare
-from objbench.data.sources.multi_object import LAYOUTS
+from objbench.data.prepare.prepare import prepare
+from objbench.data.sources.deepmind_records import LAYOUTS
 from objbench.data.sources.tfrecord import Reader, crc32c_function, parse_example
 from objbench.data.workers import run
-from objbench.layers import load_spec
+from objbench.spec.load import load_spec
 
 FIXTURES = Path(__file__).parents[2] / "tests" / "fixtures"
 FILES = {

@@ -14,12 +14,12 @@ from benches.options import positive
 from benches.picture_statistics import Statistics, statistics
 from benches.report import Check, Report, Row, Section
 from benches.timing import say
-from objbench.data.generate import generator_of
-from objbench.data.prepare import prepare
-from objbench.data.scenes import Scenes
+from objbench.data.generate.generator import generator_of
+from objbench.data.prepare.prepare import prepare
+from objbench.data.read.scenes import Scenes
 from objbench.errors import RequestError
-from objbench.layers import load_spec
 from objbench.metrics import score
+from objbench.spec.load import load_spec
 
 RENDERED = Path(__file__).parents[2] / "tests" / "fixtures" / "clevrtex"
 PICTURES = "CLEVRTEX_full_??????.png"

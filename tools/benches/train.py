@@ -20,12 +20,12 @@ from benches.timing import quartiles, say
 from benches.train_ceilings import DTYPES, copying, products
 from benches.train_paths import PATHS, paths_of
 from benches.train_race import Entrant, Work, greatest_difference, operations, race
-from objbench.config import resolve
-from objbench.dataset_spec import DatasetRef
 from objbench.device import choose_device, describe
 from objbench.errors import RequestError
-from objbench.layers import load_spec
 from objbench.methods.create import build
+from objbench.spec.datasets import DatasetRef
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
 
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
 SMALL_BATCH = 8

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper, TrainingScenes
-from objbench.train.captured import CapturedStepper
-from objbench.train.plain import PlainStepper
-from objbench.train.scenes import StageScenes
+from objbench.train.batches import StageScenes
+from objbench.train.cuda_graph import CapturedStepper
+from objbench.train.eager import PlainStepper
 from objmae.fast import FastLoss
 from objmae.method import ObjMAE
 

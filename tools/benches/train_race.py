@@ -18,14 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from benches.timing import Candidate, Timing, interleave, quartiles, say
 from benches.train_memory import TensorMemory
 from benches.train_paths import FixedPoint, open_path
-from objbench.config import MethodConfig
-from objbench.dataset_spec import DatasetRef
 from objbench.device import peak_memory
 from objbench.methods.base import Method, Stepper
 from objbench.methods.create import build
 from objbench.random import seed_from
-from objbench.train.plain import PlainStepper
-from objbench.train.scenes import StageScenes
+from objbench.spec.datasets import DatasetRef
+from objbench.spec.resolve import MethodConfig
+from objbench.train.batches import StageScenes
+from objbench.train.eager import PlainStepper
 from objmae.flops import training_flops
 from objmae.method import ObjMAE
 

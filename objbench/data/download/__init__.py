@@ -6,8 +6,8 @@ checked one is renamed to `NAME`, with `NAME.receipt.json` beside it.
 """
 
 from objbench.data.download.fetch import Survey, fetch, survey
+from objbench.data.download.file import Item
 from objbench.data.download.receipts import Receipt, read_receipt
 from objbench.data.download.remote import Remote
-from objbench.data.download.single import Item
 
 __all__ = ["Item", "Receipt", "Remote", "Survey", "fetch", "read_receipt", "survey"]

@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from objbench import progress
+from objbench.data.download.file import Download, Item, Say
 from objbench.data.download.http import Client
 from objbench.data.download.meter import Meter, bar
 from objbench.data.download.remote import Remote
-from objbench.data.download.single import Download, Item, Say
 from objbench.files import check_space, free_space, megabytes, plain_errors
 
 CONNECTIONS = 4

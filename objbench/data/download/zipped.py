@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 from objbench.data.download.http import CHUNK, Client, Offer, UnavailableError
-from objbench.data.download.parts import Extent
+from objbench.data.download.transfer import Extent
 
 _LOCAL_HEADER = struct.Struct(
     "<4s22xHH"

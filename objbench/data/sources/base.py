@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from objbench.data.scene import Block
-from objbench.dataset_spec import DatasetRef, slice_size
+from objbench.spec.datasets import DatasetRef, slice_size
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Block
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.data.sources.multi_object import LAYOUTS, RecordBlock, objects
+from objbench.data.sources.deepmind_records import LAYOUTS, RecordBlock, objects
 from objbench.data.sources.tfrecord import Frame, Reader, is_example
 from objbench.errors import RequestError
 

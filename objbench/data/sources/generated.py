@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from objbench.data.generate import generator_of
+from objbench.data.generate.generator import generator_of
 from objbench.data.scene import Block
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.dataset_spec import SPLITS, SplitRule
 from objbench.errors import RequestError
+from objbench.spec.datasets import SPLITS, SplitRule
 
 
 class GeneratedSource(Source):

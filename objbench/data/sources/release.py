@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from objbench.data.sources.base import SourceRequest, SplitPlan
-from objbench.dataset_spec import SourceSpec, SplitRule
 from objbench.errors import ObjbenchError, RequestError
+from objbench.spec.datasets import SourceSpec, SplitRule
 
 # Height and width of the scenes as released, which a wrong file is recognised by.
 NATIVE_SIZE = {

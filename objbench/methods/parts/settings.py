@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from objbench.errors import RequestError, unknown_name
-from objbench.nested import dotted
+from objbench.spec.nested import dotted
 
 
 def refusal(key: str, value: object, expected: str) -> RequestError:

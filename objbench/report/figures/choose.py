@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.measured import SELECTING, Selection, measured_rows
-from objbench.report.records import FoundRecord
-from objbench.report.rows import Row
-from objbench.spec import Spec
+from objbench.report.rows.measured import SELECTING, Selection, measured_rows
+from objbench.report.rows.records import FoundRecord
+from objbench.report.rows.row import Row
+from objbench.spec.schema import Spec
 
 PREFERRED = "objmae"  # whose figures these are
 RANKING = "ari_fg"  # by which the best method is chosen where that one has no records

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objbench.errors import ObjbenchError
-from objbench.pictures import colour
 from objbench.report.figures.canvas import (
     COLUMN,
     FAINT,
@@ -24,6 +23,7 @@ from objbench.report.figures.canvas import (
 )
 from objbench.report.figures.pictures import METRICS
 from objbench.train.log import read_log
+from objbench.viz import colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.report.compare import Peers, row_notes
 from objbench.report.figures import pictures
 from objbench.report.figures.canvas import outputs, save
 from objbench.report.figures.choose import PREFERRED, Tell, choose_rows, choose_seeds, place, rows_on, seeds
 from objbench.report.figures.curves import Course, training_curves
 from objbench.report.figures.sheet import sheet
-from objbench.report.measured import SELECTING, Selection
-from objbench.report.records import FoundRecord
-from objbench.report.rows import Row, direction
-from objbench.report.success import Success
-from objbench.spec import Spec
+from objbench.report.rows.comparability import Peers, row_notes
+from objbench.report.rows.measured import SELECTING, Selection
+from objbench.report.rows.records import FoundRecord
+from objbench.report.rows.row import Row, direction
+from objbench.report.rows.success import Success
+from objbench.spec.schema import Spec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

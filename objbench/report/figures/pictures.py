@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
-from objbench.pictures import (
+from objbench.report.figures.choose import place
+from objbench.report.rows.row import Row
+from objbench.train.per_image import PER_IMAGE, read_per_image
+from objbench.train.samples import SAMPLES_FILE, read_samples, sample_names, sampled
+from objbench.viz import (
     MAX_PLANES,
     RGB,
     channels_last,
@@ -19,10 +23,6 @@ from objbench.pictures import (
     prediction_picture,
     shown_planes,
 )
-from objbench.report.figures.choose import place
-from objbench.report.rows import Row
-from objbench.train.per_image import PER_IMAGE, read_per_image
-from objbench.train.samples import SAMPLES_FILE, read_samples, sample_names, sampled
 
 METRICS = {"ari_fg": "ARI-FG", "miou": "mIoU"}
 Sample = Mapping[str, Array]

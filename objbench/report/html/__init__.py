@@ -16,16 +16,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import objbench
-from objbench.report import render
 from objbench.report.html.curves import curves_of
 from objbench.report.html.gallery import Gallery, gallery_of
 from objbench.report.html.runs import runs_of
 from objbench.report.html.view import Facets, RunView, marks_text, plain_view, run_view, table_view
-from objbench.report.layout import Table
-from objbench.report.plans import Plan
-from objbench.report.records import FoundRecord
-from objbench.report.tables import build
-from objbench.spec import Spec
+from objbench.report.rows.records import FoundRecord
+from objbench.report.tables.build import build
+from objbench.report.tables.plan import Plan
+from objbench.report.tables.table import Table
+from objbench.report.write import text
+from objbench.spec.schema import Spec
 
 _ASSETS = files("objbench.report.html") / "assets"
 _SCRIPTS = ("page.js", "filters.js", "tables.js", "curves.js", "segments.js", "gallery.js")
@@ -62,7 +62,7 @@ def page(
         facets=facets,
         tables=views,
         all_seeds=all_seeds,
-        bold=render.BEST,
+        bold=text.BEST,
         runs=listed,
         gallery=pictures,
         unread=[*without_curve, *pictures.unread],

@@ -8,7 +8,7 @@ from typing import Any
 
 from objbench.errors import ObjbenchError
 from objbench.report.html.runs import Run
-from objbench.report.rows import is_percent
+from objbench.report.rows.row import is_percent
 from objbench.train.log import LOG, read_log
 
 CURVES = ("ari_fg", "ari", "miou", "loss")

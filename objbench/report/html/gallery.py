@@ -12,14 +12,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from objbench.errors import ObjbenchError
-from objbench.pictures import Array, channels_last, colour, match_labels, prediction_colours, shown_planes
 from objbench.report.html.runs import Run
 from objbench.report.html.sprites import LEVELS, Level, atlas, deflated, picture, planes
-from objbench.report.printed import number
-from objbench.report.rows import direction
+from objbench.report.rows.row import direction
+from objbench.report.tables.printed import number
 from objbench.train.evaluate import SAMPLES
 from objbench.train.per_image import read_per_image
 from objbench.train.samples import read_samples, sampled
+from objbench.viz import Array, channels_last, colour, match_labels, prediction_colours, shown_planes
 
 BUDGET = 8_500_000  # characters of all pictures of a page: below 10 MB with everything else on it
 _MARGIN = 1.05  # by how much the images of a run may be larger than the two that their size is foreseen from

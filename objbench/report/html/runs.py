@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from objbench.config import digest
 from objbench.records import Record, Scored
-from objbench.report.plans import Plan
-from objbench.report.records import FoundRecord
-from objbench.report.rows import Row
+from objbench.report.rows.records import FoundRecord
+from objbench.report.rows.row import Row
+from objbench.report.tables.plan import Plan
+from objbench.spec.resolve import digest
 
 _FOLDERS = 4  # DATASET/SOURCE/METHOD/seed-N: what lies above them belongs to one machine
 

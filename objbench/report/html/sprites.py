@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from objbench.pictures import Array
+from objbench.viz import Array
 
 _SMALL = 48  # pictures of at most this side are kept without loss where there is room
 _SPLIT = 64  # planes larger than this are shrunk where there is none

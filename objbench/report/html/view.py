@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from objbench.report.html.runs import Run, duration, facts, tested_on
-from objbench.report.layout import Cell, Line, Table
-from objbench.report.plans import Column, Plan
-from objbench.report.rows import Row, direction
+from objbench.report.rows.row import Row, direction
+from objbench.report.tables.plan import Column, Plan
+from objbench.report.tables.table import Cell, Line, Table
 
 ORIGINS = ("measured", "measured on generated data", "published")
 _WIDEST_MARKS = 12

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from objbench.methods.base import Losses, Method, Segmentation, Stage
-from objbench.train.plain import PlainStepper
+from objbench.train.eager import PlainStepper
 
 
 class Toy(Method):

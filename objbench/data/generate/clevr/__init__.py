@@ -15,13 +15,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevr import film, laws
-from objbench.data.generate.clevr.camera import Camera
-from objbench.data.generate.clevr.light import lights_of
+from objbench.data.generate.clevr import sampling
 from objbench.data.generate.clevr.materials import ClevrTracer
-from objbench.data.generate.clevr.objects import Objects
-from objbench.data.generate.clevr.visibility import Window
 from objbench.data.generate.tensors import SceneTensors, with_background
+from objbench.data.generate.tracer import tonemap
+from objbench.data.generate.tracer.camera import Camera
+from objbench.data.generate.tracer.light import lights_of
+from objbench.data.generate.tracer.objects import Objects
+from objbench.data.generate.tracer.visibility import Window
 from objbench.errors import RequestError
 from objbench.random import seed_from, split_seed
 
@@ -36,7 +37,7 @@ def scenes(
     start: int,
     stop: int,
     seed: int,
-    max_objects: int = laws.MOST,
+    max_objects: int = sampling.MOST,
     device: torch.device | str | None = None,
 ) -> SceneTensors:
     """The scenes [start, stop) of the endless stream that (split, seed, max_objects) names.
@@ -48,9 +49,9 @@ def scenes(
     Factors as upstream stores them, entity axis 11 with the background in row 0: x, y, z, rotation, visibility
     float32; pixel_coords float32 (column, row, depth in the frame of 320x240); size, material, shape, color uint8.
     """
-    if max_objects not in range(laws.FEWEST, laws.MOST + 1):
+    if max_objects not in range(sampling.FEWEST, sampling.MOST + 1):
         raise RequestError(
-            f"the option 'max_objects' of clevr is {max_objects}; it must be {laws.FEWEST} to {laws.MOST}"
+            f"the option 'max_objects' of clevr is {max_objects}; it must be {sampling.FEWEST} to {sampling.MOST}"
         )
     key = stream_key(split, seed, max_objects)
     place = torch.device(device or "cpu")
@@ -66,19 +67,19 @@ def stream_key(split: str, seed: int, max_objects: int) -> tuple[int, int]:
     )
 
 
-def render(world: laws.World, most: int = laws.MOST) -> tuple[Tensor, Tensor]:
+def render(world: sampling.World, most: int = sampling.MOST) -> tuple[Tensor, Tensor]:
     """Images uint8 (N,128,128,3) and masks uint8 (N,128,128) of `world`, whose objects stand in the first `most` places."""
     objects = world.objects.first(most).to(torch.float32)
     tracer = ClevrTracer(objects, lights_of(world.lamps), world.camera.to(torch.float32), CROP)
     light = tracer.picture()
-    images = film.reduce(film.develop(light), SIDE).permute(0, 2, 3, 1).contiguous()
-    return images, film.pick(world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width], SIDE)
+    images = tonemap.reduce(tonemap.develop(light), SIDE).permute(0, 2, 3, 1).contiguous()
+    return images, tonemap.pick(world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width], SIDE)
 
 
 def _batches(index: Tensor, key: tuple[int, int], most: int, size: int) -> Iterator[SceneTensors]:
     for first in range(0, len(index), size):
         part = index[first : first + size]
-        world = laws.draw(part, key, most, ahead=size)
+        world = sampling.draw(part, key, most, ahead=size)
         images, masks = render(world, most)
         yield SceneTensors(part, images, masks, factors_of(world.objects, world.camera))
 

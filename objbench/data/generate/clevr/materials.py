@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevr import ground
-from objbench.data.generate.clevr.surface import MIRRORS, Surface
-from objbench.data.generate.clevr.trace import Tracer
-from objbench.data.generate.clevr.vectors import cross, dot, length, unit
+from objbench.data.generate.tracer import ground
+from objbench.data.generate.tracer.surface import MIRRORS, Surface
+from objbench.data.generate.tracer.trace import Tracer
+from objbench.data.generate.tracer.vectors import cross, dot, length, unit
 from objbench.random import cos_sin_turns
 
 COLORS = (

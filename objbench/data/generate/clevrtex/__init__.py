@@ -16,13 +16,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevr import film as crop
-from objbench.data.generate.clevr.laws import World
-from objbench.data.generate.clevr.visibility import Window
-from objbench.data.generate.clevrtex import film, laws
-from objbench.data.generate.clevrtex.laws import VARIANTS, Looks
+from objbench.data.generate.clevr.sampling import World
+from objbench.data.generate.clevrtex import filmic, sampling
+from objbench.data.generate.clevrtex.sampling import VARIANTS, Looks
 from objbench.data.generate.clevrtex.trace import TexturedTracer, lamps_of
 from objbench.data.generate.tensors import SceneTensors, with_background
+from objbench.data.generate.tracer import tonemap
+from objbench.data.generate.tracer.visibility import Window
 from objbench.errors import unknown_name
 from objbench.random import seed_from, split_seed
 
@@ -78,16 +78,16 @@ def render(world: World, looks: Looks) -> tuple[Tensor, Tensor]:
         CROP,
         looks.to(torch.float32),
     )
-    frames = film.develop(tracer.picture())
-    images = crop.reduce(frames, SIDE, crop.bilinear).permute(0, 2, 3, 1).contiguous()
+    frames = filmic.develop(tracer.picture())
+    images = tonemap.reduce(frames, SIDE, tonemap.bilinear).permute(0, 2, 3, 1).contiguous()
     masks = world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width]
-    return images, crop.pick(masks, SIDE)
+    return images, tonemap.pick(masks, SIDE)
 
 
 def _batches(variant: str, index: Tensor, key: tuple[int, int], size: int) -> Iterator[SceneTensors]:
     for first in range(0, len(index), size):
         part = index[first : first + size]
-        world, looks = laws.draw(VARIANTS[variant], part, key, ahead=size)
+        world, looks = sampling.draw(VARIANTS[variant], part, key, ahead=size)
         images, masks = render(world, looks)
         factors, names = factors_of(variant, world, looks)
         yield SceneTensors(part, images, masks, factors, names)
@@ -98,7 +98,7 @@ def factors_of(variant: str, world: World, looks: Looks) -> tuple[dict[str, Tens
     objects = world.objects
     column, row, depth = world.camera.project(objects.place)
     present = (objects.shape > 0)[..., None]
-    materials = laws.names()
+    materials = sampling.names()
     names = {
         "shape": _SHAPES.get(variant, _SEEN_SHAPES),
         "material": materials,

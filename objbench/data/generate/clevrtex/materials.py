@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevrtex.families import FAMILIES
+from objbench.data.generate.clevrtex.patterns import FAMILIES
 
 
 @dataclass(frozen=True)

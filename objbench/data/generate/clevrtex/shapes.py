@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevr.objects import Objects
-from objbench.data.generate.clevr.shapes import Cube, Cylinder, Shape, Sphere
-from objbench.data.generate.clevrtex.implicit import Implicit, ellipsoid, ring, tapered, union
+from objbench.data.generate.tracer.objects import Objects
+from objbench.data.generate.tracer.sdf import Implicit, ellipsoid, ring, tapered, union
+from objbench.data.generate.tracer.shapes import Cube, Cylinder, Shape, Sphere
 
 
 class Block(Cube):

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevr.vectors import length, turn, unit
-from objbench.data.generate.clevrtex.families import FAMILIES, WRAPPED, Pattern, Site
-from objbench.data.generate.clevrtex.laws import Looks
 from objbench.data.generate.clevrtex.materials import Table, table
+from objbench.data.generate.clevrtex.patterns import FAMILIES, WRAPPED, Pattern, Site
+from objbench.data.generate.clevrtex.sampling import Looks
+from objbench.data.generate.tracer.vectors import length, turn, unit
 
 BOX, GLOBE, DRUM = 0, 1, 2  # how faces are cut open: six sides, longitude and latitude, or wall and lids
 _AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 22}

@@ -7,17 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from objbench.data.generate.clevr import ground
-from objbench.data.generate.clevr.camera import FOCAL, Camera
-from objbench.data.generate.clevr.light import POWERS, Light, lights_of
-from objbench.data.generate.clevr.objects import Objects
-from objbench.data.generate.clevr.surface import MIRRORS, Surface
-from objbench.data.generate.clevr.trace import Lit, Tracer
-from objbench.data.generate.clevr.vectors import cross, dot, length, turn, unit
-from objbench.data.generate.clevr.visibility import Window
-from objbench.data.generate.clevrtex.laws import Looks
 from objbench.data.generate.clevrtex.materials import table
+from objbench.data.generate.clevrtex.sampling import Looks
 from objbench.data.generate.clevrtex.texture import BOX, DRUM, GLOBE, Place, Skin, skin
+from objbench.data.generate.tracer import ground
+from objbench.data.generate.tracer.camera import FOCAL, Camera
+from objbench.data.generate.tracer.light import POWERS, Light, lights_of
+from objbench.data.generate.tracer.objects import Objects
+from objbench.data.generate.tracer.surface import MIRRORS, Surface
+from objbench.data.generate.tracer.trace import Lit, Tracer
+from objbench.data.generate.tracer.vectors import cross, dot, length, turn, unit
+from objbench.data.generate.tracer.visibility import Window
 
 # In proportion to CLEVR's lamps (100, 30, 50, sun .45), which POWERS is fitted to: 500, 200, 350, sun .85.
 _STRONGER = (5.0, 20 / 3, 7.0, 17 / 9)

@@ -1,0 +1,1 @@
+"""What a prepared folder is: manifest, shards, samples."""

@@ -1,0 +1,191 @@
+"""manifest.json: what a prepared dataset consists of, and the proof that it is complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.spec.datasets import SPLITS, DatasetRef, Select, SplitRule, Transform
+
+MANIFEST = "manifest.json"
+
+
+class Frozen(BaseModel):
+    """A block of a manifest: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceFile(Frozen):
+    """A file that the scenes were read from."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Shard(Frozen):
+    """One shard: its file name, size, hash and number of samples."""
+
+    name: str
+    bytes: int
+    sha256: str
+    count: int
+
+
+class Records(Frozen):
+    """Which records of the source a split was made of: [start, stop) of one file, before any filter.
+
+    So many were looked at; how many were kept is the split's `count`.
+    """
+
+    file: str
+    start: int
+    stop: int
+
+
+class Skipped(Frozen):
+    """A damaged scene that was left out: its index in the source, and what is wrong with it."""
+
+    index: int
+    reason: str
+
+
+class Split(Frozen):
+    """One prepared split. `object_counts`: number of objects -> number of scenes."""
+
+    count: int
+    standard: bool
+    in_train: bool
+    records: Records
+    fingerprint: str
+    object_counts: dict[int, int]
+    skipped: list[Skipped]
+    shards: list[Shard]
+
+
+class Settings(Frozen):
+    """What a prepare was asked for; another prepare in the same place must ask for the same."""
+
+    sizes: dict[str, int]
+    seed: int | None  # of a generator
+    height: int
+    width: int
+    scenes_per_shard: int
+    rules: dict[str, SplitRule]
+    select: Select | None
+    transform: Transform | None
+    options: dict[str, int | float | str]
+
+
+class Manifest(Frozen):
+    """Everything known of a prepared dataset. It holds no dates and no paths: equal prepares give equal manifests."""
+
+    version: Literal[1] = 1
+    objbench: str
+    dataset: str
+    protocol: str
+    source: str
+    height: int
+    width: int
+    settings: Settings
+    generator: dict[str, int] | None
+    files: list[SourceFile]
+    splits: dict[str, Split]
+
+    def split(self, name: str) -> Split:
+        """The split `name`; RequestError for no split's name, ObjbenchError if it was left out."""
+        if name not in SPLITS:
+            raise unknown_name("split", name, SPLITS)
+        if name not in self.splits:
+            raise ObjbenchError(
+                f"{self.dataset}@{self.protocol} ({self.source}) was prepared without a split '{name}'; "
+                f"it has: {', '.join(self.splits)}"
+            )
+        return self.splits[name]
+
+
+def folder_of(data: Path, dataset: DatasetRef, source: str) -> Path:
+    """Where a prepared dataset stands: `<data>/<dataset>[@protocol]/<source>`."""
+    return data / str(dataset) / source
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a prepared dataset; ObjbenchError if there is none or it is damaged."""
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ObjbenchError(f"{path}: no such file; the dataset is not prepared, or not to its end") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ObjbenchError(
+            f"{path}: not a manifest of this version of objbench: {_first(error)}; prepare it again with --force"
+        ) from None
+
+
+def prepared(data: Path, dataset: DatasetRef) -> dict[str, Manifest]:
+    """The prepared sources of a dataset under one protocol, by name."""
+    return {source: _manifest_of(data, dataset, source) for source in _sources(data, dataset)}
+
+
+def _sources(data: Path, dataset: DatasetRef) -> list[str]:
+    return sorted(path.parent.name for path in (data / str(dataset)).glob(f"*/{MANIFEST}"))
+
+
+def _manifest_of(data: Path, dataset: DatasetRef, source: str) -> Manifest:
+    folder = folder_of(data, dataset, source)
+    manifest = read_manifest(folder)
+    found = (manifest.dataset, manifest.protocol, manifest.source)
+    if found != (dataset.name, dataset.protocol, source):
+        raise ObjbenchError(
+            f"{folder / MANIFEST}: of {found[0]}@{found[1]} from {found[2]}, not of what its folder is named after; "
+            "move the folder back, or prepare again with --force"
+        )
+    return manifest
+
+
+def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Manifest]:
+    """The folder and manifest of a prepared dataset; without a source, of the only one that is prepared.
+
+    RequestError if there are several to choose from, ObjbenchError with the command to give if there is none.
+    """
+    if source is not None:
+        folder = folder_of(data, dataset, dataset.source(source))
+        if (folder / MANIFEST).is_file():
+            return folder, _manifest_of(data, dataset, source)
+    elif found := _sources(data, dataset):
+        if len(found) > 1:
+            raise RequestError(
+                f"{dataset} is prepared from several sources: give --source {' or '.join(found)}"
+            )
+        return folder_of(data, dataset, found[0]), _manifest_of(data, dataset, found[0])
+    wanted = dataset.source(source)
+    free = source is None and wanted != "generated" and "generated" in dataset.sources
+    other = " (--source generated needs no download)" if free else ""
+    raise ObjbenchError(
+        f"{dataset} is not prepared in {data / str(dataset)}"
+        f"{f' from source {source}' if source else ''}: objbench prepare {dataset} --source {wanted} --data {data}{other}"
+    )
+
+
+def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
+    """ObjbenchError if a shard is missing or of another size: seen without reading them."""
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            path = folder / shard.name
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
+                raise ObjbenchError(
+                    f"{path}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all differences, "
+                    "objbench prepare --force makes the set anew"
+                )
+
+
+def _first(error: ValidationError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return str(error)
+    item = error.errors()[0]
+    return f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"

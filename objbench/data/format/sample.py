@@ -1,0 +1,105 @@
+"""One sample of a shard: its three members, what its JSON says, and the digest of its decoded content.
+
+Imported by the encoding and decoding workers, so nothing heavier than numpy and Pillow may be imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from objbench.data.format import png, tar
+from objbench.data.scene import Array
+from objbench.errors import ObjbenchError
+
+IMAGE, MASK, FACTS = ".png", ".mask.png", ".json"
+SUFFIXES = (FACTS, MASK, IMAGE)  # in the order of the archive
+KEY_DIGITS = 8
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+class Sample(NamedTuple):
+    """A decoded sample: image uint8 (H,W,3), mask uint8 (H,W), and the parsed JSON."""
+
+    key: str
+    image: Array
+    mask: Array
+    facts: dict[str, Any]
+
+
+def key_of(index: int) -> str:
+    """The key of record `index` of a source.
+
+    >>> key_of(60319)
+    '00060319'
+    """
+    return f"{index:0{KEY_DIGITS}d}"
+
+
+def visible_ids(mask: Array) -> list[int]:
+    """The object ids that own at least one pixel of a label map; the background 0 is none."""
+    ids: list[int] = (np.flatnonzero(np.bincount(mask.ravel())[1:]) + 1).tolist()
+    return ids
+
+
+def count_objects(mask: Array, factors: Mapping[str, Any]) -> int:
+    """The number of objects of a scene: its `visibility` factor without the background, else the visible ids."""
+    if "visibility" in factors:
+        return round(float(np.sum(factors["visibility"][1:])))
+    return len(visible_ids(mask))
+
+
+def describe(index: int, mask: Array, factors: Mapping[str, Array]) -> dict[str, Any]:
+    """What the JSON member of a sample says: index, n_objects, visible and factors."""
+    return {
+        "index": index,
+        "n_objects": count_objects(mask, factors),
+        "visible": visible_ids(mask),
+        "factors": {name: values.tolist() for name, values in factors.items()},
+    }
+
+
+def encode(sample: Sample) -> bytes:
+    """The archive members of a sample; every call gives the same bytes."""
+    contents = (canonical(sample.facts), png.encode(sample.mask), png.encode(sample.image))
+    pairs = zip(SUFFIXES, contents, strict=True)
+    return b"".join(tar.member(sample.key + suffix, content) for suffix, content in pairs)
+
+
+def digest(sample: Sample) -> bytes:
+    """sha256 of the decoded content: key, shape, pixels, labels and factors. The PNG settings play no part."""
+    sha = hashlib.sha256(f"{sample.key} {sample.image.shape}\n".encode())
+    sha.update(np.ascontiguousarray(sample.image).data)
+    sha.update(np.ascontiguousarray(sample.mask).data)
+    sha.update(canonical(sample.facts["factors"]))
+    return sha.digest()
+
+
+def fingerprint(digests: Iterable[bytes]) -> str:
+    """The fingerprint of a split: sha256 over the digests of its samples in the order of their keys."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def canonical(content: Any) -> bytes:
+    """The one JSON text of `content`: sorted keys, no spaces."""
+    return _JSON.encode(content).encode()
+
+
+def rows(members: tar.Members, path: Path) -> list[str]:
+    """The keys of a shard whose members are `<key>.json`, `<key>.mask.png`, `<key>.png` and so on, in order.
+
+    Sample i owns members 3i to 3i + 2. ObjbenchError if the archive holds anything else.
+    """
+    names = members.names.reshape(-1, 3) if len(members) % 3 == 0 else np.empty((0, 3), "S")
+    keys = [name.removesuffix(FACTS.encode()) for name in names[:, 0].tolist()]
+    for column, suffix in enumerate(SUFFIXES):
+        if not keys or names[:, column].tolist() != [key + suffix.encode() for key in keys]:
+            raise ObjbenchError(
+                f"{path}: not a shard: its members are not {', '.join('KEY' + s for s in SUFFIXES)}"
+            )
+    return [key.decode("ascii", "replace") for key in keys]

@@ -1,0 +1,96 @@
+"""From a block of scenes to the bytes of their samples in a shard: what the workers of prepare do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from objbench.data.format.sample import KEY_DIGITS, Sample, describe, digest, encode, key_of
+from objbench.data.prepare.transform import Transform
+from objbench.data.scene import BadScene, Block, SceneBatch
+from objbench.errors import ObjbenchError
+
+
+class Job(NamedTuple):
+    """A block to decode, transform and encode. skip_bad: list its damaged scenes instead of giving up."""
+
+    block: Block
+    transform: Transform
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedScene:
+    """A sample: its archive members, content digest and number of objects; a skipped scene: why (else empty)."""
+
+    index: int
+    content: bytes
+    digest: bytes
+    n_objects: int
+    reason: str = ""
+
+
+class Encoded(NamedTuple):
+    """The scenes of a block that qualify, by index, and how many scenes it held."""
+
+    scenes: list[EncodedScene]
+    seen: int
+
+
+def encode_block(job: Job) -> Encoded:
+    """Decode, transform and encode the scenes of a block.
+
+    ObjbenchError for a damaged scene, and for a batch that breaks the contract of a source.
+    """
+    scenes: list[EncodedScene] = []
+    todo = [job.block]
+    while todo:
+        block = todo.pop()
+        try:
+            batch = block.decode()
+        except BadScene as bad:
+            scenes.append(_skipped(job, bad.index, bad.where, bad.reason))
+            todo += [part for part in (block[bad.row + 1 :], block[: bad.row]) if len(part)]
+        else:
+            _check(batch)
+            scenes += _encode_batch(job, job.transform(batch))
+    return Encoded(sorted(scenes, key=attrgetter("index")), len(job.block))
+
+
+def _encode_batch(job: Job, batch: SceneBatch) -> list[EncodedScene]:
+    scenes = []
+    for row, index in enumerate(batch.index.tolist()):
+        mask = batch.masks[row]
+        facts = describe(index, mask, {name: values[row] for name, values in batch.factors.items()})
+        sample = Sample(key_of(index), batch.images[row], mask, facts)
+        try:
+            scenes.append(EncodedScene(index, encode(sample), digest(sample), facts["n_objects"]))
+        except ValueError as error:
+            reason = f"its factors cannot be written as JSON: {error}"
+            scenes.append(_skipped(job, index, f"record {index}", reason))
+    return scenes
+
+
+def _skipped(job: Job, index: int, where: str, reason: str) -> EncodedScene:
+    if not job.skip_bad:
+        raise ObjbenchError(f"{where}: {reason}; --skip-bad leaves such scenes out and lists them")
+    return EncodedScene(index, b"", b"", 0, reason)
+
+
+def _check(batch: SceneBatch) -> None:
+    count, (height, width) = len(batch), batch.masks.shape[1:3]
+    if batch.images.shape != (count, height, width, 3) or batch.masks.shape != (count, height, width):
+        raise ObjbenchError(
+            f"the source gave images {batch.images.shape} and masks {batch.masks.shape} for {count} scenes"
+        )
+    if batch.images.dtype != np.uint8 or batch.masks.dtype != np.uint8:
+        raise ObjbenchError(
+            f"the source gave {batch.images.dtype} images and {batch.masks.dtype} masks, not uint8"
+        )
+    ascending = np.diff(batch.index, prepend=-1) > 0
+    if not ascending.all() or (count and batch.index[-1] >= 10**KEY_DIGITS):
+        wrong = batch.index[-1] if ascending.all() else batch.index[int(np.argmin(ascending))]
+        raise ObjbenchError(f"indices must ascend and have at most {KEY_DIGITS} digits: found {wrong}")

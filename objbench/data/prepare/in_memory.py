@@ -1,0 +1,156 @@
+"""The splits of a generated dataset in memory: what `prepare` would make of them, without its shards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+import objbench
+from objbench import progress
+from objbench.data.format.manifest import Manifest, Records, Split
+from objbench.data.format.sample import Sample, count_objects, digest, fingerprint, key_of
+from objbench.data.generate.generator import GeneratedBlock, Generator, generator_of
+from objbench.data.generate.tensors import SceneTensors
+from objbench.data.prepare.prepare import plan
+from objbench.data.read.scenes import Scenes
+from objbench.data.scene import SceneBatch
+from objbench.data.sources.base import SplitPlan
+from objbench.data.workers import available, run
+from objbench.spec.datasets import DatasetRef
+
+SOURCE = "generated"
+
+
+class Known(NamedTuple):
+    """What the manifest says of some scenes: their digests, and number of objects -> number of scenes."""
+
+    digests: list[bytes]
+    object_counts: Counter[int]
+
+
+class Made(NamedTuple):
+    """The scenes of a block."""
+
+    batch: SceneBatch
+    known: Known
+
+
+def splits_in_memory(
+    dataset: DatasetRef, sizes: Mapping[str, int], device: torch.device, seed: int = 0
+) -> dict[str, Scenes]:
+    """All splits of a generated dataset on `device`, each with the manifest that `prepare` would write, less shards.
+
+    On the CPU, and for val and test everywhere, they are the bytes that `prepare` writes: made by the CPU path, in one
+    process per core where that takes long. On a GPU the train split is made there; as sums on a GPU may differ in the
+    last bit from one time to the next, its fingerprint is of the stream that it is made of, not of its bytes.
+    sizes  wished sizes of some splits (0 leaves a split out); the others are as the protocol says
+    Raises RequestError for a request that cannot be met.
+    """
+    preparation = plan(dataset, SOURCE, Path(), None, sizes, seed)
+    generator = generator_of(dataset)
+    made: dict[str, Scenes] = {}
+    known: dict[str, Known] = {}
+    with progress.bar(f"generating {dataset}", preparation.scenes, "scenes") as advance:
+        for part in preparation.plans:
+            make = _on_gpu if device.type == "cuda" and part.split == "train" else _on_cpu
+            made[part.split], known[part.split] = make(dataset, generator, part, seed, device, advance)
+    manifest = Manifest(
+        objbench=objbench.__version__,
+        dataset=dataset.name,
+        protocol=dataset.protocol,
+        source=SOURCE,
+        height=preparation.settings.height,
+        width=preparation.settings.width,
+        settings=preparation.settings,
+        generator=preparation.source.generator,
+        files=[],
+        splits={part.split: _split(part, known[part.split]) for part in preparation.plans},
+    )
+    for scenes in made.values():
+        scenes.manifest = manifest
+    return made
+
+
+def _on_cpu(
+    dataset: DatasetRef,
+    generator: Generator,
+    part: SplitPlan,
+    seed: int,
+    device: torch.device,
+    advance: progress.Advance,
+) -> tuple[Scenes, Known]:
+    blocks = list(generator.blocks(part.split, part.start, part.stop, seed))
+    workers = 1 if generator.block is None else min(available(), len(blocks))
+    batches, known = [], []
+    for made in run("objbench.data.prepare.in_memory:make", blocks, workers):
+        batches.append(made.batch)
+        known.append(made.known)
+        advance(len(made.batch))
+    return Scenes.of(SceneBatch.concatenate(batches), dataset, device, part.split), _all(known)
+
+
+def _on_gpu(
+    dataset: DatasetRef,
+    generator: Generator,
+    part: SplitPlan,
+    seed: int,
+    device: torch.device,
+    advance: progress.Advance,
+) -> tuple[Scenes, Known]:
+    batches = []
+    for batch in generator.scenes(part.split, part.start, part.stop, seed, device):
+        batches.append(batch)
+        advance(len(batch.index))
+    scenes = Scenes.generated(SceneTensors.concatenate(batches), dataset, part.split)
+    stream = (
+        dataset.name,
+        sorted(generator.options.items()),
+        generator.version,
+        seed,
+        part.split,
+        part.start,
+    )
+    of_stream = hashlib.sha256(f"made on a GPU: {stream}, {len(scenes)} scenes".encode()).digest()
+    return scenes, Known([of_stream], Counter(scenes.n_objects.tolist()))
+
+
+def make(block: GeneratedBlock) -> Made:
+    """The scenes of a block: the work of a worker process."""
+    batch = block.decode()
+    return Made(batch, _know(batch))
+
+
+def _know(batch: SceneBatch) -> Known:
+    digests, counts = [], []
+    for row, index in enumerate(batch.index.tolist()):
+        factors = {name: values[row].tolist() for name, values in batch.factors.items()}
+        mask = batch.masks[row]
+        digests.append(digest(Sample(key_of(index), batch.images[row], mask, {"factors": factors})))
+        counts.append(count_objects(mask, factors))
+    return Known(digests, Counter(counts))
+
+
+def _all(parts: list[Known]) -> Known:
+    return Known(
+        list(chain.from_iterable(part.digests for part in parts)),
+        sum((part.object_counts for part in parts), Counter()),
+    )
+
+
+def _split(part: SplitPlan, known: Known) -> Split:
+    return Split(
+        count=len(part),
+        standard=part.standard,
+        in_train=part.in_train,
+        records=Records(file=part.file, start=part.start, stop=part.stop),
+        fingerprint=fingerprint(known.digests),
+        object_counts=dict(sorted(known.object_counts.items())),
+        skipped=[],
+        shards=[],
+    )

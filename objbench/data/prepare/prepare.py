@@ -1,0 +1,288 @@
+"""From a source to checked, byte-reproducible shards: what `objbench prepare` does."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import objbench
+from objbench import progress, registry
+from objbench.data.download import read_receipt
+from objbench.data.format.manifest import (
+    MANIFEST,
+    Manifest,
+    Settings,
+    SourceFile,
+    Split,
+    folder_of,
+    read_manifest,
+    refuse_incomplete,
+)
+from objbench.data.format.sample import fingerprint
+from objbench.data.prepare import card
+from objbench.data.prepare.fetch import obtain
+from objbench.data.prepare.pipeline import fill
+from objbench.data.prepare.writer import Journal, ShardWriter, Started
+from objbench.data.read.cache import CACHE
+from objbench.data.sources.base import Source, SourceRequest, SplitPlan
+from objbench.data.workers import available
+from objbench.errors import RequestError
+from objbench.files import differences, locked, plain_errors, sha256_of, write_atomically
+from objbench.spec.datasets import SPLITS, DatasetRef
+
+_SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A prepare that is ready to start: its source is opened and its splits are planned; nothing is written yet."""
+
+    dataset: DatasetRef
+    name: str
+    folder: Path
+    source: Source
+    plans: list[SplitPlan]
+    settings: Settings
+
+    @property
+    def scenes(self) -> int:
+        """The number of scenes of all splits; about so many, where only the source's end decides it."""
+        return sum(len(plan) for plan in self.plans)
+
+    @property
+    def bytes_at_most(self) -> int:
+        """A bound on the size of the shards: no PNG is larger than its pixels, but for a little."""
+        return self.scenes * (4 * self.settings.height * self.settings.width + _SAMPLE_OVERHEAD)
+
+    def run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool = False) -> Manifest:
+        """Make the shards, the card and, last, the manifest. Goes on where a killed prepare stood."""
+        occupied = f"{self.folder}: another prepare is at work here"
+        with plain_errors(self.folder, "--data"), locked(self.folder / ".lock", occupied):
+            return self._run(workers, force, advance, skip_bad)
+
+    def _run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool) -> Manifest:
+        if not force and (self.folder / MANIFEST).is_file():  # another prepare was faster
+            return _same(self.folder, self.settings, self.source.generator)
+        journal = self._journal(force)
+        writers = {
+            plan.split: ShardWriter(self.folder, plan.split, self.settings.scenes_per_shard, journal)
+            for plan in self.plans
+        }
+        advance(0, resumed=sum(writer.written for writer in writers.values()))
+        with _hashing(self.source.files) as hashed:
+            try:
+                fill(self.source, self.plans, self.settings, writers, workers, skip_bad, advance)
+            finally:
+                for writer in writers.values():
+                    writer.abandon()
+            advance(0, note="hashing the source files" if self.source.files else "")
+            files = hashed()
+        manifest = self._manifest(writers, files)
+        write_atomically(self.folder / "README.md", card.render(self.dataset, manifest))
+        write_atomically(self.folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+        journal.close()
+        return manifest
+
+    def _journal(self, force: bool) -> Journal:
+        """The journal to go on with: the one that stands here, if it is of the same settings, or a new one."""
+        started = Started(
+            settings=self.settings,
+            generator=self.source.generator,
+            files={path.name: path.stat().st_size for path in self.source.files},
+        )
+        journal = Journal(self.folder)
+        if force or not any(self.folder.glob("*.tar")):  # without a shard there is nothing to go on with
+            _clear(self.folder)
+            journal.start(started)
+            return journal
+        earlier = journal.started()
+        if earlier is None:
+            raise RequestError(
+                f"{self.folder}: holds shards, but neither a manifest nor the journal of a prepare; "
+                "--force replaces them"
+            )
+        _refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
+        return journal
+
+    def _manifest(self, writers: dict[str, ShardWriter], files: list[SourceFile]) -> Manifest:
+        return Manifest(
+            objbench=objbench.__version__,
+            dataset=self.dataset.name,
+            protocol=self.dataset.protocol,
+            source=self.name,
+            height=self.settings.height,
+            width=self.settings.width,
+            settings=self.settings,
+            generator=self.source.generator,
+            files=files,
+            splits={plan.split: _split(plan, writers[plan.split]) for plan in self.plans},
+        )
+
+
+def plan(
+    dataset: DatasetRef, source: str, data: Path, raw: Path | None, sizes: Mapping[str, int], seed: int
+) -> Preparation:
+    """Open the source and plan its splits. Reads little, writes nothing.
+
+    Raises RequestError for a request that cannot be met, ObjbenchError for a source that is missing or damaged.
+    """
+    source = dataset.source(source)
+    _check_sizes(sizes)
+    opened: Source = registry.get("sources", source)(SourceRequest(dataset, source, raw, dict(sizes), seed))
+    plans = opened.plan()
+    if not plans:
+        raise RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
+    settings = _settings(dataset, source, sizes, seed if opened.generator is not None else None)
+    return Preparation(dataset, source, folder_of(data, dataset, source), opened, plans, settings)
+
+
+def finished(
+    dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int], seed: int
+) -> Manifest | None:
+    """The manifest of the same prepare done before, None if there is none; RequestError if it was another one."""
+    source = dataset.source(source)
+    _check_sizes(sizes)
+    folder = folder_of(data, dataset, source)
+    if not (folder / MANIFEST).is_file():
+        return None
+    if read_manifest(folder).generator is None:
+        return _same(folder, _settings(dataset, source, sizes, None), None)
+    request = SourceRequest(dataset, source, None, dict(sizes), seed)
+    generator = registry.get("sources", source)(request).generator
+    return _same(folder, _settings(dataset, source, sizes, seed), generator)
+
+
+def prepare(
+    dataset: DatasetRef,
+    source: str,
+    data: Path,
+    raw: Path | None = None,
+    sizes: Mapping[str, int] | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+    advance: progress.Advance = progress.silent,
+    skip_bad: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Manifest:
+    """Prepare `dataset` from `source` under the folder `data`; one that is finished answers at once.
+
+    raw      the downloaded release, its file or folder; None: what can be downloaded is, into `data`/.downloads
+    sizes    wished sizes of some splits (0 leaves a split out); the others are as the protocol says
+    seed     of a generator; workers: encoding processes, None = one per core
+    force    replace what stands there, whatever its settings
+    skip_bad leave damaged scenes out and list them in the manifest, instead of stopping at the first
+    say      is told what is downloaded
+    Raises RequestError for a request that cannot be met, ObjbenchError when the work fails.
+    """
+    sizes = sizes or {}
+    if not force and (manifest := finished(dataset, source, data, sizes, seed)) is not None:
+        return manifest
+    raw = raw or obtain(dataset, dataset.source(source), data, sizes, say)
+    return plan(dataset, source, data, raw, sizes, seed).run(workers or available(), force, advance, skip_bad)
+
+
+@contextlib.contextmanager
+def _hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
+    """Hash the source files beside the other work; yields a function that waits for the result."""
+    stopped = threading.Event()
+
+    def step(_: int) -> None:
+        if stopped.is_set():
+            raise InterruptedError
+
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(lambda: [_describe_file(path, step) for path in paths])
+        try:
+            yield future.result
+        finally:
+            stopped.set()
+
+
+def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) -> Manifest:
+    """The manifest in `folder`, if it is of these settings; RequestError if not."""
+    manifest = read_manifest(folder)
+    here = {"settings": manifest.settings.model_dump(), "generator": manifest.generator}
+    asked = {"settings": settings.model_dump(), "generator": generator}
+    _refuse_other(folder, "a dataset", here, asked)
+    refuse_incomplete(folder, manifest)
+    return manifest
+
+
+def _check_sizes(sizes: Mapping[str, int]) -> None:
+    for split, size in sizes.items():
+        if split not in SPLITS:
+            raise RequestError(f"sizes are given for {', '.join(SPLITS)}, not for '{split}'")
+        if size < 0:
+            raise RequestError(f"--{split} {size}: a split cannot have fewer than 0 scenes (0 leaves it out)")
+
+
+def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: int | None) -> Settings:
+    rule = dataset.rule
+    rules = rule.sources[source]
+    return Settings(
+        sizes={
+            split: size
+            for split, size in sorted(sizes.items())
+            if split not in rules or size != rules[split].size
+        },
+        seed=seed,
+        height=dataset.spec.height,
+        width=dataset.spec.width,
+        scenes_per_shard=dataset.spec.scenes_per_shard,
+        rules=rules,
+        select=rule.select.get(source),
+        transform=rule.transform if registry.get("sources", source).native else None,
+        options=rule.options,
+    )
+
+
+def _split(plan: SplitPlan, writer: ShardWriter) -> Split:
+    assert writer.closed is not None
+    digests = b"".join(bytes.fromhex(entry.digests) for entry in writer.finished)
+    counts: Counter[int] = Counter()
+    for entry in writer.finished:
+        counts.update(entry.object_counts)
+    return Split(
+        count=writer.written,
+        standard=plan.standard and not writer.skipped,
+        in_train=plan.in_train,
+        records=writer.closed.records,
+        fingerprint=fingerprint([digests]),
+        object_counts=dict(sorted(counts.items())),
+        skipped=writer.skipped,
+        shards=[entry.shard for entry in writer.finished],
+    )
+
+
+def _refuse_other(folder: Path, what: str, here: Mapping[str, object], asked: Mapping[str, object]) -> None:
+    """RequestError that names every setting in which `asked` differs from what stands in `folder`."""
+    found = [text.removeprefix("settings.") for text in differences(here, asked)]
+    if found:
+        raise RequestError(
+            f"{folder}: {what} with other settings stands here: {'; '.join(found)}. "
+            "--force replaces it, --data chooses another place"
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a prepare makes, the manifest first: from then on nothing here counts as complete."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for split in SPLITS:
+        for path in (*folder.glob(f"{split}-*.tar"), *folder.glob(f"{split}-*.tar.partial")):
+            path.unlink()
+    shutil.rmtree(folder / CACHE, ignore_errors=True)
+    Journal(folder).close()
+
+
+def _describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
+    """Name, size and hash of a file that scenes come from; a downloaded one was hashed when it arrived."""
+    receipt = read_receipt(path)
+    known = receipt.sha256 if receipt is not None and receipt.fits(path) else None
+    return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))

@@ -1,0 +1,135 @@
+"""Which split a scene goes into, where that may be known only at the end of the source."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from objbench.data.format.manifest import Records
+from objbench.data.prepare.encode import Encoded, EncodedScene
+from objbench.data.prepare.writer import ShardWriter
+from objbench.data.sources.base import SplitPlan
+from objbench.errors import ObjbenchError
+
+
+def stretches(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
+    """The plans that are made in one reading, together: those that differ in their cut alone."""
+    groups: dict[tuple[str, int, int, str], list[SplitPlan]] = {}
+    for plan in plans:
+        alone = plan.split if plan.cut is None else ""
+        groups.setdefault((plan.file, plan.start, plan.stop, alone), []).append(plan)
+    return list(groups.values())
+
+
+class Cutter:
+    """Shares the scenes of one stretch of records, as they come, out among the splits that are cut from it.
+
+    A split that begins or ends so many scenes before the last one is found by holding so many back, encoded: some
+    megabytes, where the undecoded ones would be gigabytes. On resuming, the positions go on from what is written.
+    """
+
+    def __init__(self, plans: list[SplitPlan], writers: Mapping[str, ShardWriter]) -> None:
+        self.plans, self.writers = plans, writers
+        self._bounds = {plan.split: plan.cut or (0, None) for plan in plans}
+        self._tail = max(-min(start, stop or 0, 0) for start, stop in self._bounds.values())
+        self._held: deque[EncodedScene] = deque()
+        self._samples = 0  # held, without the skipped ones
+        started = [(self._bounds[p.split][0], writers[p.split].written) for p in plans]
+        self._position = max((start + done for start, done in started if start >= 0 and done), default=0)
+        self._next = self.resume
+
+    @property
+    def lead(self) -> SplitPlan:
+        """The plan in whose name the source gives the scenes."""
+        return self.plans[0]
+
+    @property
+    def resume(self) -> int:
+        """Scenes with an index below this are done."""
+        return max(self.writers[plan.split].resume for plan in self.plans)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no more scenes are wanted."""
+        return all(self.writers[plan.split].closed for plan in self.plans)
+
+    def add(self, encoded: Encoded) -> None:
+        """Take the scenes of a block; ObjbenchError for a source that gives them out of order."""
+        for scene in encoded.scenes:
+            if scene.index < self._next:
+                raise ObjbenchError(f"the indices of {self.lead.split} must ascend: found {scene.index}")
+            self._next = scene.index + 1
+            self._held.append(scene)
+            self._samples += not scene.reason
+            # A damaged scene has no place of its own: whether it is of the end is known once as many samples follow.
+            while self._held and self._samples + bool(self._held[0].reason) > self._tail:
+                self._release()
+
+    def finish(self) -> None:
+        """All scenes were given: those held back find their split. ObjbenchError if a split lacks some."""
+        count = self._position + self._samples
+        while self._held:
+            split = self._owner(min(self._position, count - 1), count)
+            if split is not None:
+                self._close_before(split, self._held[0].index)
+            self._release(count)
+        for plan in self.plans:
+            self._close(plan, plan.stop)
+
+    def _close_before(self, split: str, stop: int) -> None:
+        """The first scene of `split` is reached: the plans before it are complete."""
+        for plan in self.plans:
+            if plan.split == split:
+                return
+            self._close(plan, stop)
+
+    def _release(self, count: int | None = None) -> None:
+        """Hand the first scene held to its split, and close a split that it completes."""
+        scene = self._held.popleft()
+        split = self._owner(self._position if count is None else min(self._position, count - 1), count)
+        if split is not None:
+            self.writers[split].add(scene)
+        if scene.reason:
+            return
+        self._samples -= 1
+        self._position += 1
+        for plan in self.plans:
+            if plan.split == split and self._position == self._bounds[split][1]:
+                self._close(plan, scene.index + 1)
+
+    def _owner(self, position: int, count: int | None) -> str | None:
+        """The unfinished split that a position is in; `count` scenes there are, None = more than are held back."""
+        for split, (start, stop) in reversed(
+            self._bounds.items()
+        ):  # the end's share before what is left of the rest
+            if count is None:
+                inside = 0 <= start <= position and (stop is None or stop < 0 or position < stop)
+            else:
+                inside = position in range(count)[start:stop]
+            if inside and self.writers[split].closed is None:
+                return split
+        return None
+
+    def _close(self, plan: SplitPlan, stop: int) -> None:
+        """Declare a split complete, if it is not yet; its records end at `stop`."""
+        writer = self.writers[plan.split]
+        if writer.closed is not None:
+            return
+        found = writer.written + (len(writer.skipped) if plan.cut is None else 0)
+        if plan.size is not None and found != plan.size:
+            raise ObjbenchError(_wrong_count(plan, found, plan.size))
+        start = plan.start
+        if plan.cut is not None and plan.cut[0] != 0 and writer.first is not None:
+            start = writer.first
+        writer.close(Records(file=plan.file, start=start, stop=plan.stop if plan.cut is None else stop))
+
+
+def _wrong_count(plan: SplitPlan, found: int, wanted: int) -> str:
+    if found > wanted:
+        return f"the source gave more than the {wanted:,} scenes of {plan.split}"
+    if plan.cut is not None:
+        return f"split {plan.split} was to have {wanted:,} scenes, only {found:,} of those left qualify"
+    missing = wanted - found
+    return (
+        f"the source ended early: split {plan.split} was to have {wanted:,} scenes, {missing:,} are missing"
+    )

@@ -1,0 +1,216 @@
+"""Writing the shards of a split, each whole or not at all, and the journal of those that are done."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from objbench.data.format import tar
+from objbench.data.format.manifest import Frozen, Records, Settings, Shard, Skipped
+from objbench.data.prepare.encode import EncodedScene
+from objbench.files import sha256_of, write_atomically
+
+
+def shard_name(split: str, number: int) -> str:
+    """The file name of a shard.
+
+    >>> shard_name("train", 3)
+    'train-000003.tar'
+    """
+    return f"{split}-{number:06d}.tar"
+
+
+class Finished(Frozen):
+    """A finished shard, with what the manifest will need of it.
+
+    first, last: the source's index of its first and last sample;  digests: hex, one after the other
+    skipped: damaged scenes between the samples of this shard, or before its first
+    """
+
+    shard: Shard
+    first: int
+    last: int
+    digests: str
+    object_counts: dict[int, int]
+    skipped: list[Skipped]
+
+
+class Closed(Frozen):
+    """A split that is complete: of which records, in how many shards, and what was skipped after the last."""
+
+    records: Records
+    shards: int
+    skipped: list[Skipped]
+
+
+class Started(Frozen):
+    """What a prepare that is under way was asked for, and what it reads."""
+
+    settings: Settings
+    generator: dict[str, int] | None
+    files: dict[str, int]
+
+
+class Journal:
+    """`<folder>/.prepare`: with what a prepare was started and which shards it has finished."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / ".prepare"
+
+    def started(self) -> Started | None:
+        """What the prepare that stands here was started with; None if there is none (or it can't be read)."""
+        try:
+            return Started.model_validate_json((self.path / "started.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+            return None
+
+    def start(self, started: Started) -> None:
+        """Open the journal."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / "started.json", started.model_dump_json())
+
+    def add(self, finished: Finished) -> None:
+        """Note a shard that stands under its final name."""
+        write_atomically(self.path / f"{finished.shard.name}.json", finished.model_dump_json())
+
+    def finished(self, split: str) -> list[Finished]:
+        """The shards of a split that are done and still as they were written: the unbroken row from the first."""
+        row: list[Finished] = []
+        while True:
+            name = shard_name(split, len(row))
+            try:
+                text = (self.path / f"{name}.json").read_text(encoding="utf-8")
+                entry = Finished.model_validate_json(text)
+            except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+                return row
+            path = self.folder / name
+            if (
+                not path.is_file()
+                or path.stat().st_size != entry.shard.bytes
+                or sha256_of(path) != entry.shard.sha256
+            ):
+                return row
+            row.append(entry)
+
+    def end(self, split: str, closed: Closed) -> None:
+        """Note that a split is complete."""
+        write_atomically(self.path / f"{split}.json", closed.model_dump_json())
+
+    def closed(self, split: str, shards: int) -> Closed | None:
+        """What is noted of a split that is complete and still has all its shards; None if it is not."""
+        try:
+            found = Closed.model_validate_json((self.path / f"{split}.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+            return None
+        return found if found.shards == shards else None
+
+    def close(self) -> None:
+        """Remove the journal: the manifest now says what there is."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class ShardWriter:
+    """Puts the scenes of one split, as they come, into shards of `per_shard`, going on after those finished."""
+
+    def __init__(self, folder: Path, split: str, per_shard: int, journal: Journal) -> None:
+        self.folder, self.split, self.per_shard, self.journal = folder, split, per_shard, journal
+        self.finished = journal.finished(split)
+        self.closed = journal.closed(split, len(self.finished))
+        self._file: IO[bytes] | None = None
+        self._indices: list[int] = []
+        self._skipped: list[Skipped] = []
+
+    @property
+    def written(self) -> int:
+        """Samples, of which those in the shard that is not finished would be lost now."""
+        return sum(entry.shard.count for entry in self.finished) + len(self._indices)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The damaged scenes so far."""
+        last = self._skipped if self.closed is None else self.closed.skipped
+        return [scene for entry in self.finished for scene in entry.skipped] + last
+
+    @property
+    def first(self) -> int | None:
+        """The source's index of the first sample, None if there is none."""
+        indices = [self.finished[0].first] if self.finished else self._indices[:1]
+        return indices[0] if indices else None
+
+    @property
+    def resume(self) -> int:
+        """Scenes of the source with an index below this are in finished shards."""
+        if self.closed is not None:
+            return self.closed.records.stop
+        return self.finished[-1].last + 1 if self.finished else 0
+
+    def add(self, scene: EncodedScene) -> None:
+        """Add a sample, and close the shard if it is full; or take note of a skipped scene."""
+        if scene.reason:
+            self._skipped.append(Skipped(index=scene.index, reason=scene.reason))
+            return
+        if self._file is None:
+            self._open()
+        self._write(scene.content)
+        self._indices.append(scene.index)
+        self._digests.append(scene.digest)
+        self._objects[scene.n_objects] += 1
+        if len(self._indices) == self.per_shard:
+            self._finish()
+
+    def close(self, records: Records) -> None:
+        """Declare the split complete."""
+        if self._file is not None:
+            self._finish()
+        self.closed = Closed(records=records, shards=len(self.finished), skipped=self._skipped)
+        self.journal.end(self.split, self.closed)
+
+    def abandon(self) -> None:
+        """Remove the shard that is not finished."""
+        if self._file is not None:
+            self._file.close()
+            self._partial.unlink(missing_ok=True)
+            self._file = None
+
+    def _open(self) -> None:
+        self._name = shard_name(self.split, len(self.finished))
+        self._partial = self.folder / f"{self._name}.partial"
+        self._file = self._partial.open("wb")
+        self._sha, self._bytes = hashlib.sha256(), 0
+        self._digests: list[bytes] = []
+        self._objects: Counter[int] = Counter()
+
+    def _write(self, content: bytes) -> None:
+        assert self._file is not None
+        self._file.write(content)
+        self._sha.update(content)
+        self._bytes += len(content)
+
+    def _finish(self) -> None:
+        assert self._file is not None
+        self._write(tar.END)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._partial.replace(self.folder / self._name)
+        self._file = None
+        shard = Shard(
+            name=self._name, bytes=self._bytes, sha256=self._sha.hexdigest(), count=len(self._indices)
+        )
+        entry = Finished(
+            shard=shard,
+            first=self._indices[0],
+            last=self._indices[-1],
+            digests=b"".join(self._digests).hex(),
+            object_counts=self._objects,
+            skipped=self._skipped,
+        )
+        self.journal.add(entry)
+        self.finished.append(entry)
+        self._indices, self._skipped = [], []

@@ -1,0 +1,1 @@
+"""From a prepared folder to tensors: load, stream, verify."""

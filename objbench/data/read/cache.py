@@ -1,0 +1,79 @@
+"""The decoded form of a split: plain bytes on disk, which later loads read at the speed of a memory copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from objbench.data.format.manifest import MANIFEST, Frozen, Manifest
+from objbench.files import sha256_of, write_atomically
+
+CACHE = ".cache"
+
+
+class Stamp(Frozen):
+    """What a raw split was decoded from: the manifest's hash, and (size, mtime in ns) of every shard."""
+
+    manifest: str
+    shards: dict[str, tuple[int, int]]
+
+    @staticmethod
+    def now(folder: Path, manifest: Manifest, split: str) -> Stamp:
+        """The stamp of the split as it stands in `folder`; FileNotFoundError if a shard is missing."""
+        states = {shard.name: (folder / shard.name).stat() for shard in manifest.split(split).shards}
+        shards = {name: (state.st_size, state.st_mtime_ns) for name, state in states.items()}
+        return Stamp(manifest=sha256_of(folder / MANIFEST), shards=shards)
+
+
+class Sealed(Frozen):
+    """A complete raw split: what it was decoded from, and the size of each of its files."""
+
+    stamp: Stamp
+    bytes: dict[str, int]
+
+
+class RawSplit:
+    """A folder with the decoded samples of a split, each kind in one file, in the order of the keys.
+
+    images  uint8 (N,3,H,W);  masks  uint8 (N,H,W);  samples: one JSON text per line;  keys: one per line
+    """
+
+    def __init__(self, path: Path, count: int, height: int, width: int) -> None:
+        self.path, self.count, self.height, self.width = path, count, height, width
+        self.images, self.masks = path / "images.u8", path / "masks.u8"
+        self.samples, self.keys = path / "samples.jsonl", path / "keys.txt"
+        self._sealed = path / "sealed.json"
+
+    @property
+    def mask_bytes(self) -> int:
+        """Bytes of one label map; an image has three times as many."""
+        return self.height * self.width
+
+    def create(self) -> None:
+        """Make the folder and its large files; OSError where that is impossible."""
+        self.path.mkdir(parents=True)
+        for path, size in ((self.images, 3 * self.mask_bytes), (self.masks, self.mask_bytes)):
+            with path.open("wb") as file:
+                file.truncate(size * self.count)
+
+    def seal(self, stamp: Stamp) -> None:
+        """Declare the folder complete."""
+        write_atomically(self._sealed, Sealed(stamp=stamp, bytes=self._bytes()).model_dump_json())
+
+    def fits(self, stamp: Stamp) -> bool:
+        """Whether the folder is complete, of the right size, and decoded from what `stamp` describes."""
+        try:
+            sealed = Sealed.model_validate_json(self._sealed.read_text(encoding="utf-8"))
+            return sealed == Sealed(stamp=stamp, bytes=self._bytes())
+        except (OSError, ValidationError, UnicodeDecodeError):
+            return False
+
+    def _bytes(self) -> dict[str, int]:
+        return {path.name: path.stat().st_size for path in (self.images, self.masks, self.samples, self.keys)}
+
+
+def cached(folder: Path, manifest: Manifest, split: str) -> RawSplit:
+    """The raw split in the cache of a prepared dataset, whether it is there or not."""
+    count = manifest.split(split).count
+    return RawSplit(folder / CACHE / split, count, manifest.height, manifest.width)

@@ -1,0 +1,149 @@
+"""A prepared split in memory: decoded once, on all cores, and then read from its raw cache."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import numpy as np
+import torch
+from torch import Tensor
+
+from objbench import progress
+from objbench.data.format.manifest import Manifest, find
+from objbench.data.read.cache import CACHE, RawSplit, Stamp, cached
+from objbench.data.read.decode import Slice, read_shard, slices
+from objbench.data.read.scenes import Scenes
+from objbench.data.scene import SCENES_PER_JOB, Array
+from objbench.data.workers import available, run
+from objbench.device import choose_device
+from objbench.spec.load import load_spec
+
+__all__ = ["Scenes", "load"]
+
+_INLINE = 2 * SCENES_PER_JOB  # so few samples are decoded before a worker process has started
+log = logging.getLogger("objbench")
+
+
+def load(
+    dataset: str,
+    split: str = "train",
+    source: str | None = None,
+    data: str | Path | None = None,
+    device: str | torch.device | None = None,
+    config: Path | None = None,
+) -> Scenes:
+    """All scenes of a prepared split.
+
+    dataset  DATASET[@PROTOCOL];  source: may be left out if only one is prepared
+    data     folder of the prepared datasets, by default $OBJBENCH_DATA or ./data
+    device   where images and masks are put, by default the CPU
+    config   your own yaml, laid over benchmarks.yaml
+    Raises RequestError for unknown names or an open choice of source, ObjbenchError if the dataset is not
+    prepared or was changed since.
+    """
+    where = choose_device(device)
+    reference = load_spec(config).dataset(dataset)
+    folder, manifest = find(data_folder(data), reference, source)
+    with raw_split(folder, manifest, split) as raw:
+        images = _read(raw.images, (raw.count, 3, raw.height, raw.width))
+        masks = _read(raw.masks, (raw.count, raw.height, raw.width))
+        keys = raw.keys.read_text(encoding="ascii").split()
+        texts = raw.samples.read_bytes()
+    return Scenes(images.to(where), masks.to(where), keys, reference, split, lambda: _parse(texts), manifest)
+
+
+def data_folder(data: str | Path | None) -> Path:
+    """The folder of the prepared datasets: the given one, $OBJBENCH_DATA or ./data."""
+    return Path(data or os.environ.get("OBJBENCH_DATA") or "data")
+
+
+@contextmanager
+def raw_split(folder: Path, manifest: Manifest, split: str) -> Iterator[RawSplit]:
+    """The split in raw form: from the cache, decoded into it first where need be.
+
+    Where the cache cannot be written, decoded into a temporary folder that is gone afterwards.
+    """
+    raw = cached(folder, manifest, split)
+    for shard in manifest.split(split).shards:
+        read_shard(folder / shard.name)
+    stamp = Stamp.now(folder, manifest, split)
+    if not raw.fits(stamp):
+        try:
+            _fill(raw, folder, manifest, split, stamp)
+        except OSError as error:
+            log.warning("%s: %s; decoding without a cache", folder / CACHE, error.strerror or error)
+            with tempfile.TemporaryDirectory(prefix="objbench-") as temporary:
+                raw = RawSplit(Path(temporary) / split, raw.count, raw.height, raw.width)
+                _decode(raw, folder, manifest, split)
+                yield raw
+            return
+    yield raw
+
+
+def _fill(raw: RawSplit, folder: Path, manifest: Manifest, split: str, stamp: Stamp) -> None:
+    """Decode the split into the cache, whole or not at all, unless another process was faster."""
+    raw.path.parent.mkdir(exist_ok=True)
+    with filelock.FileLock(raw.path.with_name(f"{split}.lock")):
+        if raw.fits(stamp):
+            return
+        partial = RawSplit(raw.path.with_name(f"{split}.partial"), raw.count, raw.height, raw.width)
+        shutil.rmtree(partial.path, ignore_errors=True)
+        try:
+            _decode(partial, folder, manifest, split)
+            partial.seal(stamp)
+            shutil.rmtree(raw.path, ignore_errors=True)
+            partial.path.replace(raw.path)
+        finally:
+            shutil.rmtree(partial.path, ignore_errors=True)
+
+
+def _decode(raw: RawSplit, folder: Path, manifest: Manifest, split: str) -> None:
+    raw.create()
+    keys: list[str] = []
+
+    def jobs() -> Iterator[Slice]:
+        for shard in manifest.split(split).shards:
+            files, shape = (raw.images, raw.masks), (raw.height, raw.width)
+            path = folder / shard.name
+            for job in slices(path, shard.bytes, shard.sha256, len(keys), shape, files, SCENES_PER_JOB):
+                keys.extend(job.keys)
+                yield job
+
+    workers = 1 if raw.count <= _INLINE else min(available(), -(-raw.count // SCENES_PER_JOB))
+    with raw.samples.open("wb") as samples, _progress(manifest, split, raw.count) as advance:
+        for texts in run("objbench.data.read.decode:decode_slice", jobs(), workers):
+            samples.writelines(text + b"\n" for text in texts)
+            advance(len(texts))
+    raw.keys.write_text("\n".join(keys), encoding="ascii")
+
+
+@contextmanager
+def _progress(manifest: Manifest, split: str, count: int) -> Iterator[progress.Advance]:
+    if count <= _INLINE:
+        yield progress.silent
+    else:
+        with progress.bar(f"decoding {manifest.dataset} {split}", count, "scenes") as advance:
+            yield advance
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
+    pixels = torch.empty(shape, dtype=torch.uint8)
+    rest = pixels.numpy().data.cast("B")
+    with path.open("rb", buffering=0) as file:
+        while rest:
+            rest = rest[file.readinto(rest) :]
+    return pixels
+
+
+def _parse(texts: bytes) -> dict[str, Array]:
+    """The factors in the JSON lines of a split: name -> (N,E,...), int64 or float64."""
+    samples = json.loads(b"[" + texts.rstrip().replace(b"\n", b",") + b"]")
+    return {name: np.array([sample["factors"][name] for sample in samples]) for name in samples[0]["factors"]}

@@ -1,0 +1,118 @@
+"""A split in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from objbench.data.format.manifest import Manifest
+from objbench.data.format.sample import key_of
+from objbench.data.scene import Array, SceneBatch
+from objbench.spec.datasets import DatasetRef
+
+if TYPE_CHECKING:
+    from objbench.data.generate.tensors import SceneTensors
+
+_CHUNK = 256
+
+
+class Scenes:
+    """N scenes of one split, all on one device.
+
+    images    uint8 (N,3,H,W);  masks  uint8 (N,H,W), 0 = background
+    keys      one per scene, ascending
+    spec      the dataset and protocol
+    factors   name -> (N,E,...), row e of entity axis E belonging to mask value e, or (N,), of the whole scene;
+              numbers or strings; made on first use
+    manifest  of the dataset that they are a split of, None for scenes that come straight from a source
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        keys: list[str],
+        spec: DatasetRef,
+        split: str,
+        factors: Mapping[str, Array] | Callable[[], Mapping[str, Array]],
+        manifest: Manifest | None = None,
+    ) -> None:
+        self.images, self.masks, self.keys, self.spec = images, masks, keys, spec
+        self.split, self.manifest, self._factors = split, manifest, factors
+
+    @staticmethod
+    def of(
+        batch: SceneBatch, spec: DatasetRef, device: torch.device | str | None = None, split: str = "train"
+    ) -> Scenes:
+        """The scenes of a batch, straight from a source, put onto `device`."""
+        images = torch.from_numpy(np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2)))
+        keys = [key_of(index) for index in batch.index.tolist()]
+        return Scenes(
+            images.to(device), torch.from_numpy(batch.masks).to(device), keys, spec, split, batch.factors
+        )
+
+    @staticmethod
+    def generated(scenes: SceneTensors, spec: DatasetRef, split: str) -> Scenes:
+        """The scenes of a generator, where it made them."""
+        keys = [key_of(index) for index in scenes.index.tolist()]
+        images = scenes.images.permute(0, 3, 1, 2).contiguous()
+        return Scenes(images, scenes.masks, keys, spec, split, scenes.factor_arrays)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"Scenes({self.spec} {self.split}, {len(self):,} of {tuple(self.images.shape[1:])}, {self.images.device})"
+
+    @cached_property
+    def factors(self) -> Mapping[str, Array]:
+        """The factors of all scenes, as the source gives them: name -> (N,E,...)."""
+        return self._factors() if callable(self._factors) else self._factors
+
+    @cached_property
+    def n_objects(self) -> Array:
+        """The number of objects of each scene, int64 (N,): by the factor `visibility`, else by the visible ids."""
+        if "visibility" in self.factors:
+            objects = self.factors["visibility"][:, 1:].reshape(len(self), -1)
+            counts: Array = np.rint(objects.sum(1)).astype(np.int64)
+            return counts
+        labels = self.masks.flatten(1)
+        return torch.cat([_visible(part) for part in torch.split(labels, _CHUNK)]).cpu().numpy()
+
+    def to(self, device: torch.device | str) -> Scenes:
+        """The same scenes with images and masks on `device`."""
+        return Scenes(
+            self.images.to(device),
+            self.masks.to(device),
+            self.keys,
+            self.spec,
+            self.split,
+            lambda: self.factors,
+            self.manifest,
+        )
+
+    def select(self, indices: Sequence[int] | slice) -> Scenes:
+        """The scenes at these positions."""
+        rows = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices, np.int64)]
+        at = torch.from_numpy(rows).to(self.images.device)
+        return Scenes(
+            self.images[at],
+            self.masks[at],
+            [self.keys[row] for row in rows],
+            self.spec,
+            self.split,
+            lambda: {name: values[rows] for name, values in self.factors.items()},
+            self.manifest,
+        )
+
+
+def _visible(labels: Tensor) -> Tensor:
+    """How many non-zero ids each row of `labels`, uint8 (n,H*W), holds."""
+    present = torch.zeros(len(labels), 256, dtype=torch.bool, device=labels.device)
+    present.scatter_(1, labels.long(), True)
+    return present[:, 1:].sum(1)

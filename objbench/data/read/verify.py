@@ -1,0 +1,104 @@
+"""Re-reading a prepared dataset against its manifest: what `objbench verify` does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from objbench import progress
+from objbench.data.format.manifest import Manifest
+from objbench.data.format.sample import fingerprint
+from objbench.data.read.cache import Stamp, cached
+from objbench.data.read.verify_worker import Findings, RawCheck, ShardCheck
+from objbench.data.scene import SCENES_PER_JOB
+from objbench.data.workers import available, run
+
+
+def verify(
+    folder: Path,
+    manifest: Manifest,
+    deep: bool = False,
+    workers: int | None = None,
+    advance: progress.Advance = progress.silent,
+) -> list[str]:
+    """Every difference between what stands in `folder` and its manifest, in words; [] if there is none.
+
+    Each shard is hashed, and so is the raw cache if load would use it; `deep` also decodes every sample and
+    recomputes fingerprints and object counts. `advance` counts scenes. Nothing is changed.
+    """
+    workers = workers or available()
+    problems = _strangers(folder, manifest)
+    shape = (manifest.height, manifest.width)
+    jobs = [
+        ShardCheck(folder / shard.name, shard.bytes, shard.sha256, shard.count, shape, deep)
+        for split in manifest.splits.values()
+        for shard in split.shards
+    ]
+    few = min(workers, len(jobs)) if deep and sum(job.samples for job in jobs) > 2 * SCENES_PER_JOB else 1
+    found: list[Findings] = []
+    for job, findings in zip(
+        jobs, run("objbench.data.read.verify_worker:check_shard", jobs, few), strict=True
+    ):
+        found.append(findings)
+        advance(job.samples)
+    for name, split in manifest.splits.items():
+        mine, found = found[: len(split.shards)], found[len(split.shards) :]
+        problems += [problem for findings in mine for problem in findings.problems]
+        problems += _compare(folder, manifest, name, mine) if deep else []
+        problems += _check_cache(folder, manifest, name, workers)
+    return problems
+
+
+def _strangers(folder: Path, manifest: Manifest) -> list[str]:
+    known = {shard.name for split in manifest.splits.values() for shard in split.shards}
+    there = {path for pattern in ("*.tar", "*.partial") for path in folder.glob(pattern)}
+    return [f"{path}: not in the manifest" for path in sorted(there) if path.name not in known]
+
+
+def _compare(folder: Path, manifest: Manifest, name: str, found: list[Findings]) -> list[str]:
+    """Differences between a split as decoded and as the manifest describes it."""
+    split = manifest.splits[name]
+    problems = []
+    keys = [key for findings in found for key in findings.keys]
+    for earlier, later in pairwise(keys):
+        if later <= earlier:
+            problems.append(f"{folder}: {name}: key {later} follows {earlier}, keys must ascend")
+    forms = [findings.form for findings in found if findings.form is not None]
+    if any(form != forms[0] for form in forms):
+        problems.append(f"{folder}: {name}: the fields or types of the JSON are not the same in every shard")
+    if len(keys) != split.count:
+        problems.append(f"{folder}: {name}: {len(keys)} samples, the manifest says {split.count}")
+    if fingerprint(value for findings in found for value in findings.digests) != split.fingerprint:
+        problems.append(f"{folder}: {name}: its content does not have the fingerprint in the manifest")
+    counts = Counter(number for findings in found for number in findings.n_objects)
+    if dict(counts) != split.object_counts:
+        problems.append(
+            f"{folder}: {name}: numbers of objects {dict(sorted(counts.items()))}, "
+            f"the manifest says {split.object_counts}"
+        )
+    return problems
+
+
+def _check_cache(folder: Path, manifest: Manifest, name: str, workers: int) -> list[str]:
+    """Whether the raw cache of a split, if load would use it, holds what the manifest describes."""
+    raw = cached(folder, manifest, name)
+    try:
+        if not raw.fits(Stamp.now(folder, manifest, name)):
+            return []
+    except FileNotFoundError:
+        return []  # a missing shard is complained about elsewhere
+    keys = raw.keys.read_text(encoding="ascii").split()
+    texts = raw.samples.read_bytes().splitlines()
+
+    def jobs() -> Iterator[RawCheck]:
+        for row in range(0, raw.count, SCENES_PER_JOB):
+            part = slice(row, row + SCENES_PER_JOB)
+            yield RawCheck(raw.images, raw.masks, row, (raw.height, raw.width), keys[part], texts[part])
+
+    workers = min(workers, raw.count // (20 * SCENES_PER_JOB) + 1)
+    digests = run("objbench.data.read.verify_worker:digest_raw", jobs(), workers)
+    if fingerprint(value for part in digests for value in part) == manifest.splits[name].fingerprint:
+        return []
+    return [f"{raw.path}: the decoded cache differs from the shards; remove this folder"]

@@ -1,0 +1,131 @@
+"""What the workers of verify do: look into one shard, or into a part of the raw cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from objbench.data.format import png, tar
+from objbench.data.format.sample import Sample, count_objects, digest, rows, visible_ids
+from objbench.data.read.decode import read_shard
+from objbench.data.scene import Array
+from objbench.errors import ObjbenchError
+
+
+class ShardCheck(NamedTuple):
+    """A shard, what the manifest says of it, and whether to decode its samples."""
+
+    path: Path
+    size: int
+    sha256: str
+    samples: int
+    shape: tuple[int, int]
+    deep: bool
+
+
+class Findings(NamedTuple):
+    """What was found: problems in words; of a deep check also keys, digests and numbers of objects."""
+
+    problems: list[str]
+    keys: list[str]
+    digests: list[bytes]
+    n_objects: list[int]
+    form: Any  # the fields and types of the first sample
+
+
+class RawCheck(NamedTuple):
+    """Samples [row, row + len(keys)) of a raw split, with their JSON texts."""
+
+    images: Path
+    masks: Path
+    row: int
+    shape: tuple[int, int]
+    keys: list[str]
+    texts: list[bytes]
+
+
+def check_shard(job: ShardCheck) -> Findings:
+    """Compare one shard with the manifest, and with itself if the check is deep."""
+    found = Findings([], [], [], [], None)
+    try:
+        content = read_shard(job.path)
+        if len(content) != job.size:
+            found.problems.append(f"{job.path}: {len(content):,} bytes, the manifest says {job.size:,}")
+        elif hashlib.sha256(content.data).hexdigest() != job.sha256:
+            found.problems.append(f"{job.path}: its sha256 is not the one in the manifest")
+        if not job.deep:
+            return found
+        members = tar.walk(content, job.path)
+        keys = rows(members, job.path)
+    except ObjbenchError as error:
+        return found._replace(problems=[*found.problems, str(error)])
+    if len(keys) != job.samples:
+        found.problems.append(f"{job.path}: {len(keys)} samples, the manifest says {job.samples}")
+    parts = zip(members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist(), strict=True)
+    for key, (starts, sizes) in zip(keys, parts, strict=True):
+        texts = [content[a : a + n].tobytes() for a, n in zip(starts, sizes, strict=True)]
+        try:
+            sample = _decode(key, texts, job.shape)
+            form = form_of(sample.facts)
+            if found.form is None:
+                found = found._replace(form=form)
+            _check_facts(sample, form, found.form)
+            found.digests.append(digest(sample))
+            found.n_objects.append(sample.facts["n_objects"])
+        except (ValueError, OSError, SyntaxError) as error:
+            found.problems.append(f"{job.path}: sample {key}: {error}")
+    found.keys.extend(keys)
+    return found
+
+
+def digest_raw(job: RawCheck) -> list[bytes]:
+    """The content digests of a part of the raw cache."""
+    count, (height, width) = len(job.keys), job.shape
+    size = height * width
+    images = np.fromfile(job.images, np.uint8, 3 * size * count, offset=3 * size * job.row)
+    masks = np.fromfile(job.masks, np.uint8, size * count, offset=size * job.row)
+    pixels = images.reshape(count, 3, height, width).transpose(0, 2, 3, 1)
+    samples = zip(
+        job.keys, pixels, masks.reshape(count, height, width), map(json.loads, job.texts), strict=True
+    )
+    return [digest(Sample(*sample)) for sample in samples]
+
+
+def form_of(facts: Any) -> Any:
+    """The fields and types of a JSON value; a list is described by its first element, visible ids aside."""
+    if isinstance(facts, dict):
+        return {name: "ids" if name == "visible" else form_of(value) for name, value in facts.items()}
+    if isinstance(facts, list):
+        return [len(facts), form_of(facts[0]) if facts else None]
+    return type(facts).__name__
+
+
+def _decode(key: str, texts: list[bytes], shape: tuple[int, int]) -> Sample:
+    facts = json.loads(texts[0])
+    mask, image = png.decode(texts[1], "L"), png.decode(texts[2], "RGB")
+    _expect("the size of the image", image.shape[:2], shape)
+    _expect("the size of the mask", mask.shape, shape)
+    return Sample(key, image, mask, facts)
+
+
+def _check_facts(sample: Sample, form: Any, first_form: Any) -> None:
+    facts = sample.facts
+    if not isinstance(facts, dict) or set(facts) != {"index", "n_objects", "visible", "factors"}:
+        raise ValueError("its JSON must have the fields index, n_objects, visible and factors")
+    _expect("the form of its JSON", form, first_form)
+    _expect("index", facts["index"], int(sample.key))
+    _expect("visible", facts["visible"], visible_ids(sample.mask))
+    _expect("n_objects", facts["n_objects"], count_objects(sample.mask, _arrays(facts["factors"])))
+
+
+def _arrays(factors: dict[str, Any]) -> dict[str, Array]:
+    return {name: np.array(values) for name, values in factors.items()}
+
+
+def _expect(what: str, found: Any, expected: Any) -> None:
+    if found != expected:
+        raise ValueError(f"{what} is {found}, expected {expected}")

@@ -1,0 +1,141 @@
+"""What a metric is: a function of a batch of predictions and the truth, which may share work with others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from objbench.errors import ObjbenchError
+from objbench.labels import hard_labels
+from objbench.metrics.contingency import contingency
+from objbench.metrics.matching import Matching, iou_matrix, match
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A batch of predictions beside the truth; what several metrics need is worked out once, when first asked for.
+
+    pred, true      integer label maps (B,H,W)
+    reconstruction  float (B,C,H,W) or None;  images  float (B,C,H,W) in [0,1], uint8, or None
+    """
+
+    pred: Tensor
+    true: Tensor
+    reconstruction: Tensor | None = None
+    images: Tensor | None = None
+
+    @cached_property
+    def table(self) -> Tensor:
+        """The contingency table, int64 (B,P,T)."""
+        return contingency(self.pred, self.true)
+
+    @cached_property
+    def iou(self) -> Tensor:
+        """The intersection over union of all pairs of planes, float64 (B,P,T)."""
+        return iou_matrix(self.table)
+
+    @cached_property
+    def matching(self) -> Matching:
+        """The pairs of planes that the assignment makes."""
+        return match(self.table, self.iou)
+
+    def __getitem__(self, images: slice) -> Comparison:
+        """Some of the images."""
+        parts = (self.pred, self.true, self.reconstruction, self.images)
+        return Comparison(*(part if part is None else part[images] for part in parts))  # type: ignore[arg-type]
+
+
+class Metric:
+    """A metric that is called with tensors, as any metric is, or `of` a comparison that others share.
+
+    `metric(pred, true, reconstruction=None, images=None)` -> float64 (B,), as `score` describes them.
+    """
+
+    def __init__(self, of: Callable[[Comparison], Tensor | None]) -> None:
+        self.of = of  # None: this metric needs a reconstruction and images, and was not given both
+        self.__doc__, self.__name__, self.__module__ = of.__doc__, of.__name__, of.__module__
+
+    def __call__(
+        self, pred: Tensor, true: Tensor, reconstruction: Tensor | None = None, images: Tensor | None = None
+    ) -> Tensor:
+        """The value of each image, float64 (B,)."""
+        values = self.of(compare(pred, true, reconstruction, images))
+        if values is None:
+            raise ObjbenchError(f"{self.__name__} needs both a reconstruction and images")
+        return values
+
+    def __repr__(self) -> str:
+        return f"<metric {self.__name__}>"
+
+
+def compare(
+    pred: Tensor, true: Tensor, reconstruction: Tensor | None = None, images: Tensor | None = None
+) -> Comparison:
+    """The checked comparison of a batch: what `score` takes. ObjbenchError, with both shapes, where it does not fit."""
+    for name, given in (
+        ("pred", pred),
+        ("true", true),
+        ("reconstruction", reconstruction),
+        ("images", images),
+    ):
+        if not isinstance(given, Tensor | None):
+            raise ObjbenchError(f"{name} must be a tensor, found {type(given).__name__}")
+    found = f"found pred {_describe(pred)} and true {_describe(true)}"
+    labels = true[:, 0] if true.ndim == 4 and true.shape[1] == 1 else true
+    if labels.ndim != 3 or not _is_integer(labels):
+        raise ObjbenchError(f"true must be integer label maps (B,H,W) or (B,1,H,W); {found}")
+    if not (pred.ndim == 3 and _is_integer(pred)) and not (pred.ndim == 4 and pred.is_floating_point()):
+        raise ObjbenchError(f"pred must be integer label maps (B,H,W) or float masks (B,M,H,W); {found}")
+    if (len(pred), *pred.shape[-2:]) != tuple(labels.shape):
+        raise ObjbenchError(f"pred and true differ in the number or the size of images: {found}")
+    devices = {str(given.device) for given in (pred, labels, reconstruction, images) if given is not None}
+    if len(devices) > 1:
+        raise ObjbenchError(
+            f"what is compared lies on {' and '.join(sorted(devices))}; bring it to one device"
+        )
+    if not pred.numel():
+        raise ObjbenchError(f"there is nothing to score: {found}")
+    if reconstruction is not None and images is not None:
+        _check_images(reconstruction, images, len(pred))
+    predicted = hard_labels(pred) if pred.ndim == 4 else _plain(pred)
+    return Comparison(predicted, _plain(labels), reconstruction, images)
+
+
+def _check_images(reconstruction: Tensor, images: Tensor, count: int) -> None:
+    found = f"found reconstruction {_describe(reconstruction)} and images {_describe(images)}"
+    if reconstruction.shape != images.shape or images.ndim != 4 or len(images) != count:
+        raise ObjbenchError(f"reconstruction and images must both be (B,C,H,W) with B = {count}; {found}")
+    if not reconstruction.is_floating_point() or not (
+        images.is_floating_point() or images.dtype == torch.uint8
+    ):
+        raise ObjbenchError(f"reconstruction must be float, images float in [0,1] or uint8; {found}")
+    if images.is_floating_point():
+        low, high = (float(extreme) for extreme in images.aminmax())
+        if not (low >= 0 and high <= 1):
+            raise ObjbenchError(
+                f"images must be float in [0,1] or uint8; found values from {low:g} to {high:g}"
+            )
+    finite = reconstruction.isfinite().flatten(1).all(1)
+    if not finite.all():
+        image = int((~finite).nonzero()[0])
+        raise ObjbenchError(
+            f"the reconstruction of image {image} of the batch is not finite ({_describe(reconstruction)}); "
+            f"{int((~finite).sum())} of {count} images are affected; did the training diverge?"
+        )
+
+
+def _plain(labels: Tensor) -> Tensor:
+    """`labels`, in a type that torch can calculate with (uint16 to uint64 it merely stores)."""
+    return labels if labels.dtype == torch.uint8 or labels.dtype.is_signed else labels.long()
+
+
+def _is_integer(labels: Tensor) -> bool:
+    return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,0 +1,152 @@
+"""Predictions in PNGs: one label map per image, perhaps with a reconstruction, in a folder or a tar archive."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from objbench.data.format import png
+from objbench.data.format.sample import MASK
+from objbench.data.scene import Array
+from objbench.errors import ObjbenchError
+from objbench.predictions.batch import RawBatch, images_per_batch
+from objbench.predictions.files import Files
+from objbench.predictions.target import Faults, Target, some
+
+PNG, RECONSTRUCTION = ".png", ".reconstruction.png"
+_HEAD = 26  # signature, length, "IHDR", width, height, depth, colour type
+_COLOURS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
+_LABELS, _PIXELS = (0, 3), (2,)
+_DAMAGE = (OSError, SyntaxError, ValueError)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What one image's predictions stand in."""
+
+    stem: str
+    mask: str
+    reconstruction: str | None
+
+
+class Pictures:
+    """Predictions in `<key>.png` or `<key>.mask.png`, and perhaps `<key>.reconstruction.png`.
+
+    by_order: the names are no keys; their natural order (2 before 10) is the order of the images.
+    """
+
+    def __init__(self, path: Path, files: Files, by_order: bool) -> None:
+        self.path, self._files, self.by_order = path, files, by_order
+        self._pictures = sorted(_pictures(path, files), key=lambda picture: _natural(picture.stem))
+
+    def fit(self, target: Target) -> None:
+        """See `Predictions.fit`: names and the headers of all files."""
+        self._rows(target)
+        faults = Faults(self.path)
+        for picture in self._pictures:
+            self._check_head(picture.mask, _LABELS, target.size, faults)
+            if picture.reconstruction is not None:
+                self._check_head(picture.reconstruction, _PIXELS, target.size, faults)
+        faults.refuse()
+
+    def raw(self, target: Target) -> Iterator[RawBatch]:
+        """Batches in the order of the split."""
+        ordered = sorted(zip(self._rows(target), self._pictures, strict=True), key=lambda pair: pair[0])
+        height, width = target.size
+        size = images_per_batch(5 * height * width)
+        for start in range(0, len(ordered), size):
+            rows, pictures = zip(*ordered[start : start + size], strict=True)
+            yield self._batch(list(rows), list(pictures))
+
+    def digest(self) -> str:
+        """sha256 over the names and contents of all PNGs, the same for a folder and an archive of it."""
+        sha = hashlib.sha256()
+        for name in sorted(name for p in self._pictures for name in (p.mask, p.reconstruction) if name):
+            sha.update(f"{hashlib.sha256(self._files.read(name)).hexdigest()}  {name}\n".encode())
+        return sha.hexdigest()
+
+    def _rows(self, target: Target) -> list[int]:
+        if self.by_order:
+            target.check_count(self.path, len(self._pictures))
+            return list(range(len(self._pictures)))
+        hint = "files are named <key>.png; --by-order takes them in the order of their names"
+        return target.rows(self.path, [picture.stem for picture in self._pictures], hint)
+
+    def _check_head(self, name: str, colours: tuple[int, ...], size: tuple[int, int], faults: Faults) -> None:
+        head = self._files.read(name, _HEAD)
+        if len(head) < _HEAD or head[:8] != png.SIGNATURE or head[12:16] != b"IHDR":
+            faults.add("no PNG, or a damaged one", name)
+            return
+        found = int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")
+        if found != size:
+            faults.add(f"expected images of {size[0]}x{size[1]} pixels", f"{name} ({found[0]}x{found[1]})")
+        depth, colour = head[24:26]
+        if colour not in colours or (colours == _PIXELS and depth != 8):
+            expected = _PIXELS_EXPECTED if colours == _PIXELS else _LABELS_EXPECTED
+            faults.add(expected, f"{name} ({depth}-bit {_COLOURS.get(colour, 'unknown')})")
+
+    def _batch(self, rows: list[int], pictures: list[_Picture]) -> RawBatch:
+        masks, reconstructions, damaged = [], [], []
+        for picture in pictures:
+            try:
+                masks.append(_labels(self._files.read(picture.mask)))
+            except _DAMAGE as error:
+                damaged.append(f"{picture.mask} ({error})")
+            try:
+                if picture.reconstruction is not None:
+                    reconstructions.append(png.decode(self._files.read(picture.reconstruction), "RGB"))
+            except _DAMAGE as error:
+                damaged.append(f"{picture.reconstruction} ({error})")
+        if damaged:
+            return RawBatch(rows, np.empty(0), None, tuple(damaged))
+        painted = np.stack(reconstructions).transpose(0, 3, 1, 2) if reconstructions else None
+        return RawBatch(rows, np.stack(masks), painted)
+
+
+_LABELS_EXPECTED = (
+    "a label map is a PNG of one number per pixel (8- or 16-bit gray, or a palette), as "
+    "Image.fromarray(labels.astype(np.uint8)).save(name) writes it"
+)
+_PIXELS_EXPECTED = "a reconstruction is an 8-bit RGB PNG, as Image.convert('RGB') gives it"
+
+
+def _labels(content: bytes) -> Array:
+    """The values of a gray PNG, or the indices of a palette, as uint16 (H,W)."""
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        return np.asarray(image).astype(np.uint16)
+
+
+def _pictures(path: Path, files: Files) -> list[_Picture]:
+    names = [name for name in files.names if name.lower().endswith(PNG)]
+    painted = {_stem(name): name for name in names if name.lower().endswith(RECONSTRUCTION)}
+    masks = [(_stem(name), name) for name in names if not name.lower().endswith(RECONSTRUCTION)]
+    if not masks:
+        found = some(files.names) if files.names else "nothing"
+        raise ObjbenchError(f"{path}: expected label maps in PNGs, <key>.png, found {found}")
+    if painted:
+        unpaired = {stem for stem, _ in masks} ^ painted.keys()
+        if unpaired:
+            raise ObjbenchError(
+                f"{path}: a label map without a reconstruction, or the reverse, for {some(sorted(unpaired))}; "
+                "expected reconstructions of all images or of none"
+            )
+    return [_Picture(stem, name, painted.get(stem)) for stem, name in masks]
+
+
+def _stem(name: str) -> str:
+    for suffix in (RECONSTRUCTION, MASK, PNG):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _natural(name: str) -> tuple[object, ...]:
+    parts = re.split(r"([0-9]+)", name)  # text and digits by turns, so that equal places hold equal types
+    return (*(int(part) if i % 2 else part for i, part in enumerate(parts)), name)

@@ -1,0 +1,103 @@
+"""Published numbers to rows: one per method and dataset, numbers of one paper and protocol put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from objbench.report.rows.row import ALL_SEEDS, COST_METRICS, Row, Statistic, is_percent
+from objbench.spec.schema import PublishedRow
+
+
+def published_rows(published: Iterable[PublishedRow]) -> list[Row]:
+    """A row per published method and dataset, in the order of benchmarks.yaml.
+
+    What several tables of a paper say of the same runs (ARI-FG in one, mIoU in another) becomes one row, unless
+    two tables give the same metric different values.
+    """
+    rows: dict[tuple[Any, ...], Row] = {}
+    for block in published:
+        for dataset in block.values:
+            row = _row(block, dataset)
+            key = _identity(row)
+            while key in rows and not _agree(rows[key], row):
+                key = (*key, "again")
+            rows[key] = _together(rows[key], row) if key in rows else row
+    return list(rows.values())
+
+
+def _row(block: PublishedRow, dataset: str) -> Row:
+    notes = filter(None, (block.note, block.dataset_notes.get(dataset)))
+    name = f"{block.method}:{block.variant}" if block.variant else block.method
+    return Row(
+        kind="published",
+        dataset=dataset,
+        protocol=block.protocol,
+        default_protocol=False,
+        source=None,
+        split=None,
+        fingerprint=None,
+        standard=None,
+        generator=None,
+        resolution=None,
+        n_images=None,
+        definition=None,
+        trained_on=None,
+        n_train=None,
+        standard_n_train=None,
+        steps=None,
+        method=block.method,
+        variant=block.variant,
+        overrides={},
+        config_hash=None,
+        label=block.label or name,
+        trivial=False,
+        n=block.seeds,
+        selection=block.selection or ALL_SEEDS,
+        std_kind=block.std,
+        definitions={metric: block.definitions.get(metric, "not stated") for metric in block.values[dataset]},
+        devices=(),
+        values={
+            metric: _statistic(metric, mean, std, block.decimals)
+            for metric, (mean, std) in block.values[dataset].items()
+        },
+        citation=block.citation,
+        quoted_in=block.quoted_in,
+        tables=(block.table,),
+        test_set=block.test_set.get(dataset),
+        notes=tuple(notes),
+    )
+
+
+def _statistic(metric: str, mean: float, std: float | None, decimals: int) -> Statistic:
+    if not is_percent(metric):
+        return Statistic(mean, std, decimals=decimals)
+    return Statistic(_fraction(mean), None if std is None else _fraction(std), decimals=decimals)
+
+
+def _fraction(percent: float) -> float:
+    return round(percent / 100, 6)  # 48.34 becomes 0.4834, not 0.48340000000000005
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    """What rows must share to be the same runs; costs are a table of their own."""
+    cost = any(metric in COST_METRICS for metric in row.values)
+    said = (row.protocol, row.selection, row.std_kind, row.n, row.notes)
+    return (row.dataset, row.method, row.variant, row.citation, row.quoted_in, cost, *said)
+
+
+def _agree(one: Row, other: Row) -> bool:
+    shared = set(one.values) & set(other.values)
+    return all(
+        one.values[m] == other.values[m] and one.definitions[m] == other.definitions[m] for m in shared
+    )
+
+
+def _together(one: Row, other: Row) -> Row:
+    return replace(
+        one,
+        values={**one.values, **other.values},
+        definitions={**one.definitions, **other.definitions},
+        tables=tuple(dict.fromkeys((*one.tables, *other.tables))),
+    )

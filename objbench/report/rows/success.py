@@ -1,0 +1,80 @@
+"""Success rates: the share of seeds above a stated threshold, for methods that either work or collapse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from objbench.errors import RequestError, unknown_name
+from objbench.report.rows.row import Statistic, direction, is_percent
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Share:
+    """`count` of `n` seeds succeeded; `low` and `high` bound the share that all seeds would have."""
+
+    count: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """The share of the seeds, in [0,1]."""
+        return self.count / self.n
+
+
+@dataclass(frozen=True)
+class Success:
+    """A seed succeeds whose `metric` is above `threshold`, or below it where lower values are better."""
+
+    metric: str
+    threshold: float
+
+    @classmethod
+    def parse(cls, text: str, metrics: Iterable[str]) -> Success:
+        """Read METRIC:THRESHOLD; RequestError for anything else."""
+        metric, _, number = text.partition(":")
+        try:
+            threshold = float(number)
+        except ValueError:
+            threshold = math.nan
+        if not math.isfinite(threshold):
+            raise RequestError(f"--success {text}: expected METRIC:THRESHOLD, such as ari_fg:0.9")
+        if metric not in (known := set(metrics)):
+            raise unknown_name("metric", metric, known)
+        if is_percent(metric) and not -1 <= threshold <= 1:
+            raise RequestError(f"--success {text}: {metric} is a fraction, so is its threshold, such as 0.9")
+        return cls(metric, threshold)
+
+    def __str__(self) -> str:
+        return f"{self.metric} {'>' if direction(self.metric) > 0 else '<'} {self.threshold:g}"
+
+    def reached(self, value: float) -> bool:
+        """Whether a seed of this value succeeded."""
+        sign = direction(self.metric)
+        return sign * value > sign * self.threshold
+
+    def of(self, value: Statistic | None) -> Share | None:
+        """The share of the seeds behind `value`, None where they are not known one by one (published numbers)."""
+        if value is None or not value.seeds:
+            return None
+        count = sum(self.reached(seed) for seed in value.seeds.values())
+        return Share(count, len(value.seeds), *wilson(count, len(value.seeds)))
+
+
+def wilson(count: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """The score interval of a share of which `count` of `n` were seen: (low, high) in [0,1]. Wilson (1927).
+
+    >>> [round(bound, 3) for bound in wilson(3, 5)]
+    [0.231, 0.882]
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = count / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)

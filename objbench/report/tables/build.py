@@ -1,0 +1,171 @@
+"""Plans to tables: one line per method, a cell per column, footnotes for all that sets numbers apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from objbench.registry import DEFAULT_DEFINITION
+from objbench.report.rows.comparability import Peers, best, cell_notes, row_notes
+from objbench.report.rows.row import COST_METRICS, Row
+from objbench.report.tables.plan import Column, Plan
+from objbench.report.tables.printed import number, of_seed, printed, share
+from objbench.report.tables.table import Cell, Footnotes, Line, Table
+from objbench.spec.schema import Reference, Spec
+
+_FACTS = ("data", "n", "train")
+_EXPLAINED = "n: seeds; train: training scenes; ± of measured rows: sample std over seeds."
+_INTERVALS = "[ , ]: 95 % bootstrap interval of one seed's mean over its test images."
+
+
+def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = False) -> Table:
+    """Lay out the rows of `plan`: measured lines first, then published ones, footnotes lettered from the top.
+
+    all_seeds  every seed below its mean;  intervals  the confidence interval over images behind the score of a seed
+    """
+    footnotes = Footnotes()
+    peers = Peers.by_dataset(plan.rows)
+    columns = [_Printer(column, plan.rows, intervals) for column in plan.columns]
+    lines: list[Line] = []
+    for members in _lines(plan):
+        notes = {name: row_notes(row, peers[name]) for name, row in members.items()}
+        first = next(iter(notes.values()))
+        common = [note for note in first if all(note in other for other in notes.values())]
+        label = Cell(_label(next(iter(members.values()))), footnotes.letters(common))
+        cells = []
+        for column in columns:
+            row = members.get(column.dataset)
+            own = [note for note in notes[column.dataset] if note not in common] if row else []
+            cells.append(column.cell(row, own, footnotes))
+        lines.append(_line(members, label, cells))
+        if all_seeds:
+            lines += _seed_lines(members, columns)
+    groups, headings = _headings(plan)
+    return Table(
+        plan.title,
+        "method",
+        _FACTS,
+        groups,
+        headings,
+        lines,
+        [_EXPLAINED, *([_INTERVALS] if intervals else []), *_successes(plan)],
+        footnotes.legend(),
+        _cited(plan.rows, spec),
+    )
+
+
+class _Printer:
+    """How the values of one column are printed, and which of them are the best that they may be compared with."""
+
+    def __init__(self, column: Column, rows: list[Row], intervals: bool) -> None:
+        self.dataset, self.metric, self.success = column.dataset, column.metric, column.success
+        members = [row for row in rows if row.dataset == self.dataset and self.metric in row.values]
+        stated = [row.values[self.metric].decimals for row in members]
+        # As many decimals as the published values beside the measured ones print.
+        self.places = max((places for places in stated if places is not None), default=1)
+        self.intervals = intervals
+        self.best = set() if column.success else self._best(members)
+
+    def cell(self, row: Row | None, notes: list[str], footnotes: Footnotes) -> Cell:
+        """The value of `row` with its own footnotes."""
+        value = row.values.get(self.metric) if row else None
+        if row is None or value is None:
+            return Cell("-")
+        if self.success is not None:
+            found = self.success.of(value)
+            return Cell(share(found), footnotes.letters(notes)) if found else Cell("-")
+        marks = footnotes.letters([*notes, *cell_notes(row, self.metric)])
+        return Cell(printed(self.metric, value, self.places, self.intervals), marks, id(row) in self.best)
+
+    def of_seed(self, row: Row | None, seed: int) -> Cell:
+        """The value of one seed of `row`."""
+        value = row.values.get(self.metric) if row else None
+        if value is None or seed not in value.seeds or self.success is not None:
+            return Cell("-")
+        return Cell(of_seed(self.metric, value, seed, self.places, self.intervals))
+
+    def _best(self, rows: list[Row]) -> set[int]:
+        if self.metric in COST_METRICS:  # what a device did, which says nothing about the method
+            return set()
+        return best(rows, self.metric, lambda mean: float(number(self.metric, mean, self.places)))
+
+
+def _lines(plan: Plan) -> list[dict[str, Row]]:
+    """The rows of each line by dataset: the same method on data of the same kind, over the datasets of the table."""
+    shown = {(column.dataset, column.metric) for column in plan.columns}
+    lines: dict[tuple[object, ...], list[dict[str, Row]]] = {}
+    for row in sorted(plan.rows, key=lambda row: row.published):
+        if not any((row.dataset, metric) in shown for metric in row.values):
+            continue
+        overrides = tuple(sorted((key, str(value)) for key, value in row.overrides.items()))
+        where = (row.citation, row.quoted_in) if row.published else (row.source, row.default_protocol)
+        key = (row.kind, row.label, overrides, *where, row.selection if row.published else "")
+        group = lines.setdefault(key, [])
+        free = next((line for line in group if row.dataset not in line), None)
+        if free is None:
+            group.append({row.dataset: row})
+        else:
+            free[row.dataset] = row
+    return [line for group in lines.values() for line in group]
+
+
+def _line(members: Mapping[str, Row], label: Cell, cells: list[Cell]) -> Line:
+    first = next(iter(members.values()))
+    data = str(first.citation if first.published else first.source)
+    counts = [f"{row.n}" if row.n else "?" for row in members.values()]
+    trained = [
+        f"{row.n_train:,}" if row.n_train is not None and row.steps else "-" for row in members.values()
+    ]
+    section = "published" if first.published else "measured"
+    return Line(section, label, (data, _one(counts), _one(trained)), cells, tuple(members.values()))
+
+
+def _one(values: list[str]) -> str:
+    """One value where all are the same, else all of them in the order of the columns."""
+    return values[0] if len(set(values)) == 1 else "/".join(values)
+
+
+def _label(row: Row) -> str:
+    label = f"{row.label} (trivial)" if row.trivial else row.label
+    if row.published:
+        return label
+    protocol = "" if row.default_protocol else f" @{row.protocol}"
+    label += "" if row.definition == DEFAULT_DEFINITION else f" ({row.definition})"
+    return label + protocol + ("" if row.split == "test" else f" on {row.split}")
+
+
+def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer]) -> list[Line]:
+    rows = tuple(members.values())
+    seeds = sorted({s for row in rows for value in row.values.values() for s in value.seeds})
+    return [
+        Line(
+            "measured",
+            Cell(f"  seed {seed}"),
+            ("",) * len(_FACTS),
+            [column.of_seed(members.get(column.dataset), seed) for column in columns],
+            rows,
+            seed,
+        )
+        for seed in seeds
+    ]
+
+
+def _headings(plan: Plan) -> tuple[list[str], list[str]]:
+    """What stands above each column, and above several of them; what all columns share stands in the title."""
+    names = [str(column.success or column.metric) for column in plan.columns]
+    datasets = [column.dataset for column in plan.columns]
+    if len(set(datasets)) == 1:
+        return [""] * len(names), names
+    if len(set(names)) == 1:
+        return [""] * len(names), datasets
+    return datasets, names
+
+
+def _successes(plan: Plan) -> list[str]:
+    stated = dict.fromkeys(str(column.success) for column in plan.columns if column.success)
+    return [f"{text}: seeds of which that is true, [ , ] 95 % Wilson interval of their share in percent."
+            for text in stated]  # fmt: skip
+
+
+def _cited(rows: Iterable[Row], spec: Spec) -> list[tuple[str, Reference]]:
+    keys = {key: None for row in rows for key in (row.citation, row.quoted_in) if key}
+    return [(key, spec.references[key]) for key in keys]

@@ -1,0 +1,82 @@
+"""The paper's Tables 7 to 9: objmae's hyper-parameters on each dataset, as `objbench run` resolves them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from objbench.report.tables.table import Cell, Line, Table
+from objbench.spec.nested import dotted
+from objbench.spec.resolve import resolve
+from objbench.spec.schema import Spec
+
+METHOD = "objmae"
+DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
+SETTINGS_TABLES = {
+    "7": ("Table 7: model", ("dataset", "model")),
+    "8": ("Table 8: training", ("recipe", "optimizer")),
+    "9": ("Table 9: schedules and loss weights", ("schedule",)),
+}
+_OF_THE_DATASET = ("slots", "height", "width")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings by their dotted keys, and the value of each on each dataset."""
+
+    title: str
+    datasets: tuple[str, ...]
+    values: dict[str, dict[str, Any]]
+
+
+def settings(number: str, spec: Spec, datasets: Sequence[str]) -> Settings:
+    """The settings of Table `number`, narrowed to `datasets` (`DATASET[@PROTOCOL]`) if any are given."""
+    title, rooms = SETTINGS_TABLES[number]
+    shown = tuple(datasets) or DATASETS
+    values: dict[str, dict[str, Any]] = {}
+    for name in shown:
+        dataset = spec.dataset(name)
+        blocks = resolve(spec, METHOD, dataset, {}).config
+        blocks["dataset"] = {key: getattr(dataset.spec, key) for key in _OF_THE_DATASET}
+        for key, value in dotted({room: blocks[room] for room in rooms}).items():
+            values.setdefault(key, {})[name] = value
+    return Settings(f"{title} ({METHOD})", shown, values)
+
+
+def settings_table(found: Settings) -> Table:
+    """A line per setting, a column per dataset."""
+    lines = [
+        Line(key.partition(".")[0], Cell(key), (), [Cell(_text(by_dataset[name])) for name in found.datasets])
+        for key, by_dataset in found.values.items()
+    ]
+    return Table(found.title, "setting", (), [""] * len(found.datasets), list(found.datasets), lines)
+
+
+def settings_json(found: Settings) -> str:
+    """An array of objects, one per setting: its name and its value on each dataset."""
+    content = [{"name": key, "values": by_dataset} for key, by_dataset in found.values.items()]
+    return json.dumps(content, indent=2) + "\n"
+
+
+def settings_csv(found: Settings) -> str:
+    """One line per setting and dataset."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["setting", "dataset", "value"])
+    for key, by_dataset in found.values.items():
+        writer.writerows([key, name, "" if value is None else value] for name, value in by_dataset.items())
+    return out.getvalue()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,239 @@
+"""Two methods against each other on the datasets that both were scored on, image by image."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.metrics.paired import Paired, paired
+from objbench.registry import DEFAULT_DEFINITION
+from objbench.report.rows.comparability import Peers, describe, differences, row_notes
+from objbench.report.rows.row import Origin, Row, direction
+from objbench.report.tables.plan import METRICS
+from objbench.report.tables.printed import bounds, number
+from objbench.report.tables.table import Cell, Line, Table
+from objbench.spec.resolve import digest
+from objbench.train.per_image import PER_IMAGE, read_per_image
+
+_EXPLAINED = (
+    "difference: first minus second, of means over seeds of means over images; [ , ]: its 95 % interval over "
+    "images (the same ones for both) and seeds, by a two-level bootstrap.",
+    "ahead: share of the images, in percent, on which the mean over its seeds is the better one.",
+)
+_MATCH = 1e-6  # of the mean over images and the one in the record
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Two rows that may be compared, and how they compare by each metric."""
+
+    first: Row
+    second: Row
+    by_metric: dict[str, Paired]
+
+
+def named(row: Row) -> str:
+    """`METHOD[:VARIANT][+hash6 of the overrides]`: what tells the methods of a comparison apart."""
+    return f"{row.label}+{digest(dict(row.overrides))[:6]}" if row.overrides else row.label
+
+
+def versus(rows: Iterable[Row], methods: Sequence[str]) -> tuple[list[Versus], list[str]]:
+    """Every pair of measured rows of the two `methods` that may be compared; why there is none on other datasets.
+
+    RequestError where a name is unknown or means several methods; ObjbenchError where no pair can be compared, with
+    the reasons, or where the values per image are missing or are not those of the record.
+    """
+    measured = [row for row in rows if not row.published]
+    first, second = (_rows_named(name, measured) for name in methods)
+    if named(first[0]) == named(second[0]):
+        raise RequestError(f"--compare {methods[0]} --compare {methods[1]}: name two different methods")
+    pairs: list[tuple[Row, Row]] = []
+    refused: dict[str, list[str]] = {}
+    for one in first:
+        for other in second:
+            if one.dataset != other.dataset:
+                continue
+            reasons = differences(other, one, [m for m in one.values if m in other.values])
+            if reasons:
+                line = f"{one.dataset}: {describe(other)} against {describe(one)}: {', '.join(reasons)}"
+                refused.setdefault(one.dataset, []).append(line)
+            else:
+                pairs.append((one, other))
+    if not pairs:
+        lines = [line for reasons in refused.values() for line in reasons]
+        why = "\n".join(f"  {line}" for line in lines or ["they were scored on no dataset in common"])
+        raise ObjbenchError(f"{methods[0]} and {methods[1]} cannot be compared:\n{why}")
+    compared = {one.dataset for one, _ in pairs}
+    without = [line for name, reasons in refused.items() if name not in compared for line in reasons]
+    return [_pair(*pair) for pair in pairs], without
+
+
+def _rows_named(name: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the method that `name` means; the overrides may be left out where there is one choice of them."""
+    exact = [row for row in rows if named(row) == name]
+    found = exact or [row for row in rows if row.label == name]
+    if not found:
+        raise unknown_name("method with records", name, {named(row) for row in rows})
+    choices = {named(row): row for row in found}
+    if len(choices) > 1:
+        told = "; ".join(
+            f"{full} ({', '.join(f'{key}={value}' for key, value in row.overrides.items())})"
+            for full, row in choices.items()
+        )
+        raise RequestError(f"--compare {name}: there are several, name one of them: {told}")
+    return found
+
+
+def _pair(first: Row, second: Row) -> Versus:
+    one, other = _values(first), _values(second)
+    if one["keys"].tolist() != other["keys"].tolist():
+        raise ObjbenchError(
+            f"{describe(first)} and {describe(second)}: {PER_IMAGE} names other images of {first.dataset} for the "
+            "one than for the other, though the fingerprints are the same: evaluate one of them again with --fresh"
+        )
+    shared = [metric for metric in METRICS if metric in one and metric in other]
+    usable = [metric for metric in shared if _defined(one[metric]) and _defined(other[metric])]
+    return Versus(first, second, {metric: paired(one[metric], other[metric]) for metric in usable})
+
+
+def _defined(values: NDArray[Any]) -> bool:
+    """Whether every seed has a value for some image, and no value is beyond all numbers."""
+    return bool(np.isfinite(values).any(1).all() and not np.isinf(values).any())
+
+
+def _values(row: Row) -> dict[str, NDArray[Any]]:
+    """Metric -> the values of all seeds float64 (S,N), and "keys", in the order of the keys."""
+    seeds = [_of_seed(row, seed, origin) for seed, origin in sorted(row.origins.items())]
+    for seed in seeds[1:]:
+        if seed["keys"].tolist() != seeds[0]["keys"].tolist():
+            raise ObjbenchError(
+                f"{describe(row)}: the seeds were scored on different images of {row.dataset}"
+            )
+    shared = [name for name in seeds[0] if name != "keys" and all(name in seed for seed in seeds)]
+    return {"keys": seeds[0]["keys"]} | {name: np.stack([seed[name] for seed in seeds]) for name in shared}
+
+
+def _of_seed(row: Row, seed: int, origin: Origin) -> dict[str, NDArray[Any]]:
+    path = origin.folder / PER_IMAGE
+    again = "run that seed, or evaluate those predictions, again with --fresh"
+    found = read_per_image(origin.folder, [origin.key]).get(origin.key, {})
+    if "keys" not in found:
+        raise ObjbenchError(f"{path}: no values per image of '{origin.key}', which --compare needs; {again}")
+    order = np.argsort(found["keys"], kind="stable")
+    for metric in METRICS:
+        values = found.get(metric)
+        if metric not in row.values or seed not in row.values[metric].seeds or values is None:
+            continue
+        mean = row.values[metric].seeds[seed]
+        if values.shape != order.shape or not _same(values, mean):
+            raise ObjbenchError(f"{path}: {metric} is not that of the record beside it ({mean:.6g}); {again}")
+    return {name: values[order] for name, values in found.items() if values.shape == order.shape}
+
+
+def _same(values: NDArray[Any], mean: float) -> bool:
+    if np.isnan(values).all():
+        return bool(np.isnan(mean))
+    return bool(abs(np.nanmean(values) - mean) <= _MATCH * max(1.0, abs(mean)))
+
+
+def versus_table(found: Versus) -> Table:
+    """A line per metric; what sets the two methods apart stands below."""
+    first, second = found.first, found.second
+    names = [named(first), named(second)]
+    lines = [
+        Line(
+            "measured",
+            Cell(metric),
+            (),
+            [
+                *(Cell(number(metric, mean)) for mean in result.means),
+                Cell(_signed(metric, result.difference)),
+                Cell(bounds(metric, result.interval)),
+                *(Cell(f"{100 * share:.0f}") for share in _better(metric, result)),
+                Cell(f"{result.n_images:,}"),
+            ],
+            (first, second),
+        )
+        for metric, result in found.by_metric.items()
+    ]
+    by = "" if first.definition == DEFAULT_DEFINITION else f", as {first.definition} scores"
+    where = f"{first.dataset_ref}, {first.source}, {first.split}{by}"
+    return Table(
+        f"{where}: {_with_seeds(first)} against {_with_seeds(second)}",
+        "metric",
+        (),
+        ["", "", "", "", "ahead", "ahead", ""],
+        [*names, "difference", "95 % interval", *names, "images"],
+        lines,
+        [*_EXPLAINED, *_notes(found)],
+    )
+
+
+def _notes(found: Versus) -> list[str]:
+    """What is to be said of both methods, and of one of them."""
+    rows = [found.first, found.second]
+    notes = {named(row): row_notes(row, Peers(rows)) for row in rows}
+    first, second = notes.values()
+    told = [f"both: {note}" for note in first if note in second]
+    for row in rows:
+        name = named(row)
+        told += [f"{name}: {note}" for note in notes[name] if not (note in first and note in second)]
+        if row.n == 1:
+            told.append(f"{name}: one seed, so the interval says nothing of how its seeds differ")
+    return told
+
+
+def _with_seeds(row: Row) -> str:
+    return f"{named(row)} ({row.n} seed{'s' * (row.n != 1)})"
+
+
+def _signed(metric: str, value: float) -> str:
+    return f"+{number(metric, value)}" if value > 0 else number(metric, value)
+
+
+def _better(metric: str, result: Paired) -> tuple[float, float]:
+    return result.ahead if direction(metric) > 0 else (result.ahead[1], result.ahead[0])
+
+
+_FIELDS = (
+    "dataset", "protocol", "source", "split", "fingerprint", "definition", "first", "second", "seeds_first",
+    "seeds_second", "metric", "mean_first", "mean_second", "difference", "low", "high", "ahead_first",
+    "ahead_second", "images",
+)  # fmt: skip
+
+
+def versus_json(pairs: Sequence[Versus]) -> str:
+    """An array of objects, one per pair and metric; scores as fractions."""
+    return json.dumps([line for pair in pairs for line in _objects(pair)], indent=2) + "\n"
+
+
+def versus_csv(pairs: Sequence[Versus]) -> str:
+    """One line per pair and metric; scores as fractions."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for line in (line for pair in pairs for line in _objects(pair)):
+        seeds = {name: ";".join(map(str, line[name])) for name in ("seeds_first", "seeds_second")}
+        writer.writerow(line | seeds)
+    return out.getvalue()
+
+
+def _objects(found: Versus) -> list[dict[str, Any]]:
+    first, second = found.first, found.second
+    about = {name: getattr(first, name) for name in _FIELDS[:6]}
+    about |= {"first": named(first), "second": named(second)}
+    about |= {"seeds_first": sorted(first.origins), "seeds_second": sorted(second.origins)}
+    lines = []
+    for metric, result in found.by_metric.items():
+        (low, high), (ahead, behind) = result.interval, _better(metric, result)
+        values = (metric, *result.means, result.difference, low, high, ahead, behind, result.n_images)
+        lines.append(about | dict(zip(_FIELDS[10:], values, strict=True)))
+    return lines

@@ -1,0 +1,78 @@
+"""The tables of Vikström and Ilin (2022): their columns and rows, with what was measured beside what they print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from objbench.errors import RequestError
+from objbench.report.rows.row import Row
+from objbench.report.tables.plan import Column, Plan
+
+_THREE = ("tetrominoes", "multi_dsprites", "clevr6")
+_ABLATIONS = ("4", "5", "6")
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One part of a table of the paper: `sources` are the `table` keys of its published rows."""
+
+    title: str
+    datasets: tuple[str, ...]
+    metrics: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+PAPER_TABLES: dict[str, list[PaperTable]] = {
+    "1": [
+        PaperTable("Table 1: comparison, ari_fg", _THREE, ("ari_fg",), ("1",)),
+        PaperTable("Table 1: comparison, ari", _THREE, ("ari",), ("1",)),
+    ],
+    "2": [
+        PaperTable("Table 2: ClevrTex", ("clevrtex",), ("miou", "ari_fg"), ("2",)),
+        PaperTable(
+            "Table 2: generalisation",
+            ("clevrtex_ood", "clevrtex_camo"),
+            ("miou", "ari_fg"),
+            ("generalisation",),
+        ),
+    ],
+    "3": [
+        PaperTable("Table 3: cost per seed, hours", (*_THREE, "clevrtex"), ("hours",), ("3",)),
+        PaperTable("Table 3: cost per seed, iterations", (*_THREE, "clevrtex"), ("iterations",), ("3",)),
+    ],
+    "4": [PaperTable("Table 4: ablations, ari_fg", _THREE, ("ari_fg",), ("4",))],
+    "5": [PaperTable("Table 5: ablations, ari", _THREE, ("ari",), ("5",))],
+    "6": [PaperTable("Table 6: ablations, miou", _THREE, ("miou",), ("6",))],
+}
+
+
+def paper_plans(number: str, rows: Sequence[Row], datasets: Sequence[str]) -> list[Plan]:
+    """The plans of Table `number`, narrowed to `datasets` (`DATASET[@PROTOCOL]`) if any are given."""
+    names = [dataset.partition("@")[0] for dataset in datasets]
+    plans = []
+    for table in PAPER_TABLES[number]:
+        columns = [Column(d, m) for d in table.datasets for m in table.metrics if not names or d in names]
+        if columns:
+            members = [row for row in rows if _belongs(row, table, number, rows, datasets)]
+            plans.append(Plan(table.title, tuple(columns), [r for r in members if _fits(r, columns)]))
+    if not plans:
+        there = ", ".join(dict.fromkeys(d for table in PAPER_TABLES[number] for d in table.datasets))
+        raise RequestError(f"--table {number} has no column for {', '.join(datasets)}; it has {there}")
+    return plans
+
+
+def _belongs(row: Row, table: PaperTable, number: str, rows: Sequence[Row], datasets: Sequence[str]) -> bool:
+    if row.published:
+        return not set(table.sources).isdisjoint(row.tables)
+    narrowed = [dataset for dataset in datasets if "@" in dataset and dataset.startswith(f"{row.dataset}@")]
+    if narrowed and f"{row.dataset}@{row.protocol}" not in narrowed:
+        return False
+    ablated = {(r.method, r.variant) for r in rows if not set(_ABLATIONS).isdisjoint(r.tables)}
+    if number in _ABLATIONS:
+        return (row.method, row.variant) in ablated
+    return row.variant is None or (row.method, row.variant) not in ablated
+
+
+def _fits(row: Row, columns: Sequence[Column]) -> bool:
+    return any(column.dataset == row.dataset and column.metric in row.values for column in columns)

@@ -1,0 +1,85 @@
+"""A table ready for printing: cells, lines, footnotes; what every writer of tables takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from objbench.report.rows.row import Row
+from objbench.spec.schema import Reference
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A printed value, the letters of its footnotes, and whether it is the best that it may be compared with."""
+
+    text: str
+    marks: tuple[str, ...] = ()
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A printed line: label, facts about it, one cell per column. `section` changes where a rule belongs.
+
+    rows  what the line shows;  seed  the one seed of them that it shows, None for all
+    """
+
+    section: str
+    label: Cell
+    facts: tuple[str, ...]
+    cells: list[Cell]
+    rows: tuple[Row, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready for printing.
+
+    first       heading of the labels;  facts  headings of the facts, the first of which are words, the others counts
+    groups      what stands above each of `headings` ("" where nothing does)
+    explained   what the signs in the table mean;  legend  (letter, text);  references  (key, reference)
+    """
+
+    title: str
+    first: str
+    facts: tuple[str, ...]
+    groups: list[str]
+    headings: list[str]
+    lines: list[Line]
+    explained: list[str] = field(default_factory=list)
+    legend: list[tuple[str, str]] = field(default_factory=list)
+    references: list[tuple[str, Reference]] = field(default_factory=list)
+
+    @property
+    def full_headings(self) -> list[str]:
+        """Every heading in one line, those of the groups before their own."""
+        below = [f"{g} {h}" if g else h for g, h in zip(self.groups, self.headings, strict=True)]
+        return [self.first, *self.facts, *below]
+
+    @property
+    def has_best(self) -> bool:
+        """Whether any cell is to be shown as the best."""
+        return any(cell.best for line in self.lines for cell in line.cells)
+
+
+@dataclass
+class Footnotes:
+    """Texts in the order of their first use, each with a letter."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def letters(self, notes: Iterable[str]) -> tuple[str, ...]:
+        """The letters of these texts; a text that is new gets the next one."""
+        return tuple(self.texts.setdefault(note, _letter(len(self.texts))) for note in notes)
+
+    def legend(self) -> list[tuple[str, str]]:
+        """(letter, text) in the order of the letters."""
+        return [(letter, text) for text, letter in self.texts.items()]
+
+
+def _letter(index: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    first, last = divmod(index, 26)
+    return (chr(ord("a") + first - 1) if first else "") + chr(ord("a") + last)

@@ -1,0 +1,1 @@
+"""benchmarks.yaml, typed, and the one configuration that a run uses."""

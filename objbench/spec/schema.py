@@ -1,0 +1,164 @@
+"""benchmarks.yaml, typed: datasets, methods and published numbers."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from objbench.errors import unknown_name
+from objbench.spec.datasets import DatasetRef, DatasetSpec, Strict
+from objbench.spec.nested import dotted
+
+Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
+
+
+class Reference(Strict):
+    """A publication: numbers and methods cite it by its key."""
+
+    text: str
+    url: str | None = None
+
+
+class VariantSpec(Strict):
+    """A method with named overrides: an ablation or a preset."""
+
+    description: str
+    config: dict[str, Any] = {}
+    datasets: dict[str, dict[str, Any]] = {}
+
+
+class MethodSpec(Strict):
+    """A method's hyper-parameters: shared ones, those per dataset (empty: any dataset will do), variants."""
+
+    title: str
+    summary: str
+    citation: str | None = None
+    trivial: bool = False
+    config: dict[str, Any] = {}
+    datasets: dict[str, dict[str, Any]] = {}
+    variants: dict[str, VariantSpec] = {}
+
+
+class PublishedRow(Strict):
+    """Numbers from a paper, as printed (percent), with everything needed to judge them.
+
+    `values` maps dataset -> metric -> [mean, std]; std is null where none is printed. `test_set` maps dataset ->
+    `PROTOCOL/SOURCE` where the images scored are known to be the standard test split of that name.
+    """
+
+    table: str
+    method: str
+    variant: str | None = None
+    label: str | None = None
+    citation: str
+    quoted_in: str | None = None
+    protocol: str = "not stated"
+    definitions: dict[str, str] = {}
+    std: Literal["sample", "population", "not stated"]
+    seeds: int | None = None
+    selection: str | None = None
+    note: str | None = None
+    dataset_notes: dict[str, str] = {}
+    decimals: Literal[1, 2] = 1
+    test_set: dict[str, str] = {}
+    values: dict[str, dict[str, tuple[Mean, float | None]]]
+
+
+class Recipe(BaseModel):
+    """The keys of `recipe` that every method has; a method's block may add its own.
+
+    Exactly one of `steps` and `epochs` says how long training lasts; both null: the method's stages say.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    steps: int | None = Field(gt=0)
+    epochs: int | None = Field(gt=0)
+    nominal_epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    clip_norm: float | None = Field(gt=0)
+    precision: Literal["fp32", "bf16"]
+    stepper: Literal["auto", "plain"]
+    checkpoint_steps: int = Field(gt=0)
+    log_steps: int = Field(gt=0)
+    evaluations: int = Field(ge=0)
+    evaluation_batch_size: int = Field(gt=0)
+    evaluation_images: int | None = Field(gt=0)
+
+
+class Spec(Strict):
+    """Everything benchmarks.yaml and its layers say."""
+
+    references: dict[str, Reference] = {}
+    recipe: dict[str, Any]
+    datasets: dict[str, DatasetSpec] = {}
+    methods: dict[str, MethodSpec] = {}
+    published: list[PublishedRow] = []
+
+    @field_validator("methods")
+    @classmethod
+    def _only_declared_keys(cls, methods: dict[str, MethodSpec]) -> dict[str, MethodSpec]:
+        for name, method in methods.items():
+            shared = method.config
+            blocks = [(f"datasets.{d}", block) for d, block in method.datasets.items()]
+            for v, variant in method.variants.items():
+                blocks.append((f"variants.{v}.config", variant.config))
+                blocks += [(f"variants.{v}.datasets.{d}", block) for d, block in variant.datasets.items()]
+            for where, block in blocks:
+                known = set(dotted(shared)) | {f"recipe.{key}" for key in Recipe.model_fields}
+                for key in dotted(block):
+                    if key not in known:
+                        raise ValueError(f"{name}.{where}: {unknown_name('key', key, known)}")
+        return methods
+
+    @field_validator("recipe")
+    @classmethod
+    def _only_recipe_keys(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        for key in recipe:
+            if key not in Recipe.model_fields:
+                raise ValueError(f"recipe: {unknown_name('key', key, Recipe.model_fields)}")
+        return recipe
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Spec:
+        for name, dataset in self.datasets.items():
+            for other in dataset.also_test:
+                if other not in self.datasets:
+                    raise ValueError(
+                        f"datasets.{name}.also_test: {unknown_name('dataset', other, self.datasets)}"
+                    )
+        for name, method in self.methods.items():
+            for known in method.datasets:  # may name datasets to come, but not one by a slip of the hand
+                if known not in self.datasets and get_close_matches(known, self.datasets, cutoff=0.85):
+                    raise ValueError(
+                        f"methods.{name}.datasets: {unknown_name('dataset', known, self.datasets)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Spec:
+        for row in self.published:
+            for key in filter(None, (row.citation, row.quoted_in)):
+                if key not in self.references:
+                    raise ValueError(str(unknown_name("reference", key, self.references)))
+        return self
+
+    def dataset(self, reference: str) -> DatasetRef:
+        """The dataset and protocol that `DATASET[@PROTOCOL]` names."""
+        name, _, protocol = reference.partition("@")
+        if name not in self.datasets:
+            raise unknown_name("dataset", name, self.datasets)
+        spec = self.datasets[name]
+        if protocol and protocol not in spec.protocols:
+            raise unknown_name(f"protocol of {name}", protocol, spec.protocols)
+        return DatasetRef(
+            name, protocol or spec.default_protocol, spec.under(protocol or spec.default_protocol)
+        )
+
+    def method(self, name: str) -> MethodSpec:
+        """The block of the method `name` (without variant)."""
+        if name not in self.methods:
+            raise unknown_name("method", name, self.methods)
+        return self.methods[name]

@@ -1,0 +1,68 @@
+"""The plain training step, in eager mode: what every method's own stepper must agree with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from objbench.methods.base import Losses, Method, Stage, TrainingScenes
+from objbench.train.batches import unit_range
+
+
+class PlainStepper:
+    """One optimizer step after another: seed, batch, loss, joint clipping, all optimizers, after_step."""
+
+    def __init__(self, method: Method, scenes: TrainingScenes, stage: Stage) -> None:
+        self.method, self.scenes, self.stage = method, scenes, stage
+        self.step = 0
+        self._pairs = method.optimizers(stage)
+        self._optimizers = [optimizer for optimizer, _ in self._pairs]
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        self._parameters = [parameter for group in groups for parameter in group["params"]]
+        self._losses: Losses | None = None
+
+    def advance(self, steps: int) -> None:
+        """Take `steps` training steps."""
+        self.method.train()
+        for _ in range(steps):
+            self._losses = self._take(self.step)
+            self.step += 1
+
+    def _take(self, step: int) -> Losses:
+        progress = self.scenes.progress(step)
+        self.scenes.reseed(step)
+        images = unit_range(self.scenes.images[self.scenes.batch(step)])
+        for optimizer, learning_rate in self._pairs:
+            rate = learning_rate(progress)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("lr_scale", 1.0)
+            optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.stage.precision == "bf16"):
+            losses = self.method.training_loss(images, progress)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        if self.stage.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        losses = Losses(losses.total.detach(), {name: part.detach() for name, part in losses.parts.items()})
+        self.method.after_step(progress, losses, self._optimizers)
+        return losses
+
+    def losses(self) -> dict[str, float]:
+        """The losses of the last step."""
+        if self._losses is None:
+            return {}
+        parts: dict[str, Tensor] = {"total": self._losses.total, **self._losses.parts}
+        return {name: float(value) for name, value in parts.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position and optimizer states."""
+        return {"step": self.step, "optimizers": [optimizer.state_dict() for optimizer in self._optimizers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self.step = state["step"]
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)

@@ -1,0 +1,136 @@
+"""The data of a run: what it trains on, and all that it is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from objbench.data.format.manifest import Manifest, find, prepared, refuse_incomplete
+from objbench.data.read.load import load
+from objbench.data.read.scenes import Scenes
+from objbench.device import choose_device
+from objbench.errors import RequestError
+from objbench.records import Scored
+from objbench.registry import DEFAULT_DEFINITION
+from objbench.spec.datasets import DatasetRef
+from objbench.spec.load import load_spec
+
+
+class Benchmark:
+    """The data that the runs of one command share: a manifest, and the scenes, each split loaded when first needed.
+
+    also_test  the ids of further sets that a run is scored on;  load: DATASET[@PROTOCOL], split -> its scenes
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetRef,
+        manifest: Manifest,
+        device: torch.device,
+        load: Callable[[str, str], Scenes],
+        also_test: Sequence[str] = (),
+    ) -> None:
+        self.dataset, self.manifest, self.device = dataset, manifest, device
+        self.source, self.also_test, self._load = manifest.source, also_test, load
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Split -> fingerprint."""
+        return {name: split.fingerprint for name, split in self.manifest.splits.items()}
+
+    @cached_property
+    def train(self) -> Scenes:
+        """The train split."""
+        return self._load(str(self.dataset), "train")
+
+    @cached_property
+    def val(self) -> Scenes | None:
+        """The val split, None if it was left out."""
+        return self._load(str(self.dataset), "val") if "val" in self.manifest.splits else None
+
+    @cached_property
+    def tests(self) -> dict[str, Scenes]:
+        """ "test", and by their ids those also_test sets that are there from the same source."""
+        return {"test": self._load(str(self.dataset), "test")} | {
+            name: self._load(name, "test") for name in self.also_test
+        }
+
+
+def prepared_benchmark(
+    dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
+) -> Benchmark:
+    """What is prepared under `data`: complete, and with the splits that a run needs."""
+    where = choose_device(device)
+    folder, manifest = find(data, dataset, source)
+    also_test = []
+    for name in dataset.spec.also_test:
+        reference = load_spec(config).dataset(name)
+        if manifest.source in prepared(data, reference):
+            refuse_incomplete(*find(data, reference, manifest.source))
+            also_test.append(name)
+    refuse_incomplete(folder, manifest)
+    _refuse_test_set(dataset, manifest.source, config)
+    missing = [split for split in ("train", "test") if split not in manifest.splits]
+    if missing:
+        raise RequestError(
+            f"{dataset} ({manifest.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "
+            f"objbench prepare {dataset} --source {manifest.source} --force makes all splits"
+        )
+    return Benchmark(
+        dataset,
+        manifest,
+        where,
+        lambda name, split: load(name, split, manifest.source, data, where, config),
+        also_test,
+    )
+
+
+def generated_benchmark(dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> Benchmark:
+    """Scenes made in memory, with nothing on disk: what `prepare --source generated` with these sizes would give."""
+    from objbench.data.prepare.in_memory import SOURCE, splits_in_memory
+
+    where = choose_device(device)
+    dataset.source(SOURCE)
+    _refuse_test_set(dataset, SOURCE, None)
+    for split in ("train", "test"):
+        if sizes.get(split) == 0:
+            raise RequestError(f"--{split} 0: a run needs train and test")
+    splits = splits_in_memory(dataset, sizes, where)
+    manifest = next(iter(splits.values())).manifest
+    assert manifest is not None
+    return Benchmark(dataset, manifest, where, lambda _, split: splits[split])
+
+
+def _refuse_test_set(dataset: DatasetRef, source: str, config: Path | None) -> None:
+    if "train" in dataset.rule.sources[source]:
+        return
+    parents = [name for name, spec in load_spec(config).datasets.items() if dataset.name in spec.also_test]
+    also = f"; a run on {' or '.join(parents)} is scored on it too, once it is prepared" if parents else ""
+    raise RequestError(f"{dataset} ({source}) is a test set, there is nothing in it to train on{also}")
+
+
+def by_definition(definition: str) -> str:
+    """What the key of scores ends with that were made by another definition than the default one."""
+    return "" if definition == DEFAULT_DEFINITION else f"#{definition}"
+
+
+def scored(scenes: Scenes, definition: str = DEFAULT_DEFINITION) -> Scored:
+    """On which `scenes` an evaluation was made, and by which definition of the metrics, for its record."""
+    manifest = scenes.manifest
+    assert manifest is not None
+    split = manifest.splits[scenes.split]
+    return Scored(
+        dataset=manifest.dataset,
+        protocol=manifest.protocol,
+        source=manifest.source,
+        split=scenes.split,
+        fingerprint=split.fingerprint,
+        standard=split.standard,
+        generator=manifest.generator,
+        height=manifest.height,
+        width=manifest.width,
+        definition=definition,
+    )

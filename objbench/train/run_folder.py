@@ -1,0 +1,82 @@
+"""The folder of one run: method x dataset x seed. Which configuration it belongs to, and who may work in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from objbench.errors import ObjbenchError, RequestError
+from objbench.files import differences, locked, plain_errors, write_atomically
+from objbench.records import RECORD
+from objbench.spec.resolve import MethodConfig
+from objbench.train.checkpoint import CHECKPOINT
+
+CONFIG = "config.json"
+
+
+def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, seed: int) -> Path:
+    """`<runs>/<dataset>[@protocol]/<source>/<method>[-variant][+hash6]/seed-<n>`."""
+    return runs / dataset / source / method.label / f"seed-{seed}"
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Keep every other process out of a seed's folder, which is made if need be."""
+    occupied = f"{folder}: another process is at work on this seed"
+    with plain_errors(folder, "--runs"), locked(folder.with_name(f".{folder.name}.lock"), occupied):
+        folder.mkdir(exist_ok=True)
+        yield
+
+
+def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
+    """Make `folder` a run of `config`; True if such a run is finished there already.
+
+    A folder of another configuration is refused if anything came of it; `fresh` empties it first, whatever it holds.
+    """
+    path = folder / CONFIG
+    if fresh:
+        empty(folder)
+    if path.exists():
+        found = read_config(folder)
+        if found == config:
+            return (folder / RECORD).exists()
+        if (folder / CHECKPOINT).exists() or (folder / RECORD).exists():
+            different = differences(found, config)
+            more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+            raise RequestError(
+                f"{folder} holds a run of another configuration: {'; '.join(different[:3])}{more}; "
+                "--fresh throws that run away"
+            )
+    elif any(folder.iterdir()):
+        raise RequestError(
+            f"{folder} holds files but no {CONFIG}: no run to go on with; --fresh throws them away"
+        )
+    write_atomically(path, json.dumps(config, indent=1) + "\n")
+    return False
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a run; ObjbenchError if the folder is none or the file is damaged."""
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ObjbenchError(f"{folder}: not the folder of a run (no {CONFIG})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ObjbenchError(f"{path}: damaged ({error}); --fresh starts this seed anew") from None
+    if not isinstance(content, dict):
+        raise ObjbenchError(f"{path}: damaged (not a JSON object); --fresh starts this seed anew")
+    return content
+
+
+def empty(folder: Path) -> None:
+    """Empty `folder`; a kill in between leaves all of it or nothing of it in its place."""
+    aside = folder.with_name(f".{folder.name}.thrown-away")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.replace(aside)
+    folder.mkdir()
+    shutil.rmtree(aside)

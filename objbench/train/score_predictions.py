@@ -1,0 +1,254 @@
+"""Score predictions that were made outside objbench, into a record that stands beside those of runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from objbench.data.read.scenes import Scenes
+from objbench.data.scene import Array
+from objbench.device import describe
+from objbench.errors import ObjbenchError, RequestError
+from objbench.files import differences, write_atomically
+from objbench.methods.base import Segmentation
+from objbench.metrics import Evaluator
+from objbench.predictions import Batch, Predictions, Target
+from objbench.predictions.files import ARCHIVES
+from objbench.progress import Advance, bar
+from objbench.records import RECORD, Record, read_record
+from objbench.registry import DEFAULT_DEFINITION
+from objbench.train.evaluate import SAMPLES, Evaluation, Samples
+from objbench.train.per_image import read_per_image, write_per_image
+from objbench.train.run import code_version
+from objbench.train.run_data import by_definition, scored
+from objbench.train.run_folder import CONFIG, at_work, empty, read_config
+from objbench.train.samples import PICTURE, read_samples, write_samples
+from objbench.viz import sample_sheet
+
+EXTERNAL = "external"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_SOFT_RANGE = (-0.1, 1.1)  # masks outside of it are logits, of which no picture can be made
+
+
+def external_name(path: Path, name: str | None) -> str:
+    """What the predictions in `path` are called: `name`, by default the file's without its suffix.
+
+    RequestError where that is no name for a folder.
+    """
+    chosen = name
+    if chosen is None:
+        chosen = path.resolve().name
+        suffixes = [suffix for suffix in (*ARCHIVES, ".npz", ".npy") if chosen.endswith(suffix)]
+        if suffixes and not path.is_dir():
+            chosen = chosen.removesuffix(max(suffixes, key=len))
+    if not _NAME.fullmatch(chosen):
+        remedy = "" if name is not None else "; give another one with --name"
+        raise RequestError(
+            f"'{chosen}' cannot name a record: expected letters, digits and . _ + -, a letter or digit first{remedy}"
+        )
+    return chosen
+
+
+def evaluate_predictions(
+    predictions: Predictions,
+    scenes: Scenes,
+    runs: Path,
+    name: str,
+    seed: int = 0,
+    definition: str = DEFAULT_DEFINITION,
+    fresh: bool = False,
+    say: Callable[[str], None] = print,
+) -> tuple[Path, str, Record]:
+    """Score `predictions` of all `scenes`: the folder of the record, the key of the scores in it, and the record.
+
+    Keys: "test" for the test split, else `DATASET[@PROTOCOL]/SOURCE:SPLIT`; with `#DEFINITION` behind it where that is
+    not the default one. Several splits and definitions of one name and seed stand in one record. The same
+    predictions are not scored twice, but with `fresh`. Where the record is of other predictions, `fresh` throws all
+    of it away. Raises RequestError if it is and `fresh` is not set; ObjbenchError where predictions do not fit the scenes.
+    """
+    place, target = _place(scenes), target_of(scenes)
+    key = place + by_definition(definition)
+    predictions.fit(target)
+    claimed = predictions.identity() | {"fingerprint": scored(scenes).fingerprint}
+    folder = _folder(runs, scenes, name, seed)
+    with at_work(folder):
+        try:
+            config = _held(folder)
+            known = read_record(folder) if (folder / RECORD).exists() else None
+            if known is not None:
+                _refuse_others(folder, known, config, place, claimed)
+        except ObjbenchError:
+            if not fresh:
+                raise
+            config, known = {}, None
+        if known is not None and key in known.metrics and not fresh:
+            say(f"{key}: scored before; --fresh scores it again")
+            return folder, key, known
+        with bar(f"evaluating on {key}", len(scenes), "images") as advance:
+            found = _evaluate(predictions, scenes, target, definition, advance)
+        config = _config(scenes, name, seed) | {"predictions": config.get("predictions", {}) | {key: claimed}}
+        record = _record(known, scenes, name, seed, key, definition, found)
+        if known is None:
+            empty(folder)
+        write_samples(folder, read_samples(folder) | {place: found.samples})
+        _write(folder, config, record, {key: found.per_image})
+        if scenes.split == "test" or not (folder / PICTURE).exists():
+            sample_sheet(found.samples).save(folder / PICTURE)
+    return folder, key, record
+
+
+def target_of(scenes: Scenes) -> Target:
+    """What predictions of `scenes` must fit."""
+    height, width = scenes.masks.shape[1:]
+    return Target(f"{scenes.spec} {scenes.split}", scenes.keys, (height, width))
+
+
+def _evaluate(
+    predictions: Predictions, scenes: Scenes, target: Target, definition: str, advance: Advance
+) -> Evaluation:
+    evaluator, samples, rows = Evaluator(definition), _FirstOfSplit(), list[int]()
+    for batch in predictions.batches(target, scenes.images.device):
+        at = torch.tensor(batch.rows, device=scenes.images.device)
+        images, masks = scenes.images[at], scenes.masks[at]
+        keys = [scenes.keys[row] for row in batch.rows]
+        evaluator.update(batch.labels, masks, reconstruction=batch.reconstruction, images=images, keys=keys)
+        samples.keep(batch)
+        rows += batch.rows
+        advance(len(batch.rows))
+    order = np.argsort(rows)
+    per_image = {metric: values[order] for metric, values in evaluator.per_image().items()}
+    return Evaluation(evaluator.compute(), per_image, samples.arrays(scenes))
+
+
+class _FirstOfSplit:
+    """The predictions of the images that come first in the split, whatever the order they are read in."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, Batch] = {}
+
+    def keep(self, batch: Batch) -> None:
+        for i, row in enumerate(batch.rows):
+            if row < SAMPLES:
+                parts = (batch.labels, batch.planes, batch.reconstruction)
+                labels, planes, painted = (None if part is None else part[i : i + 1].cpu() for part in parts)
+                assert labels is not None
+                self._found[row] = Batch([row], labels, planes, painted)
+
+    def arrays(self, scenes: Scenes) -> dict[str, Array]:
+        rows = sorted(self._found)
+        found = [self._found[row] for row in rows]
+        planes = [batch.planes for batch in found if batch.planes is not None]
+        painted = [batch.reconstruction for batch in found if batch.reconstruction is not None]
+        soft = torch.cat(planes).float() if planes else None
+        low, high = (0.0, 0.0) if soft is None else (float(extreme) for extreme in soft.aminmax())
+        if not _SOFT_RANGE[0] <= low <= high <= _SOFT_RANGE[1]:
+            soft = None
+        labels = torch.cat([batch.labels for batch in found]) if soft is None else None
+        segmentation = Segmentation(
+            masks=soft, labels=labels, reconstruction=torch.cat(painted) if painted else None
+        )
+        samples = Samples(SAMPLES)
+        part = slice(len(rows))
+        samples.keep(scenes.images[part], scenes.masks[part], scenes.keys[part], segmentation)
+        return samples.arrays()
+
+
+def _folder(runs: Path, scenes: Scenes, name: str, seed: int) -> Path:
+    return runs / str(scenes.spec) / scored(scenes).source / EXTERNAL / name / f"seed-{seed}"
+
+
+def _place(scenes: Scenes) -> str:
+    return "test" if scenes.split == "test" else f"{scenes.spec}/{scored(scenes).source}:{scenes.split}"
+
+
+def _config(scenes: Scenes, name: str, seed: int) -> dict[str, Any]:
+    on = scored(scenes)
+    place = {"dataset": on.dataset, "protocol": on.protocol, "source": on.source}
+    return {"kind": EXTERNAL, **place, "name": name, "seed": seed}
+
+
+def _held(folder: Path) -> dict[str, Any]:
+    """config.json of the folder, {} if nothing is there; RequestError if what is there are no external scores."""
+    if not any(folder.iterdir()):
+        return {}
+    config = read_config(folder) if (folder / CONFIG).exists() else {}
+    if config.get("kind") != EXTERNAL or not isinstance(config.get("predictions"), dict):
+        raise RequestError(
+            f"{folder} holds files that are no scores of predictions; --fresh throws them away"
+        )
+    return config
+
+
+def _refuse_others(
+    folder: Path, known: Record, config: dict[str, Any], place: str, claimed: dict[str, Any]
+) -> None:
+    """RequestError if the split was scored with other predictions, by whichever definition."""
+    for key, held in config["predictions"].items():
+        if key.partition("#")[0] == place and key in known.metrics:
+            changed = differences(_identifying(held), _identifying(claimed))
+            if changed:
+                what = "on other data" if held.get("sha256") == claimed["sha256"] else "of other predictions"
+                raise RequestError(
+                    f"{folder} holds scores {what} under {key} ({'; '.join(changed)}): give these another --name or "
+                    "--seed, or throw all scores in there away with --fresh"
+                )
+
+
+def _identifying(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value)[:12] for name, value in entry.items() if name != "file"}
+
+
+def _record(
+    known: Record | None,
+    scenes: Scenes,
+    name: str,
+    seed: int,
+    key: str,
+    definition: str,
+    found: Evaluation,
+) -> Record:
+    on = scored(scenes, definition)
+    scores = found.for_record
+    if known is not None:
+        return known.with_scores(key, scores, on)
+    return Record(
+        kind="external",
+        dataset=on.dataset,
+        protocol=on.protocol,
+        source=on.source,
+        fingerprint=None,
+        n_train=None,
+        method=name,
+        variant=None,
+        overrides={},
+        seed=seed,
+        config_hash=None,
+        code_version=code_version(),
+        torch_version=torch.__version__,
+        device=describe(scenes.images.device),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        steps=None,
+        train_seconds=None,
+        wall_seconds=None,
+        images_per_second=None,
+        peak_memory_bytes=None,
+        parameters=None,
+        metrics={key: scores},
+        scored={key: on},
+    )
+
+
+def _write(
+    folder: Path, config: dict[str, Any], record: Record, per_image: dict[str, dict[str, Array]]
+) -> None:
+    """The files of a record; result.json last, so that a kill leaves the record as it was."""
+    write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
+    write_per_image(folder, read_per_image(folder, record.metrics) | per_image)
+    record.save(folder)

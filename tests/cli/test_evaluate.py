@@ -1,0 +1,327 @@
+"""objbench evaluate, as a user gives it: predictions of any model become a record beside those of runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.asked import call, refused
+from helpers.paths import ROOT
+from PIL import Image
+
+from objbench.data.read.load import load
+from objbench.methods.create import create
+from objbench.records import Record, read_record
+from objbench.train.batches import unit_range
+from objbench.train.evaluate import segment
+
+ON = ("--dataset", "tetrominoes")
+
+
+@pytest.fixture(autouse=True)
+def _data(prepared_data, monkeypatch, tmp_path):
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def scenes():
+    return load("tetrominoes", "test")
+
+
+def done(*arguments: object) -> str:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def saved(name: str = "mine.npz", **arrays: object) -> Path:
+    np.savez(name, **arrays)
+    return Path(name)
+
+
+def external(name: str = "mine", seed: int = 0) -> Path:
+    return Path("runs/tetrominoes/generated/external") / name / f"seed-{seed}"
+
+
+def segmentation(scenes):
+    """What the run of color_kmeans with seed 0 says of every scene."""
+    method = create("color_kmeans", "tetrominoes").eval()
+    return segment(method, unit_range(scenes.images), scenes.keys, 0)
+
+
+def check_equal(mine: Path, run: Path) -> None:
+    with np.load(mine) as found, np.load(run) as expected:
+        assert found.files == expected.files
+        for name in found.files:
+            np.testing.assert_array_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("form", ["npz", "by key", "png", "tar"])
+def test_saved_label_maps_score_exactly_as_the_run_that_made_them(scenes, form):
+    done("run", "color_kmeans", *ON)
+    found = segmentation(scenes)
+    labels, painted = found.labels.numpy().astype(np.uint8), found.reconstruction.numpy()
+    if form == "npz":
+        path = saved("kmeans.npz", masks=labels, reconstruction=painted)
+    elif form == "by key":
+        order = np.random.default_rng(0).permutation(len(scenes))
+        keys = np.array(scenes.keys)[order]
+        path = saved("kmeans.npz", masks=labels[order], reconstruction=painted[order], keys=keys)
+    else:
+        path = Path("kmeans")
+        path.mkdir()
+        for key, plane in zip(scenes.keys, labels, strict=True):
+            Image.fromarray(plane).save(path / f"{key}.png")
+        if form == "tar":
+            with tarfile.open("kmeans.tar", "w") as archive:
+                archive.add("kmeans")
+            path = Path("kmeans.tar")
+    done("evaluate", path, *ON)
+    run, mine = Path("runs/tetrominoes/generated/color_kmeans/seed-0"), external("kmeans")
+    of_run, of_mine = (
+        {name: value for name, value in record.metrics["test"].values.items() if not name.startswith("mse")}
+        for record in (read_record(run), read_record(mine))
+    )
+    assert of_mine == of_run
+    assert "ari_fg" in of_mine
+    if form in ("npz", "by key"):
+        check_equal(mine / "per_image.npz", run / "per_image.npz")
+        check_equal(mine / "samples.npz", run / "samples.npz")
+        assert (mine / "samples.png").read_bytes() == (run / "samples.png").read_bytes()
+
+
+def test_scores_and_the_folder_are_printed(scenes):
+    lines = done("evaluate", saved(masks=scenes.masks.numpy()), *ON).splitlines()
+    assert lines[0].startswith("mine seed 0 on test (10 images): ari 100.0  ari_fg 100.0  miou 100.0 ")
+    assert lines[-1] == f"  {Path.cwd() / external()}"
+
+
+def test_json_tells_key_scores_and_folder(scenes):
+    found = json.loads(done("evaluate", saved(masks=scenes.masks.numpy()), *ON, "--json"))
+    assert (found["key"], found["n_images"], found["miou"]["mean"]) == ("test", 10, 1.0)
+    assert found["scored"]["definition"] == "clevrtex"
+    assert found["folder"] == str(Path.cwd() / external())
+
+
+def test_the_record_says_what_is_known_and_by_whom_it_was_made(scenes):
+    done("evaluate", saved(masks=scenes.masks.numpy()), *ON, "--name", "Slot-7.b", "--seed", "3")
+    record = read_record(external("Slot-7.b", 3))
+    assert (record.kind, record.method, record.seed, record.variant) == ("external", "Slot-7.b", 3, None)
+    assert record.fingerprint is record.steps is record.config_hash is record.parameters is None
+    config = json.loads((external("Slot-7.b", 3) / "config.json").read_text())
+    assert config["predictions"]["test"]["file"] == "mine.npz"
+    assert len(config["predictions"]["test"]["sha256"]) == 64
+
+
+def test_report_and_list_show_the_record(scenes):
+    done("run", "one_slot", *ON)
+    done("evaluate", saved(masks=scenes.masks.numpy()), *ON)
+    table = done("report", *ON)
+    (line,) = [line for line in table.splitlines() if line.startswith("mine ")]
+    assert re.match(r"mine \[\w(,\w)*\] +generated +1 +- +100\.0 ", line)
+    assert "predictions made outside objbench" in table
+    listing = done("list", "runs")
+    assert "external/mine/seed-0" in listing
+    assert "predictions made outside objbench, ari_fg 100.0%, miou 100.0%" in listing
+    entries = json.loads(done("list", "runs", "--json"))
+    assert {entry["name"]: entry["external"] for entry in entries} == {
+        "tetrominoes/generated/external/mine/seed-0": True,
+        "tetrominoes/generated/one_slot/seed-0": False,
+    }
+
+
+def test_a_registered_name_stands_beside_the_run_of_it(scenes):
+    done("run", "grid", *ON)
+    done("evaluate", saved(masks=scenes.masks.numpy()), *ON, "--name", "grid")
+    table = done("report", *ON)
+    assert sum(line.startswith("grid") for line in table.splitlines()) == 2
+
+
+def test_the_same_predictions_are_the_same_record(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    first = done("evaluate", path, *ON)
+    before = (external() / "result.json").read_bytes()
+    again = call("evaluate", path.rename("renamed.npz"), *ON, "--name", "mine")
+    assert (again.exit_code, again.stdout) == (0, first)
+    assert "test: scored before; --fresh scores it again" in again.stderr
+    assert (external() / "result.json").read_bytes() == before
+
+
+def test_other_predictions_in_the_same_place_are_refused_unless_fresh(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    done("evaluate", path, *ON)
+    before = (external() / "result.json").read_bytes()
+    saved(masks=np.zeros_like(scenes.masks.numpy()))
+    for definition in ("clevrtex", "deepmind"):
+        message = refused(2, "evaluate", path, *ON, "--definition", definition)
+        assert "holds scores of other predictions under test (sha256 is " in message
+        assert "another --name or --seed, or throw all scores in there away with --fresh" in message
+    assert (external() / "result.json").read_bytes() == before
+    done("evaluate", path, *ON, "--seed", "1")
+    done("evaluate", path, *ON, "--fresh")
+    assert read_record(external()).metrics["test"].values["ari"].mean == 0.0
+
+
+def test_fresh_scores_the_same_predictions_again_and_keeps_their_other_scores(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    done("evaluate", path, *ON)
+    done("evaluate", path, *ON, "--definition", "emorl")
+    assert "scored before" not in call("evaluate", path, *ON, "--fresh").stderr
+    assert set(read_record(external()).metrics) == {"test", "test#emorl"}
+
+
+@pytest.mark.parametrize("scale", [255.0, -1.0])
+def test_a_reconstruction_of_another_range_is_refused(scenes, scale):
+    images = scenes.images.numpy() / 255
+    other = images * 255 if scale > 0 else images * 3 - 1
+    message = refused(1, "evaluate", saved(masks=scenes.masks.numpy(), reconstruction=other), *ON)
+    assert "the reconstruction is float, expected in [0,1]" in message
+
+
+def test_fresh_keeps_the_old_scores_where_the_new_predictions_are_refused(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    done("evaluate", path, *ON)
+    saved(masks=np.full(scenes.masks.shape, -1))
+    assert "labels must be 0 to 1023" in refused(1, "evaluate", path, *ON, "--fresh")
+    assert read_record(external()).metrics["test"].values["ari"].mean == 1.0
+
+
+def test_splits_and_definitions_stand_in_one_record(scenes):
+    test, val = scenes.masks.numpy(), load("tetrominoes", "val").masks.numpy()
+    done("evaluate", saved(masks=val), *ON, "--split", "val")
+    done("evaluate", saved(masks=test), *ON)
+    done("evaluate", saved(masks=test), *ON, "--definition", "emorl")
+    done("evaluate", saved(masks=val), *ON, "--split", "val", "--definition", "deepmind")
+    record = read_record(external())
+    assert {key: scores.n_images for key, scores in record.metrics.items()} == {
+        "tetrominoes/generated:val": 6,
+        "test": 10,
+        "test#emorl": 10,
+        "tetrominoes/generated:val#deepmind": 6,
+    }
+    assert list(record.metrics["test#emorl"].values) == ["ari", "ari_fg"]
+    assert record.scored["test#emorl"].definition == "emorl"
+    assert record.scored["tetrominoes/generated:val"].split == "val"
+    with np.load(external() / "per_image.npz") as arrays:
+        assert {entry.rpartition("/")[0] for entry in arrays.files} == set(record.metrics)
+        assert arrays["test#emorl/ari"].shape == (10,)
+    with np.load(external() / "samples.npz") as samples:
+        assert samples["keys"].tolist() == scenes.keys
+
+
+def test_a_killed_evaluation_is_made_up_for(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    done("evaluate", path, *ON)
+    (external() / "result.json").unlink()
+    saved(masks=np.zeros_like(scenes.masks.numpy()))
+    done("evaluate", path, *ON)
+    assert read_record(external()).metrics["test"].values["ari"].mean == 0.0
+
+
+def test_soft_masks_are_kept_for_pictures_but_logits_are_not(scenes):
+    planes = (scenes.masks[:, None] == torch.arange(4)[:, None, None]).float().numpy()
+    done("evaluate", saved(masks=planes), *ON)
+    done("evaluate", saved("logits.npz", masks=20 * planes - 10), *ON)
+    with np.load(external() / "samples.npz") as soft, np.load(external("logits") / "samples.npz") as hard:
+        assert soft["soft_masks"].max() == 255
+        assert "soft_masks" not in hard.files
+        assert np.array_equal(soft["prediction"], hard["prediction"])
+
+
+def test_pictures_by_the_order_of_their_names(scenes):
+    Path("pngs").mkdir()
+    for i, plane in enumerate(scenes.masks.numpy()):
+        Image.fromarray(plane).save(f"pngs/{i}x.png")
+    assert "--by-order takes them in the order of their names" in refused(1, "evaluate", "pngs", *ON)
+    assert "pngs seed 0 on test (10 images): ari 100.0" in done("evaluate", "pngs", *ON, "--by-order")
+
+
+def test_a_wrong_count_leaves_nothing_behind(scenes):
+    message = refused(1, "evaluate", saved(masks=scenes.masks[:7].numpy()), *ON)
+    assert "mine.npz: predictions of 7 images, expected 10: all of tetrominoes test" in message
+    assert not Path("runs").exists()
+
+
+def test_nan_is_named_by_key(scenes):
+    masks = np.zeros((10, 4, 35, 35), np.float32)
+    masks[6, 2, 0, 0] = np.nan
+    message = refused(1, "evaluate", saved(masks=masks), *ON)
+    assert f"mine.npz: masks hold NaN: {scenes.keys[6]}" in message
+    assert not list(Path("runs").rglob("result.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", "a/b"], "'a/b' cannot name a record"),
+        (["--name", ".."], "'..' cannot name a record"),
+        (["--name", "x:y"], "'x:y' cannot name a record"),
+        (["--name", ""], "'' cannot name a record"),
+        (["--seed", "-1"], "--seed -1: expected a number from 0 on"),
+        (["--by-order"], "--by-order is for PNGs"),
+        (["--definition", "deepmnd"], "unknown definition 'deepmnd': did you mean 'deepmind'?"),
+        (["--split", "tset"], "unknown split 'tset': did you mean 'test'?"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+    ],
+)
+def test_wrong_options_exit_with_2(arguments, message):
+    assert message in refused(2, "evaluate", saved(masks=np.zeros((10, 35, 35), np.uint8)), *ON, *arguments)
+
+
+def test_a_file_name_that_cannot_name_a_record_asks_for_one(scenes):
+    path = saved("my predictions.npz", masks=scenes.masks.numpy())
+    assert "'my predictions' cannot name a record" in (message := refused(2, "evaluate", path, *ON))
+    assert "give another one with --name" in message
+    done("evaluate", path, *ON, "--name", "mine")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "notes.txt", "masks.npz.txt"])
+def test_what_is_neither_run_nor_predictions_exits_with_2(name):
+    Path("notes.txt").touch()
+    message = refused(2, "evaluate", name, *ON)
+    assert (
+        f"{name}: expected the folder of a run, or predictions: an .npz or .npy of masks, or a folder"
+        in message
+    )
+
+
+def test_a_run_takes_a_definition_but_no_options_of_predictions(scenes):
+    done("run", "one_slot", *ON)
+    folder = Path("runs/tetrominoes/generated/one_slot/seed-0")
+    for run in (folder, folder / "result.json"):
+        message = refused(2, "evaluate", run, *ON, "--name", "x", "--seed", "0", "--by-order", "--fresh")
+        assert "--name and --seed and --by-order and --fresh: for predictions, but " in message
+    lines = done("evaluate", folder, *ON, "--definition", "deepmind").splitlines()
+    assert lines[0].startswith("one_slot seed 0 on test#deepmind (10 images): ari 0.0")
+    assert lines[-1] == f"  {folder.resolve()}"
+    assert read_record(folder).scored["test#deepmind"].definition == "deepmind"
+
+
+def test_scores_of_predictions_are_no_run(scenes):
+    done("evaluate", saved(masks=scenes.masks.numpy()), *ON)
+    message = refused(2, "evaluate", external(), "--dataset", "tetrominoes@aligned")
+    assert "holds scores of predictions, and no model that could segment other images" in message
+
+
+def test_files_of_others_in_the_place_of_the_record_are_refused(scenes):
+    external().mkdir(parents=True)
+    (external() / "notes.txt").touch()
+    path = saved(masks=scenes.masks.numpy())
+    assert "holds files that are no scores of predictions" in refused(2, "evaluate", path, *ON)
+    done("evaluate", path, *ON, "--fresh")
+    assert not (external() / "notes.txt").exists()
+
+
+def test_only_records_of_predictions_may_leave_out_how_they_came_about():
+    content = json.loads((ROOT / "results/demo/result.json").read_text())
+    assert Record.model_validate(content).kind == "run"
+    unknown = content | {"steps": None, "fingerprint": None}
+    with pytest.raises(ValueError, match="the record of a run must say fingerprint, steps"):
+        Record.model_validate(unknown)
+    assert Record.model_validate(unknown | {"kind": "external"}).steps is None

@@ -1,0 +1,246 @@
+"""objbench run and evaluate, as a user gives the commands: output, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.asked import call, refused
+from helpers.paths import PLUGINS
+
+from objbench import registry
+from objbench.cli.run import parse_seeds
+from objbench.data.read.scenes import Scenes
+from objbench.errors import RequestError
+from objbench.methods.trivial import OneSlot
+from objbench.records import read_record
+from objbench.spec.load import load_spec
+from objbench.train.log import read_log
+from objbench.train.reevaluate import reevaluate
+
+
+@pytest.fixture(autouse=True)
+def _data(prepared_data, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+
+
+def test_run_prints_scores_per_seed_and_the_folder(tmp_path):
+    result = call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "0,2")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("toy_geco seed 0 on test (10 images): ari ")
+    assert lines[1].strip() == str(tmp_path / "runs/tetrominoes/generated/toy_geco/seed-0")
+    assert lines[2].startswith("toy_geco seed 2 on test")
+
+
+def test_json_holds_the_whole_record():
+    result = call("run", "one_slot", "--dataset", "tetrominoes@aligned", "--json")
+    (record,) = json.loads(result.stdout)
+    assert record["protocol"] == "aligned"
+    assert record["metrics"]["test"]["n_images"] == 10
+    assert record["metrics"]["test"]["ari"] == {"mean": 0.0, "std": 0.0, "interval": [0.0, 0.0]}
+
+
+def test_set_reaches_the_method(tmp_path):
+    assert call("run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=3").exit_code == 0
+    (folder,) = (tmp_path / "runs/tetrominoes/generated").iterdir()
+    assert read_log(folder / "seed-0")[-1]["step"] == 3
+
+
+def test_tensorboard_gets_the_same_values(tmp_path):
+    assert call("run", "toy_geco", "--dataset", "tetrominoes", "--tensorboard").exit_code == 0
+    assert list((tmp_path / "runs").rglob("tensorboard/events*"))
+
+
+def test_evaluate_prints_and_records_another_set(tmp_path):
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    folder = tmp_path / "runs/tetrominoes/generated/one_slot/seed-0"
+    result = call("evaluate", folder, "--dataset", "tetrominoes@aligned", "--json")
+    assert result.exit_code == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed["key"] == "tetrominoes@aligned/generated"
+    assert printed["scored"]["protocol"] == "aligned"
+    assert printed["key"] in json.loads((folder / "result.json").read_text())["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "objma"], "unknown method 'objma': did you mean 'objmae'?"),
+        (["run", "objmae:dmo"], "unknown variant of objmae 'dmo': did you mean 'demo'?"),
+        (
+            ["run", "toy_geco", "--set", "model.widht=3"],
+            "unknown key 'model.widht': did you mean 'model.width'?",
+        ),
+        (["run", "toy_geco", "--set", "model.width"], "expected key=value"),
+        (["run", "toy_geco", "--seeds", "five"], "--seeds five: expected a number (5) or numbers (0,3,7)"),
+        (["run", "toy_geco", "--seeds", "0"], "at least one"),
+        (["run", "toy_geco", "--seeds", "2", "--seed", "1"], "either --seeds or --seed"),
+        (["run", "toy_geco", "--device", "cudda"], "unknown device 'cudda'"),
+        (["run", "toy_geco", "--source", "deepmin"], "did you mean 'deepmind'?"),
+        (
+            ["run", "toy_geco", "--set", "recipe.batch_size=25"],
+            "a batch of 25 cannot be made of 24 training scenes",
+        ),
+        (["run", "objmae", "--set", "model.patch=6"], "model.patch=6 does not divide the image size 35x35"),
+        (["run", "toy_geco", "--sed", "3"], "No such option: --sed"),
+        (["rum"], "No such command 'rum'"),
+    ],
+)
+def test_wrong_requests_exit_with_2(arguments, message):
+    if arguments[0] == "run":
+        arguments = [*arguments, "--dataset", "tetrominoes"]
+    assert message in refused(2, *arguments)
+
+
+def test_a_dataset_that_is_not_prepared_names_the_command(tmp_path):
+    message = refused(1, "run", "one_slot", "--dataset", "tetrominoes", "--data", tmp_path)
+    assert "objbench prepare tetrominoes --source emorl" in message
+
+
+def test_several_prepared_sources_are_asked_about(tmp_path, prepared_data):
+    for source in ("generated", "emorl"):
+        shutil.copytree(prepared_data / "tetrominoes/generated", tmp_path / "tetrominoes" / source)
+    message = refused(2, "run", "one_slot", "--dataset", "tetrominoes", "--data", tmp_path)
+    assert "--source emorl or generated" in message
+
+
+def test_evaluate_needs_a_finished_run(tmp_path):
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    folder = tmp_path / "runs/tetrominoes/generated/one_slot/seed-0"
+    (folder / "result.json").unlink()
+    message = refused(1, "evaluate", folder, "--dataset", "tetrominoes")
+    assert f"{folder / 'result.json'}: no such record; is the run finished?" in message
+
+
+def test_evaluate_refuses_images_of_another_size(tmp_path):
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    folder = tmp_path / "runs/tetrominoes/generated/one_slot/seed-0"
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    spec = load_spec()
+    scenes = Scenes(images, images[:, 0], ["0", "1"], spec.dataset("tetrominoes"), "test", {})
+    with pytest.raises(RequestError, match="was trained on images of 35x35, tetrominoes has 64x64"):
+        reevaluate(folder, scenes, spec)
+
+
+def test_one_failing_seed_does_not_stop_the_others(tmp_path):
+    call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2")
+    folder = tmp_path / "runs/tetrominoes/generated/toy_geco"
+    (folder / "seed-0/result.json").unlink()
+    (folder / "seed-0/checkpoint.pt").write_bytes(b"damaged")
+    result = call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2")
+    assert result.exit_code == 1
+    assert "seed 0: " in result.stderr
+    assert "1 of 2 seeds failed" in result.stderr
+    assert "toy_geco seed 1 on test" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("seeds", "seed", "expected"),
+    [
+        (None, None, [0]),
+        ("5", None, [0, 1, 2, 3, 4]),
+        ("0,3,7", None, [0, 3, 7]),
+        (None, 3, [3]),
+        ("4,", None, None),
+    ],
+)
+def test_seeds(seeds, seed, expected):
+    if expected is None:
+        with pytest.raises(RequestError):
+            parse_seeds(seeds, seed)
+    else:
+        assert parse_seeds(seeds, seed) == expected
+
+
+def test_ctrl_c_exits_with_130_and_the_run_can_go_on(prepared_data, tmp_path):
+    runs = tmp_path / "runs"
+    arguments = ["run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=100000"]
+    command = [sys.executable, "-c", "from objbench.cli import main; main()", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(PLUGINS), "OBJBENCH_RUNS": str(runs)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list(runs.rglob("checkpoint.pt")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert "objbench: interrupted" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert not list(runs.rglob("result.json"))
+    assert not list(runs.rglob("*.partial"))
+
+
+def test_a_method_that_breaks_is_told_with_the_place(monkeypatch):
+    def segment(self, images, progress=None):
+        raise KeyError("oops")
+
+    monkeypatch.setattr(OneSlot, "segment", segment)
+    message = refused(1, "run", "one_slot", "--dataset", "tetrominoes")
+    assert f"KeyError: 'oops' (unexpected, at {__file__}:" in message
+
+
+def test_an_installed_method_without_a_block_is_told_what_it_lacks(monkeypatch):
+    plugin = {"lonely": "objbench_toys.methods:Toy", **registry.names("methods")}
+    monkeypatch.setattr("objbench.spec.resolve.names", lambda kind: plugin)
+    message = refused(2, "run", "lonely", "--dataset", "tetrominoes")
+    assert "method 'lonely' is installed but has no block methods.lonely" in message
+
+
+def test_a_finished_seed_says_what_finished_it():
+    call("run", "one_slot", "--dataset", "tetrominoes")
+    again = call("run", "one_slot", "--dataset", "tetrominoes")
+    assert "seed 0: finished before, by objbench 0.1.0" in again.stderr
+    assert "--fresh runs it again" in again.stderr
+
+
+def in_memory(runs: Path, *more: str) -> tuple[str, ...]:
+    sizes = ("--train", "60", "--val", "4", "--test", "8")
+    where = ("--dataset", "tetrominoes", "--source", "generated", "--runs", str(runs))
+    return ("run", "one_slot", *where, "--in-memory", *sizes, *more)
+
+
+def test_scenes_in_memory_need_nothing_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(tmp_path / "data"))
+    result = call(*in_memory(tmp_path / "runs"))
+    assert result.exit_code == 0, result.stderr
+    assert not (tmp_path / "data").exists()
+    record = read_record(tmp_path / "runs/tetrominoes/generated/one_slot/seed-0")
+    assert (record.n_train, record.metrics["test"].n_images) == (60, 8)
+    assert record.scored["test"].generator == {"version": 1, "seed": 0}
+
+
+def test_a_run_in_memory_is_the_run_on_the_same_scenes_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(tmp_path / "data"))
+    assert call(*in_memory(tmp_path / "runs")).exit_code == 0
+    sizes = ("--train", "60", "--val", "4", "--test", "8")
+    assert call("prepare", "tetrominoes", "--source", "generated", *sizes).exit_code == 0
+    result = call("run", "one_slot", "--dataset", "tetrominoes", "--runs", tmp_path / "runs")
+    assert "seed 0: finished before" in result.stderr
+
+
+def test_scenes_in_memory_are_generated_ones(tmp_path):
+    arguments = in_memory(tmp_path)
+    message = refused(2, *(part for part in arguments if part not in ("--source", "generated")))
+    assert "--in-memory makes scenes: it goes with --source generated" in message
+
+
+def test_what_makes_no_model_is_refused_before_scenes_are_made():
+    bad = ["--set", "model.resolution=0"]
+    found = call("run", "monet", "--dataset", "tetrominoes", "--source", "generated", "--in-memory", *bad)
+    assert found.exit_code == 2
+    assert found.stderr.strip() == "objbench: model.resolution=0: expected a whole number from 1 up"
+
+
+def test_sizes_go_with_scenes_in_memory(tmp_path):
+    message = refused(2, *(part for part in in_memory(tmp_path) if part != "--in-memory"))
+    assert "--train goes with --in-memory" in message
+
+
+def test_a_run_in_memory_needs_train_and_test(tmp_path):
+    assert "--test 0: a run needs train and test" in refused(2, *in_memory(tmp_path, "--test", "0"))

@@ -1,0 +1,202 @@
+"""Servers that lie, refuse, stall or point elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from helpers.downloads import CONTENT, PROBE, names, offer
+from helpers.server import Fault, Served, Server, serving
+
+from objbench.data.download import Remote, fetch, http, read_receipt
+from objbench.errors import ObjbenchError
+
+
+def test_a_server_without_ranges_gives_the_file_in_one_go(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, ranges=False, faults=[None, Fault(drop_after=50_000)])
+    fetch([remote], tmp_path)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+    assert [request.range for request in server.log[-2:]] == [None, None]
+
+
+@pytest.mark.parametrize("fault", [Fault(whole=True), Fault(shift=10)], ids=["whole", "shifted"])
+def test_a_wrong_answer_in_the_middle_is_asked_for_again(
+    server: Server, tmp_path: Path, fault: Fault
+) -> None:
+    remote = offer(server, faults=[None, None, fault])
+    fetch([remote], tmp_path, connections=1)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent"), [(Fault(whole=True), "the whole file"), (Fault(shift=10), "bytes 10-100009")]
+)
+def test_an_address_that_stays_wrong_is_given_up(
+    server: Server, tmp_path: Path, fault: Fault, sent: str
+) -> None:
+    remote = offer(server, faults=[None], always=fault)
+    expected = rf"sent {sent} when asked for bytes 0-99999 \(6 attempts\)"
+    with pytest.raises(ObjbenchError, match=expected):
+        fetch([remote], tmp_path, connections=1)
+
+
+def test_wrong_ranges_from_the_start_are_done_without(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, faults=[Fault(shift=5)])
+    server.files["/scenes.h5"].always = Fault(shift=5)
+    fetch([remote], tmp_path)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+
+
+def test_a_promised_length_that_never_comes(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, ranges=False, always=Fault(extra_length=1000))
+    with pytest.raises(ObjbenchError, match=r"the connection ended before the file did \(6 attempts\)"):
+        fetch([remote], tmp_path)
+    assert not (tmp_path / "scenes.h5").exists()
+
+
+def test_an_unknown_length_is_refused(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, ranges=False, length=False)
+    with pytest.raises(ObjbenchError, match="does not say how long the file is"):
+        fetch([remote], tmp_path)
+
+
+def test_a_file_of_another_size_than_published_is_refused(server: Server, tmp_path: Path) -> None:
+    remote = offer(server)
+    remote = Remote(remote.name, remote.urls, bytes=300_001)
+    with pytest.raises(ObjbenchError, match="has 300,000 bytes for it, 300,001 are expected"):
+        fetch([remote], tmp_path)
+    assert server.sent == PROBE
+
+
+def test_a_passing_error_of_the_server_is_waited_for(
+    server: Server, tmp_path: Path, pauses: list[float]
+) -> None:
+    remote = offer(server, faults=[None, Fault(503), Fault(500), Fault(502)])
+    fetch([remote], tmp_path, connections=1)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+    assert [low <= pause <= 2 * low for low, pause in zip([0.5, 1, 2], pauses, strict=True)] == [True] * 3
+
+
+def test_a_server_is_given_the_time_it_asks_for(server: Server, tmp_path: Path, pauses: list[float]) -> None:
+    faults = [
+        Fault(429, (("Retry-After", "7"),)),
+        Fault(503, (("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT"),)),
+    ]
+    remote = offer(server, faults=faults)
+    fetch([remote], tmp_path)
+    assert 7 <= pauses[0] <= 8
+    assert 0 <= pauses[1] <= 1
+
+
+def test_a_server_that_asks_for_too_much_time_is_given_up(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, always=Fault(429, (("Retry-After", "7200"),)))
+    with pytest.raises(
+        ObjbenchError, match="answered 429 Too Many Requests and asks to come back in 7,200 s"
+    ):
+        fetch([remote], tmp_path)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_final_refusal_leads_to_the_next_address_at_once(
+    server: Server, tmp_path: Path, status: int, pauses: list[float]
+) -> None:
+    good = offer(server)
+    server.files["/other.h5"] = Served(b"", always=Fault(status))
+    fetch([Remote(good.name, (server.url("/other.h5"), *good.urls))], tmp_path)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+    assert [request.status for request in server.log if request.path == "/other.h5"] == [status]
+    assert pauses == []
+
+
+def test_a_failure_of_all_addresses_names_them_and_the_remedies(server: Server, tmp_path: Path) -> None:
+    server.files["/a.h5"] = Served(CONTENT, always=Fault(403))
+    server.files["/b.h5"] = Served(CONTENT, always=Fault(500))
+    remote = Remote("scenes.h5", (server.url("/a.h5"), server.url("/b.h5"), server.url("/c.h5")))
+    with pytest.raises(ObjbenchError) as caught:
+        fetch([remote], tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/scenes.h5: could not be downloaded: {server.url('/a.h5')}: answered 403 Forbidden; "
+        f"{server.url('/b.h5')}: answered 500 Internal Server Error (3 attempts); "
+        f"{server.url('/c.h5')}: answered 404 Not Found. Try again later, or download it "
+        "by other means and give it with --raw PATH, or use --source generated where the dataset has it"
+    )
+
+
+def test_a_web_page_is_not_a_dataset(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, b"<html>please log in</html>", content_type="text/html; charset=utf-8")
+    with pytest.raises(ObjbenchError, match="answered with a web page, not with the file"):
+        fetch([remote], tmp_path)
+    assert names(tmp_path) == set()
+
+
+def test_a_server_that_falls_silent(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "TIMEOUT", 0.1)
+    release = threading.Event()
+    remote = offer(server, faults=[None, Fault(stall=release)])
+    fetch([remote], tmp_path, connections=1)
+    release.set()
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+
+
+def test_an_unreachable_server_is_given_up_soon(tmp_path: Path, pauses: list[float]) -> None:
+    with serving() as gone:
+        url = gone.url("/scenes.h5")
+    with pytest.raises(ObjbenchError, match=r"/scenes.h5: connection refused \(3 attempts\)"):
+        fetch([Remote("scenes.h5", (url,))], tmp_path)
+    assert len(pauses) == 2
+
+
+def test_a_redirection_is_followed_with_the_range(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, path="/new.h5")
+    server.files["/old.h5"] = Served(b"", always=Fault(302, (("Location", remote.urls[0]),)))
+    fetch([Remote("scenes.h5", (server.url("/old.h5"),))], tmp_path)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+    assert server.sent == len(CONTENT) + PROBE
+
+
+def test_the_proxy_of_the_environment_is_used(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url(""))
+    offer(server, path="http://datasets.example/scenes.h5")
+    fetch([Remote("scenes.h5", ("http://datasets.example/scenes.h5",))], tmp_path)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+
+
+def record(server: Server, *keys: str) -> str:
+    """Put the description of a Zenodo record on the server."""
+    files = [
+        {
+            "key": key,
+            "checksum": f"md5:{hashlib.md5(CONTENT).hexdigest()}",
+            "links": {"self": server.url(f"/{key}")},
+        }
+        for key in keys
+    ]
+    path = "/api/records/4895643"
+    server.files[path] = Served(json.dumps({"files": files}).encode(), content_type="application/json")
+    return server.url(path)
+
+
+def test_a_zenodo_record_stands_for_its_file(server: Server, tmp_path: Path) -> None:
+    offer(server)
+    fetch([Remote("scenes.h5", (record(server, "readme.md", "scenes.h5"),))], tmp_path)
+    receipt = read_receipt(tmp_path / "scenes.h5")
+    assert receipt is not None
+    assert (receipt.url, receipt.checked) == (server.url("/scenes.h5"), ["md5"])
+
+
+def test_a_zenodo_record_without_the_file(server: Server, tmp_path: Path) -> None:
+    url = record(server, "readme.md", "other.h5")
+    with pytest.raises(ObjbenchError, match=r"should hold scenes\.h5; it holds other\.h5, readme\.md"):
+        fetch([Remote("scenes.h5", (url,))], tmp_path)
+
+
+def test_something_else_than_a_zenodo_record(server: Server, tmp_path: Path) -> None:
+    url = record(server)
+    server.files["/api/records/4895643"].content = b'{"status": 410}'
+    with pytest.raises(ObjbenchError, match="not the description of a Zenodo record"):
+        fetch([Remote("scenes.h5", (url,))], tmp_path)

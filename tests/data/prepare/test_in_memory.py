@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.generated import assert_same
+
+from objbench.data.format.manifest import read_manifest
+from objbench.data.generate import clevr
+from objbench.data.generate.generator import generator_of
+from objbench.data.prepare.in_memory import splits_in_memory
+from objbench.data.prepare.prepare import prepare
+from objbench.data.read.load import load
+from objbench.data.scene import SceneBatch
+from objbench.errors import RequestError
+from objbench.spec.load import load_spec
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sizes", "seed"),
+    [
+        ("tetrominoes@aligned", {"train": 2100, "val": 30, "test": 20}, 3),
+        ("clevr6", {"train": 3, "val": 2, "test": 1}, 0),
+    ],
+)
+def test_splits_in_memory_are_those_that_prepare_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, sizes: dict[str, int], seed: int
+) -> None:
+    monkeypatch.setattr(clevr, "BLOCK", 2)  # so that there is work for more than one process
+    reference = load_spec().dataset(dataset)
+    here = splits_in_memory(reference, sizes, CPU, seed)
+    written = prepare(reference, "generated", tmp_path, sizes=sizes, seed=seed)
+    assert list(here) == list(written.splits) == ["train", "val", "test"]
+    for name, scenes in here.items():
+        there = load(dataset, name, data=tmp_path)
+        assert torch.equal(scenes.images, there.images)
+        assert torch.equal(scenes.masks, there.masks)
+        assert (scenes.keys, scenes.split, scenes.spec) == (there.keys, name, reference)
+        assert scenes.factors.keys() == there.factors.keys()
+        for factor, values in scenes.factors.items():
+            assert np.array_equal(values, there.factors[factor])
+        assert scenes.manifest is not None
+        assert scenes.manifest.split(name) == written.split(name).model_copy(update={"shards": []})
+    without_shards = {name: split.model_copy(update={"shards": []}) for name, split in written.splits.items()}
+    assert here["train"].manifest == read_manifest(tmp_path / dataset / "generated").model_copy(
+        update={"splits": without_shards}
+    )
+
+
+def test_a_split_may_be_left_out_but_not_all() -> None:
+    reference = load_spec().dataset("tetrominoes@aligned")
+    assert list(splits_in_memory(reference, {"train": 5, "val": 0, "test": 2}, CPU)) == ["train", "test"]
+    with pytest.raises(RequestError, match="all splits are of size 0"):
+        splits_in_memory(reference, {"train": 0, "val": 0, "test": 0}, CPU)
+
+
+def test_a_protocol_without_a_generator_is_refused() -> None:
+    with pytest.raises(RequestError, match="unknown source of clevr6@first70k 'generated'"):
+        splits_in_memory(load_spec().dataset("clevr6@first70k"), {}, CPU)
+
+
+def test_blocks_make_up_the_stream() -> None:
+    generator = generator_of(load_spec().dataset("tetrominoes"))
+    whole = SceneBatch.concatenate([batch.arrays() for batch in generator.scenes("val", 3, 2600, 1)])
+    blocks = list(generator.blocks("val", 3, 2600, 1))
+    assert [len(block) for block in blocks] == [2000, 597]
+    assert_same(SceneBatch.concatenate([block.decode() for block in blocks]), whole)
+    assert_same(blocks[1][10:20].decode(), whole[2010:2020])
+    assert len(blocks[1][590:900]) == 7
+    assert len(blocks[1][9:4]) == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dataset", ["multi_dsprites", "clevr6"])
+def test_on_a_gpu_only_train_is_made_there(dataset: str) -> None:
+    sizes = {"train": 40, "val": 4, "test": 4}
+    reference = load_spec().dataset(dataset)
+    cuda, cpu = (splits_in_memory(reference, sizes, torch.device(d)) for d in ("cuda", "cpu"))
+    for split in ("val", "test"):
+        assert cuda[split].images.is_cuda
+        assert torch.equal(cuda[split].images.cpu(), cpu[split].images)
+    assert torch.equal(cuda["train"].masks.cpu(), cpu["train"].masks)
+    assert (cuda["train"].images.cpu().int() - cpu["train"].images.int()).abs().max() <= 1

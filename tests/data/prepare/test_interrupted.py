@@ -1,0 +1,163 @@
+"""A prepare that is killed, interrupted, crowded out or cramped."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import toy
+from helpers.paths import TESTS
+from helpers.toy import contents
+
+from objbench.data.format.manifest import MANIFEST
+from objbench.data.prepare.prepare import prepare
+from objbench.data.read.verify import verify
+from objbench.data.sources.base import SplitPlan
+from objbench.errors import ObjbenchError, RequestError
+from objbench.files import locked
+
+TOY = toy.dataset()
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.register(monkeypatch)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = {path!r}
+from helpers import toy
+from objbench import registry
+from objbench.data.prepare import pipeline
+from objbench.data.prepare import prepare
+registry.BUILT_IN["sources"]["toy"] = "helpers.toy:ToySource"
+pipeline.SCENES_PER_JOB = 1
+read = toy.ToySource.read
+def slowly(self, plans, done):
+    for n, item in enumerate(read(self, plans, done)):
+        if n == 4:  # 16 scenes given: one shard is done, the second is begun
+            print("here", flush=True)
+            time.sleep(60)
+        yield item
+toy.ToySource.read = slowly
+prepare.prepare(toy.dataset(), "toy", Path(sys.argv[1]), workers=int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_prepare_goes_on_to_the_same_end(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = KILLED.format(path=[str(TESTS)])
+    command = [sys.executable, "-c", code, str(tmp_path / "killed"), str(workers)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        folder = tmp_path / "killed/toy/toy"
+        until = time.monotonic() + 20
+        while (
+            workers > 1
+            and not (folder / ".prepare/train-000000.tar.json").exists()
+            and time.monotonic() < until
+        ):
+            time.sleep(0.01)
+        process.kill()
+    assert not (folder / MANIFEST).exists()
+    finished = folder / "train-000000.tar"
+    before = finished.stat().st_mtime_ns
+
+    asked = {}
+    read = toy.ToySource.read
+
+    def watched(self: toy.ToySource, plans: list[SplitPlan], done: dict[str, int]) -> object:
+        asked.update(done)
+        return read(self, plans, done)
+
+    monkeypatch.setattr(toy.ToySource, "read", watched)
+    prepare(TOY, "toy", tmp_path / "killed", workers=1)
+    prepare_whole = prepare(TOY, "toy", tmp_path / "whole", workers=1)
+    assert finished.stat().st_mtime_ns == before
+    assert prepare_whole.splits["train"].count == 23
+    assert contents(folder) == contents(tmp_path / "whole/toy/toy")
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let the source fail after 16 scenes."""
+    read = toy.ToySource.read
+
+    def failing(self: toy.ToySource, plans: list[SplitPlan], done: dict[str, int]) -> object:
+        for number, item in enumerate(read(self, plans, done)):
+            if number == 4:
+                raise error
+            yield item
+
+    monkeypatch.setattr(toy.ToySource, "read", failing)
+    monkeypatch.setattr("objbench.data.prepare.pipeline.SCENES_PER_JOB", 2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_prepare_leaves_no_half_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    interrupt(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        prepare(TOY, "toy", tmp_path, workers=workers)
+    names = [path.name for path in (tmp_path / "toy/toy").iterdir() if path.is_file()]
+    assert set(names) - {".lock", "train-000000.tar"} == set()
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupt(patch, ObjbenchError("record 16 is damaged"))
+        with pytest.raises(ObjbenchError, match="record 16 is damaged"):
+            prepare(TOY, "toy", tmp_path, workers=1)
+    with pytest.raises(
+        RequestError, match=r"an unfinished prepare with other settings .* seed is 0 there, 1 asked"
+    ):
+        prepare(TOY, "toy", tmp_path, seed=1, workers=1)
+
+
+def test_a_finished_shard_that_was_changed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt(patch, ObjbenchError("stop"))
+        with pytest.raises(ObjbenchError):
+            prepare(TOY, "toy", tmp_path, workers=1)
+    shard = tmp_path / "toy/toy/train-000000.tar"
+    content = bytearray(shard.read_bytes())
+    content[600] ^= 1
+    shard.write_bytes(content)
+    manifest = prepare(TOY, "toy", tmp_path, workers=1)
+    assert verify(tmp_path / "toy/toy", manifest, deep=True) == []
+
+
+def test_a_second_prepare_fails_at_once(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / "toy/toy/.lock", "occupied"),
+        pytest.raises(ObjbenchError, match="toy/toy: another prepare is at work"),
+    ):
+        prepare(TOY, "toy", tmp_path, workers=1)
+
+
+def test_too_little_space_is_said_before_it_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(ObjbenchError, match=r"still need about 0\.1 MB, only 0\.0 MB are free"):
+        prepare(TOY, "toy", tmp_path, workers=1)
+    assert not list(tmp_path.rglob("*.tar*"))
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ObjbenchError, match="toy/toy: Permission denied; choose a folder that you may write"):
+        prepare(TOY, "toy", tmp_path, workers=1)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.synthetic import GENERATED, generated, record, scored, scores
+
+from objbench.errors import RequestError
+from objbench.report.rows.measured import Selection, measured_rows
+from objbench.report.rows.records import FoundRecord
+from objbench.report.rows.row import Origin
+from objbench.spec.load import load_spec
+
+METRICS = ["ari_fg", "miou", "mse"]
+
+
+def rows_of(*records, select="all"):
+    found = [FoundRecord(Path(f"{i}/result.json"), item) for i, item in enumerate(records)]
+    return measured_rows(found, load_spec(), Selection.parse(select, METRICS))
+
+
+def test_seeds_become_one_row_with_sample_std():
+    records = [record(seed, metrics={"test": scores(ari_fg=x)}) for seed, x in enumerate((0.90, 0.92, 0.97))]
+    (row,) = rows_of(*records).rows
+    statistic = row.values["ari_fg"]
+    assert row.n == 3
+    assert statistic.mean == pytest.approx(0.93)
+    assert statistic.std == pytest.approx(0.0360555, abs=1e-6)  # population std would be 0.0294
+    assert statistic.seeds == {0: 0.90, 1: 0.92, 2: 0.97}
+
+
+def test_one_seed_has_no_std():
+    (row,) = rows_of(record()).rows
+    assert row.values["ari_fg"].mean == 0.9
+    assert row.values["ari_fg"].std is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        record(1, protocol="paper", on={"test": scored(protocol="paper")}),
+        generated(1),
+        record(1, on={"test": scored(fingerprint="another")}),
+        record(1, on={"test": scored(standard=False)}),
+        record(1, on={"test": scored(definition="deepmind")}),
+        record(1, on={"test": scored(split="val")}),
+        record(1, fingerprint="another"),
+        record(1, n_train=1000),
+        record(1, method="color_kmeans"),
+        record(1, variant="no_masking"),
+        record(1, overrides={"recipe.steps": 300}),
+        record(1, config_hash="another"),
+        record(1, kind="external"),
+    ],
+)
+def test_what_differs_in_more_than_the_seed_is_another_row(other):
+    assert [row.n for row in rows_of(record(0), other).rows] == [1, 1]
+
+
+def test_a_seed_that_comes_twice_counts_once_and_is_named():
+    measured = rows_of(record(3), record(3, date="2024-06-01T00:00:00+00:00"))
+    assert [row.n for row in measured.rows] == [1]
+    assert measured.skipped == ["1/result.json: seed 3 of the same configuration as 0/result.json"]
+
+
+def test_cost_comes_from_the_wall_clock_of_runs():
+    (row,) = rows_of(record(0, wall_seconds=3600.0), record(1, wall_seconds=7200.0)).rows
+    assert row.values["hours"].mean == 1.5
+    assert row.values["iterations"].mean == 154_440
+    (external,) = rows_of(record(kind="external", wall_seconds=None, steps=None)).rows
+    assert "hours" not in external.values
+
+
+def test_trivial_methods_come_after_the_others():
+    rows = rows_of(record(method="color_kmeans"), record(method="one_slot"), record()).rows
+    assert [(row.method, row.trivial) for row in rows] == [
+        ("objmae", False),
+        ("one_slot", True),
+        ("color_kmeans", True),
+    ]
+
+
+def clevrtex(seed, miou, ood_ari_fg):
+    """A run on clevrtex, also tested on clevrtex_ood."""
+    place = {"source": "official", "dataset": "clevrtex"}
+    return record(
+        seed,
+        **place,
+        metrics={"test": scores(miou=miou), "clevrtex_ood": scores(ari_fg=ood_ari_fg, miou=1 - miou)},
+        on={"test": scored(**place), "clevrtex_ood": scored("clevrtex_ood", source="official")},
+    )
+
+
+def test_selection_is_made_on_the_training_dataset_and_carried_to_also_test():
+    seeds = [clevrtex(seed, miou, seed / 10) for seed, miou in enumerate((0.2, 0.5, 0.1, 0.6, 0.4))]
+    rows = {row.dataset: row for row in rows_of(*seeds, select="top:3:miou").rows}
+    words = "best 3 of 5 seeds by miou on the test split of clevrtex"
+    assert set(rows["clevrtex"].values["miou"].seeds) == {1, 3, 4}
+    assert rows["clevrtex_ood"].values["ari_fg"].seeds == {1: 0.1, 3: 0.3, 4: 0.4}
+    assert {row.selection for row in rows.values()} == {words}
+
+
+def test_errors_are_selected_from_below():
+    seeds = [record(seed, metrics={"test": scores(mse=x)}) for seed, x in enumerate((0.3, 0.1, 0.2))]
+    (row,) = rows_of(*seeds, select="top:1:mse").rows
+    assert row.values["mse"].seeds == {1: 0.1}
+
+
+def test_all_seeds_stay_where_there_are_no_more_than_asked_for():
+    (row,) = rows_of(record(0), record(1), select="top:3:miou").rows
+    assert (row.n, row.selection) == (2, "all")
+
+
+def test_where_there_is_nothing_to_select_by_all_seeds_stay_and_that_is_said():
+    undefined = scores(miou=float("nan"))
+    (row,) = rows_of(
+        *(record(seed, metrics={"test": undefined}) for seed in range(2)), select="top:1:miou"
+    ).rows
+    assert (row.n, row.selection) == (2, "all 2 seeds, there is no miou to select by")
+    assert not row.selected
+
+
+def test_a_seed_without_the_metric_is_not_selected():
+    seeds = [
+        record(seed, metrics={"test": scores(miou=x)}) for seed, x in enumerate((0.1, float("nan"), 0.3))
+    ]
+    (row,) = rows_of(*seeds, select="top:2:miou").rows
+    assert set(row.values["ari"].seeds) == {0, 2}
+    assert row.selection == "best 2 of 3 seeds by miou on the test split of tetrominoes"
+
+
+def test_metrics_mean_what_the_definition_makes_of_them():
+    (row,) = rows_of(record(on={"test": scored(definition="deepmind")})).rows
+    assert row.definitions["ari_fg"] == "foreground pixels only, as deepmind computes it"
+
+
+def test_a_row_says_where_the_values_of_each_seed_stand():
+    (row,) = rows_of(record(3), record(5)).rows
+    assert row.origins == {3: Origin(Path("0"), "test"), 5: Origin(Path("1"), "test")}
+
+
+@pytest.mark.parametrize(
+    "text", ["best", "top", "top:3", "top:0:miou", "top:x:miou", "top:-1:miou", "top:3:"]
+)
+def test_what_is_no_selection_is_refused(text):
+    with pytest.raises(RequestError, match=r"expected all or top:N:METRIC, such as top:3:miou"):
+        Selection.parse(text, METRICS)
+
+
+def test_an_unknown_metric_is_refused_with_the_closest():
+    with pytest.raises(RequestError, match="unknown metric 'miuo': did you mean 'miou'"):
+        Selection.parse("top:3:miuo", METRICS)
+
+
+def test_provenance_is_that_of_the_scored_split():
+    (row,) = rows_of(record(on={"test": scored(**GENERATED)})).rows
+    assert (row.source, row.generator, row.test_id) == ("generated", {"version": 1, "seed": 0}, None)
+    assert row.trained_on == "tetrominoes@standard/emorl"
+    (standard,) = rows_of(record()).rows
+    assert standard.test_id == "standard/emorl"

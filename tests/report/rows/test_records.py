@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import time
+
+from helpers.synthetic import record, save, scored, scores
+
+from objbench.report.rows.records import find_records
+
+
+def test_records_are_found_in_the_order_of_their_paths(tmp_path):
+    save(tmp_path, record(2), record(0))
+    found = find_records(tmp_path)
+    assert [item.record.seed for item in found.records] == [2, 0]
+    assert found.skipped == []
+
+
+def test_no_folder_means_no_records(tmp_path):
+    assert find_records(tmp_path / "none").records == []
+
+
+def test_damaged_and_foreign_files_are_named_and_skipped(tmp_path):
+    save(tmp_path, record())
+    bad = {
+        "truncated": record().model_dump_json()[:100],
+        "foreign": '{"accuracy": 0.9}',
+        "binary": b"\xff\xfe\x00",
+        "newer": record().model_dump_json().replace('"version":1', '"version":99'),
+        "empty": "",
+    }
+    for name, content in bad.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
+    found = find_records(tmp_path)
+    assert len(found.records) == 1
+    assert len(found.skipped) == len(bad)
+    for name in bad:
+        assert any(str(tmp_path / name / "result.json") in line for line in found.skipped)
+
+
+def test_scores_without_provenance_are_skipped(tmp_path):
+    save(tmp_path, record(metrics={"test": scores(), "other": scores()}, on={"test": scored()}))
+    found = find_records(tmp_path)
+    assert found.records == []
+    assert found.skipped[0].endswith("scores and their provenance disagree about other")
+
+
+def test_two_thousand_records_load_in_seconds(tmp_path):
+    save(tmp_path, *(record(seed) for seed in range(2000)))
+    start = time.process_time()
+    assert len(find_records(tmp_path).records) == 2000
+    assert time.process_time() - start < 3

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from objbench.errors import RequestError
+from objbench.report.tables.hyperparameters import (
+    SETTINGS_TABLES,
+    settings,
+    settings_csv,
+    settings_json,
+    settings_table,
+)
+from objbench.spec.load import load_spec
+from objbench.spec.nested import dotted
+from objbench.spec.resolve import resolve
+
+
+def column(number, dataset):
+    table = settings_table(settings(number, load_spec(), []))
+    place = table.headings.index(dataset)
+    return {line.label.text: line.cells[place].text for line in table.lines}
+
+
+def test_table_7_is_the_model():
+    assert column("7", "clevr6") == {
+        "dataset.slots": "7", "dataset.height": "128", "dataset.width": "128", "model.patch": "16",
+        "model.width": "768", "model.depth": "4", "model.heads": "16", "model.decoder_width": "512",
+        "model.decoder_depth": "2", "model.decoder_heads": "16", "model.mlp_ratio": "2",
+    }  # fmt: skip
+    assert column("7", "tetrominoes")["model.width"] == "192"
+
+
+def test_table_8_is_the_training():
+    found = column("8", "multi_dsprites")
+    assert (found["recipe.batch_size"], found["recipe.epochs"], found["recipe.steps"]) == ("128", "330", "-")
+    assert (found["optimizer.eps"], found["optimizer.weight_decay"]) == ("1e-08", "0.05")
+
+
+def test_table_9_is_the_schedules_and_loss_weights():
+    assert [column("9", d)["schedule.mask_ratio"] for d in ("tetrominoes", "multi_dsprites", "clevrtex")] == [
+        "0.75",
+        "0.5",
+        "0.75",
+    ]
+    assert column("9", "clevrtex")["schedule.token_noise"] == "0.1"
+
+
+@pytest.mark.parametrize("dataset", ["tetrominoes", "multi_dsprites", "clevr6", "clevrtex"])
+def test_together_they_hold_all_that_a_run_resolves(dataset):
+    spec = load_spec()
+    shown = {}
+    for number in SETTINGS_TABLES:
+        found = settings(number, spec, []).values
+        shown |= {key: by[dataset] for key, by in found.items() if not key.startswith("dataset.")}
+    assert shown == dotted(resolve(spec, "objmae", spec.dataset(dataset), {}).config)
+
+
+def test_datasets_are_chosen():
+    found = settings("9", load_spec(), ["clevr6@first70k", "tetrominoes"])
+    assert settings_table(found).headings == ["clevr6@first70k", "tetrominoes"]
+    with pytest.raises(RequestError, match="unknown dataset 'clevr'"):
+        settings("9", load_spec(), ["clevr"])
+    with pytest.raises(RequestError, match="method 'objmae' has no hyper-parameters for dataset 'clevr10'"):
+        settings("9", load_spec(), ["clevr10"])
+
+
+def test_programs_get_values_as_they_are():
+    found = settings("8", load_spec(), ["clevr6"])
+    by_name = {item["name"]: item["values"] for item in json.loads(settings_json(found))}
+    assert by_name["recipe.steps"] == {"clevr6": None}
+    assert by_name["optimizer.eps"] == {"clevr6": 1e-8}
+    lines = {line["setting"]: line["value"] for line in csv.DictReader(io.StringIO(settings_csv(found)))}
+    assert (lines["recipe.steps"], lines["recipe.checkpoint_steps"]) == ("", "5000")

@@ -1,0 +1,205 @@
+"""Two methods against each other, from records and their values per image."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from helpers.synthetic import generated, record, scored, scores
+
+from objbench.errors import ObjbenchError, RequestError
+from objbench.report.rows.collect import collect
+from objbench.report.rows.measured import Selection
+from objbench.report.rows.records import find_records
+from objbench.report.tables.pairwise import versus, versus_csv, versus_json, versus_table
+from objbench.report.write.text import text
+from objbench.spec.load import load_spec
+from objbench.train.per_image import write_per_image
+
+KEYS = np.array([f"{index:08d}" for index in range(40)])
+
+
+def keep(runs, seed, method, ari, mse=None, keys=KEYS, key="test", **changes):
+    """A run of `method` with these values per image, and the record that fits them."""
+    values = {"ari": np.asarray(ari, float)} | ({} if mse is None else {"mse": np.asarray(mse, float)})
+    means = {name: {"mean": float(np.nanmean(v)), "std": 0.1} for name, v in values.items()}
+    measured = type(scores()).model_validate({"n_images": len(keys), **means})
+    on = changes.pop("on", {key: scored()})
+    item = record(seed, method, metrics={key: measured}, on=on, **changes)
+    folder = runs / f"{method}-{len(list(runs.glob('*')))}" / f"seed-{seed}"
+    folder.mkdir(parents=True)
+    item.save(folder)
+    write_per_image(folder, {key: values | {"keys": keys}})
+    return folder
+
+
+def rows(runs):
+    return collect(load_spec(), runs, Selection()).rows
+
+
+def two(runs, gap=0.1):
+    """objmae with two seeds, color_kmeans with one, on the same images in another order."""
+    rng = np.random.default_rng(0)
+    difficulty = rng.uniform(0.2, 0.8, 40)
+    order = rng.permutation(40)
+    keep(runs, 0, "objmae", difficulty + gap, mse=np.full(40, 0.001))
+    keep(runs, 1, "objmae", difficulty + gap / 2, mse=np.full(40, 0.003))
+    keep(runs, 0, "color_kmeans", difficulty[order], mse=np.full(40, 0.004), keys=KEYS[order])
+
+
+def test_images_are_paired_by_their_keys(tmp_path):
+    two(tmp_path)
+    ((found,), refused) = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    assert refused == []
+    ari = found.by_metric["ari"]
+    assert ari.difference == pytest.approx(0.075)
+    assert (ari.ahead, ari.n_images) == ((1.0, 0.0), 40)
+
+
+def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
+    two(tmp_path)
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    table = versus_table(found)
+    assert table.title == "tetrominoes, emorl, test: objmae (2 seeds) against color_kmeans (1 seed)"
+    assert table.full_headings == [
+        "metric", "objmae", "color_kmeans", "difference", "95 % interval", "ahead objmae", "ahead color_kmeans",
+        "images",
+    ]  # fmt: skip
+    cells = {line.label.text: [cell.text for cell in line.cells] for line in table.lines}
+    assert cells["ari"][2] == "+7.5"
+    assert cells["ari"][4:] == ["100", "0", "40"]
+    assert cells["mse"][:3] == ["0.00200", "0.00400", "-0.00200"]
+    assert cells["mse"][4:] == ["100", "0", "40"]
+    assert "color_kmeans: one seed, so the interval says nothing of how its seeds differ" in text(table)
+
+
+def test_exchanged_methods_give_the_negative(tmp_path):
+    two(tmp_path)
+    ((found,), _) = versus(rows(tmp_path), ["color_kmeans", "objmae"])
+    assert found.by_metric["ari"].difference == pytest.approx(-0.075)
+    assert found.by_metric["ari"].ahead == (0.0, 1.0)
+
+
+def test_programs_get_fractions(tmp_path):
+    two(tmp_path)
+    pairs, _ = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    first = json.loads(versus_json(pairs))[0]
+    assert (first["first"], first["seeds_first"], first["metric"]) == ("objmae", [0, 1], "ari")
+    assert first["low"] < first["difference"] < first["high"]
+    line = next(csv.DictReader(io.StringIO(versus_csv(pairs))))
+    assert float(line["difference"]) == first["difference"]
+    assert line["ahead_first"] == "1.0"
+
+
+def test_overrides_may_be_left_out_where_there_is_one_choice_of_them(tmp_path):
+    keep(tmp_path, 0, "objmae", np.full(40, 0.5), overrides={"recipe.steps": 300})
+    keep(tmp_path, 0, "monet", np.full(40, 0.4))
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"])
+    assert found.first.overrides == {"recipe.steps": 300}
+    keep(tmp_path, 0, "objmae", np.full(40, 0.6), overrides={"recipe.steps": 600}, config_hash="b")
+    with pytest.raises(
+        RequestError, match=r"--compare objmae: there are several, name one of them: objmae\+"
+    ):
+        versus(rows(tmp_path), ["objmae", "monet"])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["objmae", "color_kmean"],
+            "unknown method with records 'color_kmean': did you mean 'color_kmeans'?",
+        ),
+        (["objmae", "objmae"], "--compare objmae --compare objmae: name two different methods"),
+    ],
+)
+def test_wrong_names_are_refused(tmp_path, names, message):
+    two(tmp_path)
+    with pytest.raises(RequestError) as refused:
+        versus(rows(tmp_path), names)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"on": {"test": scored(fingerprint="another")}},
+            "fingerprint another is not tetrominoes-test-fingerprint",
+        ),
+        ({"on": {"test": scored(split="val")}}, "split val is not test"),
+        ({"on": {"test": scored(definition="deepmind")}}, "definition of metrics deepmind is not clevrtex"),
+        ({"on": {"test": scored("clevr6")}}, "they were scored on no dataset in common"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path, changes, reason):
+    keep(tmp_path, 0, "objmae", np.full(40, 0.5))
+    keep(tmp_path, 0, "monet", np.full(40, 0.4), **changes)
+    with pytest.raises(ObjbenchError) as refused:
+        versus(rows(tmp_path), ["objmae", "monet"])
+    assert str(refused.value).startswith("objmae and monet cannot be compared:\n  ")
+    assert reason in str(refused.value)
+
+
+def test_another_dataset_that_cannot_be_compared_is_told(tmp_path):
+    two(tmp_path)
+    on = {"dataset": "clevr6"}
+    keep(tmp_path, 0, "objmae", np.full(40, 0.5), on={"test": scored("clevr6")}, **on)
+    keep(tmp_path, 0, "color_kmeans", np.full(40, 0.5), on={"test": scored("clevr6", height=64)}, **on)
+    pairs, refused = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    assert [pair.first.dataset for pair in pairs] == ["tetrominoes"]
+    assert refused == [
+        "clevr6: color_kmeans (emorl) against objmae (emorl): resolution (64, 35) is not (35, 35)"
+    ]
+
+
+def test_other_images_are_refused(tmp_path):
+    keep(tmp_path, 0, "objmae", np.full(40, 0.5))
+    keep(tmp_path, 0, "monet", np.full(39, 0.5), keys=KEYS[1:], on={"test": scored()})
+    with pytest.raises(ObjbenchError, match=r"cannot be compared:\n.*number of images 39 is not 40"):
+        versus(rows(tmp_path), ["objmae", "monet"])
+    keep(tmp_path, 0, "iodine", np.full(40, 0.5), keys=np.char.add("1", KEYS))
+    with pytest.raises(ObjbenchError, match=r"per_image\.npz names other images of tetrominoes"):
+        versus(rows(tmp_path), ["objmae", "iodine"])
+
+
+def test_missing_values_per_image_are_named(tmp_path):
+    two(tmp_path)
+    path = next(tmp_path.glob("color*/seed-0")) / "per_image.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ObjbenchError, match=rf"{path}: damaged \(.*\); run that seed, or"):
+        versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    path.unlink()
+    with pytest.raises(ObjbenchError, match=f"{path}: no values per image of 'test', which --compare needs"):
+        versus(rows(tmp_path), ["objmae", "color_kmeans"])
+
+
+def test_values_per_image_of_another_record_are_refused(tmp_path):
+    two(tmp_path)
+    folder = next(tmp_path.glob("color*/seed-0"))
+    write_per_image(folder, {"test": {"ari": np.full(40, 0.1), "keys": KEYS}})
+    with pytest.raises(ObjbenchError, match=r"per_image\.npz: ari is not that of the record beside it \(0\."):
+        versus(rows(tmp_path), ["objmae", "color_kmeans"])
+
+
+def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):
+    keep(tmp_path, 0, "objmae", np.full(40, 0.5), mse=np.full(40, 0.1))
+    folder = keep(tmp_path, 0, "monet", np.full(40, 0.5))
+    nothing = np.full(40, np.nan)
+    write_per_image(folder, {"test": {"ari": np.full(40, 0.5), "mse": nothing, "keys": KEYS}})
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"])
+    assert list(found.by_metric) == ["ari"]
+
+
+def test_generated_data_is_told_of_both(tmp_path):
+    on = generated().scored
+    for method in ("objmae", "monet"):
+        keep(tmp_path, 0, method, np.full(40, 0.5), on=on, source="generated", n_train=60_000)
+    assert len(find_records(tmp_path).records) == 2
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"])
+    assert "both: generated data, not the upstream release (generator version 1, seed 0)" in text(
+        versus_table(found)
+    )

@@ -1,0 +1,181 @@
+"""benchmarks.yaml and the layers on top of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from helpers.paths import ROOT
+
+from objbench.errors import RequestError
+from objbench.spec.load import load_spec
+
+
+def layer(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_default_protocol_may_be_left_out():
+    spec = load_spec()
+    assert str(spec.dataset("tetrominoes")) == str(spec.dataset("tetrominoes@standard")) == "tetrominoes"
+    assert str(spec.dataset("tetrominoes@aligned")) == "tetrominoes@aligned"
+
+
+def test_the_default_source_is_the_papers_unless_the_protocol_lacks_it():
+    spec = load_spec()
+    assert spec.dataset("tetrominoes").source(None) == "emorl"
+    assert spec.dataset("tetrominoes@aligned").source(None) == "generated"
+
+
+def test_a_protocol_may_have_a_size_of_its_own():
+    spec = load_spec()
+    assert spec.dataset("clevr6").spec.image_shape == (3, 128, 128)
+    assert spec.dataset("clevr6@emorl192").spec.image_shape == (3, 192, 192)
+
+
+def test_plugins_bring_their_own_layer():
+    methods = load_spec().methods
+    assert methods["objmae"].citation == "vikstrom2022"
+    assert methods["toy_two_stages"].variants["wide"].config == {"model": {"width": 16}}
+
+
+def test_a_users_layer_goes_on_top(tmp_path):
+    text = "methods: {toy_geco: {config: {model: {width: 99}}}}\ndatasets: {tetrominoes: {slots: 5}}"
+    spec = load_spec(layer(tmp_path, text))
+    assert spec.methods["toy_geco"].config["model"] == {"width": 99}
+    assert spec.methods["toy_geco"].config["recipe"]["batch_size"] == 2
+    assert spec.datasets["tetrominoes"].slots == 5
+    assert load_spec().datasets["tetrominoes"].slots == 4
+
+
+def test_published_rows_add_up(tmp_path):
+    row = "{table: '1', method: mine, citation: vikstrom2022, std: sample, values: {tetrominoes: {ari: [1.5, null]}}}"
+    spec = load_spec(layer(tmp_path, f"published: [{row}]"))
+    assert len(spec.published) == len(load_spec().published) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("datasetz: {}", r"mine.yaml: unknown key 'datasetz': did you mean 'datasets'\?"),
+        ("datasets: {tetrominoes: {slotz: 3}}", r"'slotz': did you mean 'slots'\?"),
+        ("datasets: {tetrominoes: {slots: many}}", r"datasets.tetrominoes.slots: .* \(found 'many'\)"),
+        ("methods: {objmae: {variants: {demo: {conf: {}}}}}", r"'conf': did you mean 'config'\?"),
+        (
+            "methods: {toy_geco: {datasets: {tetrominoes: {model: {widht: 3}}}}}",
+            r"did you mean 'model.width'\?",
+        ),
+        ("recipe: {stepz: 5}", r"recipe: unknown key 'stepz': did you mean 'steps'\?"),
+        ("methods: {toy_geco: {config: {model: {widht: 3}}}}", r"did you mean 'model.width'\?"),
+        ("methods: {objmae: {datasets: {tetrominos: {}}}}", r"did you mean 'tetrominoes'\?"),
+        ("datasets: {tetrominoes: {default_source: emorel}}", r"default_source: .* did you mean 'emorl'\?"),
+        ("datasets: {tetrominoes: {also_test: [nope]}}", r"also_test: unknown dataset 'nope'"),
+        (
+            "datasets: {tetrominoes: {protocols: {mine: {description: d, sources: {emorl: {tran: {}}}}}}}",
+            r"protocols.mine.sources.emorl: unknown split 'tran': did you mean 'train'\?",
+        ),
+        (
+            "datasets: {tetrominoes: {protocols: {mine: {description: d, sources: {emorl: {train: {file: tst}}}}}}}",
+            r"protocols.mine.sources.emorl.train: unknown file 'tst': did you mean 'test'\?",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {select: {deepmnd: {max_objects: 6}}}}}}",
+            r"protocols.standard.select: unknown source 'deepmnd': did you mean 'deepmind'\?",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {select: {deepmind: {max_visible: 6}}}}}}",
+            "protocols.standard.select.deepmind: give exactly one of max_objects and max_visible",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {sources: {deepmind: {train: {about: null}}}}}}}",
+            r"protocols.standard.sources.deepmind.train: say with 'about' how many scenes",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {transform: {image: bicubics}}}}}",
+            r"transform.image: Input should be 'nearest', 'bilinear' or 'bicubic'",
+        ),
+        ("- a list", "expected a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_mistakes_are_named_with_the_closest_match(tmp_path, text, message):
+    with pytest.raises(RequestError, match=message):
+        load_spec(layer(tmp_path, text))
+
+
+def test_a_missing_layer_is_refused(tmp_path):
+    with pytest.raises(RequestError, match=r"nowhere.yaml: no such file"):
+        load_spec(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tetromino", r"unknown dataset 'tetromino': did you mean 'tetrominoes'\?"),
+        ("tetrominoes@alined", r"unknown protocol of tetrominoes 'alined': did you mean 'aligned'\?"),
+    ],
+)
+def test_unknown_datasets_are_refused(name, message):
+    with pytest.raises(RequestError, match=message):
+        load_spec().dataset(name)
+
+
+def test_the_wheel_carries_everything_and_works_elsewhere(tmp_path):
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
+    assert {"objbench/benchmarks.yaml", "objmae/benchmarks.yaml", "objbench/py.typed"} <= set(names)
+    assert not [name for name in names if name.startswith(("tests", "tools"))]
+    site = tmp_path / "site"
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    code = (
+        "import objbench, objbench.cli as c; assert 'site' in objbench.__file__, objbench.__file__; c.main()"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {
+        "PYTHONPATH": str(site)
+    }
+    listed = subprocess.run(
+        [sys.executable, "-c", code, "list", "methods"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert listed.returncode == 0, listed.stderr
+    assert "objmae" in listed.stdout
+    assert "color_kmeans" in listed.stdout
+
+
+@pytest.mark.parametrize("content", ["", "raise ImportError('broken')\n"])
+def test_the_layer_of_a_plugin_is_found_without_importing_it(tmp_path, content):
+    package = tmp_path / "whole_package"
+    package.mkdir()
+    (package / "__init__.py").write_text(content)
+    (package / "benchmarks.yaml").write_text("methods: {mine: {title: Mine, summary: a class in __init__}}")
+    info = tmp_path / "whole_package-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: whole-package\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[objbench.methods]\nmine = whole_package:Mine\n")
+    command = [sys.executable, "-m", "objbench", "list", "methods"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    listed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "a class in __init__" in listed.stdout, listed.stderr

@@ -1,0 +1,104 @@
+"""From a method's name and --set to one configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from objbench.errors import RequestError
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import MethodConfig, parse_assignments, resolve
+
+SPEC = load_spec()
+TETROMINOES = SPEC.dataset("tetrominoes")
+
+
+def test_later_layers_win():
+    resolved = resolve(SPEC, "toy_two_stages:wide", TETROMINOES, {"recipe.lr": 0.5})
+    assert resolved.config["model"]["width"] == 16  # the variant
+    assert resolved.config["recipe"]["lr"] == 0.5  # --set
+    assert resolved.config["recipe"]["batch_size"] == 2  # the method
+    assert resolved.config["recipe"]["clip_norm"] is None  # every method's recipe
+
+
+def test_steps_and_epochs_exclude_each_other():
+    by_epochs = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.epochs": 3}).recipe
+    assert (by_epochs.steps, by_epochs.epochs) == (None, 3)
+    both = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.epochs": 3, "recipe.steps": 7}).recipe
+    assert (both.steps, both.epochs) == (7, None)
+
+
+def test_the_later_set_wins_in_order():
+    overrides = parse_assignments(["recipe.steps=7", "recipe.epochs=3", "recipe.steps=9"])
+    assert list(overrides.items()) == [("recipe.epochs", 3), ("recipe.steps", 9)]
+
+
+def test_folder_name_tells_variant_and_overrides():
+    assert MethodConfig("objmae", None, {}, {}).label == "objmae"
+    assert MethodConfig("objmae", "demo", {}, {}).label == "objmae-demo"
+    one = MethodConfig("objmae", "demo", {"recipe.steps": 3}, {}).label
+    other = MethodConfig("objmae", "demo", {"recipe.steps": 4}, {}).label
+    assert one.startswith("objmae-demo+")
+    assert len(one) == len("objmae-demo+") + 6
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [("a=1", 1), ("a=1e-3", "1e-3"), ("a=null", None), ("a=[1, 2]", [1, 2]), ("a=x=y", "x=y")],
+)
+def test_values_are_yaml(assignment, value):
+    assert parse_assignments([assignment]) == {"a": value}
+
+
+def test_scientific_notation_is_a_number():
+    assert resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": "1e-3"}).config["recipe"]["lr"] == 0.001
+
+
+def test_equal_values_make_equal_runs():
+    one = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": "1e-3", "recipe.steps": "1e2"})
+    other = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": 0.001, "recipe.steps": 100})
+    assert one == other
+    assert one.overrides == {"recipe.lr": 0.001, "recipe.steps": 100}
+
+
+def test_values_of_a_yaml_block_are_typed_as_well(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: {toy_geco: {datasets: {tetrominoes: {model: {width: wide}}}}}")
+    with pytest.raises(
+        RequestError, match=r"methods.toy_geco.datasets.tetrominoes model.width: expected int"
+    ):
+        resolve(load_spec(path), "toy_geco", TETROMINOES, {})
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "message"),
+    [
+        ("toy_gecko", {}, r"unknown method 'toy_gecko': did you mean 'toy_geco'\?"),
+        ("toy_two_stages:wid", {}, r"unknown variant of toy_two_stages 'wid': did you mean 'wide'\?"),
+        ("toy_geco", {"recipe.stepz": 1}, r"unknown key 'recipe.stepz': did you mean 'recipe.steps'\?"),
+        ("toy_geco", {"model": 1}, "unknown key 'model'"),
+        ("toy_geco", {"recipe.lr": "fast"}, "--set recipe.lr: expected float, found 'fast'"),
+        ("toy_geco", {"model.width": 1.5}, "--set model.width: expected int, found 1.5"),
+        ("toy_geco", {"model.width": True}, "--set model.width: expected int, found True"),
+        ("toy_geco", {"recipe.epochs": True}, "--set recipe.epochs: expected a number or word, found True"),
+        ("toy_geco", {"recipe.steps": 0}, "recipe.steps: Input should be greater than 0"),
+        ("toy_geco", {"recipe.precision": "fp16"}, "recipe.precision: Input should be 'fp32' or 'bf16'"),
+    ],
+)
+def test_bad_requests_are_refused(method, overrides, message):
+    with pytest.raises(RequestError, match=message):
+        resolve(SPEC, method, TETROMINOES, overrides)
+
+
+@pytest.mark.parametrize("assignment", ["recipe.steps", "=3", "recipe.steps=[1"])
+def test_malformed_assignments_are_refused(assignment):
+    with pytest.raises(RequestError, match="--set"):
+        parse_assignments([assignment])
+
+
+def test_a_method_without_a_block_for_the_dataset_says_how_to_give_one(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: {mine: {title: Mine, summary: mine, datasets: {clevr6: {}}}}")
+    message = r"'mine' has no hyper-parameters for dataset 'tetrominoes' \(it has: clevr6\).*--config"
+    with pytest.raises(RequestError, match=message):
+        resolve(load_spec(path), "mine", TETROMINOES, {})

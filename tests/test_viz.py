@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from objbench.viz import GAP, HEADING, colour, contact_sheet, label_picture, match_labels, sample_sheet
+
+TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 2, 2]], dtype=np.uint8)
+
+
+def samples(n=2, side=48, planes=3, **more):
+    scale = side // 4
+    masks = np.repeat(TRUTH.repeat(scale, 0).repeat(scale, 1)[None], n, axis=0)
+    images = np.full((n, 3, side, side), 200, dtype=np.uint8)
+    soft = np.stack([(masks == m) * np.uint8(255) for m in range(planes)], axis=1)
+    return {"images": images, "masks": masks, "prediction": masks, "soft_masks": soft} | more
+
+
+def tile(sheet: Image.Image, row: int, column: int, side: int = 96):
+    """The picture in a place of a sample sheet, as an array."""
+    left, top = GAP + column * (side + GAP), HEADING + GAP + row * (side + GAP)
+    return np.asarray(sheet)[top : top + side, left : left + side]
+
+
+def test_labels_have_distinct_colours_and_the_background_is_dark_gray():
+    colours = [colour(label) for label in range(15)]
+    assert len(set(colours)) == 15
+    red, green, blue = colours[0]
+    assert red == green == blue < 100
+    assert label_picture(TRUTH).shape == (4, 4, 3)
+    assert tuple(label_picture(TRUTH)[0, 3]) == colour(1)
+
+
+def test_a_contact_sheet_has_each_image_over_its_labels_enlarged_by_a_whole_factor():
+    images = np.zeros((5, 3, 35, 35), dtype=np.uint8)
+    images[0, 0] = 255
+    masks = np.ones((5, 35, 35), dtype=np.uint8)
+    sheet = contact_sheet(images, masks, columns=2)
+    side = 105  # three times 35
+    assert sheet.size == (GAP + 2 * (side + GAP), GAP + 3 * (2 * side + GAP))
+    assert sheet.getpixel((GAP, GAP)) == (255, 0, 0)
+    assert sheet.getpixel((GAP, GAP + side)) == colour(1)
+
+
+def test_large_images_are_not_enlarged():
+    images, masks = np.zeros((1, 3, 128, 128), dtype=np.uint8), np.zeros((1, 128, 128), dtype=np.uint8)
+    assert contact_sheet(images, masks).size == (128 + 2 * GAP, 256 + 2 * GAP)
+
+
+def test_a_sample_sheet_has_a_row_per_image_and_at_most_eight():
+    sheet = sample_sheet(samples(n=16))
+    assert sheet.size == (GAP + 6 * (96 + GAP), HEADING + GAP + 8 * (96 + GAP))
+
+
+def test_columns_are_image_truth_prediction_reconstruction_planes():
+    s = samples()
+    reconstruction = np.full_like(s["images"], 77)
+    components = np.stack([np.full_like(s["images"], 10 * m) for m in range(3)], axis=1)
+    sheet = sample_sheet(s | {"reconstruction": reconstruction, "components": components})
+    assert sheet.width == GAP + 7 * (96 + GAP)
+    assert (tile(sheet, 0, 0) == 200).all()
+    assert tuple(tile(sheet, 0, 1)[0, 95]) == colour(1)
+    assert (tile(sheet, 0, 3) == 77).all()
+    plane = tile(sheet, 0, 5)
+    assert (plane[:48, 48:] == 10).all()  # where the mask is full: the component
+    assert set(np.unique(plane[:, :48])) == {215, 255}  # where it is empty: the checkerboard
+
+
+def test_without_components_a_plane_is_its_mask_in_gray():
+    s = samples()
+    s["soft_masks"] = s["soft_masks"] // 2
+    plane = tile(sample_sheet(s), 0, 4)
+    assert (plane[:48, 48:] == 127).all()
+    assert (plane[:, :48] == 0).all()
+
+
+def test_label_only_methods_have_no_planes():
+    s = samples()
+    del s["soft_masks"]
+    assert sample_sheet(s).width == GAP + 3 * (96 + GAP)
+
+
+def test_a_permuted_prediction_looks_like_the_truth():
+    s = samples()
+    s["prediction"] = np.array([7, 0, 3], dtype=np.uint8)[s["masks"]]
+    sheet = sample_sheet(s)
+    np.testing.assert_array_equal(tile(sheet, 0, 1), tile(sheet, 0, 2))
+
+
+def test_a_surplus_segment_has_a_colour_of_its_own():
+    s = samples()
+    s["prediction"] = s["masks"].copy()
+    s["prediction"][:, :12, :12] = 9
+    sheet = sample_sheet(s)
+    shown = {tuple(c) for c in tile(sheet, 0, 2).reshape(-1, 3)}
+    assert len(shown) == 4
+    assert {colour(0), colour(1), colour(2)} < shown
+    assert tuple(tile(sheet, 0, 2)[0, 0]) not in {colour(label) for label in range(15)}
+
+
+def test_segments_are_matched_one_to_one_by_overlap():
+    prediction = np.array([[5, 5, 1, 1], [5, 5, 1, 4], [5, 5, 6, 6], [5, 5, 6, 6]])
+    assert match_labels(prediction, TRUTH) == {5: 0, 6: 2, 1: 1}
+
+
+def test_of_many_planes_the_largest_are_shown():
+    s = samples(n=1)
+    s["soft_masks"] = np.zeros((1, 30, 48, 48), dtype=np.uint8)
+    s["soft_masks"][0, 20, :24] = 255
+    s["soft_masks"][0, 25] = 255
+    sheet = sample_sheet(s)
+    assert sheet.width == GAP + (3 + 12) * (96 + GAP)
+    assert (tile(sheet, 0, 3) == 255).all()
+    assert (tile(sheet, 0, 4)[:48] == 255).all()
+    assert (tile(sheet, 0, 4)[48:] == 0).all()
+
+
+def test_headings_stand_above_the_columns():
+    heading = np.asarray(sample_sheet(samples()))[:HEADING]
+    for column in range(6):
+        left = GAP + column * (96 + GAP)
+        assert (heading[:, left : left + 96] < 128).any()
+
+
+@pytest.mark.parametrize("draw", [lambda s: contact_sheet(s["images"], s["masks"]), sample_sheet])
+def test_no_images_is_an_error(draw):
+    with pytest.raises(ValueError, match="at least one image"):
+        draw(samples(n=0))

@@ -1,0 +1,88 @@
+"""tools/bench cost: what is counted without values is what a real step does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from benches import command
+from benches.cost import step_cost
+from benches.train_memory import TensorMemory
+
+from objbench.methods.base import Progress
+from objbench.methods.create import build
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
+from objmae.flops import training_flops
+
+SMALL = {
+    "objmae": {"model.width": 64, "model.depth": 2, "model.heads": 4},
+    "slot_attention": {"model.channels": 8, "model.slot_width": 8},
+    "iodine": {"model.decoder_channels": [4], "model.refiner_channels": [4], "model.updates": 2},
+}
+
+
+def small(name, batch=4):
+    spec = load_spec()
+    reference = spec.dataset("tetrominoes")
+    return resolve(spec, name, reference, SMALL[name] | {"recipe.batch_size": batch}), reference
+
+
+def test_operations_of_objmae_are_those_of_its_formula():
+    config, reference = small("objmae")
+    model = build(config, reference).model.config
+    formula = 4 * training_flops(model, model.patches)
+    assert step_cost(config, reference, "fp32").operations == pytest.approx(formula, rel=0.002)
+
+
+@pytest.mark.parametrize("name", ["slot_attention", "iodine"])
+def test_memory_is_that_of_a_real_step(name):
+    config, reference = small(name)
+    with TensorMemory() as memory:
+        method = build(config, reference)
+        method.training_loss(torch.rand(4, 3, 35, 35), Progress("train", 9, 10, 0, 330)).total.backward()
+    found = step_cost(config, reference, "fp32")
+    assert found.parameters == sum(p.numel() for p in method.parameters())
+    assert found.memory == pytest.approx(memory.peak - 4 * 3 * 35 * 35 * 4, rel=0.02)
+
+
+def test_twice_the_batch_takes_twice_the_operations_and_bfloat16_less_memory():
+    one, two = (step_cost(*small("slot_attention", batch), "fp32") for batch in (4, 8))
+    assert two.operations == pytest.approx(2 * one.operations, rel=0.001)  # the position's map is of no image
+    assert one.memory < two.memory < 2 * one.memory
+    assert step_cost(*small("slot_attention", 8), "bf16").memory < two.memory
+
+
+def test_a_row_for_each_precision(tmp_path, capsys):
+    path = tmp_path / "cost.json"
+    line = [
+        "cost",
+        "--methods",
+        "slot_attention:demo",
+        "--datasets",
+        "tetrominoes@aligned",
+        "--json",
+        str(path),
+    ]
+    assert command.main(line) == 0
+    (section,) = json.loads(path.read_text())["sections"]
+    assert [row["name"] for row in section["rows"]] == [
+        "tetrominoes@aligned fp32",
+        "tetrominoes@aligned bf16",
+    ]
+    assert section["rows"][0]["figures"]["parameters"] == 80_044
+    assert "GFLOP/image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--methods", "grid"], "method 'grid' does not train: there is no step to count"),
+        (["--methods", "monett"], "monet"),
+        (["--datasets", "clevr66"], "clevr6"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(options, message, capsys):
+    assert command.main(["cost", *options]) == 2
+    assert message in capsys.readouterr().err
