@@ -6,14 +6,13 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from objbench.errors import ObjbenchError
-from objbench.spec.nested import dotted
 
 CHUNK = 1 << 22
 
@@ -73,16 +72,6 @@ def plain_errors(folder: Path, option: str) -> Iterator[None]:
         if error.errno not in remedy:
             raise
         raise ObjbenchError(f"{error.filename or folder}: {error.strerror}; {remedy[error.errno]}") from error
-
-
-def differences(here: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
-    """Every setting in which `asked` differs from what is `here`, in words."""
-    there, now = dotted(here), dotted(asked)
-    return [
-        f"{key} is {there.get(key, 'not given')} there, {now.get(key, 'not given')} asked"
-        for key in sorted({*there, *now})
-        if there.get(key) != now.get(key)
-    ]
 
 
 def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> str:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from objbench.errors import RequestError, unknown_name
-from objbench.spec.nested import dotted, merge
+from objbench.spec.nested import deep_merge, flatten
 from objbench.spec.schema import Recipe, Spec
 
 METHOD_GROUP = "objbench.methods"
@@ -40,7 +40,7 @@ def _load(config: Path | None) -> Spec:
         published = [*merged.get("published", []), *_published(layer)]
         try:
             _refuse_new_keys(merged.get("methods", {}), layer.get("methods", {}))
-            merged = {**merge(merged, layer), "published": published}
+            merged = {**deep_merge(merged, layer), "published": published}
             spec = Spec.model_validate(merged)
         except ValidationError as error:
             raise RequestError("\n".join(f"{name}: {line}" for line in _explain(Spec, error))) from None
@@ -61,10 +61,10 @@ def _refuse_new_keys(known: Any, layer: Any) -> None:
     for name, method in layer.items() if isinstance(layer, dict) else ():
         if name in known and isinstance(method, dict) and isinstance(method.get("config"), dict):
             declared = {
-                *dotted(known[name].get("config", {})),
+                *flatten(known[name].get("config", {})),
                 *(f"recipe.{key}" for key in Recipe.model_fields),
             }
-            for key in dotted(method["config"]):
+            for key in flatten(method["config"]):
                 if key not in declared:
                     raise RequestError(f"methods.{name}.config: {unknown_name('key', key, declared)}")
 

@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def dotted(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The leaves of a nested mapping under their dotted keys.
 
-    >>> dotted({"model": {"width": 96}, "seed": 1})
+    >>> flatten({"model": {"width": 96}, "seed": 1})
     {'model.width': 96, 'seed': 1}
     """
     leaves: dict[str, Any] = {}
     for key, value in block.items():
         if isinstance(value, Mapping):
-            leaves.update(dotted(value, f"{prefix}{key}."))
+            leaves.update(flatten(value, f"{prefix}{key}."))
         else:
             leaves[f"{prefix}{key}"] = value
     return leaves
 
 
-def undotted(leaves: Mapping[str, Any]) -> dict[str, Any]:
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """The nested mapping whose leaves these are.
 
-    >>> undotted({"model.width": 96, "seed": 1})
+    >>> unflatten({"model.width": 96, "seed": 1})
     {'model': {'width': 96}, 'seed': 1}
     """
     block: dict[str, Any] = {}
@@ -37,16 +37,26 @@ def undotted(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return block
 
 
-def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """`top` laid over `base`: mappings are merged, all else is replaced.
 
-    >>> merge({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4}})
+    >>> deep_merge({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4}})
     {'a': 1, 'b': {'c': 4, 'd': 3}}
     """
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
         merged[key] = (
-            merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+            deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
         )
     return merged
+
+
+def differences(here: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
+    """Every setting in which `asked` differs from what is `here`, in words."""
+    there, now = flatten(here), flatten(asked)
+    return [
+        f"{key} is {there.get(key, 'not given')} there, {now.get(key, 'not given')} asked"
+        for key in sorted({*there, *now})
+        if there.get(key) != now.get(key)
+    ]

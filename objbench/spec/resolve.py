@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
 from objbench.spec.datasets import DatasetRef
-from objbench.spec.nested import dotted, merge, undotted
+from objbench.spec.nested import deep_merge, flatten, unflatten
 from objbench.spec.schema import MethodSpec, Recipe, Spec
 
 
@@ -61,7 +61,7 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
             "put one into a benchmarks.yaml in its package, or into a file of your own, with --config"
         )
     method = spec.method(method_name)
-    config = merge({"recipe": spec.recipe}, method.config)
+    config = deep_merge({"recipe": spec.recipe}, method.config)
     where = f"methods.{method_name}"
     config = _lay(config, _for_dataset(method_name, method, dataset), f"{where}.datasets.{dataset.name}")
     if variant_name:
@@ -72,14 +72,14 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
         config = _lay(config, variant.config, f"{where}.config")
         config = _lay(config, variant.datasets.get(dataset.name, {}), f"{where}.datasets.{dataset.name}")
     for key, value in overrides.items():
-        config = _lay(config, undotted({key: value}), "--set")
+        config = _lay(config, unflatten({key: value}), "--set")
     try:
         Recipe.model_validate(config["recipe"])
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise RequestError(f"recipe.{place}: {first['msg']} (found {first['input']!r})") from None
-    final = dotted(config)
+    final = flatten(config)
     typed = {key: value if final[key] is None else final[key] for key, value in overrides.items()}
     return MethodConfig(method_name, variant_name or None, typed, config)
 
@@ -112,13 +112,13 @@ def _for_dataset(name: str, method: MethodSpec, dataset: DatasetRef) -> dict[str
 
 def _lay(config: dict[str, Any], block: dict[str, Any], where: str) -> dict[str, Any]:
     """`block` over `config`, each value in the type that the key has; steps take epochs away, and the reverse."""
-    known = dotted(config)
-    given = dotted(block)
+    known = flatten(config)
+    given = flatten(block)
     for key in given:
         if key not in known:
             raise unknown_name("key", key, known)
     typed = {key: _as_type_of(f"{where} {key}", known[key], value) for key, value in given.items()}
-    merged = merge(config, undotted(typed))
+    merged = deep_merge(config, unflatten(typed))
     if typed.get("recipe.steps") is not None:
         merged["recipe"]["epochs"] = None
     elif typed.get("recipe.epochs") is not None:

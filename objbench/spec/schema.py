@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from objbench.errors import unknown_name
 from objbench.spec.datasets import DatasetRef, DatasetSpec, Strict
-from objbench.spec.nested import dotted
+from objbench.spec.nested import flatten
 
 Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
 
@@ -107,8 +107,8 @@ class Spec(Strict):
                 blocks.append((f"variants.{v}.config", variant.config))
                 blocks += [(f"variants.{v}.datasets.{d}", block) for d, block in variant.datasets.items()]
             for where, block in blocks:
-                known = set(dotted(shared)) | {f"recipe.{key}" for key in Recipe.model_fields}
-                for key in dotted(block):
+                known = set(flatten(shared)) | {f"recipe.{key}" for key in Recipe.model_fields}
+                for key in flatten(block):
                     if key not in known:
                         raise ValueError(f"{name}.{where}: {unknown_name('key', key, known)}")
         return methods

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import differences, locked, plain_errors, write_atomically
+from objbench.files import locked, plain_errors, write_atomically
 from objbench.records import RECORD
+from objbench.spec.nested import differences
 from objbench.spec.resolve import MethodConfig
 from objbench.train.checkpoint import CHECKPOINT
 

@@ -16,7 +16,7 @@ from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
 from objbench.device import describe
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import differences, write_atomically
+from objbench.files import write_atomically
 from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
 from objbench.predictions import Batch, Predictions, Target
@@ -24,6 +24,7 @@ from objbench.predictions.files import ARCHIVES
 from objbench.progress import Advance, bar
 from objbench.records import RECORD, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.spec.nested import differences
 from objbench.train.evaluate import SAMPLES, Evaluation, Samples
 from objbench.train.per_image import read_per_image, write_per_image
 from objbench.train.run import code_version

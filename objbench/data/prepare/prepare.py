@@ -33,8 +33,9 @@ from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
 from objbench.errors import RequestError
-from objbench.files import differences, locked, plain_errors, sha256_of, write_atomically
+from objbench.files import locked, plain_errors, sha256_of, write_atomically
 from objbench.spec.datasets import SPLITS, DatasetRef
+from objbench.spec.nested import differences
 
 _SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
 

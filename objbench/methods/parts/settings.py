@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from objbench.errors import RequestError, unknown_name
-from objbench.spec.nested import dotted
+from objbench.spec.nested import flatten
 
 
 def refusal(key: str, value: object, expected: str) -> RequestError:
@@ -63,7 +63,7 @@ def demand_slots(slots: int, least: int, reason: str) -> None:
 
 
 def _found(config: Mapping[str, Any], keys: Iterable[str]) -> list[tuple[str, Any]]:
-    leaves = dotted(config)
+    leaves = flatten(config)
     return [(key, leaves[key]) for key in keys]
 
 

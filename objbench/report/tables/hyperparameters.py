@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from objbench.report.tables.table import Cell, Line, Table
-from objbench.spec.nested import dotted
+from objbench.spec.nested import flatten
 from objbench.spec.resolve import resolve
 from objbench.spec.schema import Spec
 
@@ -42,7 +42,7 @@ def settings(number: str, spec: Spec, datasets: Sequence[str]) -> Settings:
         dataset = spec.dataset(name)
         blocks = resolve(spec, METHOD, dataset, {}).config
         blocks["dataset"] = {key: getattr(dataset.spec, key) for key in _OF_THE_DATASET}
-        for key, value in dotted({room: blocks[room] for room in rooms}).items():
+        for key, value in flatten({room: blocks[room] for room in rooms}).items():
             values.setdefault(key, {})[name] = value
     return Settings(f"{title} ({METHOD})", shown, values)
 

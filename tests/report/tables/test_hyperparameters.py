@@ -15,7 +15,7 @@ from objbench.report.tables.hyperparameters import (
     settings_table,
 )
 from objbench.spec.load import load_spec
-from objbench.spec.nested import dotted
+from objbench.spec.nested import flatten
 from objbench.spec.resolve import resolve
 
 
@@ -56,7 +56,7 @@ def test_together_they_hold_all_that_a_run_resolves(dataset):
     for number in SETTINGS_TABLES:
         found = settings(number, spec, []).values
         shown |= {key: by[dataset] for key, by in found.items() if not key.startswith("dataset.")}
-    assert shown == dotted(resolve(spec, "objmae", spec.dataset(dataset), {}).config)
+    assert shown == flatten(resolve(spec, "objmae", spec.dataset(dataset), {}).config)
 
 
 def test_datasets_are_chosen():
