@@ -8,7 +8,7 @@ from torch import nn
 
 from objbench.errors import RequestError
 from objbench.methods.base import Progress, Stage
-from objbench.spec.schema import dotted
+from objbench.spec.nested import flatten
 from objmae.method import ObjMAE
 from objmae.model import patchify
 
@@ -194,7 +194,7 @@ def test_segmentation_draws_no_random_number_at_any_progress(tiny_method, images
 )
 @pytest.mark.parametrize("dataset", ["tetrominoes", "multi_dsprites", "clevr6", "clevrtex"])
 def test_a_variant_changes_what_it_says_and_nothing_else(configure, dataset, variant, changes):
-    base, varied = dotted(configure(dataset)), dotted(configure(dataset, f"objmae:{variant}"))
+    base, varied = flatten(configure(dataset)), flatten(configure(dataset, f"objmae:{variant}"))
     assert {key: value for key, value in varied.items() if value != base[key]} == changes
 
 
