@@ -15,7 +15,7 @@ _EXPORTS = {
     "ObjbenchError": "objbench.errors",
     "Scenes": "objbench.data.read.scenes",
     "create": "objbench.methods.create",
-    "generate": "objbench.data.generate.generator",
+    "generate": "objbench.data.prepare.in_memory",
     "load": "objbench.data.read.load",
     "stream": "objbench.data.read.stream",
 }

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError, unknown_name
-from objbench.spec.datasets import SPLITS, DatasetRef
-from objbench.spec.load import load_spec
+from objbench.spec.datasets import DatasetRef
 
 if TYPE_CHECKING:
     import torch
 
     from objbench.data.generate.tensors import SceneTensors
-    from objbench.data.read.scenes import Scenes
 
 _CLEVRTEX = {
     f"clevrtex_{variant}": {"variant": variant} for variant in ("ood", "camo", "pbg", "vbg", "grassbg")
@@ -130,29 +128,6 @@ def generator_of(dataset: DatasetRef) -> Generator:
         if option not in generator.known_options:
             raise unknown_name(f"option of the {dataset.name} generator", option, generator.known_options)
     return generator
-
-
-def generate(
-    dataset: str, n: int, seed: int = 0, split: str = "train", device: torch.device | str | None = None
-) -> Scenes:
-    """The first `n` scenes of a generated `DATASET[@PROTOCOL]`, made in the memory of `device`; nothing is written.
-
-    They are those that `objbench prepare --source generated` makes with the same seed (images made on a GPU up to one
-    grey level). `split` names a stream of its own: train, val or test. Raises RequestError for an unknown dataset, one
-    without a generator, or a device that is not there.
-    """
-    from objbench.data.generate.tensors import SceneTensors
-    from objbench.data.read.scenes import Scenes
-    from objbench.device import choose_device
-
-    reference = load_spec().dataset(dataset)
-    generator = generator_of(reference)
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
-    if n < 1:
-        raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
-    scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, choose_device(device))))
-    return Scenes.generated(scenes, reference, split)
 
 
 @contextmanager

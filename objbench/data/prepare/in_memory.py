@@ -1,4 +1,4 @@
-"""The splits of a generated dataset in memory: what `prepare` would make of them, without its shards."""
+"""Generated scenes in memory: some of one split, or all splits as `prepare` would make them, without its shards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
 from objbench.data.workers import available, run
-from objbench.spec.datasets import DatasetRef
+from objbench.device import choose_device
+from objbench.errors import RequestError, unknown_name
+from objbench.spec.datasets import SPLITS, DatasetRef
+from objbench.spec.load import load_spec
 
 SOURCE = "generated"
 
@@ -39,6 +42,25 @@ class Made(NamedTuple):
 
     batch: SceneBatch
     known: Known
+
+
+def generate(
+    dataset: str, n: int, seed: int = 0, split: str = "train", device: torch.device | str | None = None
+) -> Scenes:
+    """The first `n` scenes of a generated `DATASET[@PROTOCOL]`, made in the memory of `device`; nothing is written.
+
+    They are those that `objbench prepare --source generated` makes with the same seed (images made on a GPU up to one
+    grey level). `split` names a stream of its own: train, val or test. Raises RequestError for an unknown dataset, one
+    without a generator, or a device that is not there.
+    """
+    reference = load_spec().dataset(dataset)
+    generator = generator_of(reference)
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    if n < 1:
+        raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
+    scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, choose_device(device))))
+    return _as_scenes(scenes, reference, split)
 
 
 def splits_in_memory(
@@ -107,7 +129,7 @@ def _on_gpu(
     for batch in generator.scenes(part.split, part.start, part.stop, seed, device):
         batches.append(batch)
         advance(len(batch.index))
-    scenes = Scenes.generated(SceneTensors.concatenate(batches), dataset, part.split)
+    scenes = _as_scenes(SceneTensors.concatenate(batches), dataset, part.split)
     stream = (
         dataset.name,
         sorted(generator.options.items()),
@@ -118,6 +140,13 @@ def _on_gpu(
     )
     of_stream = hashlib.sha256(f"made on a GPU: {stream}, {len(scenes)} scenes".encode()).digest()
     return scenes, Known([of_stream], Counter(scenes.n_objects.tolist()))
+
+
+def _as_scenes(made: SceneTensors, dataset: DatasetRef, split: str) -> Scenes:
+    """The scenes of a generator, on the device where it made them."""
+    keys = [key_of(index) for index in made.index.tolist()]
+    images = made.images.permute(0, 3, 1, 2).contiguous()
+    return Scenes(images, made.masks, keys, dataset, split, made.factor_arrays)
 
 
 def make(block: GeneratedBlock) -> Made:

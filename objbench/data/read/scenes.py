@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +13,6 @@ from objbench.data.format.manifest import Manifest
 from objbench.data.format.sample import key_of
 from objbench.data.scene import Array, SceneBatch
 from objbench.spec.datasets import DatasetRef
-
-if TYPE_CHECKING:
-    from objbench.data.generate.tensors import SceneTensors
 
 _CHUNK = 256
 
@@ -55,13 +51,6 @@ class Scenes:
         return Scenes(
             images.to(device), torch.from_numpy(batch.masks).to(device), keys, spec, split, batch.factors
         )
-
-    @staticmethod
-    def generated(scenes: SceneTensors, spec: DatasetRef, split: str) -> Scenes:
-        """The scenes of a generator, where it made them."""
-        keys = [key_of(index) for index in scenes.index.tolist()]
-        images = scenes.images.permute(0, 3, 1, 2).contiguous()
-        return Scenes(images, scenes.masks, keys, spec, split, scenes.factor_arrays)
 
     def __len__(self) -> int:
         return len(self.keys)

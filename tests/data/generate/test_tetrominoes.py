@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 from helpers.generated import arrays, assert_same
 from helpers.tfrecords import MINI_ARRAYS, request
 
-import objbench
 from objbench.data.generate import tetrominoes as law
 from objbench.data.generate.generator import generator_of
 from objbench.data.scene import SceneBatch
@@ -238,31 +236,6 @@ def test_torch_keeps_its_threads() -> None:
     list(generator_of(load_spec().dataset("tetrominoes")).scenes("train", 0, 3, 0))
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
-
-
-def test_generate_gives_scenes_in_memory() -> None:
-    scenes = objbench.generate("tetrominoes@aligned", 12, seed=4, split="val")
-    expected = arrays(law, "val", 0, 12, 4, grid=5)
-    assert torch.equal(scenes.images, torch.from_numpy(expected.images).permute(0, 3, 1, 2))
-    assert torch.equal(scenes.masks, torch.from_numpy(expected.masks))
-    assert scenes.keys[:2] == ["00000000", "00000001"]
-    assert np.array_equal(scenes.factors["x"], expected.factors["x"])
-    assert (str(scenes.spec), scenes.split, len(scenes)) == ("tetrominoes@aligned", "val", 12)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: objbench.generate("tetrominos", 1), "did you mean 'tetrominoes'"),
-        (lambda: objbench.generate("tetrominoes@align", 1), "did you mean 'aligned'"),
-        (lambda: objbench.generate("tetrominoes", 1, split="trian"), "did you mean 'train'"),
-        (lambda: objbench.generate("tetrominoes", 0), "asked for 0 scenes"),
-        (lambda: objbench.generate("tetrominoes", 1, device="tpu"), "unknown device 'tpu'"),
-    ],
-)
-def test_generate_refuses_what_it_does_not_know(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
-        call()
 
 
 def test_a_dataset_without_generator_says_which_have_one() -> None:

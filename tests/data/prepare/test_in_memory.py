@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from helpers.generated import assert_same
 
+import objbench
 from objbench.data.format.manifest import read_manifest
 from objbench.data.generate import clevr
 from objbench.data.generate.generator import generator_of
@@ -86,3 +88,29 @@ def test_on_a_gpu_only_train_is_made_there(dataset: str) -> None:
         assert torch.equal(cuda[split].images.cpu(), cpu[split].images)
     assert torch.equal(cuda["train"].masks.cpu(), cpu["train"].masks)
     assert (cuda["train"].images.cpu().int() - cpu["train"].images.int()).abs().max() <= 1
+
+
+def test_generate_gives_scenes_in_memory() -> None:
+    scenes = objbench.generate("tetrominoes@aligned", 12, seed=4, split="val")
+    (made,) = generator_of(load_spec().dataset("tetrominoes@aligned")).scenes("val", 0, 12, 4)
+    expected = made.arrays()
+    assert torch.equal(scenes.images, torch.from_numpy(expected.images).permute(0, 3, 1, 2))
+    assert torch.equal(scenes.masks, torch.from_numpy(expected.masks))
+    assert scenes.keys[:2] == ["00000000", "00000001"]
+    assert np.array_equal(scenes.factors["x"], expected.factors["x"])
+    assert (str(scenes.spec), scenes.split, len(scenes)) == ("tetrominoes@aligned", "val", 12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: objbench.generate("tetrominos", 1), "did you mean 'tetrominoes'"),
+        (lambda: objbench.generate("tetrominoes@align", 1), "did you mean 'aligned'"),
+        (lambda: objbench.generate("tetrominoes", 1, split="trian"), "did you mean 'train'"),
+        (lambda: objbench.generate("tetrominoes", 0), "asked for 0 scenes"),
+        (lambda: objbench.generate("tetrominoes", 1, device="tpu"), "unknown device 'tpu'"),
+    ],
+)
+def test_generate_refuses_what_it_does_not_know(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        call()
