@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from objbench.errors import unknown_name
+from objbench.stored import Strict
 
 SPLITS = ("train", "val", "test")
-
-
-class Strict(BaseModel):
-    """A block of benchmarks.yaml: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SplitRule(Strict):

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from objbench.errors import unknown_name
-from objbench.spec.datasets import DatasetRef, DatasetSpec, Strict
+from objbench.spec.datasets import DatasetRef, DatasetSpec
 from objbench.spec.nested import flatten
+from objbench.stored import Strict
 
 Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
 

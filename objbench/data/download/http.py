@@ -18,9 +18,8 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.error import HTTPError, URLError
 
-from pydantic import BaseModel, ConfigDict
-
 import objbench
+from objbench.stored import Strict
 
 ATTEMPTS = 6  # for a piece, counted anew after each byte that arrives
 ATTEMPTS_TO_REACH = 3  # for the first word from a server: someone without a network should not wait for long
@@ -51,10 +50,8 @@ class ChangedError(Exception):
     """The file on the server is no longer the one that was begun."""
 
 
-class Offer(BaseModel):
+class Offer(Strict):
     """What a server says of a file; `ranges`: it can give parts of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str
     size: int

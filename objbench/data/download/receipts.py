@@ -7,26 +7,25 @@ import zlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import ClassVar, Literal
 
 from objbench.data.download.http import CHUNK
-from objbench.errors import ObjbenchError
-from objbench.files import write_atomically
+from objbench.stored import Stored
 
 Kind = Literal["sha256", "md5", "crc32"]
 Checksums = dict[Kind, str]
 
 
-class Receipt(BaseModel):
+class Receipt(Stored):
     """What is known of a downloaded file. `sha256` is computed here; `checked` names the published checksums it met.
 
     url, etag, last_modified   as the server gave them (of the zip, for a `member`); none of a file put there by hand
     mtime_ns                   of the file: as long as it and `bytes` are the same, the file is taken to be so
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[str] = "a receipt"
+    remedy: ClassVar[str] = "delete it, the file is then checked anew"
+    indent: ClassVar[int | None] = 1
 
     url: str | None = None
     member: str | None = None
@@ -51,20 +50,12 @@ def receipt_path(path: Path) -> Path:
 
 def read_receipt(path: Path) -> Receipt | None:
     """The receipt of the file `path`, None if it has none; ObjbenchError if it cannot be read."""
-    place = receipt_path(path)
-    try:
-        return Receipt.model_validate_json(place.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValidationError, UnicodeDecodeError):
-        raise ObjbenchError(
-            f"{place}: not a receipt of objbench; delete it, the file is then checked anew"
-        ) from None
+    return Receipt.read(receipt_path(path))
 
 
 def write_receipt(path: Path, receipt: Receipt) -> None:
     """Put the receipt beside the file `path`."""
-    write_atomically(receipt_path(path), receipt.model_dump_json(indent=1) + "\n")
+    receipt.save(receipt_path(path))
 
 
 def today() -> str:

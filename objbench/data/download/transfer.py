@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from objbench.data.download.http import ATTEMPTS, Client, Offer, PassingError, Patience, receive
-from objbench.files import write_atomically
+from objbench.stored import Stored, Strict
 
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 PIECES_PER_CONNECTION = 4
@@ -27,20 +25,16 @@ LEAVE_SECONDS = 2.0  # how long to wait for connections that are given up
 Spans = list[tuple[int, int]]
 
 
-class Extent(BaseModel):
+class Extent(Strict):
     """The bytes [start, start + length) of an offered file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     offer: Offer
     start: int
     length: int
 
 
-class Note(BaseModel):
+class Note(Stored):
     """What has arrived of an extent: spans relative to its start, in order."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     extent: Extent
     received: Spans
@@ -55,15 +49,11 @@ class Partial:
 
     def note(self) -> Note | None:
         """What has arrived; None if nothing has, or nothing that can be trusted."""
-        try:
-            note = Note.model_validate_json(self._note.read_text(encoding="utf-8"))
-            length = self.path.stat().st_size
-            sound = merged(note.received) == note.received and all(
-                stop <= length for _, stop in note.received
-            )
-            return note if sound and length == note.extent.length else None
-        except (OSError, ValidationError, UnicodeDecodeError):
+        note = Note.read_if_valid(self._note)
+        if note is None or not self.path.is_file() or self.path.stat().st_size != note.extent.length:
             return None
+        sound = merged(note.received) == note.received
+        return note if sound and all(stop <= note.extent.length for _, stop in note.received) else None
 
     @property
     def received(self) -> int:
@@ -94,7 +84,7 @@ class Partial:
         """Note what has arrived, once it is safely on the disk."""
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
-        write_atomically(self._note, Note(extent=extent, received=received).model_dump_json())
+        Note(extent=extent, received=received).save(self._note)
 
     def discard(self) -> None:
         """Remove it."""

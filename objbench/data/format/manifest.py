@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import ClassVar, Literal
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.spec.datasets import SPLITS, DatasetRef, Select, SplitRule, Transform
+from objbench.stored import Stored, Strict
 
 MANIFEST = "manifest.json"
 
 
-class Frozen(BaseModel):
-    """A block of a manifest: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceFile(Frozen):
+class SourceFile(Strict):
     """A file that the scenes were read from."""
 
     name: str
@@ -27,7 +20,7 @@ class SourceFile(Frozen):
     sha256: str
 
 
-class Shard(Frozen):
+class Shard(Strict):
     """One shard: its file name, size, hash and number of samples."""
 
     name: str
@@ -36,7 +29,7 @@ class Shard(Frozen):
     count: int
 
 
-class Records(Frozen):
+class Records(Strict):
     """Which records of the source a split was made of: [start, stop) of one file, before any filter.
 
     So many were looked at; how many were kept is the split's `count`.
@@ -47,14 +40,14 @@ class Records(Frozen):
     stop: int
 
 
-class Skipped(Frozen):
+class Skipped(Strict):
     """A damaged scene that was left out: its index in the source, and what is wrong with it."""
 
     index: int
     reason: str
 
 
-class Split(Frozen):
+class Split(Strict):
     """One prepared split. `object_counts`: number of objects -> number of scenes."""
 
     count: int
@@ -67,7 +60,7 @@ class Split(Frozen):
     shards: list[Shard]
 
 
-class Settings(Frozen):
+class Settings(Strict):
     """What a prepare was asked for; another prepare in the same place must ask for the same."""
 
     sizes: dict[str, int]
@@ -81,8 +74,12 @@ class Settings(Frozen):
     options: dict[str, int | float | str]
 
 
-class Manifest(Frozen):
+class Manifest(Stored):
     """Everything known of a prepared dataset. It holds no dates and no paths: equal prepares give equal manifests."""
+
+    kind: ClassVar[str] = "a manifest"
+    remedy: ClassVar[str] = "prepare it again with --force"
+    indent: ClassVar[int | None] = 1
 
     version: Literal[1] = 1
     objbench: str
@@ -116,14 +113,10 @@ def folder_of(data: Path, dataset: DatasetRef, source: str) -> Path:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a prepared dataset; ObjbenchError if there is none or it is damaged."""
     path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ObjbenchError(f"{path}: no such file; the dataset is not prepared, or not to its end") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ObjbenchError(
-            f"{path}: not a manifest of this version of objbench: {_first(error)}; prepare it again with --force"
-        ) from None
+    manifest = Manifest.read(path)
+    if manifest is None:
+        raise ObjbenchError(f"{path}: no such file; the dataset is not prepared, or not to its end")
+    return manifest
 
 
 def prepared(data: Path, dataset: DatasetRef) -> dict[str, Manifest]:
@@ -182,10 +175,3 @@ def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
                     f"{path}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all differences, "
                     "objbench prepare --force makes the set anew"
                 )
-
-
-def _first(error: ValidationError | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return str(error)
-    item = error.errors()[0]
-    return f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"

@@ -27,8 +27,9 @@ from objbench.data.format.manifest import (
 from objbench.data.format.sample import fingerprint
 from objbench.data.prepare import card
 from objbench.data.prepare.fetch import obtain
+from objbench.data.prepare.journal import Journal, Started
 from objbench.data.prepare.pipeline import fill
-from objbench.data.prepare.writer import Journal, ShardWriter, Started
+from objbench.data.prepare.writer import ShardWriter
 from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
@@ -86,7 +87,7 @@ class Preparation:
             files = hashed()
         manifest = self._manifest(writers, files)
         write_atomically(self.folder / "README.md", card.render(self.dataset, manifest))
-        write_atomically(self.folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+        manifest.save(self.folder / MANIFEST)
         journal.close()
         return manifest
 

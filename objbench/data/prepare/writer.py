@@ -1,118 +1,17 @@
-"""Writing the shards of a split, each whole or not at all, and the journal of those that are done."""
+"""Writing the shards of a split, each whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import IO
 
-from pydantic import ValidationError
-
 from objbench.data.format import tar
-from objbench.data.format.manifest import Frozen, Records, Settings, Shard, Skipped
+from objbench.data.format.manifest import Records, Shard, Skipped
 from objbench.data.prepare.encode import EncodedScene
-from objbench.files import sha256_of, write_atomically
-
-
-def shard_name(split: str, number: int) -> str:
-    """The file name of a shard.
-
-    >>> shard_name("train", 3)
-    'train-000003.tar'
-    """
-    return f"{split}-{number:06d}.tar"
-
-
-class Finished(Frozen):
-    """A finished shard, with what the manifest will need of it.
-
-    first, last: the source's index of its first and last sample;  digests: hex, one after the other
-    skipped: damaged scenes between the samples of this shard, or before its first
-    """
-
-    shard: Shard
-    first: int
-    last: int
-    digests: str
-    object_counts: dict[int, int]
-    skipped: list[Skipped]
-
-
-class Closed(Frozen):
-    """A split that is complete: of which records, in how many shards, and what was skipped after the last."""
-
-    records: Records
-    shards: int
-    skipped: list[Skipped]
-
-
-class Started(Frozen):
-    """What a prepare that is under way was asked for, and what it reads."""
-
-    settings: Settings
-    generator: dict[str, int] | None
-    files: dict[str, int]
-
-
-class Journal:
-    """`<folder>/.prepare`: with what a prepare was started and which shards it has finished."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / ".prepare"
-
-    def started(self) -> Started | None:
-        """What the prepare that stands here was started with; None if there is none (or it can't be read)."""
-        try:
-            return Started.model_validate_json((self.path / "started.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValidationError, UnicodeDecodeError):
-            return None
-
-    def start(self, started: Started) -> None:
-        """Open the journal."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / "started.json", started.model_dump_json())
-
-    def add(self, finished: Finished) -> None:
-        """Note a shard that stands under its final name."""
-        write_atomically(self.path / f"{finished.shard.name}.json", finished.model_dump_json())
-
-    def finished(self, split: str) -> list[Finished]:
-        """The shards of a split that are done and still as they were written: the unbroken row from the first."""
-        row: list[Finished] = []
-        while True:
-            name = shard_name(split, len(row))
-            try:
-                text = (self.path / f"{name}.json").read_text(encoding="utf-8")
-                entry = Finished.model_validate_json(text)
-            except (FileNotFoundError, ValidationError, UnicodeDecodeError):
-                return row
-            path = self.folder / name
-            if (
-                not path.is_file()
-                or path.stat().st_size != entry.shard.bytes
-                or sha256_of(path) != entry.shard.sha256
-            ):
-                return row
-            row.append(entry)
-
-    def end(self, split: str, closed: Closed) -> None:
-        """Note that a split is complete."""
-        write_atomically(self.path / f"{split}.json", closed.model_dump_json())
-
-    def closed(self, split: str, shards: int) -> Closed | None:
-        """What is noted of a split that is complete and still has all its shards; None if it is not."""
-        try:
-            found = Closed.model_validate_json((self.path / f"{split}.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValidationError, UnicodeDecodeError):
-            return None
-        return found if found.shards == shards else None
-
-    def close(self) -> None:
-        """Remove the journal: the manifest now says what there is."""
-        shutil.rmtree(self.path, ignore_errors=True)
+from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
 
 
 class ShardWriter:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from objbench.data.format.manifest import MANIFEST, Frozen, Manifest
-from objbench.files import sha256_of, write_atomically
+from objbench.data.format.manifest import MANIFEST, Manifest
+from objbench.files import sha256_of
+from objbench.stored import Stored, Strict
 
 CACHE = ".cache"
 
 
-class Stamp(Frozen):
+class Stamp(Strict):
     """What a raw split was decoded from: the manifest's hash, and (size, mtime in ns) of every shard."""
 
     manifest: str
@@ -26,7 +25,7 @@ class Stamp(Frozen):
         return Stamp(manifest=sha256_of(folder / MANIFEST), shards=shards)
 
 
-class Sealed(Frozen):
+class Sealed(Stored):
     """A complete raw split: what it was decoded from, and the size of each of its files."""
 
     stamp: Stamp
@@ -59,14 +58,13 @@ class RawSplit:
 
     def seal(self, stamp: Stamp) -> None:
         """Declare the folder complete."""
-        write_atomically(self._sealed, Sealed(stamp=stamp, bytes=self._bytes()).model_dump_json())
+        Sealed(stamp=stamp, bytes=self._bytes()).save(self._sealed)
 
     def fits(self, stamp: Stamp) -> bool:
         """Whether the folder is complete, of the right size, and decoded from what `stamp` describes."""
         try:
-            sealed = Sealed.model_validate_json(self._sealed.read_text(encoding="utf-8"))
-            return sealed == Sealed(stamp=stamp, bytes=self._bytes())
-        except (OSError, ValidationError, UnicodeDecodeError):
+            return Sealed.read_if_valid(self._sealed) == Sealed(stamp=stamp, bytes=self._bytes())
+        except OSError:
             return False
 
     def _bytes(self) -> dict[str, int]:

@@ -1,0 +1,63 @@
+"""Small JSON files that objbench writes for itself and reads back: typed, and written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from objbench.errors import ObjbenchError
+from objbench.files import write_atomically
+
+
+class Strict(BaseModel):
+    """A block of typed data: unknown keys are refused, and it is never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stored(Strict):
+    """The content of a JSON file.
+
+    Attributes:
+        kind: what messages call the file, with its article.
+        remedy: what to do about a damaged file.
+        indent: spaces per level in a file that people read; None for a compact one.
+    """
+
+    kind: ClassVar[str] = "a file"
+    remedy: ClassVar[str] = "delete it"
+    indent: ClassVar[int | None] = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The content of `path`, None if there is no such file.
+
+        Raises:
+            ObjbenchError: the file is damaged, or was written by another version.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            found = f"{where}: {first['msg']}" if where else first["msg"]
+            damaged = first["type"] == "json_invalid"
+            what = "damaged" if damaged else f"not {cls.kind} of this version of objbench"
+            raise ObjbenchError(f"{path}: {what} ({found}); {cls.remedy}") from None
+
+    @classmethod
+    def read_if_valid(cls, path: Path) -> Self | None:
+        """The content of `path`, None if there is no such file or it is damaged."""
+        try:
+            return cls.read(path)
+        except ObjbenchError:
+            return None
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        end = "" if self.indent is None else "\n"
+        write_atomically(path, self.model_dump_json(indent=self.indent) + end)
