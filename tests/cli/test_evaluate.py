@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.asked import call, refused
+from helpers.commands import call, refused
 from helpers.paths import ROOT
 from PIL import Image
 

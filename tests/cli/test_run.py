@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.asked import call, refused
+from helpers.commands import call, refused
 from helpers.paths import PLUGINS
 
 from objbench import registry

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 from helpers.downloads import CONTENT, PROBE, names, offer
 from helpers.server import Fault, Served, Server, serving
 
-from objbench.data.download import Remote, fetch, http, read_receipt
+from objbench.data.download import Remote, fetch, http
 from objbench.errors import ObjbenchError
 
 
@@ -164,39 +162,3 @@ def test_the_proxy_of_the_environment_is_used(
     offer(server, path="http://datasets.example/scenes.h5")
     fetch([Remote("scenes.h5", ("http://datasets.example/scenes.h5",))], tmp_path)
     assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
-
-
-def record(server: Server, *keys: str) -> str:
-    """Put the description of a Zenodo record on the server."""
-    files = [
-        {
-            "key": key,
-            "checksum": f"md5:{hashlib.md5(CONTENT).hexdigest()}",
-            "links": {"self": server.url(f"/{key}")},
-        }
-        for key in keys
-    ]
-    path = "/api/records/4895643"
-    server.files[path] = Served(json.dumps({"files": files}).encode(), content_type="application/json")
-    return server.url(path)
-
-
-def test_a_zenodo_record_stands_for_its_file(server: Server, tmp_path: Path) -> None:
-    offer(server)
-    fetch([Remote("scenes.h5", (record(server, "readme.md", "scenes.h5"),))], tmp_path)
-    receipt = read_receipt(tmp_path / "scenes.h5")
-    assert receipt is not None
-    assert (receipt.url, receipt.checked) == (server.url("/scenes.h5"), ["md5"])
-
-
-def test_a_zenodo_record_without_the_file(server: Server, tmp_path: Path) -> None:
-    url = record(server, "readme.md", "other.h5")
-    with pytest.raises(ObjbenchError, match=r"should hold scenes\.h5; it holds other\.h5, readme\.md"):
-        fetch([Remote("scenes.h5", (url,))], tmp_path)
-
-
-def test_something_else_than_a_zenodo_record(server: Server, tmp_path: Path) -> None:
-    url = record(server)
-    server.files["/api/records/4895643"].content = b'{"status": 410}'
-    with pytest.raises(ObjbenchError, match="not the description of a Zenodo record"):
-        fetch([Remote("scenes.h5", (url,))], tmp_path)

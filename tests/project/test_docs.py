@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 PAGES = README + CONTRIBUTING + "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXECUTED = "<!-- executed by tests/test_docs.py -->\n"
+EXECUTED = "<!-- executed by tests/project/test_docs.py -->\n"
 
 
 def execute(command: list[str], cwd: Path, **environment: str) -> str:

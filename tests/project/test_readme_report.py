@@ -18,7 +18,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def beside(what: str) -> tuple[list[str], str]:
     """The command whose output README shows as `what`, and what it shows."""
-    start = f"<!-- the {what} below is that of the command, checked by tests/test_readme_report.py -->\n"
+    start = (
+        f"<!-- the {what} below is that of the command, checked by tests/project/test_readme_report.py -->\n"
+    )
     found = re.search(
         re.escape(start) + r"```sh\nobjbench ([^\n]*)\n```\n\n(.*?)\n\n(?=<!--|##)", README, re.DOTALL
     )

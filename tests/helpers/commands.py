@@ -11,6 +11,11 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+def call_with_toy(*arguments: object) -> Result:
+    """A command that knows the dataset `toy`, in the folder that the fixture `toy_home` makes."""
+    return call(*arguments, "--config", "toy.yaml")
+
+
 def refused(code: int, *arguments: object) -> str:
     """The message of a line that ends with this exit code, prints nothing else and shows no traceback."""
     result = call(*arguments)

@@ -1,0 +1,68 @@
+"""objbench list, as a user gives it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.commands import call_with_toy
+
+from objbench.records import Record
+
+
+def test_list_says_what_is_prepared(prepared_toy: Path) -> None:
+    entries = {
+        entry["name"]: entry for entry in json.loads(call_with_toy("list", "datasets", "--json").stdout)
+    }
+    assert (entries["toy"]["sources"], entries["toy"]["prepared"]) == (["toy"], ["toy"])
+    assert entries["tetrominoes"]["prepared"] == []
+    assert "toy" in call_with_toy("list").stdout
+
+
+@pytest.mark.parametrize("kind", ["datasets", "methods", "metrics", "runs"])
+def test_every_listing_is_an_array_of_named_objects(toy_home: Path, kind: str) -> None:
+    entries = json.loads(call_with_toy("list", kind, "--json").stdout)
+    assert all(entry["name"] and entry["kind"] == kind.removesuffix("s") for entry in entries)
+    assert bool(entries) == (kind != "runs")
+
+
+def record() -> Record:
+    return Record.model_validate(
+        {
+            "dataset": "toy",
+            "protocol": "standard",
+            "source": "toy",
+            "fingerprint": "f",
+            "n_train": 23,
+            "method": "grid",
+            "variant": None,
+            "overrides": {},
+            "seed": 0,
+            "config_hash": "c",
+            "code_version": "0",
+            "torch_version": "2",
+            "device": "cpu",
+            "date": "2022-10-25",
+            "steps": 7,
+            "train_seconds": 1.0,
+            "wall_seconds": 1.0,
+            "images_per_second": None,
+            "peak_memory_bytes": 0,
+            "parameters": 0,
+            "metrics": {"test": {"n_images": 4, "miou": {"mean": 0.25, "std": 0.1}}},
+            "scored": {},
+        }
+    )
+
+
+def test_runs_are_listed_and_damaged_records_left_out(toy_home: Path) -> None:
+    good, bad = toy_home / "runs/toy/toy/grid/seed-0", toy_home / "runs/toy/toy/grid/seed-1"
+    for folder in (good, bad):
+        folder.mkdir(parents=True)
+    record().save(good)
+    (bad / "result.json").write_text("{")
+    found = call_with_toy("list", "runs", "--json")
+    assert [entry["name"] for entry in json.loads(found.stdout)] == ["toy/toy/grid/seed-0"]
+    assert "left out: runs/toy/toy/grid/seed-1/result.json: damaged" in found.stderr
+    assert call_with_toy("list", "runs").stdout == "runs:\n  toy/toy/grid/seed-0  7 steps, miou 25.0%\n"

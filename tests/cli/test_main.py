@@ -1,0 +1,99 @@
+"""Every verb: help, wrong requests, exit codes and tracebacks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import toy
+from helpers.commands import call_with_toy
+from typer.testing import CliRunner
+
+from objbench.cli.main import VERBS, app
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom objbench.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'yaml', 'rich', 'PIL'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "heavy: []"
+    assert all(f"  {verb} " in found.stdout for verb in VERBS)
+
+
+def test_help_answers_in_half_a_second() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "objbench", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_version() -> None:
+    found = CliRunner().invoke(app, ["--version"])
+    assert (found.exit_code, found.stdout) == (0, "objbench 0.1.0\n")
+
+
+def test_nothing_asked_gives_the_help() -> None:
+    found = CliRunner().invoke(app, [])
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert found.stdout.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["prepre", "toy"], "No such command 'prepre'. Did you mean 'prepare'"),
+        (["prepare", "toy", "--trian", "3"], "No such option: --trian"),
+        (["prepare", "toy", "--train", "many"], "Invalid value for '--train'"),
+        (["prepare", "toy", "--train", "-1"], "--train -1: a split cannot have fewer than 0 scenes"),
+        (["prepare", "toy", "--workers", "0"], "Invalid value for '--workers'"),
+        (["prepare"], "Missing argument 'DATASET'"),
+        (["prepare", "toi"], "unknown dataset 'toi': did you mean 'toy'?"),
+        (["prepare", "toy@hard"], "unknown protocol of toy 'hard'"),
+        (["prepare", "toy", "--source", "tox"], "unknown source of toy 'tox': did you mean 'toy'?"),
+        (["prepare", "toy", "--config", "no.yaml"], "no.yaml: no such file"),
+        (["verify", "toi"], "unknown dataset 'toi'"),
+        (["list", "method"], "unknown listing 'method': did you mean 'methods'?"),
+        (
+            ["info", "colour_kmeans"],
+            "unknown dataset or method 'colour_kmeans': did you mean 'color_kmeans'?",
+        ),
+        (["show", "toy", "--output", "a.jpg"], "--output a.jpg: the picture is a PNG"),
+    ],
+)
+def test_a_wrong_request_is_one_plain_line_and_exit_code_2(
+    toy_home: Path, line: list[str], message: str
+) -> None:
+    found = CliRunner().invoke(app, line if "--config" in line else [*line, "--config", "toy.yaml"])
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert message in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+    assert found.stderr.startswith("objbench: ")
+
+
+def test_a_missing_verb_breaks_no_other(toy_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VERBS, "run", ("objbench.cli.nowhere:run", "Gone."))
+    assert call_with_toy("list", "datasets").exit_code == 0
+    found = CliRunner().invoke(app, ["run"])
+    assert isinstance(found.exception, ModuleNotFoundError)
+
+
+def test_an_unexpected_error_shows_no_traceback_unless_asked(
+    toy_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy.ToySource, "plan", lambda self: 1 / 0)
+    found = call_with_toy("prepare", "toy")
+    assert found.exit_code == 1
+    assert found.stderr.startswith("objbench: ZeroDivisionError: division by zero")
+    assert "Traceback" not in found.stderr
+    found = call_with_toy("prepare", "toy", "--debug")
+    assert found.exit_code == 1
+    assert "Traceback" in found.stderr

@@ -1,0 +1,107 @@
+"""objbench prepare, as a user gives it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from helpers import toy
+from helpers.commands import call_with_toy
+from helpers.paths import FIXTURES
+
+from objbench.data.sources.base import SplitPlan
+
+
+def test_prepare_prints_the_splits(toy_home: Path) -> None:
+    found = call_with_toy("prepare", "toy", "--workers", "1", "--val", "0")
+    assert found.exit_code == 0
+    lines = [line.split()[:4] for line in found.stdout.splitlines()]
+    assert lines == [["train", "23", "scenes", "3"], ["test", "4", "scenes", "1"]]
+    assert "data/toy/toy: prepared" in found.stderr
+    again = call_with_toy("prepare", "toy", "--val", "0")
+    assert (again.exit_code, again.stdout) == (0, found.stdout)
+    assert again.stderr == "data/toy/toy: already prepared\n"
+
+
+def test_prepare_answers_programs(toy_home: Path) -> None:
+    found = call_with_toy("prepare", "toy", "--workers", "1", "--json")
+    assert json.loads(found.stdout) == json.loads((toy_home / "data/toy/toy/manifest.json").read_text())
+
+
+def test_a_dry_run_writes_nothing(toy_home: Path) -> None:
+    (toy_home / "toy.h5").write_bytes(b"abc")
+    found = call_with_toy("prepare", "toy", "--dry-run", "--raw", "toy.h5", "--train", "5", "--data", "there")
+    assert found.exit_code == 0
+    assert found.stdout.splitlines() == [
+        "folder  there/toy/toy",
+        "source  toy",
+        "file    toy.h5  3 bytes",
+        "split   train: 5 scenes, data [0, 5), not the standard split",
+        "split   val: 3 scenes, data [0, 3)",
+        "split   test: 4 scenes, data [0, 4)",
+        "size    at most 0.1 MB",
+    ]
+    assert not (toy_home / "there").exists()
+    answer = json.loads(call_with_toy("prepare", "toy", "--dry-run", "--train", "5", "--json").stdout)
+    assert answer["splits"]["train"] == {
+        "count": 5,
+        "exact": True,
+        "file": "data",
+        "start": 0,
+        "stop": 5,
+        "standard": False,
+    }
+
+
+def test_other_settings_in_place_are_refused(prepared_toy: Path) -> None:
+    found = call_with_toy("prepare", "toy", "--train", "5")
+    assert found.exit_code == 2
+    assert "sizes.train is not given there, 5 asked" in found.stderr
+    assert call_with_toy("prepare", "toy", "--train", "5", "--force", "--workers", "1").exit_code == 0
+
+
+def test_ctrl_c_says_how_to_go_on(toy_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: toy.ToySource, plans: list[SplitPlan], done: dict[str, int]) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(toy.ToySource, "read", stop)
+    found = call_with_toy("prepare", "toy", "--workers", "1")
+    assert (found.exit_code, found.stdout) == (130, "")
+    assert "data/toy/toy: stopped; the same command, without --force, goes on where it stood" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_prepare_that_failed_before_its_first_shard_is_no_obstacle(toy_home: Path) -> None:
+    mini = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+    prepare = ["prepare", "tetrominoes", "--source", "deepmind", "--raw", str(mini)]
+    failed = call_with_toy(*prepare)
+    assert failed.exit_code == 1
+    assert "holds 10 records" in failed.stderr
+    assert call_with_toy(*prepare, "--train", "6", "--val", "2", "--test", "2").exit_code == 0
+
+
+def test_damaged_scenes_are_left_out_only_when_asked(toy_home: Path) -> None:
+    mini = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+    content = bytearray(gzip.decompress(mini.read_bytes()))
+    content[3 * 25960 + 500] ^= 1
+    (toy_home / "damaged.tfrecords").write_bytes(content)
+    prepare = ["prepare", "tetrominoes", "--source", "deepmind", "--raw", "damaged.tfrecords"]
+    sizes = ["--train", "6", "--val", "2", "--test", "2"]
+    failed = call_with_toy(*prepare, *sizes)
+    reason = "the record's checksum is wrong: the file is damaged"
+    assert failed.exit_code == 1
+    assert (
+        f"damaged.tfrecords: record 3 (byte 77880 of the unpacked file): {reason}; --skip-bad"
+        in failed.stderr
+    )
+    done = call_with_toy(*prepare, *sizes, "--skip-bad")
+    assert done.exit_code == 0, done.stderr
+    assert "train  5 scenes" in done.stdout
+    assert f"train: left out the damaged scene 3: {reason}" in done.stderr
+    assert "the damaged scene 3 was left out" in call_with_toy("verify", "tetrominoes").stderr
+    card = json.loads(call_with_toy("info", "tetrominoes", "--json").stdout)
+    train = card["protocols"]["standard"]["prepared"]["deepmind"]["train"]
+    assert train["skipped"] == {"3": reason}
+    assert train["objects"] == {"3": 5}
