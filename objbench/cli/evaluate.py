@@ -144,5 +144,5 @@ def _print(context: Context, folder: Path, key: str, record: Record) -> None:
         scores = record.metrics[key].model_dump()
         print_json({"key": key, "scored": record.scored[key].model_dump(), "folder": str(folder), **scores})
     else:
-        print_scores(record, [key])
+        print_scores(record, [key], context.spec)
         print(f"  {folder}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from objbench.cli.common import Context, print_json, say, verb
 from objbench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from objbench.spec.metrics import MetricSpec
 
 Entries = tuple[dict[str, Any], ...]
 
@@ -33,7 +36,7 @@ def list_things(
         print(f"{name}:" if entries else f"{name}: none")
         width = max((len(entry["name"]) for entry in entries), default=0)
         for entry in entries:
-            print(f"  {entry['name']:{width}}  {_line(entry)}".rstrip())
+            print(f"  {entry['name']:{width}}  {_line(entry, context)}".rstrip())
 
 
 def _datasets(context: Context) -> Entries:
@@ -75,10 +78,11 @@ def _methods(context: Context) -> Entries:
     )
 
 
-def _metrics(_: Context) -> Entries:
-    from objbench import registry
-
-    return tuple({"kind": "metric", "name": name} for name in registry.names("metrics"))
+def _metrics(context: Context) -> Entries:
+    return tuple(
+        {"kind": "metric", "name": name, **metric.model_dump()}
+        for name, metric in context.spec.all_metrics().items()
+    )
 
 
 def _runs(context: Context) -> Entries:
@@ -108,7 +112,7 @@ def _runs(context: Context) -> Entries:
     return tuple(entries)
 
 
-def _line(entry: dict[str, Any]) -> str:
+def _line(entry: dict[str, Any], context: Context) -> str:
     if entry["kind"] == "dataset":
         prepared = ", ".join(entry["prepared"]) or "none"
         size = f"{entry['height']}x{entry['width']}"
@@ -119,8 +123,24 @@ def _line(entry: dict[str, Any]) -> str:
     if entry["kind"] == "run":
         scores = entry["metrics"].get("test", {})
         shown = (
-            f"{name} {value['mean']:.1%}" for name, value in scores.items() if name in ("ari_fg", "miou")
+            f"{name} {metric.format(scores[name]['mean'])}{'%' * metric.percent}"
+            for name, metric in context.spec.columns().items()
+            if name in scores
         )
         made = "predictions made outside objbench" if entry["external"] else f"{entry['steps']} steps"
         return ", ".join((made, *shown))
-    return ""
+    return _metric_line(context.spec.metric(entry["name"]))
+
+
+def _metric_line(metric: MetricSpec) -> str:
+    from objbench.spec.metrics import NOT_STATED
+
+    what = ", ".join(text for text in (metric.summary, metric.meaning) if text not in ("", NOT_STATED))
+    low, high = ("" if bound is None else f"{bound:g}" for bound in metric.range)
+    facts = [
+        metric.unit,
+        f"{metric.better} is better" if metric.better else "",
+        f"range {low}..{high}" if low or high else "",
+        "a column by default" if metric.column else "",
+    ]
+    return f"{metric.title}: {what} ({', '.join(fact for fact in facts if fact)})"

@@ -38,6 +38,12 @@ def report(
             help="METHOD[:VARIANT], given twice: their difference on the same images, with an interval."
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="The metrics to show, in this order. See: objbench list metrics."
+        ),
+    ] = None,
     select: Annotated[
         str,
         typer.Option(help="Seeds: all, or top:N:METRIC, the best N on the training dataset's test split."),
@@ -66,7 +72,7 @@ def report(
     from objbench.report.request import Ask
 
     ask = Ask.read(
-        dataset, table, figure, method, seed, compare, select, success, definition, format, context.json, output, strict,
-        all_seeds, intervals,
+        dataset, table, figure, method, seed, compare, metrics, select, success, definition, format, context.json, output, strict,
+        all_seeds, intervals, context.spec,
     )  # fmt: skip
     answer(ask, context.spec, context.runs, lambda line: say(f"objbench: {line}"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from objbench.records import Record
+    from objbench.spec.schema import Spec
 
 
 @verb
@@ -109,18 +110,15 @@ def _print(context: Context, done: list[tuple[Path, Record]]) -> None:
         print_json(rows)
         return
     for folder, record in done:
-        print_scores(record, list(record.metrics))
+        print_scores(record, list(record.metrics), context.spec)
         print(f"  {folder}")
 
 
-def print_scores(record: Record, keys: list[str]) -> None:
-    """One line per evaluation: fractions in percent, squared errors as they are."""
+def print_scores(record: Record, keys: list[str], spec: Spec) -> None:
+    """One line per evaluation, values as tables print them."""
     for key in keys:
         scores = record.metrics[key]
-        values = [
-            f"{name} {value.mean:.5f}" if name.startswith("mse") else f"{name} {100 * value.mean:.1f}"
-            for name, value in scores.values.items()
-        ]
+        values = [f"{name} {spec.metric(name).format(value.mean)}" for name, value in scores.values.items()]
         print(
             f"{record.method_label} seed {record.seed} on {key} ({scores.n_images} images): {'  '.join(values)}"
         )

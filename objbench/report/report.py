@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from objbench.errors import ObjbenchError
-from objbench.report.request import Ask, check_datasets
+from objbench.report.request import Ask, check_datasets, check_metrics
 from objbench.report.rows.collect import Collected, collect, print_tables
 from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.row import Row
@@ -41,6 +41,7 @@ def answer(ask: Ask, spec: Spec, runs: Path, tell: Tell) -> None:
     for line in collected.skipped:
         tell(f"skipped {line}")
     rows = [row for row in collected.rows if row.published or ask.definition in (None, row.definition)]
+    check_metrics(ask.metrics, rows, spec)
     check_datasets(ask.datasets, rows if ask.figure is None else collected.rows, spec)
     if ask.figure:
         _draw(ask, collected, spec, tell)
@@ -64,8 +65,9 @@ def _compare(ask: Ask, rows: Sequence[Row], spec: Spec, tell: Tell) -> None:
     from objbench.report.tables.pairwise import versus, versus_csv, versus_json, versus_table
 
     wanted = [row for row in rows if not ask.datasets or _asked(row, ask.datasets)]
-    pairs, refused = versus(wanted, ask.compare)
+    pairs, refused = versus(wanted, ask.compare, ask.metrics or list(spec.columns()))
     order = [*spec.datasets, *(pair.first.dataset for pair in pairs)]
+    _tell_unmeasured(ask.metrics, {name for pair in pairs for name in pair.by_metric}, tell)
     pairs.sort(key=lambda pair: order.index(pair.first.dataset))
     for line in refused:
         tell(f"not compared: {line}")
@@ -87,10 +89,12 @@ def _tabulate(ask: Ask, rows: list[Row], collected: Collected, spec: Spec, runs:
     if ask.table:
         plans = paper_plans(ask.table, rows, ask.datasets)
     else:
-        plans = dataset_plans(rows, ask.datasets, spec)
+        plans = dataset_plans(rows, ask.datasets, spec, ask.metrics)
     if ask.success is not None:
         plans = [with_success(plan, ask.success) for plan in plans]
     _tell_what_is_missing(plans, collected.measured, runs, tell)
+    present = {name for plan in plans for row in plan.rows for name in row.values}
+    _tell_unmeasured(ask.metrics, present, tell)
     if ask.strict:
         _refuse_mixtures(plans)
     if ask.format == "html":
@@ -100,7 +104,14 @@ def _tabulate(ask: Ask, rows: list[Row], collected: Collected, spec: Spec, runs:
         _put(content, ask.output, tell)
         return
     tables = [build(plan, spec, ask.all_seeds, ask.intervals) for plan in plans if plan.rows]
-    _write(ask, spec, tell, tables, lambda: export.as_json(plans), lambda: export.as_csv(plans))
+    _write(
+        ask,
+        spec,
+        tell,
+        tables,
+        lambda: export.as_json(plans, ask.metrics),
+        lambda: export.as_csv(plans, ask.metrics),
+    )
 
 
 def _tell_what_is_missing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, tell: Tell) -> None:
@@ -114,6 +125,11 @@ def _tell_what_is_missing(plans: Sequence[Plan], measured: Sequence[Row], runs: 
         tell(f"no records{hint or ' and nothing published for this'}")
     elif all(row.published for row in shown):
         tell(f"no records for this under {runs}; all numbers shown are published ones")
+
+
+def _tell_unmeasured(metrics: Sequence[str], present: Collection[str], tell: Tell) -> None:
+    if absent := [name for name in metrics if name not in present]:
+        tell(f"no record here has {' or '.join(absent)}")
 
 
 def _refuse_mixtures(plans: Sequence[Plan]) -> None:
@@ -141,7 +157,11 @@ def _write(
     if ask.format == "terminal" and ask.output is None:
         print_tables(tables)
         return
-    writers = {"terminal": text.text, "markdown": text.markdown, "latex": latex}
+    writers: dict[str, Callable[[Table], str]] = {
+        "terminal": text.text,
+        "markdown": text.markdown,
+        "latex": lambda table: latex(table, spec),
+    }
     if ask.format in writers:
         content = "\n".join(map(writers[ask.format], tables))
     elif ask.format == "html":

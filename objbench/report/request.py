@@ -29,6 +29,7 @@ class Ask:
     methods: list[str]
     seed: int | None
     compare: list[str]
+    metrics: list[str]
     selection: Selection
     success: Success | None
     definition: str | None
@@ -47,6 +48,7 @@ class Ask:
         methods: Sequence[str] | None,
         seed: int | None,
         compare: Sequence[str] | None,
+        metrics: str | None,
         select: str,
         success: str | None,
         definition: str | None,
@@ -56,9 +58,9 @@ class Ask:
         strict: bool,
         all_seeds: bool,
         intervals: bool,
+        spec: Spec,
     ) -> Ask:
         """The options as they were given; RequestError for an unknown name and for what does not go together."""
-        metrics = names("metrics")
         ask = cls(
             datasets=list(datasets or []),
             table=table,
@@ -66,8 +68,9 @@ class Ask:
             methods=list(methods or []),
             seed=seed,
             compare=list(compare or []),
-            selection=Selection.parse(select, metrics),
-            success=Success.parse(success, metrics) if success else None,
+            metrics=list(dict.fromkeys(metrics.split(","))) if metrics is not None else [],
+            selection=Selection.parse(select, spec),
+            success=Success.parse(success, spec) if success else None,
             definition=definition,
             format=_format(format, as_json),
             output=output,
@@ -104,6 +107,8 @@ class Ask:
             raise RequestError("--success counts all seeds, --select leaves some out: give one of them")
         if not self.figure and (self.methods or self.seed is not None):
             raise RequestError(f"{'--method' if self.methods else '--seed'} is for --figure")
+        if self.metrics and (self.figure or self.table):
+            raise RequestError(f"--metrics is not for {several[0]} {self.table or self.figure}")
         what = several[0] if self.figure or self.compare else f"--table {self.table}" if self.settings else ""
         unused = {
             "--success": self.success and not self._draws_failures() and what,
@@ -143,6 +148,14 @@ def check_datasets(datasets: Sequence[str], rows: Sequence[Row], spec: Spec) -> 
         protocols |= set(spec.datasets[name].protocols) if name in spec.datasets else set()
         if at and protocol not in protocols:
             raise unknown_name(f"protocol of {name}", protocol, protocols)
+
+
+def check_metrics(metrics: Sequence[str], rows: Sequence[Row], spec: Spec) -> None:
+    """A metric may have a block, be registered, or stand in a record; RequestError for any other."""
+    known = [*spec.all_metrics(), *(name for row in rows for name in row.values)]
+    for name in metrics:
+        if name not in known:
+            raise unknown_name("metric", name, dict.fromkeys(known))
 
 
 def _format(name: str | None, as_json: bool) -> str:

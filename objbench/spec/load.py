@@ -16,7 +16,7 @@ from objbench.errors import RequestError, unknown_name
 from objbench.spec.nested import deep_merge, flatten
 from objbench.spec.schema import Recipe, Spec
 
-METHOD_GROUP = "objbench.methods"
+LAYERED_GROUPS = ("objbench.methods", "objbench.metrics")  # plugins that may bring a benchmarks.yaml
 
 
 def load_spec(config: Path | None = None) -> Spec:
@@ -70,9 +70,9 @@ def _refuse_new_keys(known: Any, layer: Any) -> None:
 
 
 def _plugin_layers() -> list[Path]:
-    """The benchmarks.yaml in the package of each method plugin's entry point; no plugin is imported for it."""
+    """The benchmarks.yaml in the package of each plugin's entry point, without importing any plugin."""
     found = set()
-    for point in entry_points(group=METHOD_GROUP):
+    for point in (point for group in LAYERED_GROUPS for point in entry_points(group=group)):
         top, *parts = point.module.split(".")
         package = importlib.util.find_spec(top)
         if package is None or not package.submodule_search_locations:

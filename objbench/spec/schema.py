@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from objbench.errors import unknown_name
+from objbench.errors import RequestError, unknown_name
+from objbench.registry import names
 from objbench.spec.datasets import DatasetRef, DatasetSpec
+from objbench.spec.metrics import MetricSpec
 from objbench.spec.nested import flatten
 from objbench.stored import Strict
 
@@ -45,8 +47,9 @@ class MethodSpec(Strict):
 class PublishedRow(Strict):
     """Numbers from a paper, as printed (percent), with everything needed to judge them.
 
-    `values` maps dataset -> metric -> [mean, std]; std is null where none is printed. `test_set` maps dataset ->
-    `PROTOCOL/SOURCE` where the images scored are known to be the standard test split of that name.
+    `values` maps dataset -> metric -> [mean, std]; std is null where none is printed. `definitions` maps a metric to
+    the paper's definition of it, or "not stated"; a metric left out is defined as in `metrics:`. `test_set` maps
+    dataset -> `PROTOCOL/SOURCE` where the images scored are known to be the standard test split of that name.
     """
 
     table: str
@@ -94,6 +97,7 @@ class Spec(Strict):
 
     references: dict[str, Reference] = {}
     recipe: dict[str, Any]
+    metrics: dict[str, MetricSpec] = {}
     datasets: dict[str, DatasetSpec] = {}
     methods: dict[str, MethodSpec] = {}
     published: list[PublishedRow] = []
@@ -163,3 +167,31 @@ class Spec(Strict):
         if name not in self.methods:
             raise unknown_name("method", name, self.methods)
         return self.methods[name]
+
+    def metric(self, name: str) -> MetricSpec:
+        """What `metrics:` says of a metric, or the neutral defaults where it says nothing."""
+        return self.metrics.get(name) or MetricSpec(title=name)
+
+    def directed_metric(self, name: str) -> MetricSpec:
+        """The metric `name`, by which something is to be chosen or counted.
+
+        Raises:
+            RequestError: There is no such metric, it is a cost, or nothing says which of its values are better.
+        """
+        known = {name: metric for name, metric in self.all_metrics().items() if not metric.cost}
+        if name not in known:
+            raise unknown_name("metric", name, known)
+        if known[name].better is None:
+            raise RequestError(
+                f"{name}: no layer of benchmarks.yaml says whether higher or lower values are better; "
+                f"metrics.{name}.better says it"
+            )
+        return known[name]
+
+    def all_metrics(self) -> dict[str, MetricSpec]:
+        """Every metric that has a block or is registered, in the order of the blocks."""
+        return {name: self.metric(name) for name in (*self.metrics, *names("metrics"))}
+
+    def columns(self) -> dict[str, MetricSpec]:
+        """The metrics that tables have a column for by default."""
+        return {name: metric for name, metric in self.metrics.items() if metric.column}

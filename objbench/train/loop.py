@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper
 from objbench.progress import Advance, silent
+from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Recipe
 from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import Checkpoint, load_checkpoint
@@ -73,7 +75,8 @@ class Training:
     """The training of one method on uint8 images (N,3,H,W) that lie on its device, with checkpoints in `folder`.
 
     It goes on from the checkpoint that it finds there; on the CPU the result is bit-identical to that of a training
-    that was never interrupted. `validate` is called as often as the recipe says, with progress None at the end.
+    that was never interrupted. `validate` is called as often as the recipe says, with progress None at the end; the
+    progress bar shows those of its scores that are in `noted`.
     """
 
     def __init__(
@@ -84,8 +87,10 @@ class Training:
         folder: Path,
         validate: Validate | None = None,
         log: Log | None = None,
+        noted: Mapping[str, MetricSpec] = MappingProxyType({}),
     ) -> None:
         self.method, self.folder, self.validate, self.log = method, folder, validate, log or Log(folder)
+        self.noted = noted
         nominal = method.recipe.nominal_epochs
         self.stages = [StageScenes(images, stage, nominal, seed) for stage in method.stages()]
         self.total = sum(scenes.steps for scenes in self.stages)
@@ -93,7 +98,7 @@ class Training:
         self.seconds = self.earlier = 0.0
         self.started = time.perf_counter()
         self.advance: Advance = silent
-        self.note: dict[str, float] = {}
+        self.note: dict[str, str] = {}
 
     def run(self, advance: Advance = silent) -> Trained:
         """Train the method in place. Raises ObjbenchError when the loss is no longer finite."""
@@ -152,15 +157,19 @@ class Training:
         _refuse_divergence(losses, overall, scenes.stage)
         if self.events.logs(overall):
             self.log.write(*where, "losses", losses)
-            self.note["loss"] = losses["total"]
+            self.note["loss"] = f"{losses['total']:.4g}"
         if self.validate is not None and self.events.evaluates(overall):
             last = overall == self.total
             metrics = self.validate(self.method, None if last else progress)
             self.log.write(*where, "val", metrics)
             scenes.reseed(step, "after_evaluation")
             self.method.after_evaluation(progress, metrics)
-            self.note |= {f"val {name}": 100 * metrics[name] for name in ("ari", "ari_fg") if name in metrics}
-        self.advance(0, note=", ".join(f"{name} {value:.4g}" for name, value in self.note.items()))
+            self.note |= {
+                f"val {name}": metric.format(metrics[name])
+                for name, metric in self.noted.items()
+                if name in metrics
+            }
+        self.advance(0, note=", ".join(f"{name} {text}" for name, text in self.note.items()))
 
     def _save(self, stage: int, step: int, stepper: Stepper) -> None:
         self.log.sync()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from objbench.methods.create import build
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.records import Record, read_record
+from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig, digest
 from objbench.train.checkpoint import save_weights
 from objbench.train.evaluate import SAMPLES, Evaluation, evaluate
@@ -30,6 +32,8 @@ from objbench.train.run_data import Benchmark, scored
 from objbench.train.run_folder import at_work, claim, seed_folder
 from objbench.train.samples import PICTURE, write_samples
 from objbench.viz import sample_sheet
+
+_NOTED = 2  # scores in the progress bar of a training
 
 
 def run_seed(
@@ -130,8 +134,9 @@ def _train(
     log = Log(folder, tensorboard)
     if not model.stages():
         return Trained(0, 0.0, 0.0, 0)
+    noted = dict(islice(load_spec().columns().items(), _NOTED))
     training = Training(
-        model, benchmark.train.images, seed, folder, validate if val is not None else None, log
+        model, benchmark.train.images, seed, folder, validate if val is not None else None, log, noted
     )
     with bar(f"{method.label} seed {seed}", training.total, "steps") as advance:
         return training.run(advance)

@@ -128,7 +128,7 @@ def test_report_and_list_show_the_record(scenes):
     assert "predictions made outside objbench" in table
     listing = done("list", "runs")
     assert "external/mine/seed-0" in listing
-    assert "predictions made outside objbench, ari_fg 100.0%, miou 100.0%" in listing
+    assert "predictions made outside objbench, ari_fg 100.0%, ari 100.0%, miou 100.0%" in listing
     entries = json.loads(done("list", "runs", "--json"))
     assert {entry["name"]: entry["external"] for entry in entries} == {
         "tetrominoes/generated/external/mine/seed-0": True,

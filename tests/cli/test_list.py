@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.commands import call_with_toy
+from helpers.commands import call, call_with_toy
 
 from objbench.records import Record
 
@@ -66,3 +66,33 @@ def test_runs_are_listed_and_damaged_records_left_out(toy_home: Path) -> None:
     assert [entry["name"] for entry in json.loads(found.stdout)] == ["toy/toy/grid/seed-0"]
     assert "left out: runs/toy/toy/grid/seed-1/result.json: damaged" in found.stderr
     assert call_with_toy("list", "runs").stdout == "runs:\n  toy/toy/grid/seed-0  7 steps, miou 25.0%\n"
+
+
+def test_metrics_are_told_by_name_title_meaning_unit_direction_and_range() -> None:
+    lines = call("list", "metrics").stdout.splitlines()
+    assert lines[0] == "metrics:"
+    assert (
+        "  mbo             mBO: mean best overlap, objects only, largest IoU without matching "
+        "(percent, higher is better, range 0..1)"
+    ) in lines
+    mse = next(line for line in lines if line.startswith("  mse "))
+    assert mse.endswith("(plain, lower is better, range 0.., a column by default)")
+
+
+def test_metrics_are_told_to_programs() -> None:
+    entries = {entry["name"]: entry for entry in json.loads(call("list", "metrics", "--json").stdout)}
+    assert entries["mse"] == {
+        "kind": "metric",
+        "name": "mse",
+        "title": "MSE",
+        "summary": "squared error of the reconstruction",
+        "meaning": "mean over pixels and channels, images in [0,1]",
+        "unit": "plain",
+        "better": "lower",
+        "range": [0, None],
+        "column": True,
+        "cost": False,
+    }
+    assert [name for name, entry in entries.items() if entry["column"]] == [
+        "ari_fg", "ari", "miou", "miou_fg", "mse",
+    ]  # fmt: skip

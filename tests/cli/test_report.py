@@ -123,15 +123,101 @@ def test_a_success_rate_is_added(tmp_path):
     assert "2/5 [12, 77]" in result.stdout
 
 
-def test_two_methods_are_compared(tmp_path):
+def two_with_values(runs):
+    """objmae and monet with scores of 20 images each."""
     rng = np.random.default_rng(0)
     for method in ("objmae", "monet"):
-        values = {"ari": rng.random(20), "keys": np.arange(20).astype(str)}
-        folder = tmp_path / "runs" / method / "seed-0"
+        values = {name: rng.random(20) for name in ("ari", "mbo")}
+        folder = runs / method / "seed-0"
         folder.mkdir(parents=True)
-        mean = {"ari": {"mean": float(values["ari"].mean()), "std": 0.3}}
-        record(0, method, metrics={"test": Scores(n_images=20, **mean)}).save(folder)
-        write_per_image(folder, {"test": values})
+        means = {name: {"mean": float(of_images.mean()), "std": 0.3} for name, of_images in values.items()}
+        record(0, method, metrics={"test": Scores(n_images=20, **means)}).save(folder)
+        write_per_image(folder, {"test": values | {"keys": np.arange(20).astype(str)}})
+
+
+@pytest.fixture
+def scored_by_plugin(tmp_path):
+    """Two methods with scores by a plugin's metric, of which lower is better, and the layer that says so."""
+    for method, error in (("objmae", 0.05), ("monet", 0.4)):
+        save(tmp_path / "runs" / method, record(0, method, {"test": scores(mbo=0.5, boundary_error=error)}))
+    (tmp_path / "own.yaml").write_text(
+        "metrics: {boundary_error: {title: Boundary error, better: lower, range: [0, null], column: true}}"
+    )
+    return tmp_path / "own.yaml"
+
+
+BY_PLUGIN = ("--metrics", "boundary_error,mbo", "--dataset", "tetrominoes")
+
+
+@pytest.mark.parametrize(
+    ("format", "heading", "best"),
+    [
+        ("terminal", r"train  boundary_error +mbo$", r"^objmae .* 0\.05000 +50\.0$"),
+        ("markdown", r"\| train \| boundary_error \| mbo \|$", r"^\| objmae .*\*\*0\.05000\*\* \| 50\.0 \|$"),
+        ("latex", r"train & Boundary error & mBO \\\\$", r"^objmae .*\\textbf\{0\.05000\} & 50\.0 \\\\$"),
+        ("html", r'data-first="ascending">boundary_error<', r"<strong>0\.05000</strong>"),
+    ],
+)
+def test_chosen_metrics_are_the_columns_and_the_lowest_error_is_best(scored_by_plugin, format, heading, best):
+    printed = call(*BY_PLUGIN, "--config", scored_by_plugin, "--format", format).stdout
+    assert re.search(heading, printed, re.MULTILINE)
+    assert re.search(best, printed, re.MULTILINE)
+
+
+def test_chosen_metrics_are_all_that_is_exported(scored_by_plugin):
+    rows = json.loads(call(*BY_PLUGIN, "--config", scored_by_plugin, "--json").stdout)
+    assert [list(row["values"]) for row in rows] == [["boundary_error", "mbo"]] * 2
+    assert list(rows[0]["definitions"]) == ["mbo"]
+    lines = call(*BY_PLUGIN, "--config", scored_by_plugin, "--format", "csv").stdout.splitlines()
+    metric = lines[0].split(",").index("metric")
+    assert {line.split(",")[metric] for line in lines[1:]} == {"boundary_error", "mbo"}
+    everything = json.loads(call("--dataset", "tetrominoes", "--json").stdout)
+    assert {"boundary_error", "hours", "ari_fg"} <= everything[0]["values"].keys()
+
+
+def test_a_metric_has_a_column_by_default_where_a_layer_says_so(scored_by_plugin):
+    heading = call("--config", scored_by_plugin).stdout.splitlines()[2].split()
+    assert heading[-6:] == ["ari_fg", "ari", "miou", "miou_fg", "mse", "boundary_error"]
+    assert call().stdout.splitlines()[2].split()[-5:] == ["ari_fg", "ari", "miou", "miou_fg", "mse"]
+
+
+def test_a_metric_that_stands_in_records_only_is_shown_without_a_best(scored_by_plugin):
+    printed = call(*BY_PLUGIN, "--format", "markdown").stdout
+    assert "| 0.05000 | 50.0 |" in printed
+    assert "**" not in printed
+
+
+def test_metrics_that_no_record_has_are_named(runs):
+    result = call("--metrics", "ari_fg,dice,own", "--config", layer(runs, "metrics: {own: {title: Own}}"))
+    assert result.exit_code == 0
+    assert "no record here has dice or own" in result.stderr
+    assert result.stdout.splitlines()[2].split()[-2:] == ["train", "ari_fg"]
+    refused = call("--metrics", "ari_fg,mbp")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "unknown metric 'mbp': did you mean 'mbo'?" in refused.stderr
+
+
+def layer(folder, text):
+    (folder / "own.yaml").write_text(text)
+    return folder / "own.yaml"
+
+
+def test_costs_are_shown_when_asked_for(runs):
+    printed = call("--metrics", "hours,iterations", "--dataset", "tetrominoes").stdout
+    assert re.search(r"^objmae +emorl +2 +59,680 +1 ± 0 \[a\] +154,440 ± 0 \[a\]$", printed, re.MULTILINE)
+
+
+def test_two_methods_are_compared_by_chosen_metrics(tmp_path):
+    two_with_values(tmp_path / "runs")
+    compare = ("--compare", "objmae", "--compare", "monet")
+    assert [line["metric"] for line in json.loads(call(*compare, "--json").stdout)] == ["ari"]
+    result = call(*compare, "--metrics", "mbo,ari,dice", "--json")
+    assert [line["metric"] for line in json.loads(result.stdout)] == ["mbo", "ari"]
+    assert "no record here has dice" in result.stderr
+
+
+def test_two_methods_are_compared(tmp_path):
+    two_with_values(tmp_path / "runs")
     result = call("--compare", "objmae", "--compare", "monet", "--dataset", "tetrominoes")
     assert result.exit_code == 0
     assert result.stdout.startswith("tetrominoes, emorl, test: objmae (1 seed) against monet (1 seed)\n")
@@ -159,6 +245,8 @@ def test_two_methods_are_compared(tmp_path):
         (["--figure", "3", "--output", "a.png", "--json"], "--format json is not for --figure"),
         (["--compare", "objmae"], "--compare is given twice, once for each method, not 1 times"),
         (["--compare", "a", "--compare", "b", "--all-seeds"], "--all-seeds is not for --compare"),
+        (["--table", "1", "--metrics", "ari"], "--metrics is not for --table 1"),
+        (["--figure", "3", "--output", "a.png", "--metrics", "ari"], "--metrics is not for --figure"),
         (["--table", "7", "--success", "ari:0.5"], "--success is not for --table 7"),
         (["--success", "ari:50"], "--success ari:50: ari is a fraction, so is its threshold"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_log_holds_losses_and_validation_but_neither_times_nor_paths(tmp_path):
     assert [line["step"] for line in log if "val" in line] == [2, 4, 6, 8]
     assert {key for line in log for key in line} == {"step", "stage", "epoch", "losses", "val"}
     assert log[0]["losses"].keys() == {"total", "error", "entropy"}
+
+
+def test_progress_shows_the_loss_and_the_noted_scores_as_tables_print_them(tmp_path):
+    notes = []
+
+    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+        notes.append(note)
+
+    noted = {name: load_spec().metric(name) for name in ("ari_fg", "mse")}
+    validate = lambda model, progress: {"mse": 0.00125, "ari": 0.5, "ari_fg": 0.75}  # noqa: E731
+    Training(make("toy_geco"), IMAGES, 0, tmp_path, validate, noted=noted).run(advance)
+    assert re.fullmatch(r"loss 0\.\d+, val ari_fg 75\.0, val mse 0\.00125", notes[-1])
 
 
 def test_stages_follow_one_another_and_epochs_count_batches(tmp_path):

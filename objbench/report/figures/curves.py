@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from objbench.report.figures.canvas import (
     paper_style,
 )
 from objbench.report.figures.pictures import METRICS
+from objbench.spec.metrics import MetricSpec
 from objbench.train.log import read_log
 from objbench.viz import colour
 
@@ -64,9 +65,9 @@ class Course:
 
 
 def training_curves(
-    title: str, courses: Sequence[Course], notes: Sequence[str] = (), metrics: Sequence[str] = tuple(METRICS)
+    title: str, courses: Sequence[Course], metrics: Mapping[str, MetricSpec], notes: Sequence[str] = ()
 ) -> Figure:
-    """A panel for each metric, in percent over training steps; one is as wide as a column of a page, two as a page.
+    """A panel for each metric, a score in percent over training steps; one is as wide as a column of a page, two as a page.
 
     Where all courses have one label, each seed has a colour. Where there are several, each label has a colour; its
     seeds are thin lines, with their mean as a thick one if all were validated after the same steps.
@@ -83,10 +84,11 @@ def training_curves(
     with paper_style():
         figure = Figure(figsize=(width, height), dpi=MINIMUM_DPI, facecolor="white")
         panel = width / len(metrics)
-        for i, metric in enumerate(metrics):
+        for i, (name, metric) in enumerate(metrics.items()):
             box = (i * panel + _LEFT, foot + _BELOW, panel - _LEFT - 0.15, _AXIS)
             axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
-            _draw(axes, metric, courses)
+            _draw(axes, name, courses)
+            axes.set_title(f"{metric.title}, %", loc="left", pad=3)
         for i, line in enumerate(titles):
             y = 1 - (0.04 + i * _LEADING * TITLE / POINTS) / height
             figure.text(0.04 / width, y, line, fontsize=TITLE, color=INK, weight="bold", va="top")
@@ -135,7 +137,6 @@ def _draw(axes: Axes, metric: str, courses: Sequence[Course]) -> None:
     axes.set_xlim(0, max(course.steps[-1] for course in courses))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("training step", labelpad=2)
-    axes.set_title(f"{METRICS[metric]}, %", loc="left", pad=3)
 
 
 def _method(axes: Axes, metric: str, seeds: Sequence[Course], style: dict[str, Any]) -> None:

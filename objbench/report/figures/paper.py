@@ -18,7 +18,7 @@ from objbench.report.figures.sheet import sheet
 from objbench.report.rows.comparability import Peers, row_notes
 from objbench.report.rows.measured import SELECTING, Selection
 from objbench.report.rows.records import FoundRecord
-from objbench.report.rows.row import Row, direction
+from objbench.report.rows.row import Row
 from objbench.report.rows.success import Success
 from objbench.spec.schema import Spec
 
@@ -154,7 +154,8 @@ def _failures(request: Request) -> Figure:
         )
     scores = row.values[metric].seeds
     ranked = sorted(
-        scores, key=lambda seed: (not math.isnan(scores[seed]), direction(metric) * scores[seed], seed)
+        scores,
+        key=lambda seed: (not math.isnan(scores[seed]), row.values[metric].metric.sign * scores[seed], seed),
     )
     failed = [seed for seed in ranked if not request.success.reached(scores[seed])]
     shown = (failed or ranked)[:MOST_FAILED]
@@ -182,7 +183,8 @@ def _curves(request: Request) -> Figure:
     if len(rows) > 1 and len(courses) > len(rows):
         validation += " Thin lines are seeds, thick ones their means."
     title = f"{label}{place(rows[0])}: validation over training"
-    return training_curves(title, courses, [validation, *_marks(rows)])
+    metrics = {name: request.spec.metric(name) for name in pictures.METRICS}
+    return training_curves(title, courses, metrics, [validation, *_marks(rows)])
 
 
 def _marks(rows: Sequence[Row]) -> list[str]:

@@ -24,7 +24,7 @@ from objbench.viz import (
     shown_planes,
 )
 
-METRICS = {"ari_fg": "ARI-FG", "miou": "mIoU"}
+METRICS = ("ari_fg", "miou")  # what the figures of the paper print and draw
 Sample = Mapping[str, Array]
 
 
@@ -63,7 +63,7 @@ def section(row: Row, seed: int, count: int, layout: Layout, repeat: bool = Fals
     strips: list[Strip] = []
     for i in range(min(count, len(captions))):
         strips += layout({name: values[i] for name, values in samples.items()}, captions[i])
-    scores = _scores({name: row.values[name].seeds.get(seed, math.nan) for name in METRICS})
+    scores = _scores(row, {name: row.values[name].seeds.get(seed, math.nan) for name in METRICS})
     heading = f"{row.label}, seed {seed}: {scores} over the whole split"
     planes = samples["soft_masks"].shape[1] if "soft_masks" in samples else 0
     if planes > MAX_PLANES:
@@ -145,17 +145,17 @@ def _samples(row: Row, seed: int) -> tuple[dict[str, Array], list[str]]:
             f"{_again(row, seed)}"
         )
     captions = [
-        _scores({metric: float(columns[metric][rows[name]]) for metric in METRICS if metric in columns})
+        _scores(row, {metric: float(columns[metric][rows[name]]) for metric in METRICS if metric in columns})
         for name in names
     ]
     return samples, captions
 
 
-def _scores(values: Mapping[str, float]) -> str:
-    parts = (
-        f"{METRICS[name]} {'–' if math.isnan(value) else format(100 * value, '.1f').replace('-', '−')}"
-        for name, value in values.items()
-    )
+def _scores(row: Row, values: Mapping[str, float]) -> str:
+    parts = []
+    for name, value in values.items():
+        metric = row.values[name].metric
+        parts.append(f"{metric.title} {'–' if math.isnan(value) else metric.format(value).replace('-', '−')}")
     return "  ".join(parts)
 
 

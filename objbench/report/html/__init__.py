@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import objbench
-from objbench.report.html.curves import curves_of
+from objbench.report.html.curves import LOSS, curves_of
 from objbench.report.html.gallery import Gallery, gallery_of
 from objbench.report.html.runs import runs_of
 from objbench.report.html.view import Facets, RunView, marks_text, plain_view, run_view, table_view
@@ -48,12 +48,15 @@ def page(
     plans = [plan for plan in plans if plan.rows]
     runs = runs_of(plans, found)
     facets = Facets.of(plans, runs)
-    courses, without_curve = curves_of(runs)
-    pictures = gallery_of(runs)
+    shown = {column.metric: spec.metric(column.metric) for plan in plans for column in plan.columns}
+    courses, without_curve = curves_of(runs, shown)
+    titles = {name: metric.title for name, metric in shown.items()} | {LOSS: LOSS}
+    pictures = gallery_of(runs, spec)
     listed = [run_view(run, facets) for run in runs]
     built = [build(plan, spec, all_seeds=True, intervals=intervals) for plan in plans]
     views = [
-        table_view(i, plan, table, facets) for i, (plan, table) in enumerate(zip(plans, built, strict=True))
+        table_view(i, plan, table, facets, spec)
+        for i, (plan, table) in enumerate(zip(plans, built, strict=True))
     ]
     views += [plain_view(i, table) for i, table in enumerate(tables, start=len(views))]
     style, script = _style(), _script()
@@ -66,7 +69,13 @@ def page(
         runs=listed,
         gallery=pictures,
         unread=[*without_curve, *pictures.unread],
-        data={"runs": _described(listed), "curves": courses, "gallery": _for_script(pictures, facets)},
+        curves={name: title for name, title in titles.items() if any(name in c for c in courses.values())},
+        data={
+            "runs": _described(listed),
+            "curves": courses,
+            "percent": [name for name, metric in shown.items() if metric.percent],
+            "gallery": _for_script(pictures, facets),
+        },
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),

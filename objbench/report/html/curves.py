@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from objbench.errors import ObjbenchError
 from objbench.report.html.runs import Run
-from objbench.report.rows.row import is_percent
+from objbench.spec.metrics import MetricSpec
 from objbench.train.log import LOG, read_log
 
-CURVES = ("ari_fg", "ari", "miou", "loss")
+LOSS = "loss"
 MOST_POINTS = 40_000  # of all curves of a page together: about 0.6 MB
 _POINTS = (10, 150)  # of a curve, at the least and at the most
 
 
-def curves_of(runs: Iterable[Run]) -> tuple[dict[str, Any], list[str]]:
+def curves_of(runs: Iterable[Run], metrics: Mapping[str, MetricSpec]) -> tuple[dict[str, Any], list[str]]:
     """Run id -> name of a curve -> {"x": steps, "y": values}; and a line per log that could not be read.
 
-    Scores in percent, as tables print them; "loss" is each method's own total.
+    The curves are those of `metrics` on the validation split, in percent where tables print them so, and "loss", each
+    method's own total.
     """
     logged: dict[str, dict[str, list[tuple[int, float]]]] = {}
     unread = []
     for run in runs:
         try:
-            logged[run.id] = _points(read_log(run.folder)) if (run.folder / LOG).exists() else {}
+            logged[run.id] = _points(read_log(run.folder), metrics) if (run.folder / LOG).exists() else {}
         except (ObjbenchError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             unread.append(f"{run.series} seed {run.record.seed}: no curve, {LOG} cannot be read ({error})")
     count = sum(len(of_run) for of_run in logged.values())
@@ -37,14 +38,16 @@ def curves_of(runs: Iterable[Run]) -> tuple[dict[str, Any], list[str]]:
     }, unread
 
 
-def _points(lines: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+def _points(
+    lines: list[dict[str, Any]], metrics: Mapping[str, MetricSpec]
+) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
     for line in lines:
-        values = line.get("val", {}) | {"loss": line.get("losses", {}).get("total")}
-        for name in CURVES:
+        values = line.get("val", {}) | {LOSS: line.get("losses", {}).get("total")}
+        for name in (*metrics, LOSS):
             value = values.get(name)
             if value is not None and math.isfinite(value):
-                percent = 100 if name != "loss" and is_percent(name) else 1
+                percent = 100 if name in metrics and metrics[name].percent else 1
                 found.setdefault(name, []).append((int(line["step"]), float(f"{percent * value:.5g}")))
     return found
 

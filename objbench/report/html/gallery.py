@@ -14,8 +14,8 @@ import numpy as np
 from objbench.errors import ObjbenchError
 from objbench.report.html.runs import Run
 from objbench.report.html.sprites import LEVELS, Level, atlas, deflated, picture, planes
-from objbench.report.rows.row import direction
-from objbench.report.tables.printed import number
+from objbench.spec.metrics import MetricSpec
+from objbench.spec.schema import Spec
 from objbench.train.evaluate import SAMPLES
 from objbench.train.per_image import read_per_image
 from objbench.train.samples import read_samples, sampled
@@ -63,7 +63,7 @@ class Gallery:
     size: int = 0
 
 
-def gallery_of(runs: Sequence[Run], budget: int = BUDGET) -> Gallery:
+def gallery_of(runs: Sequence[Run], spec: Spec, budget: int = BUDGET) -> Gallery:
     """The images of `runs` in at most about `budget` characters: the first seed of each configuration first of all.
 
     Those decide how large the planes of the slots can be; further seeds follow in rounds until one does not fit.
@@ -75,7 +75,7 @@ def gallery_of(runs: Sequence[Run], budget: int = BUDGET) -> Gallery:
             result.left_out.append(entry.name)
             continue
         try:
-            _add(result, entry, budget)
+            _add(result, entry, spec, budget)
         except _UNREADABLE as error:
             result.unread.append(f"{entry.name}: its samples cannot be read ({error})")
     order = {run.id: place for place, run in enumerate(runs)}
@@ -131,7 +131,7 @@ def _foreseen(samples: dict[str, Array], i: int, with_scene: bool) -> list[int]:
     return sizes
 
 
-def _add(result: Gallery, entry: Shown, budget: int) -> None:
+def _add(result: Gallery, entry: Shown, spec: Spec, budget: int) -> None:
     samples = entry.samples()
     if not samples:
         return
@@ -150,7 +150,7 @@ def _add(result: Gallery, entry: Shown, budget: int) -> None:
         "images": [
             {"slots": slots} | _image(samples, i, result.level) for i, (_, slots) in enumerate(indices)
         ],
-        "scores": _scores(entry, samples),
+        "scores": _scores(entry, samples, spec),
     }
     size = _length(shown) + (0 if name in result.sets else _length(scenes))
     if result.size + size > budget:
@@ -226,7 +226,7 @@ def _image(samples: dict[str, Array], i: int, level: Level) -> dict[str, Any]:
     return found
 
 
-def _scores(entry: Shown, samples: dict[str, Array]) -> dict[str, Any]:
+def _scores(entry: Shown, samples: dict[str, Array], spec: Spec) -> dict[str, Any]:
     """Metric -> its values on the kept images as printed, and their ranks among ALL images of the split (1 = best).
 
     Images of equal value share a rank, "ties" says how many do; where the metric is undefined there is neither.
@@ -237,16 +237,18 @@ def _scores(entry: Shown, samples: dict[str, Array]) -> dict[str, Any]:
     if None in kept:  # the values are of other images: nothing is better than something wrong
         return {}
     rows = [place for place in kept if place is not None]
-    return {metric: _ranked(metric, values, rows) for metric, values in columns.items() if metric != "keys"}
+    return {
+        name: _ranked(spec.metric(name), values, rows) for name, values in columns.items() if name != "keys"
+    }
 
 
-def _ranked(metric: str, values: Array, kept: list[int]) -> dict[str, Any]:
-    sign = direction(metric)
+def _ranked(metric: MetricSpec, values: Array, kept: list[int]) -> dict[str, Any]:
+    sign = metric.sign
     defined = sign * values[~np.isnan(values)]
     found: dict[str, Any] = {"texts": [], "ranks": [], "ties": [], "of": len(defined)}
     for value in (float(values[place]) for place in kept):
         undefined = math.isnan(value)
-        found["texts"].append("undefined" if undefined else number(metric, value))
+        found["texts"].append("undefined" if undefined else metric.format(value))
         found["ranks"].append(None if undefined else int((defined > sign * value).sum()) + 1)
         found["ties"].append(None if undefined else int((defined == sign * value).sum()))
     return found

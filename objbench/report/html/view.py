@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from objbench.report.html.runs import Run, duration, facts, tested_on
-from objbench.report.rows.row import Row, direction
+from objbench.report.rows.row import Row
 from objbench.report.tables.plan import Column, Plan
 from objbench.report.tables.table import Cell, Line, Table
+from objbench.spec.schema import Spec
 
 ORIGINS = ("measured", "measured on generated data", "published")
 _WIDEST_MARKS = 12
@@ -84,10 +85,10 @@ class RunView:
     tested_on: list[tuple[str, list[tuple[str, str]]]]
 
 
-def table_view(number: int, plan: Plan, table: Table, facets: Facets) -> TableView:
+def table_view(number: int, plan: Plan, table: Table, facets: Facets, spec: Spec) -> TableView:
     """`table` as made of `plan` with all seeds."""
     headings = [
-        Heading(text, str(facets.dataset[column.dataset]), _best_first(column), _room(table.lines, i))
+        Heading(text, str(facets.dataset[column.dataset]), _best_first(column, spec), _room(table.lines, i))
         for i, (text, column) in enumerate(zip(table.headings, plan.columns, strict=True))
     ]
     datasets = " ".join(dict.fromkeys(heading.datasets for heading in headings))
@@ -163,8 +164,8 @@ def _groups(table: Table) -> list[tuple[str, int]]:
     return spans if any(text for text, _ in spans) else []
 
 
-def _best_first(column: Column) -> str:
-    higher = column.success is not None or direction(column.metric) > 0
+def _best_first(column: Column, spec: Spec) -> str:
+    higher = column.success is not None or spec.metric(column.metric).sign > 0
     return "descending" if higher else "ascending"
 
 

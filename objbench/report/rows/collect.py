@@ -38,7 +38,7 @@ def collect(spec: Spec, runs: Path, selection: Selection) -> Collected:
     found = find_records(runs)
     measured = measured_rows(found.records, spec, selection)
     skipped = [*found.skipped, *measured.skipped]
-    return Collected(found.records, measured.rows, published_rows(spec.published), skipped)
+    return Collected(found.records, measured.rows, published_rows(spec), skipped)
 
 
 def print_report(spec: Spec, runs: Path, datasets: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.rows.row import ALL_SEEDS, COST_METRICS, MEANING, Row, direction, is_percent
+from objbench.report.rows.row import ALL_SEEDS, Row
+from objbench.spec.metrics import NOT_STATED
 
 
 class Peers:
@@ -43,14 +44,16 @@ def row_notes(row: Row, peers: Peers) -> list[str]:
 
 def cell_notes(row: Row, metric: str) -> list[str]:
     """What sets one value apart: a definition that is not the one of that name here, a cost's device, missing seeds."""
-    if metric in COST_METRICS and row.devices:
+    value = row.values[metric]
+    if value.metric.cost and row.devices:
         return [f"on {', '.join(row.devices)}"]
-    if not row.published and len(row.values[metric].seeds) != row.n:
-        return [f"{metric}: of {len(row.values[metric].seeds)} of the {row.n} seeds, the others have none"]
-    if not row.published or not is_percent(metric):
+    if not row.published and len(value.seeds) != row.n:
+        return [f"{metric}: of {len(value.seeds)} of the {row.n} seeds, the others have none"]
+    if not row.published or value.metric.cost:
         return []
     definition = row.definitions[metric]
-    return [] if definition == MEANING.get(metric) else [f"{metric}: {_stated('definition', definition)}"]
+    same = definition == value.metric.meaning != NOT_STATED
+    return [] if same else [f"{metric}: {_stated('definition', definition)}"]
 
 
 def _published_notes(row: Row) -> list[str]:
@@ -141,10 +144,11 @@ def best(rows: Iterable[Row], metric: str, printed: Callable[[float], float]) ->
     """
     classes: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        if not math.isnan(row.values[metric].mean):
+        value = row.values[metric]
+        if value.metric.better is not None and not math.isnan(value.mean):
             classes.setdefault(_standing(row, metric), []).append(row)
     values = {
-        id(row): direction(metric) * printed(row.values[metric].mean)
+        id(row): row.values[metric].metric.sign * printed(row.values[metric].mean)
         for members in classes.values()
         for row in members
     }
@@ -199,8 +203,12 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
         if row.steps and reference.steps:
             reasons += _training_difference(row, reference)
     for metric in metrics:
-        mine, theirs = row.definitions.get(metric), reference.definitions.get(metric, MEANING.get(metric))
-        if metric in row.values and is_percent(metric) and (mine == "not stated" or mine != theirs):
+        value = row.values.get(metric)
+        if value is None or value.metric.cost:
+            continue
+        mine = row.definitions.get(metric)
+        theirs = reference.definitions.get(metric, value.metric.meaning if mine else None)
+        if mine == NOT_STATED or mine != theirs:
             reasons.append(f"{metric} is '{mine}', not '{theirs}'")
     return reasons
 

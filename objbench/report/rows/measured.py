@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from objbench.errors import RequestError, unknown_name
+from objbench.errors import RequestError
 from objbench.records import Record, Scored
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.records import FoundRecord
-from objbench.report.rows.row import ALL_SEEDS, MEANING, Origin, Row, Statistic, direction
+from objbench.report.rows.row import ALL_SEEDS, Origin, Row, Statistic
+from objbench.spec.metrics import NOT_STATED, MetricSpec
 from objbench.spec.resolve import digest
 from objbench.spec.schema import Spec
 
@@ -21,13 +22,17 @@ SELECTING = "test"  # the key of the scores on the dataset that a run was traine
 
 @dataclass(frozen=True)
 class Selection:
-    """`all` seeds, or the `top` ones by the mean of `metric` on the test split of the training dataset."""
+    """`all` seeds, or the `top` ones by the mean of `metric` on the test split of the training dataset.
+
+    sign: -1 where lower values of the metric are better.
+    """
 
     top: int | None = None
     metric: str = ""
+    sign: int = 1
 
     @classmethod
-    def parse(cls, text: str, metrics: Iterable[str]) -> Selection:
+    def parse(cls, text: str, spec: Spec) -> Selection:
         """Read `all` or `top:N:METRIC`; RequestError for anything else."""
         if text == ALL_SEEDS:
             return cls()
@@ -35,9 +40,7 @@ class Selection:
         count, _, metric = rest.partition(":")
         if head != "top" or not count.isdecimal() or int(count) == 0 or not metric:
             raise RequestError(f"--select {text}: expected all or top:N:METRIC, such as top:3:miou")
-        if metric not in (known := set(metrics)):
-            raise unknown_name("metric", metric, known)
-        return cls(int(count), metric)
+        return cls(int(count), metric, spec.directed_metric(metric).sign)
 
     def choose(self, seeds: list[Record]) -> tuple[list[Record], str]:
         """The chosen seeds of one method on one training set, and the words for what was chosen."""
@@ -46,7 +49,7 @@ class Selection:
             return seeds, ALL_SEEDS
         if not ranked:
             return seeds, f"{ALL_SEEDS} {len(seeds)} seeds, there is no {self.metric} to select by"
-        ranked.sort(key=lambda record: (-direction(self.metric) * self._score(record), record.seed))
+        ranked.sort(key=lambda record: (-self.sign * self._score(record), record.seed))
         chosen = sorted(ranked[: self.top], key=lambda record: record.seed)
         where = chosen[0].scored[SELECTING].dataset
         words = f"best {len(chosen)} of {len(seeds)} seeds by {self.metric} on the test split of {where}"
@@ -115,7 +118,7 @@ def _row(members: list[tuple[FoundRecord, str]], selection: str, spec: Spec) -> 
     scored = first.scored[key]
     known = spec.datasets.get(scored.dataset)
     method = spec.methods.get(first.method)
-    values = _statistics([(item.record, key) for item, key in members])
+    values = _statistics([(item.record, key) for item, key in members], spec)
     return Row(
         kind=first.kind,
         dataset=scored.dataset,
@@ -149,9 +152,10 @@ def _row(members: list[tuple[FoundRecord, str]], selection: str, spec: Spec) -> 
     )
 
 
-def _meanings(metrics: Iterable[str], definition: str) -> dict[str, str]:
+def _meanings(values: Mapping[str, Statistic], definition: str) -> dict[str, str]:
     suffix = "" if definition == DEFAULT_DEFINITION else f", as {definition} computes it"
-    return {name: MEANING[name] + suffix for name in metrics if name in MEANING}
+    meanings = {name: value.metric.meaning for name, value in values.items()}
+    return {name: meaning + suffix for name, meaning in meanings.items() if meaning != NOT_STATED}
 
 
 def _standard_n_train(record: Record, spec: Spec) -> int | None:
@@ -169,7 +173,7 @@ def _standard_n_train(record: Record, spec: Spec) -> int | None:
     return len(range(*slice(rule.start, rule.stop).indices(records)))
 
 
-def _statistics(members: list[tuple[Record, str]]) -> dict[str, Statistic]:
+def _statistics(members: list[tuple[Record, str]], spec: Spec) -> dict[str, Statistic]:
     """Mean and sample std over seeds of every metric; the cost of a run goes with its own test split."""
     seeds: dict[str, dict[int, float]] = {}
     intervals: dict[str, dict[int, tuple[float, float]]] = {}
@@ -183,10 +187,14 @@ def _statistics(members: list[tuple[Record, str]]) -> dict[str, Statistic]:
         for name, score in scores.items():
             if score.interval is not None:
                 intervals.setdefault(name, {})[record.seed] = score.interval
-    return {name: _statistic(values, intervals.get(name, {})) for name, values in seeds.items()}
+    return {
+        name: _statistic(spec.metric(name), values, intervals.get(name, {})) for name, values in seeds.items()
+    }
 
 
-def _statistic(seeds: dict[int, float], intervals: dict[int, tuple[float, float]]) -> Statistic:
+def _statistic(
+    metric: MetricSpec, seeds: dict[int, float], intervals: dict[int, tuple[float, float]]
+) -> Statistic:
     values = list(seeds.values())
     try:
         mean = statistics.fmean(values)
@@ -194,7 +202,7 @@ def _statistic(seeds: dict[int, float], intervals: dict[int, tuple[float, float]
     except (OverflowError, ValueError):  # a seed that diverged beyond all numbers
         mean = squares = math.nan
     std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
-    return Statistic(mean, std, seeds, intervals)
+    return Statistic(metric, mean, std, seeds, intervals)
 
 
 def _rank(row: Row, spec: Spec) -> tuple[Any, ...]:

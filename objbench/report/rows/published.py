@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from objbench.report.rows.row import ALL_SEEDS, COST_METRICS, Row, Statistic, is_percent
-from objbench.spec.schema import PublishedRow
+from objbench.report.rows.row import ALL_SEEDS, Row, Statistic
+from objbench.spec.metrics import MetricSpec
+from objbench.spec.schema import PublishedRow, Spec
 
 
-def published_rows(published: Iterable[PublishedRow]) -> list[Row]:
+def published_rows(spec: Spec) -> list[Row]:
     """A row per published method and dataset, in the order of benchmarks.yaml.
 
     What several tables of a paper say of the same runs (ARI-FG in one, mIoU in another) becomes one row, unless
     two tables give the same metric different values.
     """
     rows: dict[tuple[Any, ...], Row] = {}
-    for block in published:
+    for block in spec.published:
         for dataset in block.values:
-            row = _row(block, dataset)
+            row = _row(block, dataset, spec)
             key = _identity(row)
             while key in rows and not _agree(rows[key], row):
                 key = (*key, "again")
@@ -27,7 +27,7 @@ def published_rows(published: Iterable[PublishedRow]) -> list[Row]:
     return list(rows.values())
 
 
-def _row(block: PublishedRow, dataset: str) -> Row:
+def _row(block: PublishedRow, dataset: str, spec: Spec) -> Row:
     notes = filter(None, (block.note, block.dataset_notes.get(dataset)))
     name = f"{block.method}:{block.variant}" if block.variant else block.method
     return Row(
@@ -56,11 +56,13 @@ def _row(block: PublishedRow, dataset: str) -> Row:
         n=block.seeds,
         selection=block.selection or ALL_SEEDS,
         std_kind=block.std,
-        definitions={metric: block.definitions.get(metric, "not stated") for metric in block.values[dataset]},
+        definitions={
+            name: block.definitions.get(name, spec.metric(name).meaning) for name in block.values[dataset]
+        },
         devices=(),
         values={
-            metric: _statistic(metric, mean, std, block.decimals)
-            for metric, (mean, std) in block.values[dataset].items()
+            name: _statistic(spec.metric(name), mean, std, block.decimals)
+            for name, (mean, std) in block.values[dataset].items()
         },
         citation=block.citation,
         quoted_in=block.quoted_in,
@@ -70,10 +72,10 @@ def _row(block: PublishedRow, dataset: str) -> Row:
     )
 
 
-def _statistic(metric: str, mean: float, std: float | None, decimals: int) -> Statistic:
-    if not is_percent(metric):
-        return Statistic(mean, std, decimals=decimals)
-    return Statistic(_fraction(mean), None if std is None else _fraction(std), decimals=decimals)
+def _statistic(metric: MetricSpec, mean: float, std: float | None, decimals: int) -> Statistic:
+    if not metric.percent:
+        return Statistic(metric, mean, std, decimals=decimals)
+    return Statistic(metric, _fraction(mean), None if std is None else _fraction(std), decimals=decimals)
 
 
 def _fraction(percent: float) -> float:
@@ -82,7 +84,7 @@ def _fraction(percent: float) -> float:
 
 def _identity(row: Row) -> tuple[Any, ...]:
     """What rows must share to be the same runs; costs are a table of their own."""
-    cost = any(metric in COST_METRICS for metric in row.values)
+    cost = any(value.metric.cost for value in row.values.values())
     said = (row.protocol, row.selection, row.std_kind, row.n, row.notes)
     return (row.dataset, row.method, row.variant, row.citation, row.quoted_in, cost, *said)
 

@@ -7,49 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from objbench.spec.metrics import MetricSpec
+
 Kind = Literal["run", "external", "published"]
 ALL_SEEDS = "all"
-COST_METRICS = ("hours", "iterations")
-
-# What a metric's bare name means here; a published number under another definition is marked.
-MEANING = {
-    "ari_fg": "foreground pixels only",
-    "ari": "all pixels",
-    "miou": "background included",
-    "miou_fg": "background excluded",
-    "miou_gt": "background included, divided by the number of true planes",
-    "dice": "background included",
-    "dice_fg": "background excluded",
-    "mbo": "objects only, largest IoU without matching",
-    "msc": "background included, weighted by size",
-    "msc_clevrtex": "as the ClevrTex evaluator computes it, without the highest label of each side",
-    "count_accuracy": "background counted",
-    "mse": "mean over pixels and channels, images in [0,1]",
-    "mse_sum": "sum over pixels and channels, images in [0,1]",
-}
-_UNSCALED = ("mse", "mse_sum", *COST_METRICS)
-_LOWER_IS_BETTER = ("mse", "mse_sum", "hours")
-
-
-def is_percent(metric: str) -> bool:
-    """Whether tables print `metric` in percent (scores) or as it is (errors and costs)."""
-    return metric not in _UNSCALED
-
-
-def direction(metric: str) -> int:
-    """1 where a higher value of `metric` is better, -1 where a lower one is."""
-    return -1 if metric in _LOWER_IS_BETTER else 1
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A metric over seeds: scores as fractions, mse, hours and iterations as they are.
+    """A metric over seeds, as it was computed: scores as fractions.
 
-    std: over seeds, None where there is one seed or none is printed; seeds: seed -> value, {} if published;
+    metric: what it is; std: over seeds, None where there is one seed or none is printed; seeds: seed -> value, {} if published;
     intervals: seed -> 95 % bootstrap confidence interval of its mean over images; decimals: how many the paper
     prints, None if measured.
     """
 
+    metric: MetricSpec
     mean: float
     std: float | None
     seeds: Mapping[int, float] = field(default_factory=dict)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from objbench.errors import RequestError, unknown_name
-from objbench.report.rows.row import Statistic, direction, is_percent
+from objbench.errors import RequestError
+from objbench.report.rows.row import Statistic
+from objbench.spec.schema import Spec
 
 LEVEL = 0.95
 
@@ -30,13 +30,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Success:
-    """A seed succeeds whose `metric` is above `threshold`, or below it where lower values are better."""
+    """A seed succeeds whose `metric` is above `threshold`, or below it where lower values are better (sign -1)."""
 
     metric: str
     threshold: float
+    sign: int = 1
 
     @classmethod
-    def parse(cls, text: str, metrics: Iterable[str]) -> Success:
+    def parse(cls, text: str, spec: Spec) -> Success:
         """Read METRIC:THRESHOLD; RequestError for anything else."""
         metric, _, number = text.partition(":")
         try:
@@ -45,19 +46,17 @@ class Success:
             threshold = math.nan
         if not math.isfinite(threshold):
             raise RequestError(f"--success {text}: expected METRIC:THRESHOLD, such as ari_fg:0.9")
-        if metric not in (known := set(metrics)):
-            raise unknown_name("metric", metric, known)
-        if is_percent(metric) and not -1 <= threshold <= 1:
+        found = spec.directed_metric(metric)
+        if found.percent and not -1 <= threshold <= 1:
             raise RequestError(f"--success {text}: {metric} is a fraction, so is its threshold, such as 0.9")
-        return cls(metric, threshold)
+        return cls(metric, threshold, found.sign)
 
     def __str__(self) -> str:
-        return f"{self.metric} {'>' if direction(self.metric) > 0 else '<'} {self.threshold:g}"
+        return f"{self.metric} {'>' if self.sign > 0 else '<'} {self.threshold:g}"
 
     def reached(self, value: float) -> bool:
         """Whether a seed of this value succeeded."""
-        sign = direction(self.metric)
-        return sign * value > sign * self.threshold
+        return self.sign * value > self.sign * self.threshold
 
     def of(self, value: Statistic | None) -> Share | None:
         """The share of the seeds behind `value`, None where they are not known one by one (published numbers)."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import Peers, best, cell_notes, row_notes
-from objbench.report.rows.row import COST_METRICS, Row
+from objbench.report.rows.row import Row
 from objbench.report.tables.plan import Column, Plan
-from objbench.report.tables.printed import number, of_seed, printed, share
+from objbench.report.tables.printed import of_seed, printed, share
 from objbench.report.tables.table import Cell, Footnotes, Line, Table
 from objbench.spec.schema import Reference, Spec
 
@@ -74,19 +74,20 @@ class _Printer:
             found = self.success.of(value)
             return Cell(share(found), footnotes.letters(notes)) if found else Cell("-")
         marks = footnotes.letters([*notes, *cell_notes(row, self.metric)])
-        return Cell(printed(self.metric, value, self.places, self.intervals), marks, id(row) in self.best)
+        return Cell(printed(value, self.places, self.intervals), marks, id(row) in self.best)
 
     def of_seed(self, row: Row | None, seed: int) -> Cell:
         """The value of one seed of `row`."""
         value = row.values.get(self.metric) if row else None
         if value is None or seed not in value.seeds or self.success is not None:
             return Cell("-")
-        return Cell(of_seed(self.metric, value, seed, self.places, self.intervals))
+        return Cell(of_seed(value, seed, self.places, self.intervals))
 
     def _best(self, rows: list[Row]) -> set[int]:
-        if self.metric in COST_METRICS:  # what a device did, which says nothing about the method
+        if not rows or rows[0].values[self.metric].metric.cost:  # costs say nothing about the method
             return set()
-        return best(rows, self.metric, lambda mean: float(number(self.metric, mean, self.places)))
+        metric = rows[0].values[self.metric].metric
+        return best(rows, self.metric, lambda mean: float(metric.format(mean, self.places)))
 
 
 def _lines(plan: Plan) -> list[dict[str, Row]]:

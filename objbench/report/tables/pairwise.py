@@ -16,10 +16,10 @@ from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.metrics.paired import Paired, paired
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import Peers, describe, differences, row_notes
-from objbench.report.rows.row import Origin, Row, direction
-from objbench.report.tables.plan import METRICS
-from objbench.report.tables.printed import bounds, number
+from objbench.report.rows.row import Origin, Row
+from objbench.report.tables.printed import bounds
 from objbench.report.tables.table import Cell, Line, Table
+from objbench.spec.metrics import MetricSpec
 from objbench.spec.resolve import digest
 from objbench.train.per_image import PER_IMAGE, read_per_image
 
@@ -39,14 +39,22 @@ class Versus:
     second: Row
     by_metric: dict[str, Paired]
 
+    def metric(self, name: str) -> MetricSpec:
+        """What the metric `name` is."""
+        return self.first.values[name].metric
+
 
 def named(row: Row) -> str:
     """`METHOD[:VARIANT][+hash6 of the overrides]`: what tells the methods of a comparison apart."""
     return f"{row.label}+{digest(dict(row.overrides))[:6]}" if row.overrides else row.label
 
 
-def versus(rows: Iterable[Row], methods: Sequence[str]) -> tuple[list[Versus], list[str]]:
-    """Every pair of measured rows of the two `methods` that may be compared; why there is none on other datasets.
+def versus(
+    rows: Iterable[Row], methods: Sequence[str], metrics: Iterable[str]
+) -> tuple[list[Versus], list[str]]:
+    """Every pair of measured rows of the two `methods` that may be compared, by those of `metrics` that both have.
+
+    And why there is no pair on other datasets.
 
     RequestError where a name is unknown or means several methods; ObjbenchError where no pair can be compared, with
     the reasons, or where the values per image are missing or are not those of the record.
@@ -73,7 +81,7 @@ def versus(rows: Iterable[Row], methods: Sequence[str]) -> tuple[list[Versus], l
         raise ObjbenchError(f"{methods[0]} and {methods[1]} cannot be compared:\n{why}")
     compared = {one.dataset for one, _ in pairs}
     without = [line for name, reasons in refused.items() if name not in compared for line in reasons]
-    return [_pair(*pair) for pair in pairs], without
+    return [_pair(*pair, metrics) for pair in pairs], without
 
 
 def _rows_named(name: str, rows: Sequence[Row]) -> list[Row]:
@@ -92,14 +100,14 @@ def _rows_named(name: str, rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def _pair(first: Row, second: Row) -> Versus:
+def _pair(first: Row, second: Row, metrics: Iterable[str]) -> Versus:
     one, other = _values(first), _values(second)
     if one["keys"].tolist() != other["keys"].tolist():
         raise ObjbenchError(
             f"{describe(first)} and {describe(second)}: {PER_IMAGE} names other images of {first.dataset} for the "
             "one than for the other, though the fingerprints are the same: evaluate one of them again with --fresh"
         )
-    shared = [metric for metric in METRICS if metric in one and metric in other]
+    shared = [metric for metric in metrics if metric in one and metric in other]
     usable = [metric for metric in shared if _defined(one[metric]) and _defined(other[metric])]
     return Versus(first, second, {metric: paired(one[metric], other[metric]) for metric in usable})
 
@@ -128,11 +136,10 @@ def _of_seed(row: Row, seed: int, origin: Origin) -> dict[str, NDArray[Any]]:
     if "keys" not in found:
         raise ObjbenchError(f"{path}: no values per image of '{origin.key}', which --compare needs; {again}")
     order = np.argsort(found["keys"], kind="stable")
-    for metric in METRICS:
-        values = found.get(metric)
-        if metric not in row.values or seed not in row.values[metric].seeds or values is None:
+    for metric, statistic in row.values.items():
+        values, mean = found.get(metric), statistic.seeds.get(seed)
+        if values is None or mean is None:
             continue
-        mean = row.values[metric].seeds[seed]
         if values.shape != order.shape or not _same(values, mean):
             raise ObjbenchError(f"{path}: {metric} is not that of the record beside it ({mean:.6g}); {again}")
     return {name: values[order] for name, values in found.items() if values.shape == order.shape}
@@ -154,10 +161,10 @@ def versus_table(found: Versus) -> Table:
             Cell(metric),
             (),
             [
-                *(Cell(number(metric, mean)) for mean in result.means),
-                Cell(_signed(metric, result.difference)),
-                Cell(bounds(metric, result.interval)),
-                *(Cell(f"{100 * share:.0f}") for share in _better(metric, result)),
+                *(Cell(found.metric(metric).format(mean)) for mean in result.means),
+                Cell(_signed(found.metric(metric), result.difference)),
+                Cell(bounds(found.metric(metric), result.interval)),
+                *(Cell("-" if s is None else f"{100 * s:.0f}") for s in _ahead(found.metric(metric), result)),
                 Cell(f"{result.n_images:,}"),
             ],
             (first, second),
@@ -195,12 +202,14 @@ def _with_seeds(row: Row) -> str:
     return f"{named(row)} ({row.n} seed{'s' * (row.n != 1)})"
 
 
-def _signed(metric: str, value: float) -> str:
-    return f"+{number(metric, value)}" if value > 0 else number(metric, value)
+def _signed(metric: MetricSpec, value: float) -> str:
+    return f"+{metric.format(value)}" if value > 0 else metric.format(value)
 
 
-def _better(metric: str, result: Paired) -> tuple[float, float]:
-    return result.ahead if direction(metric) > 0 else (result.ahead[1], result.ahead[0])
+def _ahead(metric: MetricSpec, result: Paired) -> tuple[float | None, float | None]:
+    """The shares of the images on which each method is the better one; None where nothing says which that is."""
+    first, second = result.ahead
+    return {"higher": (first, second), "lower": (second, first), None: (None, None)}[metric.better]
 
 
 _FIELDS = (
@@ -233,7 +242,7 @@ def _objects(found: Versus) -> list[dict[str, Any]]:
     about |= {"seeds_first": sorted(first.origins), "seeds_second": sorted(second.origins)}
     lines = []
     for metric, result in found.by_metric.items():
-        (low, high), (ahead, behind) = result.interval, _better(metric, result)
+        (low, high), (ahead, behind) = result.interval, _ahead(found.metric(metric), result)
         values = (metric, *result.means, result.difference, low, high, ahead, behind, result.n_images)
         lines.append(about | dict(zip(_FIELDS[10:], values, strict=True)))
     return lines

@@ -9,8 +9,6 @@ from objbench.report.rows.row import Row
 from objbench.report.rows.success import Success
 from objbench.spec.schema import Spec
 
-METRICS = ("ari_fg", "ari", "miou", "miou_fg", "mse")
-
 
 @dataclass(frozen=True)
 class Column:
@@ -40,17 +38,21 @@ def with_success(plan: Plan, success: Success) -> Plan:
     return replace(plan, columns=tuple(columns))
 
 
-def dataset_plans(rows: Iterable[Row], datasets: Sequence[str], spec: Spec) -> list[Plan]:
+def dataset_plans(
+    rows: Iterable[Row], datasets: Sequence[str], spec: Spec, metrics: Sequence[str] = ()
+) -> list[Plan]:
     """A plan per dataset and protocol that has measured rows; published rows stand in each of their dataset.
 
     datasets: `DATASET[@PROTOCOL]`, a bare name for every protocol in the records; none: all in the records.
+    metrics: the columns, where any row has a value for them; none: those that `metrics:` gives a column.
     """
     rows = list(rows)
+    metrics = metrics or list(spec.columns())
     plans = []
     for reference in _references(rows, datasets, spec):
         name = reference.partition("@")[0]
         members = [row for row in rows if row.dataset_ref == (name if row.published else reference)]
-        columns = [Column(name, m) for m in METRICS if any(m in row.values for row in members)]
+        columns = [Column(name, m) for m in metrics if any(m in row.values for row in members)]
         members = [row for row in members if any(column.metric in row.values for column in columns)]
         if members:
             plans.append(Plan(reference, tuple(columns), members))

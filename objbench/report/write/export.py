@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from objbench.report.rows.comparability import Peers, cell_notes, row_notes
@@ -32,8 +32,8 @@ class _Shown:
     successes: dict[str, Share]
 
 
-def _shown(plans: Sequence[Plan]) -> list[_Shown]:
-    """Every row of the plans once."""
+def _shown(plans: Sequence[Plan], metrics: Sequence[str]) -> list[_Shown]:
+    """Every row of the plans once, with its values of `metrics` if any are named."""
     found: dict[int, _Shown] = {}
     for plan in plans:
         successes = {c.success for c in plan.columns if c.success}
@@ -41,13 +41,23 @@ def _shown(plans: Sequence[Plan]) -> list[_Shown]:
         for row in plan.rows:
             shares = {str(s): s.of(row.values.get(s.metric)) for s in successes}
             known = {text: share for text, share in shares.items() if share is not None}
-            found.setdefault(id(row), _Shown(row, row_notes(row, peers[row.dataset]), known))
+            found.setdefault(
+                id(row), _Shown(_narrowed(row, metrics), row_notes(row, peers[row.dataset]), known)
+            )
     return list(found.values())
 
 
-def as_json(plans: Sequence[Plan]) -> str:
-    """An array of row objects; scores as fractions, also those that papers print in percent."""
-    content = _finite([_object(shown) for shown in _shown(plans)])
+def _narrowed(row: Row, metrics: Sequence[str]) -> Row:
+    if not metrics:
+        return row
+    values = {name: row.values[name] for name in metrics if name in row.values}
+    definitions = {name: text for name, text in row.definitions.items() if name in values}
+    return replace(row, values=values, definitions=definitions)
+
+
+def as_json(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
+    """An array of row objects; scores as fractions, also those that papers print in percent. No metrics: all."""
+    content = _finite([_object(shown) for shown in _shown(plans, metrics)])
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -80,14 +90,14 @@ def _finite(content: Any) -> Any:
     return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
 
 
-def as_csv(plans: Sequence[Plan]) -> str:
+def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
     """One line per row, metric and seed, and one for the mean: `seed` is a number, "mean", or "share" (of successes)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         [*_PROVENANCE, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks"]
     )
-    for shown in _shown(plans):
+    for shown in _shown(plans, metrics):
         row = shown.row
         provenance = [_flat(getattr(row, name)) for name in _PROVENANCE]
         for metric, value in row.values.items():

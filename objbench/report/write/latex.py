@@ -7,10 +7,8 @@ import unicodedata
 
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.report.write.text import BEST, n_left
-from objbench.spec.schema import Reference
+from objbench.spec.schema import Reference, Spec
 
-_NAMES = {"ari_fg": "ARI-FG", "ari": "ARI", "miou": "mIoU", "miou_fg": "mIoU-FG", "mse": "MSE"}
-_NAME = re.compile(rf"\b({'|'.join(_NAMES)})\b")
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
@@ -21,12 +19,12 @@ _SPECIAL = {
 _WITHOUT_FORM = set("ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſªµº")
 
 
-def latex(table: Table, label: str = "") -> str:
+def latex(table: Table, spec: Spec) -> str:
     r"""The table as an environment that compiles where booktabs is loaded; published rows \cite their keys.
 
-    The references that it cites follow as BibTeX entries in comments. label: of \label, from the title by default
+    Metrics have the names that papers print. The references that it cites follow as BibTeX entries in comments.
     """
-    label = label or "tab:" + re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
+    label = "tab:" + re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
     title = re.sub(r"^Table \d+: ", "", table.title)
     left = n_left(table)
     columns = "l" * left + "r" * (len(table.full_headings) - left)
@@ -34,13 +32,13 @@ def latex(table: Table, label: str = "") -> str:
         r"% needs \usepackage{booktabs}",
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{_named(title)}}}",
+        rf"\caption{{{_named(title, spec)}}}",
         rf"\label{{{label}}}",
         r"\small",
         r"\setlength{\tabcolsep}{4pt}",
         rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         r"\toprule",
-        *_heading(table),
+        *_heading(table, spec),
         r"\midrule",
         *_body(table),
         r"\bottomrule",
@@ -60,9 +58,9 @@ def escaped(text: str) -> str:
     return "".join(_sign(sign) for sign in unicodedata.normalize("NFC", text))
 
 
-def _named(text: str) -> str:
+def _named(text: str, spec: Spec) -> str:
     """`text` escaped, with the metrics as papers write them."""
-    return escaped(_NAME.sub(lambda found: _NAMES[found[1]], text))
+    return escaped(re.sub(r"\w+", lambda word: spec.metric(word[0]).title, text))
 
 
 def _sign(sign: str) -> str:
@@ -76,10 +74,10 @@ def _sign(sign: str) -> str:
     return sign if known else f"[U+{ord(sign):04X}]"
 
 
-def _heading(table: Table) -> list[str]:
+def _heading(table: Table, spec: Spec) -> list[str]:
     """One line of headings, or two where groups stand above them."""
     leading = [escaped(name) for name in (table.first, *table.facts)]
-    names = [_named(name) for name in table.headings]
+    names = [_named(name, spec) for name in table.headings]
     if not any(table.groups):
         return [_row([*leading, *names])]
     above, rules = [""] * len(leading), []

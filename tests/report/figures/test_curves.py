@@ -8,6 +8,9 @@ from helpers.figure_runs import VALIDATIONS, pdf_text, write_course
 from objbench.errors import ObjbenchError
 from objbench.report.figures.canvas import save
 from objbench.report.figures.curves import Course, training_curves
+from objbench.spec.load import load_spec
+
+METRICS = {name: load_spec().metric(name) for name in ("ari_fg", "miou")}
 
 
 def course(tmp_path, label="objmae", seed=0, validations=VALIDATIONS):
@@ -47,7 +50,7 @@ def test_a_damaged_line_is_named(tmp_path):
 
 def test_each_seed_of_one_method_is_a_line_of_its_own_colour(tmp_path):
     other = {100: {"ari_fg": 0.0, "miou": 0.25}, 200: {"ari_fg": -0.25, "miou": 0.25}}
-    figure = training_curves("t", [course(tmp_path), course(tmp_path, seed=3, validations=other)])
+    figure = training_curves("t", [course(tmp_path), course(tmp_path, seed=3, validations=other)], METRICS)
     assert [axes.get_title("left") for axes in figure.axes] == ["ARI-FG, %", "mIoU, %"]
     assert lines(figure) == [([100, 200], [25.0, 75.0]), ([100, 200], [0.0, -25.0])]
     assert lines(figure, 1) == [([100, 200], [12.5, 50.0]), ([100, 200], [25.0, 25.0])]
@@ -60,7 +63,7 @@ def test_each_seed_of_one_method_is_a_line_of_its_own_colour(tmp_path):
 def test_of_several_methods_each_has_a_colour_and_a_mean_over_thin_seeds(tmp_path):
     low = {100: {"ari_fg": 0.0, "miou": 0.0}, 200: {"ari_fg": 0.25, "miou": 0.0}}
     courses = [course(tmp_path), course(tmp_path, seed=1, validations=low), course(tmp_path, "monet")]
-    figure = training_curves("t", courses)
+    figure = training_curves("t", courses, METRICS)
     assert legend(figure) == ["objmae", "monet"]
     assert lines(figure)[2] == ([100, 200], [12.5, 50.0])  # the mean of the two before it
     drawn = figure.axes[0].get_lines()
@@ -72,7 +75,7 @@ def test_of_several_methods_each_has_a_colour_and_a_mean_over_thin_seeds(tmp_pat
 def test_seeds_validated_after_other_steps_have_no_mean(tmp_path):
     longer = {300: {"ari_fg": 0.5, "miou": 0.5}}
     courses = [course(tmp_path), course(tmp_path, seed=1, validations=longer), course(tmp_path, "monet")]
-    assert len(lines(training_curves("t", courses))) == 3
+    assert len(lines(training_curves("t", courses, METRICS))) == 3
 
 
 def test_few_validations_are_dots_as_well_for_one_makes_no_line(tmp_path):
@@ -81,17 +84,19 @@ def test_few_validations_are_dots_as_well_for_one_makes_no_line(tmp_path):
         course(tmp_path, validations={50: VALIDATIONS[100]}),
         course(tmp_path, seed=1, validations=many),
     ]
-    markers = [line.get_marker() for line in training_curves("t", courses).axes[0].get_lines()]
+    markers = [line.get_marker() for line in training_curves("t", courses, METRICS).axes[0].get_lines()]
     assert markers == ["o", "None"]
 
 
 def test_one_metric_is_as_wide_as_a_column(tmp_path):
-    assert training_curves("t", [course(tmp_path)], metrics=("miou",)).get_figwidth() == 3.25
-    assert training_curves("t", [course(tmp_path)]).get_figwidth() == 5.5
+    assert training_curves("t", [course(tmp_path)], {"miou": METRICS["miou"]}).get_figwidth() == 3.25
+    assert training_curves("t", [course(tmp_path)], METRICS).get_figwidth() == 5.5
 
 
 def test_text_is_in_the_pdf_and_its_fonts_too(tmp_path):
-    save(training_curves("objmae: a title", [course(tmp_path)], ["A note."]), tmp_path / "curves.pdf")
+    save(
+        training_curves("objmae: a title", [course(tmp_path)], METRICS, ["A note."]), tmp_path / "curves.pdf"
+    )
     text = pdf_text(tmp_path / "curves.pdf")
     for expected in ("objmae: a title", "ARI-FG, %", "mIoU, %", "training step", "seed 0", "A note."):
         assert expected in text

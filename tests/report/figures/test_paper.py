@@ -29,7 +29,7 @@ def text_of(runs, number="3", dataset=None, select="all", told=None, **options):
         "success": SUCCESS,
         "tell": (told if told is not None else []).append,
     }
-    selection = Selection.parse(select, ["ari_fg", "miou"])
+    selection = Selection.parse(select, load_spec())
     found, dataset = find_records(runs).records, dataset or PAPER_FIGURES[number].dataset
     figure = compose(Request(number, found, load_spec(), dataset, selection=selection, **request | options))
     return " ".join(text.get_text() for text in figure.findobj(Text))

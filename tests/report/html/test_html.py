@@ -86,7 +86,7 @@ class Document(HTMLParser):
 def found_in(runs):
     spec = load_spec()
     found = find_records(runs).records
-    rows = [*measured_rows(found, spec, Selection()).rows, *published_rows(spec.published)]
+    rows = [*measured_rows(found, spec, Selection()).rows, *published_rows(spec)]
     return spec, found, rows
 
 
@@ -271,7 +271,7 @@ def test_ranks_are_among_all_images(tmp_path):
     values = {"keys": np.array([f"{i:08d}" for i in range(6)]), "ari_fg": np.array([0.5, 0.7, np.nan, 0.7, 0.9, 0.1]),
               "mse": np.array([0.3, 0.2, 0.1, 0.4, 0.5, 0.6])}  # fmt: skip
     keep(tmp_path / "a", record(), said(images, truth, 3, rng), values)
-    found = gallery_of(shown_runs(tmp_path)).runs[0]["scores"]
+    found = gallery_of(shown_runs(tmp_path), load_spec()).runs[0]["scores"]
     assert found["ari_fg"] == {
         "texts": ["50.0", "70.0", "undefined", "70.0"],
         "ranks": [4, 2, None, 2],
@@ -287,13 +287,13 @@ def test_values_of_other_images_are_not_taken(tmp_path):
     images, truth = scenes(2, 24, 2, rng)
     values = {"keys": np.array(["7", "8"]), "ari_fg": np.array([0.5, 0.7])}
     keep(tmp_path / "a", record(), said(images, truth, 3, rng), values)
-    assert gallery_of(shown_runs(tmp_path)).runs[0]["scores"] == {}
+    assert gallery_of(shown_runs(tmp_path), load_spec()).runs[0]["scores"] == {}
 
 
 def test_first_seeds_come_first_and_what_has_no_room_is_named(runs):
-    whole = gallery_of(shown_runs(runs))
+    whole = gallery_of(shown_runs(runs), load_spec())
     assert whole.left_out == []
-    partly = gallery_of(shown_runs(runs), whole.size - 1)
+    partly = gallery_of(shown_runs(runs), load_spec(), whole.size - 1)
     assert [entry["run"] for entry in whole.runs] == ["r0", "r1", "r2", "r3"]
     second = next(run.id for run in shown_runs(runs) if run.record.seed == 1)
     assert [entry["run"] for entry in partly.runs] == sorted({"r0", "r1", "r2", "r3"} - {second})
@@ -306,14 +306,14 @@ def test_planes_shrink_before_first_seeds_are_left_out(tmp_path):
     for method in ("objmae", "monet"):
         keep(tmp_path / method, record(method=method), said(images, truth, 11, rng), per_image(20, rng))
     share = BUDGET // (30 * 16) * (2 * 3)  # as much per image as 30 runs of 16 have
-    found = gallery_of(shown_runs(tmp_path), share)
+    found = gallery_of(shown_runs(tmp_path), load_spec(), share)
     assert found.left_out == []
     assert found.size <= share
     assert found.level.shrink > 1
     side = 128 // found.level.shrink
     plane = found.runs[0]["images"][0]["planes"]
     assert (plane["height"], plane["width"]) == (side, side)
-    assert gallery_of(shown_runs(tmp_path)).level == LEVELS[0]
+    assert gallery_of(shown_runs(tmp_path), load_spec()).level == LEVELS[0]
 
 
 def test_planes_carry_masks_as_alpha(tmp_path):
@@ -355,7 +355,7 @@ def test_long_curves_are_thinned_to_every_nth_point_and_the_last(tmp_path):
     keep(tmp_path / "a", record())
     lines = [json.dumps({"step": i, "val": {"ari_fg": i / 1000}}) + "\n" for i in range(1, 1001)]
     (tmp_path / "a/metrics.jsonl").write_text("".join(lines))
-    shown = curves_of(shown_runs(tmp_path))[0]["r0"]["ari_fg"]
+    shown = curves_of(shown_runs(tmp_path), load_spec().columns())[0]["r0"]["ari_fg"]
     assert shown["every"] == 7
     assert shown["x"][:2] == [1, 8]
     assert (shown["x"][-1], shown["y"][-1]) == (1000, 100.0)

@@ -43,7 +43,7 @@ def address(tmp_path_factory):
             place = folder / "runs" / dataset / method / f"seed-{seed}"
             keep(place, item, said(images, truth, 4, rng), per_image(N, rng))
     spec, found = load_spec(), find_records(folder / "runs").records
-    rows = [*measured_rows(found, spec, Selection()).rows, *published_rows(spec.published)]
+    rows = [*measured_rows(found, spec, Selection()).rows, *published_rows(spec)]
     (folder / "report.html").write_text(page(dataset_plans(rows, [], spec), found, spec))
     return (folder / "report.html").as_uri()
 

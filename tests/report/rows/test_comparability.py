@@ -6,12 +6,10 @@ import pytest
 from helpers.synthetic import GENERATED, generated, record, scored, scores
 
 from objbench.records import Scores
-from objbench.registry import BUILT_IN
 from objbench.report.rows.comparability import Peers, cell_notes, conflicts, row_notes
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
-from objbench.report.rows.row import MEANING
 from objbench.spec.load import load_spec
 
 
@@ -21,7 +19,7 @@ def measured(*records):
 
 
 def published(method, dataset="tetrominoes", variant=None):
-    rows = published_rows(load_spec().published)
+    rows = published_rows(load_spec())
     return next(r for r in rows if (r.method, r.dataset, r.variant) == (method, dataset, variant))
 
 
@@ -87,10 +85,6 @@ def test_a_value_that_some_seeds_do_not_have_is_noted():
     (row,) = measured(record(0), record(1, metrics={"test": Scores.model_validate(without)}))
     assert cell_notes(row, "mse") == ["mse: of 1 of the 2 seeds, the others have none"]
     assert cell_notes(row, "ari") == []
-
-
-def test_every_metric_has_a_meaning():
-    assert set(MEANING) == set(BUILT_IN["metrics"])
 
 
 def test_what_an_external_row_was_trained_on_is_not_known():

@@ -11,12 +11,10 @@ from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import Origin
 from objbench.spec.load import load_spec
 
-METRICS = ["ari_fg", "miou", "mse"]
-
 
 def rows_of(*records, select="all"):
     found = [FoundRecord(Path(f"{i}/result.json"), item) for i, item in enumerate(records)]
-    return measured_rows(found, load_spec(), Selection.parse(select, METRICS))
+    return measured_rows(found, load_spec(), Selection.parse(select, load_spec()))
 
 
 def test_seeds_become_one_row_with_sample_std():
@@ -144,12 +142,12 @@ def test_a_row_says_where_the_values_of_each_seed_stand():
 )
 def test_what_is_no_selection_is_refused(text):
     with pytest.raises(RequestError, match=r"expected all or top:N:METRIC, such as top:3:miou"):
-        Selection.parse(text, METRICS)
+        Selection.parse(text, load_spec())
 
 
 def test_an_unknown_metric_is_refused_with_the_closest():
     with pytest.raises(RequestError, match="unknown metric 'miuo': did you mean 'miou'"):
-        Selection.parse("top:3:miuo", METRICS)
+        Selection.parse("top:3:miuo", load_spec())
 
 
 def test_provenance_is_that_of_the_scored_split():

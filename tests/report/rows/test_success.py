@@ -22,7 +22,7 @@ from objbench.report.write.export import as_csv, as_json
 from objbench.report.write.text import text
 from objbench.spec.load import load_spec
 
-METRICS = ["ari_fg", "mse"]
+ARI_FG, MSE = (load_spec().metric(name) for name in ("ari_fg", "mse"))
 
 
 def bimodal():
@@ -31,7 +31,7 @@ def bimodal():
     records = [record(seed, metrics={"test": scores(ari_fg=x)}) for seed, x in enumerate(values)]
     found = [FoundRecord(Path(str(seed)), item) for seed, item in enumerate(records)]
     spec = load_spec()
-    return [*measured_rows(found, spec, Selection()).rows, *published_rows(spec.published)]
+    return [*measured_rows(found, spec, Selection()).rows, *published_rows(spec)]
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 1), (1, 1), (0, 5), (3, 5), (5, 5), (17, 25)])
@@ -41,18 +41,20 @@ def test_the_interval_is_that_of_scipy(count, n):
 
 
 def test_a_seed_succeeds_strictly_above_the_threshold():
-    found = Success("ari_fg", 0.9).of(Statistic(0.0, None, {0: 0.9, 1: 0.9000001, 2: float("nan"), 3: 1.0}))
+    found = Success("ari_fg", 0.9).of(
+        Statistic(ARI_FG, 0.0, None, {0: 0.9, 1: 0.9000001, 2: float("nan"), 3: 1.0})
+    )
     assert (found.count, found.n, found.share) == (2, 4, 0.5)
 
 
 def test_of_an_error_the_lower_ones_succeed():
-    success = Success.parse("mse:0.01", METRICS)
+    success = Success.parse("mse:0.01", load_spec())
     assert str(success) == "mse < 0.01"
-    assert success.of(Statistic(0.0, None, {0: 0.001, 1: 0.02})).count == 1
+    assert success.of(Statistic(MSE, 0.0, None, {0: 0.001, 1: 0.02})).count == 1
 
 
 def test_published_means_have_no_share():
-    assert Success("ari_fg", 0.9).of(Statistic(0.99, 0.01)) is None
+    assert Success("ari_fg", 0.9).of(Statistic(ARI_FG, 0.99, 0.01)) is None
     assert Success("ari_fg", 0.9).of(None) is None
 
 
@@ -61,12 +63,12 @@ def test_what_is_no_threshold_is_refused(text):
     with pytest.raises(
         RequestError, match=r"expected METRIC:THRESHOLD, such as ari_fg:0\.9|unknown metric ''"
     ):
-        Success.parse(text, METRICS)
+        Success.parse(text, load_spec())
 
 
 def test_a_threshold_in_percent_is_refused():
     with pytest.raises(RequestError, match="ari_fg is a fraction, so is its threshold"):
-        Success.parse("ari_fg:90", METRICS)
+        Success.parse("ari_fg:90", load_spec())
 
 
 def test_a_column_says_how_many_of_how_many_seeds_with_the_interval():

@@ -26,7 +26,7 @@ ALIGNED = {"protocol": "aligned", "on": {"test": scored(protocol="aligned")}}
 def all_rows(*records):
     spec = load_spec()
     found = [FoundRecord(Path(str(i)), item) for i, item in enumerate(records)]
-    return [*measured_rows(found, spec, Selection()).rows, *published_rows(spec.published)]
+    return [*measured_rows(found, spec, Selection()).rows, *published_rows(spec)]
 
 
 def plans(*records, datasets=()):
@@ -175,7 +175,7 @@ def test_a_selection_is_made_on_clevrtex_carried_to_the_generalisation_lines_and
         for seed, miou in enumerate((0.2, 0.5, 0.1, 0.6))
     ]
     found = [FoundRecord(Path(str(i)), item) for i, item in enumerate(seeds)]
-    rows = measured_rows(found, load_spec(), Selection.parse("top:3:miou", ["miou"])).rows
+    rows = measured_rows(found, load_spec(), Selection.parse("top:3:miou", load_spec())).rows
     own, others = (build(plan, load_spec()) for plan in paper_plans("2", rows, []))
     assert [cell.text for cell in own.lines[0].cells] == ["43.3 ± 20.8", "13.3 ± 15.3"]
     assert [cell.text for cell in others.lines[0].cells] == ["56.7 ± 20.8", "13.3 ± 15.3"] * 2

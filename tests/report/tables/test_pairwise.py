@@ -19,6 +19,7 @@ from objbench.report.write.text import text
 from objbench.spec.load import load_spec
 from objbench.train.per_image import write_per_image
 
+METRICS = list(load_spec().columns())
 KEYS = np.array([f"{index:08d}" for index in range(40)])
 
 
@@ -52,7 +53,7 @@ def two(runs, gap=0.1):
 
 def test_images_are_paired_by_their_keys(tmp_path):
     two(tmp_path)
-    ((found,), refused) = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    ((found,), refused) = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     assert refused == []
     ari = found.by_metric["ari"]
     assert ari.difference == pytest.approx(0.075)
@@ -61,7 +62,7 @@ def test_images_are_paired_by_their_keys(tmp_path):
 
 def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     two(tmp_path)
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     table = versus_table(found)
     assert table.title == "tetrominoes, emorl, test: objmae (2 seeds) against color_kmeans (1 seed)"
     assert table.full_headings == [
@@ -76,16 +77,28 @@ def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     assert "color_kmeans: one seed, so the interval says nothing of how its seeds differ" in text(table)
 
 
+def test_nobody_is_ahead_in_a_metric_that_no_layer_describes(tmp_path):
+    two(tmp_path)
+    spec = load_spec()
+    spec = spec.model_copy(update={"metrics": {name: m for name, m in spec.metrics.items() if name != "ari"}})
+    measured = collect(spec, tmp_path, Selection()).rows
+    ((found,), _) = versus(measured, ["objmae", "color_kmeans"], ["ari", "mse"])
+    cells = {line.label.text: [cell.text for cell in line.cells] for line in versus_table(found).lines}
+    assert cells["ari"][2:] == ["+0.07500", cells["ari"][3], "-", "-", "40"]
+    (line, _) = json.loads(versus_json([found]))
+    assert (line["metric"], line["ahead_first"], line["ahead_second"]) == ("ari", None, None)
+
+
 def test_exchanged_methods_give_the_negative(tmp_path):
     two(tmp_path)
-    ((found,), _) = versus(rows(tmp_path), ["color_kmeans", "objmae"])
+    ((found,), _) = versus(rows(tmp_path), ["color_kmeans", "objmae"], METRICS)
     assert found.by_metric["ari"].difference == pytest.approx(-0.075)
     assert found.by_metric["ari"].ahead == (0.0, 1.0)
 
 
 def test_programs_get_fractions(tmp_path):
     two(tmp_path)
-    pairs, _ = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    pairs, _ = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     first = json.loads(versus_json(pairs))[0]
     assert (first["first"], first["seeds_first"], first["metric"]) == ("objmae", [0, 1], "ari")
     assert first["low"] < first["difference"] < first["high"]
@@ -97,13 +110,13 @@ def test_programs_get_fractions(tmp_path):
 def test_overrides_may_be_left_out_where_there_is_one_choice_of_them(tmp_path):
     keep(tmp_path, 0, "objmae", np.full(40, 0.5), overrides={"recipe.steps": 300})
     keep(tmp_path, 0, "monet", np.full(40, 0.4))
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"])
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert found.first.overrides == {"recipe.steps": 300}
     keep(tmp_path, 0, "objmae", np.full(40, 0.6), overrides={"recipe.steps": 600}, config_hash="b")
     with pytest.raises(
         RequestError, match=r"--compare objmae: there are several, name one of them: objmae\+"
     ):
-        versus(rows(tmp_path), ["objmae", "monet"])
+        versus(rows(tmp_path), ["objmae", "monet"], METRICS)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +132,7 @@ def test_overrides_may_be_left_out_where_there_is_one_choice_of_them(tmp_path):
 def test_wrong_names_are_refused(tmp_path, names, message):
     two(tmp_path)
     with pytest.raises(RequestError) as refused:
-        versus(rows(tmp_path), names)
+        versus(rows(tmp_path), names, METRICS)
     assert message in str(refused.value)
 
 
@@ -139,7 +152,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path, changes, r
     keep(tmp_path, 0, "objmae", np.full(40, 0.5))
     keep(tmp_path, 0, "monet", np.full(40, 0.4), **changes)
     with pytest.raises(ObjbenchError) as refused:
-        versus(rows(tmp_path), ["objmae", "monet"])
+        versus(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert str(refused.value).startswith("objmae and monet cannot be compared:\n  ")
     assert reason in str(refused.value)
 
@@ -149,7 +162,7 @@ def test_another_dataset_that_cannot_be_compared_is_told(tmp_path):
     on = {"dataset": "clevr6"}
     keep(tmp_path, 0, "objmae", np.full(40, 0.5), on={"test": scored("clevr6")}, **on)
     keep(tmp_path, 0, "color_kmeans", np.full(40, 0.5), on={"test": scored("clevr6", height=64)}, **on)
-    pairs, refused = versus(rows(tmp_path), ["objmae", "color_kmeans"])
+    pairs, refused = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     assert [pair.first.dataset for pair in pairs] == ["tetrominoes"]
     assert refused == [
         "clevr6: color_kmeans (emorl) against objmae (emorl): resolution (64, 35) is not (35, 35)"
@@ -160,10 +173,10 @@ def test_other_images_are_refused(tmp_path):
     keep(tmp_path, 0, "objmae", np.full(40, 0.5))
     keep(tmp_path, 0, "monet", np.full(39, 0.5), keys=KEYS[1:], on={"test": scored()})
     with pytest.raises(ObjbenchError, match=r"cannot be compared:\n.*number of images 39 is not 40"):
-        versus(rows(tmp_path), ["objmae", "monet"])
+        versus(rows(tmp_path), ["objmae", "monet"], METRICS)
     keep(tmp_path, 0, "iodine", np.full(40, 0.5), keys=np.char.add("1", KEYS))
     with pytest.raises(ObjbenchError, match=r"per_image\.npz names other images of tetrominoes"):
-        versus(rows(tmp_path), ["objmae", "iodine"])
+        versus(rows(tmp_path), ["objmae", "iodine"], METRICS)
 
 
 def test_missing_values_per_image_are_named(tmp_path):
@@ -171,10 +184,10 @@ def test_missing_values_per_image_are_named(tmp_path):
     path = next(tmp_path.glob("color*/seed-0")) / "per_image.npz"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ObjbenchError, match=rf"{path}: damaged \(.*\); run that seed, or"):
-        versus(rows(tmp_path), ["objmae", "color_kmeans"])
+        versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     path.unlink()
     with pytest.raises(ObjbenchError, match=f"{path}: no values per image of 'test', which --compare needs"):
-        versus(rows(tmp_path), ["objmae", "color_kmeans"])
+        versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
 
 
 def test_values_per_image_of_another_record_are_refused(tmp_path):
@@ -182,7 +195,7 @@ def test_values_per_image_of_another_record_are_refused(tmp_path):
     folder = next(tmp_path.glob("color*/seed-0"))
     write_per_image(folder, {"test": {"ari": np.full(40, 0.1), "keys": KEYS}})
     with pytest.raises(ObjbenchError, match=r"per_image\.npz: ari is not that of the record beside it \(0\."):
-        versus(rows(tmp_path), ["objmae", "color_kmeans"])
+        versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
 
 
 def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):
@@ -190,7 +203,7 @@ def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):
     folder = keep(tmp_path, 0, "monet", np.full(40, 0.5))
     nothing = np.full(40, np.nan)
     write_per_image(folder, {"test": {"ari": np.full(40, 0.5), "mse": nothing, "keys": KEYS}})
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"])
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert list(found.by_metric) == ["ari"]
 
 
@@ -199,7 +212,7 @@ def test_generated_data_is_told_of_both(tmp_path):
     for method in ("objmae", "monet"):
         keep(tmp_path, 0, method, np.full(40, 0.5), on=on, source="generated", n_train=60_000)
     assert len(find_records(tmp_path).records) == 2
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"])
+    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert "both: generated data, not the upstream release (generator version 1, seed 0)" in text(
         versus_table(found)
     )

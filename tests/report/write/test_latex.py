@@ -73,7 +73,7 @@ def read(text):
 
 def test_every_table_is_balanced_escaped_and_as_wide_as_its_columns(tables):
     for table in tables:
-        text = latex(table)
+        text = latex(table, load_spec())
         columns = re.search(r"\\begin\{tabular\}\{@\{\}(\w+)@\{\}\}", text)[1]
         rows = read(text)
         widths = {sum(map(width, row)) for row in rows}
@@ -96,7 +96,7 @@ def test_it_is_a_booktabs_table_with_caption_label_and_notes():
         [("greff2019", load_spec().references["greff2019"])],
     )  # fmt: skip
     assert (
-        latex(table)
+        latex(table, load_spec())
         == r"""% needs \usepackage{booktabs}
 \begin{table}[t]
 \centering
@@ -132,7 +132,7 @@ Bold: the best of those of its column that it can be compared with.\par
 
 def test_datasets_with_several_metrics_stand_above_them(tmp_path):
     plan = paper_plans("2", collect(load_spec(), tmp_path, Selection()).rows, [])[1]
-    lines = latex(build(plan, load_spec())).splitlines()
+    lines = latex(build(plan, load_spec()), load_spec()).splitlines()
     start = lines.index(r"\toprule")
     assert lines[start + 1 : start + 4] == [
         r" &  &  &  & \multicolumn{2}{c}{clevrtex\_ood} & \multicolumn{2}{c}{clevrtex\_camo} \\",
@@ -162,7 +162,7 @@ def test_signs_are_escaped(text, expected):
 def test_latex_compiles_what_is_pasted(tables, tmp_path):
     if not subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True, text=True).stdout:
         pytest.skip("a LaTeX without booktabs")
-    body = "\n\\clearpage\n".join(latex(table) for table in tables)
+    body = "\n\\clearpage\n".join(latex(table, load_spec()) for table in tables)
     source = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\\end{{document}}\n"
     (tmp_path / "paper.tex").write_text(source, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]

@@ -8,7 +8,10 @@ const COLOURS = 10; // as many as the style has, --c0 to --c9
 const HINTS = {
   loss: "Each method's own total loss while it trains: not comparable between methods. Logarithmic where all values are positive.",
 };
-const HINT = 'On the validation split, in percent, by the step of training.';
+const VALIDATION = 'On the validation split, by the step of training';
+const hint = (curve) => HINTS[curve]
+  ?? VALIDATION + (inPercent(curve) ? ', in percent.' : '. Logarithmic where all values are positive.');
+const inPercent = (curve) => data.percent.includes(curve);
 
 const runs = new Map(data.runs.map((run) => [run.id, run]));
 const seriesOf = new Map(); // series -> its place among all, which gives its colour everywhere
@@ -49,16 +52,16 @@ const short = (value) => {
   if (value >= 1e4) return `${Number((value / 1e3).toPrecision(4))}k`;
   return String(Number(value.toPrecision(4)));
 };
-const spoken = (value, curve) => (curve === 'loss' ? value.toPrecision(4) : value.toFixed(1));
+const spoken = (value, curve) => (inPercent(curve) ? value.toFixed(1) : value.toPrecision(4));
 
 /** The lines of a chart and where their points are drawn. */
 function plot(lines, curve, width) {
-  const logarithmic = curve === 'loss' && lines.every(({ y }) => y.every((value) => value > 0));
+  const logarithmic = !inPercent(curve) && lines.every(({ y }) => y.every((value) => value > 0));
   const height = (value) => (logarithmic ? Math.log10(value) : value);
   const values = lines.flatMap(({ y }) => y.map(height));
   let low = Math.min(...values);
   let high = Math.max(...values);
-  if (curve !== 'loss') { low = Math.min(0, low); high = 100; }
+  if (inPercent(curve)) { low = Math.min(0, low); high = Math.max(100, high); }
   if (high === low) { high += 1; low -= 1; }
   const last = Math.max(1, ...lines.map(({ x }) => x.at(-1)));
   const inner = { width: width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
@@ -206,7 +209,7 @@ if (byId('charts')) {
   const charts = [...sets].map((set) => new Chart(set));
   byId('charts').append(...charts.map((chart) => chart.figure));
   const draw = () => {
-    byId('curve-hint').textContent = HINTS[chosen('curve')] ?? HINT;
+    byId('curve-hint').textContent = hint(chosen('curve'));
     for (const chart of charts) chart.draw();
   };
   byId('curve-choice').addEventListener('change', draw);
