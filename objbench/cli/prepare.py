@@ -46,7 +46,7 @@ def prepare(
 ) -> None:
     """Make the checked, byte-reproducible shards of DATASET. A killed prepare goes on where it stood."""
     from objbench import progress
-    from objbench.data.prepare.fetch import obtain, to_obtain
+    from objbench.data.prepare.fetch import fetch_release, release_status
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
 
@@ -56,12 +56,16 @@ def prepare(
     if not force and (manifest := finished(reference, name, context.data, sizes, seed)) is not None:
         _report(context, manifest, f"{context.data / str(reference) / name}: already prepared")
         return
-    if raw is None and dry_run and (survey := to_obtain(reference, name, context.data, sizes)) is not None:
+    if (
+        raw is None
+        and dry_run
+        and (survey := release_status(reference, name, context.data, sizes)) is not None
+    ):
         if any(item.status != "here" for item in survey.items):
             _outline_download(context, survey)
             return
         raw = survey.folder
-    raw = raw or obtain(reference, name, context.data, sizes, say)
+    raw = raw or fetch_release(reference, name, context.data, sizes, say)
     preparation = plan(reference, name, context.data, raw, sizes, seed)
     if dry_run:
         _outline(context, preparation)

@@ -12,7 +12,7 @@ from objbench.data.generate.clevr import CROP, SIDE, sampling
 from objbench.data.generate.tracer.camera import Camera
 from objbench.data.generate.tracer.objects import Objects
 from objbench.data.generate.tracer.visibility import label_map
-from objbench.data.prepare.transform import Transform
+from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.scene import Array, SceneBatch
 from objbench.data.sources.deepmind_records import RecordBlock
 from objbench.data.sources.tfrecord import Reader
@@ -86,7 +86,7 @@ def read(path: Path, codes: str) -> Rendered:
 
 def cropped(scenes: SceneBatch) -> SceneBatch:
     """Scenes of the whole frame as 128x128 pixels, as the generator's."""
-    return Transform((SIDE, SIDE), (CROP.left, CROP.top, _RIGHT, _BOTTOM), "bicubic", "nearest")(scenes)
+    return Preprocessing((SIDE, SIDE), (CROP.left, CROP.top, _RIGHT, _BOTTOM), "bicubic", "nearest")(scenes)
 
 
 def solve_camera(places: Array, depths: Array) -> Array:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from objbench.data.format import png, tar
-from objbench.data.scene import Array
+from objbench.data.scene import Array, SceneBatch
 from objbench.errors import ObjbenchError
 
 IMAGE, MASK, FACTS = ".png", ".mask.png", ".json"
@@ -54,14 +54,18 @@ def count_objects(mask: Array, factors: Mapping[str, Any]) -> int:
     return len(visible_ids(mask))
 
 
-def describe(index: int, mask: Array, factors: Mapping[str, Array]) -> dict[str, Any]:
-    """What the JSON member of a sample says: index, n_objects, visible and factors."""
-    return {
-        "index": index,
-        "n_objects": count_objects(mask, factors),
-        "visible": visible_ids(mask),
-        "factors": {name: values.tolist() for name, values in factors.items()},
-    }
+def samples(batch: SceneBatch) -> Iterator[Sample]:
+    """The samples of a batch, in its order."""
+    for row, index in enumerate(batch.index.tolist()):
+        mask = batch.masks[row]
+        factors = {name: values[row] for name, values in batch.factors.items()}
+        facts = {
+            "index": index,
+            "n_objects": count_objects(mask, factors),
+            "visible": visible_ids(mask),
+            "factors": {name: values.tolist() for name, values in factors.items()},
+        }
+        yield Sample(key_of(index), batch.images[row], mask, facts)
 
 
 def encode(sample: Sample) -> bytes:

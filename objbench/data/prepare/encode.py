@@ -8,17 +8,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from objbench.data.format.sample import KEY_DIGITS, Sample, describe, digest, encode, key_of
-from objbench.data.prepare.transform import Transform
+from objbench.data.format.sample import KEY_DIGITS, digest, encode, samples
+from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.scene import BadScene, Block, SceneBatch
 from objbench.errors import ObjbenchError
 
 
 class Job(NamedTuple):
-    """A block to decode, transform and encode. skip_bad: list its damaged scenes instead of giving up."""
+    """A block of scenes to decode, preprocess and encode.
 
+    Attributes:
+        split: the split in whose name the source gave the block.
+        skip_bad: list damaged scenes instead of stopping at the first.
+    """
+
+    split: str
     block: Block
-    transform: Transform
+    preprocessing: Preprocessing
     skip_bad: bool = False
 
 
@@ -34,10 +40,10 @@ class EncodedScene:
 
 
 class Encoded(NamedTuple):
-    """The scenes of a block that qualify, by index, and how many scenes it held."""
+    """The scenes of a job that qualify, by index."""
 
+    split: str
     scenes: list[EncodedScene]
-    seen: int
 
 
 def encode_block(job: Job) -> Encoded:
@@ -56,18 +62,16 @@ def encode_block(job: Job) -> Encoded:
             todo += [part for part in (block[bad.row + 1 :], block[: bad.row]) if len(part)]
         else:
             _check(batch)
-            scenes += _encode_batch(job, job.transform(batch))
-    return Encoded(sorted(scenes, key=attrgetter("index")), len(job.block))
+            scenes += _encode_batch(job, job.preprocessing(batch))
+    return Encoded(job.split, sorted(scenes, key=attrgetter("index")))
 
 
 def _encode_batch(job: Job, batch: SceneBatch) -> list[EncodedScene]:
     scenes = []
-    for row, index in enumerate(batch.index.tolist()):
-        mask = batch.masks[row]
-        facts = describe(index, mask, {name: values[row] for name, values in batch.factors.items()})
-        sample = Sample(key_of(index), batch.images[row], mask, facts)
+    for sample in samples(batch):
+        index = sample.facts["index"]
         try:
-            scenes.append(EncodedScene(index, encode(sample), digest(sample), facts["n_objects"]))
+            scenes.append(EncodedScene(index, encode(sample), digest(sample), sample.facts["n_objects"]))
         except ValueError as error:
             reason = f"its factors cannot be written as JSON: {error}"
             scenes.append(_skipped(job, index, f"record {index}", reason))

@@ -13,7 +13,7 @@ from objbench.spec.datasets import DatasetRef
 DOWNLOADS = ".downloads"
 
 
-def obtain(
+def fetch_release(
     dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int], say: Callable[[str], None]
 ) -> Path | None:
     """The folder with the files of `source`, after those that are missing were downloaded into it.
@@ -29,8 +29,8 @@ def obtain(
     return folder
 
 
-def to_obtain(dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int]) -> Survey | None:
-    """What `obtain` would download, and how large it is; None where nothing can be. Writes nothing."""
+def release_status(dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int]) -> Survey | None:
+    """What `fetch_release` would download, and how large it is; None where nothing can be. Writes nothing."""
     remotes = _remotes(dataset, source, sizes)
     return survey(remotes, _folder(dataset, source, data)) if remotes else None
 

@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import torch
 
-import objbench
 from objbench import progress
-from objbench.data.format.manifest import Manifest, Records, Split
-from objbench.data.format.sample import Sample, count_objects, digest, fingerprint, key_of
+from objbench.data.format.manifest import Records, Split
+from objbench.data.format.sample import digest, key_of, samples
 from objbench.data.generate.generator import GeneratedBlock, Generator, generator_of
 from objbench.data.generate.tensors import SceneTensors
-from objbench.data.prepare.prepare import plan
+from objbench.data.prepare.prepare import describe_split, plan
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
@@ -30,7 +29,7 @@ from objbench.spec.load import load_spec
 SOURCE = "generated"
 
 
-class Known(NamedTuple):
+class Contents(NamedTuple):
     """What the manifest says of some scenes: their digests, and number of objects -> number of scenes."""
 
     digests: list[bytes]
@@ -41,7 +40,7 @@ class Made(NamedTuple):
     """The scenes of a block."""
 
     batch: SceneBatch
-    known: Known
+    contents: Contents
 
 
 def generate(
@@ -77,26 +76,15 @@ def splits_in_memory(
     preparation = plan(dataset, SOURCE, Path(), None, sizes, seed)
     generator = generator_of(dataset)
     made: dict[str, Scenes] = {}
-    known: dict[str, Known] = {}
+    splits: dict[str, Split] = {}
     with progress.bar(f"generating {dataset}", preparation.scenes, "scenes") as advance:
         for part in preparation.plans:
             make = _on_gpu if device.type == "cuda" and part.split == "train" else _on_cpu
-            made[part.split], known[part.split] = make(dataset, generator, part, seed, device, advance)
-    manifest = Manifest(
-        objbench=objbench.__version__,
-        dataset=dataset.name,
-        protocol=dataset.protocol,
-        source=SOURCE,
-        height=preparation.settings.height,
-        width=preparation.settings.width,
-        settings=preparation.settings,
-        generator=preparation.source.generator,
-        files=[],
-        splits={part.split: _split(part, known[part.split]) for part in preparation.plans},
-    )
-    for scenes in made.values():
-        scenes.manifest = manifest
-    return made
+            made[part.split], contents = make(dataset, generator, part, seed, device, advance)
+            records = Records(file=part.file, start=part.start, stop=part.stop)
+            splits[part.split] = describe_split(part, len(part), records, *contents, skipped=[], shards=[])
+    manifest = preparation.manifest(splits, files=[])
+    return {name: scenes.with_manifest(manifest) for name, scenes in made.items()}
 
 
 def _on_cpu(
@@ -106,15 +94,15 @@ def _on_cpu(
     seed: int,
     device: torch.device,
     advance: progress.Advance,
-) -> tuple[Scenes, Known]:
+) -> tuple[Scenes, Contents]:
     blocks = list(generator.blocks(part.split, part.start, part.stop, seed))
     workers = 1 if generator.block is None else min(available(), len(blocks))
-    batches, known = [], []
+    batches, contents = [], []
     for made in run("objbench.data.prepare.in_memory:make", blocks, workers):
         batches.append(made.batch)
-        known.append(made.known)
+        contents.append(made.contents)
         advance(len(made.batch))
-    return Scenes.of(SceneBatch.concatenate(batches), dataset, device, part.split), _all(known)
+    return Scenes.of(SceneBatch.concatenate(batches), dataset, device, part.split), _joined(contents)
 
 
 def _on_gpu(
@@ -124,7 +112,7 @@ def _on_gpu(
     seed: int,
     device: torch.device,
     advance: progress.Advance,
-) -> tuple[Scenes, Known]:
+) -> tuple[Scenes, Contents]:
     batches = []
     for batch in generator.scenes(part.split, part.start, part.stop, seed, device):
         batches.append(batch)
@@ -139,7 +127,7 @@ def _on_gpu(
         part.start,
     )
     of_stream = hashlib.sha256(f"made on a GPU: {stream}, {len(scenes)} scenes".encode()).digest()
-    return scenes, Known([of_stream], Counter(scenes.n_objects.tolist()))
+    return scenes, Contents([of_stream], Counter(scenes.n_objects.tolist()))
 
 
 def _as_scenes(made: SceneTensors, dataset: DatasetRef, split: str) -> Scenes:
@@ -152,34 +140,13 @@ def _as_scenes(made: SceneTensors, dataset: DatasetRef, split: str) -> Scenes:
 def make(block: GeneratedBlock) -> Made:
     """The scenes of a block: the work of a worker process."""
     batch = block.decode()
-    return Made(batch, _know(batch))
+    described = list(samples(batch))
+    counts = Counter(sample.facts["n_objects"] for sample in described)
+    return Made(batch, Contents([digest(sample) for sample in described], counts))
 
 
-def _know(batch: SceneBatch) -> Known:
-    digests, counts = [], []
-    for row, index in enumerate(batch.index.tolist()):
-        factors = {name: values[row].tolist() for name, values in batch.factors.items()}
-        mask = batch.masks[row]
-        digests.append(digest(Sample(key_of(index), batch.images[row], mask, {"factors": factors})))
-        counts.append(count_objects(mask, factors))
-    return Known(digests, Counter(counts))
-
-
-def _all(parts: list[Known]) -> Known:
-    return Known(
+def _joined(parts: list[Contents]) -> Contents:
+    return Contents(
         list(chain.from_iterable(part.digests for part in parts)),
         sum((part.object_counts for part in parts), Counter()),
-    )
-
-
-def _split(part: SplitPlan, known: Known) -> Split:
-    return Split(
-        count=len(part),
-        standard=part.standard,
-        in_train=part.in_train,
-        records=Records(file=part.file, start=part.start, stop=part.stop),
-        fingerprint=fingerprint(known.digests),
-        object_counts=dict(sorted(known.object_counts.items())),
-        skipped=[],
-        shards=[],
     )

@@ -1,16 +1,15 @@
-"""From the scenes of a source to finished shards: one process reads, the others decode, transform and encode."""
+"""From the scenes of a source to finished shards: one process reads, the others decode, preprocess and encode."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 
 from objbench import progress
 from objbench.data.format.manifest import Settings
 from objbench.data.prepare.encode import Job
-from objbench.data.prepare.splits import Cutter, stretches
-from objbench.data.prepare.transform import Transform
+from objbench.data.prepare.preprocessing import Preprocessing
+from objbench.data.prepare.splits import SplitAssigner, shared_ranges
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.scene import SCENES_PER_JOB
 from objbench.data.sources.base import Source, SplitPlan
@@ -19,10 +18,10 @@ from objbench.errors import ObjbenchError
 from objbench.files import check_space
 
 _SPARE = 1.05
-_ROOM = "free some space, choose another place with --data, or make smaller splits"
+_MAKE_ROOM = "free some space, choose another place with --data, or make smaller splits"
 
 
-def fill(
+def write_splits(
     source: Source,
     plans: list[SplitPlan],
     settings: Settings,
@@ -31,70 +30,69 @@ def fill(
     skip_bad: bool,
     advance: progress.Advance,
 ) -> None:
-    """Write what is still missing of each split, and close it. `advance` counts samples.
+    """Write what is still missing of each split, and close it.
 
-    ObjbenchError for a damaged scene (unless skip_bad leaves it out), for a source that gives other scenes than it
-    planned, and where the shards will find no room.
+    Args:
+        advance: counts samples.
+
+    Raises:
+        ObjbenchError: a scene is damaged (unless `skip_bad` leaves it out), the source gives other scenes than it
+            planned, or the shards will not fit on the disk.
     """
-    cutters = [Cutter(group, writers) for group in stretches(plans)]
-    cutters = [cutter for cutter in cutters if not cutter.complete]
-    if not cutters:
+    assigners = [SplitAssigner(group, writers) for group in shared_ranges(plans)]
+    assigners = [assigner for assigner in assigners if not assigner.complete]
+    if not assigners:
         return
     remaining = sum(map(len, plans)) - sum(writer.written for writer in writers.values())
-    if any(cutter.resume for cutter in cutters):
+    if any(assigner.resume for assigner in assigners):
         advance(0, note="reading past what is prepared")
-    names: deque[str] = deque()
-    jobs = _jobs(source, cutters, names, _transform(settings), skip_bad)
-    first = list(islice(jobs, workers))  # of a small source there is no job for every worker
+    jobs = _jobs(source, assigners, _preprocessing(settings), skip_bad)
+    first = list(islice(jobs, workers))  # a small source has no job for every worker
     checked = False
     for encoded in run(
         "objbench.data.prepare.encode:encode_block", chain(first, jobs), min(workers, len(first))
     ):
-        cutters = _at(names.popleft(), cutters)
-        cutters[0].add(encoded)
+        assigners = _from_split(encoded.split, assigners)
+        assigners[0].add(encoded)
         samples = [len(scene.content) for scene in encoded.scenes if not scene.reason]
         if samples and not checked:
             check_space(
                 writers[plans[0].split].folder,
                 int(remaining * sum(samples) / len(samples) * _SPARE),
                 "the shards still need about",
-                _ROOM,
+                _MAKE_ROOM,
             )
             checked = True
         advance(len(samples), note=" ")
-        if cutters[0].complete and len(cutters) == 1:
+        if assigners[0].complete and len(assigners) == 1:
             return
-    for cutter in cutters:
-        cutter.finish()
+    for assigner in assigners:
+        assigner.finish()
 
 
 def _jobs(
-    source: Source, cutters: list[Cutter], names: deque[str], transform: Transform, skip_bad: bool
+    source: Source, assigners: list[SplitAssigner], preprocessing: Preprocessing, skip_bad: bool
 ) -> Iterator[Job]:
-    """The undecoded scenes, of any block at most SCENES_PER_JOB, with the name of their split put into `names`."""
-    done = {cutter.lead.split: cutter.resume for cutter in cutters}
-    for split, block in source.read([cutter.lead for cutter in cutters], done):
+    """The undecoded scenes, at most SCENES_PER_JOB of a block in each job."""
+    done = {assigner.lead.split: assigner.resume for assigner in assigners}
+    for split, block in source.read([assigner.lead for assigner in assigners], done):
         for start in range(0, len(block), SCENES_PER_JOB):
-            names.append(split)
-            yield Job(block[start : start + SCENES_PER_JOB], transform, skip_bad)
+            yield Job(split, block[start : start + SCENES_PER_JOB], preprocessing, skip_bad)
 
 
-def _transform(settings: Settings) -> Transform:
-    asked, select = settings.transform, settings.select
-    return Transform(
+def _preprocessing(settings: Settings) -> Preprocessing:
+    return Preprocessing(
         size=(settings.height, settings.width),
-        crop=asked.crop if asked else None,
-        image=asked.image if asked else None,
-        mask=asked.mask if asked else None,
-        max_visible=select.max_visible if select else None,
+        max_visible=settings.select.max_visible if settings.select else None,
+        **(settings.transform.model_dump() if settings.transform else {}),
     )
 
 
-def _at(split: str, cutters: list[Cutter]) -> list[Cutter]:
-    """The cutters from that of `split` on; those before it are finished, the source is past them."""
-    while cutters[0].lead.split != split:
-        cutters[0].finish()
-        cutters = cutters[1:]
-        if not cutters:
+def _from_split(split: str, assigners: list[SplitAssigner]) -> list[SplitAssigner]:
+    """The assigners from that of `split` on; those before it are finished, as the source is past them."""
+    while assigners[0].lead.split != split:
+        assigners[0].finish()
+        assigners = assigners[1:]
+        if not assigners:
             raise ObjbenchError(f"the source gave scenes of {split} that were not asked for, or not in order")
-    return cutters
+    return assigners

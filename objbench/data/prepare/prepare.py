@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,10 @@ from objbench.data.download import read_receipt
 from objbench.data.format.manifest import (
     MANIFEST,
     Manifest,
+    Records,
     Settings,
+    Shard,
+    Skipped,
     SourceFile,
     Split,
     folder_of,
@@ -26,9 +29,9 @@ from objbench.data.format.manifest import (
 )
 from objbench.data.format.sample import fingerprint
 from objbench.data.prepare import card
-from objbench.data.prepare.fetch import obtain
+from objbench.data.prepare.fetch import fetch_release
 from objbench.data.prepare.journal import Journal, Started
-from objbench.data.prepare.pipeline import fill
+from objbench.data.prepare.pipeline import write_splits
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
@@ -79,13 +82,14 @@ class Preparation:
         advance(0, resumed=sum(writer.written for writer in writers.values()))
         with _hashing(self.source.files) as hashed:
             try:
-                fill(self.source, self.plans, self.settings, writers, workers, skip_bad, advance)
+                write_splits(self.source, self.plans, self.settings, writers, workers, skip_bad, advance)
             finally:
                 for writer in writers.values():
                     writer.abandon()
             advance(0, note="hashing the source files" if self.source.files else "")
             files = hashed()
-        manifest = self._manifest(writers, files)
+        splits = {plan.split: _written_split(plan, writers[plan.split]) for plan in self.plans}
+        manifest = self.manifest(splits, files)
         write_atomically(self.folder / "README.md", card.render(self.dataset, manifest))
         manifest.save(self.folder / MANIFEST)
         journal.close()
@@ -112,7 +116,8 @@ class Preparation:
         _refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
         return journal
 
-    def _manifest(self, writers: dict[str, ShardWriter], files: list[SourceFile]) -> Manifest:
+    def manifest(self, splits: dict[str, Split], files: list[SourceFile]) -> Manifest:
+        """The manifest of these splits, made from these files."""
         return Manifest(
             objbench=objbench.__version__,
             dataset=self.dataset.name,
@@ -123,7 +128,7 @@ class Preparation:
             settings=self.settings,
             generator=self.source.generator,
             files=files,
-            splits={plan.split: _split(plan, writers[plan.split]) for plan in self.plans},
+            splits=splits,
         )
 
 
@@ -186,7 +191,7 @@ def prepare(
     sizes = sizes or {}
     if not force and (manifest := finished(dataset, source, data, sizes, seed)) is not None:
         return manifest
-    raw = raw or obtain(dataset, dataset.source(source), data, sizes, say)
+    raw = raw or fetch_release(dataset, dataset.source(source), data, sizes, say)
     return plan(dataset, source, data, raw, sizes, seed).run(workers or available(), force, advance, skip_bad)
 
 
@@ -245,19 +250,42 @@ def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: 
     )
 
 
-def _split(plan: SplitPlan, writer: ShardWriter) -> Split:
-    assert writer.closed is not None
-    digests = b"".join(bytes.fromhex(entry.digests) for entry in writer.finished)
-    counts: Counter[int] = Counter()
-    for entry in writer.finished:
-        counts.update(entry.object_counts)
+def describe_split(
+    plan: SplitPlan,
+    count: int,
+    records: Records,
+    digests: Iterable[bytes],
+    object_counts: Mapping[int, int],
+    skipped: list[Skipped],
+    shards: list[Shard],
+) -> Split:
+    """What the manifest says of a split of `count` scenes.
+
+    Args:
+        records: those that the source was read for.
+        digests: of the samples, in their order.
+        object_counts: number of objects -> number of scenes.
+    """
     return Split(
-        count=writer.written,
-        standard=plan.standard and not writer.skipped,
+        count=count,
+        standard=plan.standard and not skipped,
         in_train=plan.in_train,
+        records=records,
+        fingerprint=fingerprint(digests),
+        object_counts=dict(sorted(object_counts.items())),
+        skipped=skipped,
+        shards=shards,
+    )
+
+
+def _written_split(plan: SplitPlan, writer: ShardWriter) -> Split:
+    assert writer.closed is not None
+    return describe_split(
+        plan,
+        count=writer.written,
         records=writer.closed.records,
-        fingerprint=fingerprint([digests]),
-        object_counts=dict(sorted(counts.items())),
+        digests=(bytes.fromhex(entry.digests) for entry in writer.finished),
+        object_counts=sum((Counter(entry.object_counts) for entry in writer.finished), Counter()),
         skipped=writer.skipped,
         shards=[entry.shard for entry in writer.finished],
     )

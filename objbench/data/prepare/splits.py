@@ -12,7 +12,7 @@ from objbench.data.sources.base import SplitPlan
 from objbench.errors import ObjbenchError
 
 
-def stretches(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
+def shared_ranges(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
     """The plans that are made in one reading, together: those that differ in their cut alone."""
     groups: dict[tuple[str, int, int, str], list[SplitPlan]] = {}
     for plan in plans:
@@ -21,7 +21,7 @@ def stretches(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
     return list(groups.values())
 
 
-class Cutter:
+class SplitAssigner:
     """Shares the scenes of one stretch of records, as they come, out among the splits that are cut from it.
 
     A split that begins or ends so many scenes before the last one is found by holding so many back, encoded: some

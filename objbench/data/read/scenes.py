@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,29 +76,35 @@ class Scenes:
 
     def to(self, device: torch.device | str) -> Scenes:
         """The same scenes with images and masks on `device`."""
-        return Scenes(
-            self.images.to(device),
-            self.masks.to(device),
-            self.keys,
-            self.spec,
-            self.split,
-            lambda: self.factors,
-            self.manifest,
-        )
+        return self._with(images=self.images.to(device), masks=self.masks.to(device))
+
+    def with_manifest(self, manifest: Manifest) -> Scenes:
+        """The same scenes as a split of the dataset that `manifest` describes."""
+        return self._with(manifest=manifest)
 
     def select(self, indices: Sequence[int] | slice) -> Scenes:
         """The scenes at these positions."""
         rows = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices, np.int64)]
         at = torch.from_numpy(rows).to(self.images.device)
-        return Scenes(
-            self.images[at],
-            self.masks[at],
-            [self.keys[row] for row in rows],
-            self.spec,
-            self.split,
-            lambda: {name: values[rows] for name, values in self.factors.items()},
-            self.manifest,
+        return self._with(
+            images=self.images[at],
+            masks=self.masks[at],
+            keys=[self.keys[row] for row in rows],
+            factors=lambda: {name: values[rows] for name, values in self.factors.items()},
         )
+
+    def _with(self, **changes: Any) -> Scenes:
+        """The same scenes but for these arguments of `Scenes`."""
+        same: dict[str, Any] = {
+            "images": self.images,
+            "masks": self.masks,
+            "keys": self.keys,
+            "spec": self.spec,
+            "split": self.split,
+            "factors": lambda: self.factors,
+            "manifest": self.manifest,
+        }
+        return Scenes(**same | changes)
 
 
 def _visible(labels: Tensor) -> Tensor:

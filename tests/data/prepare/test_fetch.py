@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from objbench.cli.main import app
 from objbench.data.format.manifest import read_manifest
-from objbench.data.prepare.fetch import obtain
+from objbench.data.prepare.fetch import fetch_release
 from objbench.spec.load import load_spec
 
 MINI = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
@@ -103,7 +103,7 @@ def test_only_the_files_of_the_wanted_splits_are_fetched(
     )
     clevr6 = load_spec().dataset("clevr6")
     for sizes in ({}, {"train": 0, "val": 0}, {"test": 0}):
-        obtain(clevr6, "emorl", tmp_path, sizes, print)
+        fetch_release(clevr6, "emorl", tmp_path, sizes, print)
     train, test = "clevr6_with_masks_train.h5", "clevr6_with_masks_and_factors_test.h5"
     assert asked == [[train, test], [test], [train]]
-    assert obtain(load_spec().dataset("tetrominoes"), "generated", tmp_path, {}, print) is None
+    assert fetch_release(load_spec().dataset("tetrominoes"), "generated", tmp_path, {}, print) is None

@@ -16,7 +16,7 @@ from PIL import Image
 from objbench.data.format import tar
 from objbench.data.format.sample import Sample, count_objects, digest, encode, rows, visible_ids
 from objbench.data.prepare.encode import Job, encode_block
-from objbench.data.prepare.transform import Transform
+from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.scene import SceneBatch
 from objbench.errors import ObjbenchError
 
@@ -32,7 +32,7 @@ def batch(count: int = 3) -> SceneBatch:
 
 
 def encoded(scenes: SceneBatch) -> bytes:
-    samples = encode_block(Job(scenes, Transform(scenes.masks.shape[1:]))).scenes
+    samples = encode_block(Job("train", scenes, Preprocessing(scenes.masks.shape[1:]))).scenes
     return b"".join(sample.content for sample in samples)
 
 

@@ -8,11 +8,11 @@ import torch
 from helpers import clevr
 from PIL import Image
 
-from objbench.data.prepare.transform import Transform
+from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.scene import SceneBatch
 from objbench.errors import ObjbenchError
 
-EMORL = Transform((128, 128), clevr.BOX, "bicubic", "nearest")
+EMORL = Preprocessing((128, 128), clevr.BOX, "bicubic", "nearest")
 
 
 def batch(*rows: int) -> SceneBatch:
@@ -51,7 +51,7 @@ def test_the_nearest_of_torch_takes_other_pixels_of_the_mask() -> None:
 
 
 def test_a_crop_of_the_right_size_is_not_resized() -> None:
-    found = Transform((192, 192), clevr.BOX)(batch(1))
+    found = Preprocessing((192, 192), clevr.BOX)(batch(1))
     image, mask = clevr.expected(1, 192)
     assert np.array_equal(found.images[0], image)
     assert np.array_equal(found.masks[0], mask)
@@ -59,27 +59,27 @@ def test_a_crop_of_the_right_size_is_not_resized() -> None:
 
 def test_scenes_of_the_right_size_are_left_alone() -> None:
     scenes = batch(1)
-    assert Transform((240, 320))(scenes) is scenes
+    assert Preprocessing((240, 320))(scenes) is scenes
 
 
 def test_only_scenes_that_still_qualify_after_the_crop_are_kept() -> None:
-    found = Transform((192, 192), clevr.BOX, max_visible=6)(batch(0, 1, 2, 3))
+    found = Preprocessing((192, 192), clevr.BOX, max_visible=6)(batch(0, 1, 2, 3))
     assert found.index.tolist() == [1, 3]
     assert found.factors["x"].tolist() == [[1], [3]]
-    assert Transform((240, 320), max_visible=6)(batch(0, 1, 2, 3)).index.tolist() == [1]
+    assert Preprocessing((240, 320), max_visible=6)(batch(0, 1, 2, 3)).index.tolist() == [1]
 
 
 def test_no_scene_may_qualify() -> None:
-    assert len(Transform((128, 128), clevr.BOX, "bicubic", "nearest", max_visible=1)(batch(0, 1))) == 0
+    assert len(Preprocessing((128, 128), clevr.BOX, "bicubic", "nearest", max_visible=1)(batch(0, 1))) == 0
 
 
 @pytest.mark.parametrize(
-    ("transform", "message"),
+    ("preprocessing", "message"),
     [
-        (Transform((128, 128)), r"scenes must be 128x128; the source gave images \(1, 240, 320, 3\)"),
-        (Transform((8, 8), (0, 0, 321, 240)), r"\(0, 0, 321, 240\) does not fit into .* 240x320"),
+        (Preprocessing((128, 128)), r"scenes must be 128x128; the source gave images \(1, 240, 320, 3\)"),
+        (Preprocessing((8, 8), (0, 0, 321, 240)), r"\(0, 0, 321, 240\) does not fit into .* 240x320"),
     ],
 )
-def test_scenes_of_an_odd_size_are_refused(transform: Transform, message: str) -> None:
+def test_scenes_of_an_odd_size_are_refused(preprocessing: Preprocessing, message: str) -> None:
     with pytest.raises(ObjbenchError, match=message):
-        transform(batch(0))
+        preprocessing(batch(0))

@@ -18,7 +18,7 @@ from objbench.errors import ObjbenchError
 
 
 @dataclass(frozen=True)
-class Transform:
+class Preprocessing:
     """What is done to every scene, and which scenes still qualify after the crop.
 
     size         (height, width) of the result
