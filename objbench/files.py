@@ -40,23 +40,34 @@ def write_atomically(path: Path, content: str) -> None:
 
 
 @contextmanager
-def locked(lock: Path, occupied: str) -> Iterator[None]:
-    """Let no second process in; where there is one already, ObjbenchError at once with the message `occupied`."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
+def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`, which is made if needed.
+
+    Args:
+        occupied: what to say if another process holds the lock; None: wait until it is free.
+
+    Raises:
+        ObjbenchError: another process holds the lock, and `occupied` is given.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
-        held.acquire(timeout=0)
+        lock.acquire(timeout=-1 if occupied is None else 0)
     except Timeout:
         raise ObjbenchError(f"{occupied}; wait for it or stop it") from None
     try:
         yield
     finally:
-        held.release()
+        lock.release()
 
 
 @contextmanager
-def plain_errors(folder: Path, option: str) -> Iterator[None]:
-    """Turn what the file system refuses in `folder`, which `option` chose, into a message with a remedy."""
+def explain_os_errors(folder: Path, option: str) -> Iterator[None]:
+    """Turn refusals of the file system in `folder` into an ObjbenchError that names the remedy.
+
+    Args:
+        option: the command-line option that chose the folder.
+    """
     full = "free some space (or quota); the same command then goes on where it stood"
     refused = f"choose a folder that you may write with {option}"
     remedy = {

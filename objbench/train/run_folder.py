@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import locked, plain_errors, write_atomically
+from objbench.files import exclusive_lock, explain_os_errors, write_atomically
 from objbench.records import RECORD
 from objbench.spec.nested import differences
 from objbench.spec.resolve import MethodConfig
@@ -28,7 +28,10 @@ def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, see
 def at_work(folder: Path) -> Iterator[None]:
     """Keep every other process out of a seed's folder, which is made if need be."""
     occupied = f"{folder}: another process is at work on this seed"
-    with plain_errors(folder, "--runs"), locked(folder.with_name(f".{folder.name}.lock"), occupied):
+    with (
+        explain_os_errors(folder, "--runs"),
+        exclusive_lock(folder.with_name(f".{folder.name}.lock"), occupied),
+    ):
         folder.mkdir(exist_ok=True)
         yield
 

@@ -72,7 +72,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     options = _options(name, line, bench).parse_args(arguments)
     from benches.machine import load_average, machine
     from benches.report import Report, Section, as_json, print_report
-    from objbench.files import plain_errors, write_atomically
+    from objbench.files import explain_os_errors, write_atomically
 
     path: Path = options.json or RESULTS / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     here = machine()
@@ -82,7 +82,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
     def write(finished: bool) -> None:
         here["load_average_at_end"] = load_average()
-        with plain_errors(path.parent, "--json"):
+        with explain_os_errors(path.parent, "--json"):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, as_json(name, here, report, finished))
 

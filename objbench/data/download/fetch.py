@@ -13,7 +13,7 @@ from objbench.data.download.file import Download, Item, Say
 from objbench.data.download.http import Client
 from objbench.data.download.meter import Meter, bar
 from objbench.data.download.remote import Remote
-from objbench.files import check_space, free_space, megabytes, plain_errors
+from objbench.files import check_space, explain_os_errors, free_space, megabytes
 
 CONNECTIONS = 4
 _ROOM = "free some space or choose another place with --data"
@@ -47,7 +47,7 @@ def fetch(
     """
     client = Client()
     downloads = [Download(remote, folder, client) for remote in remotes]
-    with plain_errors(folder, "--data"):
+    with explain_os_errors(folder, "--data"):
         missing = [download for download in downloads if not download.confirm(say)]
         places = [download.first_place() for download in missing]
         check_space(folder, sum(map(Download.space, missing, places)), "the download still needs", _ROOM)

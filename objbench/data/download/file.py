@@ -25,7 +25,7 @@ from objbench.data.download.remote import Remote
 from objbench.data.download.transfer import Partial, Transfer
 from objbench.data.download.zipped import inflate
 from objbench.errors import ObjbenchError
-from objbench.files import locked, megabytes
+from objbench.files import exclusive_lock, megabytes
 
 RESTARTS = 2  # of a file that changes while it is downloaded, before its address is given up
 
@@ -119,7 +119,7 @@ class Download:
     def run(self, place: Place, connections: int, say: Say, meter: Meter) -> None:
         """Download the file from `place`, or else from the addresses that come after it."""
         occupied = f"{self.path}: another process is downloading it"
-        with locked(self.path.with_name(f".{self.path.name}.lock"), occupied):
+        with exclusive_lock(self.path.with_name(f".{self.path.name}.lock"), occupied):
             if self.confirm(say):  # another process was faster
                 return
             for candidate in itertools.chain([place], self._places):

@@ -37,7 +37,7 @@ from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
 from objbench.errors import RequestError
-from objbench.files import locked, plain_errors, sha256_of, write_atomically
+from objbench.files import exclusive_lock, explain_os_errors, sha256_of, write_atomically
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.nested import differences
 
@@ -68,7 +68,7 @@ class Preparation:
     def run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool = False) -> Manifest:
         """Make the shards, the card and, last, the manifest. Goes on where a killed prepare stood."""
         occupied = f"{self.folder}: another prepare is at work here"
-        with plain_errors(self.folder, "--data"), locked(self.folder / ".lock", occupied):
+        with explain_os_errors(self.folder, "--data"), exclusive_lock(self.folder / ".lock", occupied):
             return self._run(workers, force, advance, skip_bad)
 
     def _run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool) -> Manifest:

@@ -11,38 +11,47 @@ from objbench.stored import Stored, Strict
 CACHE = ".cache"
 
 
-class Stamp(Strict):
-    """What a raw split was decoded from: the manifest's hash, and (size, mtime in ns) of every shard."""
+class CacheKey(Strict):
+    """What a split was decoded from.
+
+    Attributes:
+        manifest: sha256 of the manifest.
+        shards: (size, mtime in ns) of every shard, by name.
+    """
 
     manifest: str
     shards: dict[str, tuple[int, int]]
 
     @staticmethod
-    def now(folder: Path, manifest: Manifest, split: str) -> Stamp:
-        """The stamp of the split as it stands in `folder`; FileNotFoundError if a shard is missing."""
+    def now(folder: Path, manifest: Manifest, split: str) -> CacheKey:
+        """The key of the split as it is in `folder` now; FileNotFoundError if a shard is missing."""
         states = {shard.name: (folder / shard.name).stat() for shard in manifest.split(split).shards}
         shards = {name: (state.st_size, state.st_mtime_ns) for name, state in states.items()}
-        return Stamp(manifest=sha256_of(folder / MANIFEST), shards=shards)
+        return CacheKey(manifest=sha256_of(folder / MANIFEST), shards=shards)
 
 
-class Sealed(Stored):
-    """A complete raw split: what it was decoded from, and the size of each of its files."""
+class CacheEntry(Stored):
+    """Says that a decoded split is complete: what it was decoded from, and the size of each of its files."""
 
-    stamp: Stamp
+    stamp: CacheKey
     bytes: dict[str, int]
 
 
-class RawSplit:
+class DecodedCache:
     """A folder with the decoded samples of a split, each kind in one file, in the order of the keys.
 
-    images  uint8 (N,3,H,W);  masks  uint8 (N,H,W);  samples: one JSON text per line;  keys: one per line
+    Attributes:
+        images: file of uint8 (N,3,H,W).
+        masks: file of uint8 (N,H,W).
+        samples: file with one JSON text per line.
+        keys: file with one key per line.
     """
 
     def __init__(self, path: Path, count: int, height: int, width: int) -> None:
         self.path, self.count, self.height, self.width = path, count, height, width
         self.images, self.masks = path / "images.u8", path / "masks.u8"
         self.samples, self.keys = path / "samples.jsonl", path / "keys.txt"
-        self._sealed = path / "sealed.json"
+        self._entry = path / "sealed.json"
 
     @property
     def mask_bytes(self) -> int:
@@ -56,14 +65,14 @@ class RawSplit:
             with path.open("wb") as file:
                 file.truncate(size * self.count)
 
-    def seal(self, stamp: Stamp) -> None:
+    def commit(self, key: CacheKey) -> None:
         """Declare the folder complete."""
-        Sealed(stamp=stamp, bytes=self._bytes()).save(self._sealed)
+        CacheEntry(stamp=key, bytes=self._bytes()).save(self._entry)
 
-    def fits(self, stamp: Stamp) -> bool:
-        """Whether the folder is complete, of the right size, and decoded from what `stamp` describes."""
+    def is_valid(self, key: CacheKey) -> bool:
+        """Whether the folder is complete, and was decoded from what `key` describes."""
         try:
-            return Sealed.read_if_valid(self._sealed) == Sealed(stamp=stamp, bytes=self._bytes())
+            return CacheEntry.read_if_valid(self._entry) == CacheEntry(stamp=key, bytes=self._bytes())
         except OSError:
             return False
 
@@ -71,7 +80,7 @@ class RawSplit:
         return {path.name: path.stat().st_size for path in (self.images, self.masks, self.samples, self.keys)}
 
 
-def cached(folder: Path, manifest: Manifest, split: str) -> RawSplit:
-    """The raw split in the cache of a prepared dataset, whether it is there or not."""
+def cache_of(folder: Path, manifest: Manifest, split: str) -> DecodedCache:
+    """The cache of a split of a prepared dataset, whether it is there or not."""
     count = manifest.split(split).count
-    return RawSplit(folder / CACHE / split, count, manifest.height, manifest.width)
+    return DecodedCache(folder / CACHE / split, count, manifest.height, manifest.width)

@@ -1,4 +1,4 @@
-"""From the shards of a split to its raw form, on all cores."""
+"""From the shards of a split to its decoded pixels, on all cores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Slice(NamedTuple):
 
     starts, sizes  int64 (n,3), of the members of each sample, in the order of SUFFIXES
     keys           of the samples;  row: of the first one in the split
-    images, masks  the raw files;  sha256: what the whole shard must hash to, checked if not None
+    images, masks  the files of the cache;  sha256: what the whole shard must hash to, checked if not None
     """
 
     shard: Path
@@ -44,7 +44,7 @@ def slices(
     sha256: str,
     first_row: int,
     shape: tuple[int, int],
-    raw: tuple[Path, Path],
+    targets: tuple[Path, Path],
     step: int,
 ) -> Iterator[Slice]:
     """The jobs that decode a shard, `step` samples each; the first one also checks its hash.
@@ -60,11 +60,11 @@ def slices(
     for at in range(0, len(keys), step):
         part = slice(at, at + step)
         check = sha256 if at == 0 else None
-        yield Slice(shard, starts[part], sizes[part], keys[part], first_row + at, shape, *raw, check)
+        yield Slice(shard, starts[part], sizes[part], keys[part], first_row + at, shape, *targets, check)
 
 
 def decode_slice(job: Slice) -> list[bytes]:
-    """Decode the samples of a job into the raw files; the answer is their JSON texts."""
+    """Decode the samples of a job into the files of the cache; the answer is their JSON texts."""
     with job.shard.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if job.sha256 is not None and hashlib.sha256(content).hexdigest() != job.sha256:
             raise changed(job.shard, "its sha256 is not the one in the manifest")
@@ -105,7 +105,7 @@ def changed(shard: Path, how: str) -> ObjbenchError:
 
 
 def _write(path: Path, pixels: Array, row: int) -> None:
-    """Write `pixels` (n,...) at row `row` of a raw file (pwrite: a full disk gives an error, not a SIGBUS)."""
+    """Write `pixels` (n,...) at row `row` of a file (pwrite: a full disk gives an error, not a SIGBUS)."""
     rest = pixels.data.cast("B")
     at = row * pixels[0].nbytes
     with path.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""A prepared split in memory: decoded once, on all cores, and then read from its raw cache."""
+"""A prepared split in memory: decoded once, on all cores, and then read from its cache."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 import numpy as np
 import torch
 from torch import Tensor
 
 from objbench import progress
 from objbench.data.format.manifest import Manifest, find
-from objbench.data.read.cache import CACHE, RawSplit, Stamp, cached
+from objbench.data.read.cache import CACHE, CacheKey, DecodedCache, cache_of
 from objbench.data.read.decode import Slice, read_shard, slices
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.workers import available, run
 from objbench.device import choose_device
+from objbench.files import exclusive_lock
 from objbench.spec.load import load_spec
 
 __all__ = ["Scenes", "load"]
@@ -52,11 +52,11 @@ def load(
     where = choose_device(device)
     reference = load_spec(config).dataset(dataset)
     folder, manifest = find(data_folder(data), reference, source)
-    with raw_split(folder, manifest, split) as raw:
-        images = _read(raw.images, (raw.count, 3, raw.height, raw.width))
-        masks = _read(raw.masks, (raw.count, raw.height, raw.width))
-        keys = raw.keys.read_text(encoding="ascii").split()
-        texts = raw.samples.read_bytes()
+    with decoded(folder, manifest, split) as cache:
+        images = _read(cache.images, (cache.count, 3, cache.height, cache.width))
+        masks = _read(cache.masks, (cache.count, cache.height, cache.width))
+        keys = cache.keys.read_text(encoding="ascii").split()
+        texts = cache.samples.read_bytes()
     return Scenes(images.to(where), masks.to(where), keys, reference, split, lambda: _parse(texts), manifest)
 
 
@@ -66,63 +66,64 @@ def data_folder(data: str | Path | None) -> Path:
 
 
 @contextmanager
-def raw_split(folder: Path, manifest: Manifest, split: str) -> Iterator[RawSplit]:
-    """The split in raw form: from the cache, decoded into it first where need be.
+def decoded(folder: Path, manifest: Manifest, split: str) -> Iterator[DecodedCache]:
+    """The decoded split: from its cache, which is filled first if needed.
 
-    Where the cache cannot be written, decoded into a temporary folder that is gone afterwards.
+    If the cache cannot be written, the split is decoded into a temporary folder that is removed afterwards.
     """
-    raw = cached(folder, manifest, split)
+    cache = cache_of(folder, manifest, split)
     for shard in manifest.split(split).shards:
         read_shard(folder / shard.name)
-    stamp = Stamp.now(folder, manifest, split)
-    if not raw.fits(stamp):
+    key = CacheKey.now(folder, manifest, split)
+    if not cache.is_valid(key):
         try:
-            _fill(raw, folder, manifest, split, stamp)
+            _fill(cache, folder, manifest, split, key)
         except OSError as error:
             log.warning("%s: %s; decoding without a cache", folder / CACHE, error.strerror or error)
             with tempfile.TemporaryDirectory(prefix="objbench-") as temporary:
-                raw = RawSplit(Path(temporary) / split, raw.count, raw.height, raw.width)
-                _decode(raw, folder, manifest, split)
-                yield raw
+                cache = DecodedCache(Path(temporary) / split, cache.count, cache.height, cache.width)
+                _decode(cache, folder, manifest, split)
+                yield cache
             return
-    yield raw
+    yield cache
 
 
-def _fill(raw: RawSplit, folder: Path, manifest: Manifest, split: str, stamp: Stamp) -> None:
+def _fill(cache: DecodedCache, folder: Path, manifest: Manifest, split: str, key: CacheKey) -> None:
     """Decode the split into the cache, whole or not at all, unless another process was faster."""
-    raw.path.parent.mkdir(exist_ok=True)
-    with filelock.FileLock(raw.path.with_name(f"{split}.lock")):
-        if raw.fits(stamp):
+    with exclusive_lock(cache.path.with_name(f"{split}.lock")):
+        if cache.is_valid(key):
             return
-        partial = RawSplit(raw.path.with_name(f"{split}.partial"), raw.count, raw.height, raw.width)
+        partial = DecodedCache(
+            cache.path.with_name(f"{split}.partial"), cache.count, cache.height, cache.width
+        )
         shutil.rmtree(partial.path, ignore_errors=True)
         try:
             _decode(partial, folder, manifest, split)
-            partial.seal(stamp)
-            shutil.rmtree(raw.path, ignore_errors=True)
-            partial.path.replace(raw.path)
+            partial.commit(key)
+            shutil.rmtree(cache.path, ignore_errors=True)
+            partial.path.replace(cache.path)
         finally:
             shutil.rmtree(partial.path, ignore_errors=True)
 
 
-def _decode(raw: RawSplit, folder: Path, manifest: Manifest, split: str) -> None:
-    raw.create()
+def _decode(cache: DecodedCache, folder: Path, manifest: Manifest, split: str) -> None:
+    cache.create()
     keys: list[str] = []
 
     def jobs() -> Iterator[Slice]:
         for shard in manifest.split(split).shards:
-            files, shape = (raw.images, raw.masks), (raw.height, raw.width)
+            files, shape = (cache.images, cache.masks), (cache.height, cache.width)
             path = folder / shard.name
             for job in slices(path, shard.bytes, shard.sha256, len(keys), shape, files, SCENES_PER_JOB):
                 keys.extend(job.keys)
                 yield job
 
-    workers = 1 if raw.count <= _INLINE else min(available(), -(-raw.count // SCENES_PER_JOB))
-    with raw.samples.open("wb") as samples, _progress(manifest, split, raw.count) as advance:
+    workers = 1 if cache.count <= _INLINE else min(available(), -(-cache.count // SCENES_PER_JOB))
+    with cache.samples.open("wb") as samples, _progress(manifest, split, cache.count) as advance:
         for texts in run("objbench.data.read.decode:decode_slice", jobs(), workers):
             samples.writelines(text + b"\n" for text in texts)
             advance(len(texts))
-    raw.keys.write_text("\n".join(keys), encoding="ascii")
+    cache.keys.write_text("\n".join(keys), encoding="ascii")
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 from objbench import progress
 from objbench.data.format.manifest import Manifest
 from objbench.data.format.sample import fingerprint
-from objbench.data.read.cache import Stamp, cached
-from objbench.data.read.verify_worker import Findings, RawCheck, ShardCheck
+from objbench.data.read.cache import CacheKey, cache_of
+from objbench.data.read.verify_worker import CacheCheck, Findings, ShardCheck
 from objbench.data.scene import SCENES_PER_JOB
 from objbench.data.workers import available, run
 
@@ -25,7 +25,7 @@ def verify(
 ) -> list[str]:
     """Every difference between what stands in `folder` and its manifest, in words; [] if there is none.
 
-    Each shard is hashed, and so is the raw cache if load would use it; `deep` also decodes every sample and
+    Each shard is hashed, and so is the cache if load would use it; `deep` also decodes every sample and
     recomputes fingerprints and object counts. `advance` counts scenes. Nothing is changed.
     """
     workers = workers or available()
@@ -82,23 +82,25 @@ def _compare(folder: Path, manifest: Manifest, name: str, found: list[Findings])
 
 
 def _check_cache(folder: Path, manifest: Manifest, name: str, workers: int) -> list[str]:
-    """Whether the raw cache of a split, if load would use it, holds what the manifest describes."""
-    raw = cached(folder, manifest, name)
+    """Whether the cache of a split, if load would use it, holds what the manifest describes."""
+    cache = cache_of(folder, manifest, name)
     try:
-        if not raw.fits(Stamp.now(folder, manifest, name)):
+        if not cache.is_valid(CacheKey.now(folder, manifest, name)):
             return []
     except FileNotFoundError:
         return []  # a missing shard is complained about elsewhere
-    keys = raw.keys.read_text(encoding="ascii").split()
-    texts = raw.samples.read_bytes().splitlines()
+    keys = cache.keys.read_text(encoding="ascii").split()
+    texts = cache.samples.read_bytes().splitlines()
 
-    def jobs() -> Iterator[RawCheck]:
-        for row in range(0, raw.count, SCENES_PER_JOB):
+    def jobs() -> Iterator[CacheCheck]:
+        for row in range(0, cache.count, SCENES_PER_JOB):
             part = slice(row, row + SCENES_PER_JOB)
-            yield RawCheck(raw.images, raw.masks, row, (raw.height, raw.width), keys[part], texts[part])
+            yield CacheCheck(
+                cache.images, cache.masks, row, (cache.height, cache.width), keys[part], texts[part]
+            )
 
-    workers = min(workers, raw.count // (20 * SCENES_PER_JOB) + 1)
-    digests = run("objbench.data.read.verify_worker:digest_raw", jobs(), workers)
+    workers = min(workers, cache.count // (20 * SCENES_PER_JOB) + 1)
+    digests = run("objbench.data.read.verify_worker:digest_cache", jobs(), workers)
     if fingerprint(value for part in digests for value in part) == manifest.splits[name].fingerprint:
         return []
-    return [f"{raw.path}: the decoded cache differs from the shards; remove this folder"]
+    return [f"{cache.path}: the decoded cache differs from the shards; remove this folder"]

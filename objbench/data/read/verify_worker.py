@@ -1,4 +1,4 @@
-"""What the workers of verify do: look into one shard, or into a part of the raw cache."""
+"""What the workers of verify do: look into one shard, or into a part of the cache."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Findings(NamedTuple):
     form: Any  # the fields and types of the first sample
 
 
-class RawCheck(NamedTuple):
-    """Samples [row, row + len(keys)) of a raw split, with their JSON texts."""
+class CacheCheck(NamedTuple):
+    """Samples [row, row + len(keys)) of a cache, with their JSON texts."""
 
     images: Path
     masks: Path
@@ -82,8 +82,8 @@ def check_shard(job: ShardCheck) -> Findings:
     return found
 
 
-def digest_raw(job: RawCheck) -> list[bytes]:
-    """The content digests of a part of the raw cache."""
+def digest_cache(job: CacheCheck) -> list[bytes]:
+    """The content digests of a part of the cache."""
     count, (height, width) = len(job.keys), job.shape
     size = height * width
     images = np.fromfile(job.images, np.uint8, 3 * size * count, offset=3 * size * job.row)

@@ -16,7 +16,7 @@ from helpers.server import Fault, Served, Server
 
 from objbench.data.download import Remote, fetch, file, transfer
 from objbench.errors import ObjbenchError
-from objbench.files import locked
+from objbench.files import exclusive_lock
 
 
 def test_a_dropped_connection_goes_on_where_it_stood(
@@ -97,7 +97,7 @@ def test_of_two_processes_one_downloads(server: Server, tmp_path: Path) -> None:
 def test_a_file_that_another_process_downloads_is_left_alone(server: Server, tmp_path: Path) -> None:
     remote = offer(server)
     with (
-        locked(tmp_path / ".scenes.h5.lock", ""),
+        exclusive_lock(tmp_path / ".scenes.h5.lock", ""),
         pytest.raises(ObjbenchError, match="h5: another process is downloading it; wait for it or stop it"),
     ):
         fetch([remote], tmp_path)
@@ -111,11 +111,11 @@ def test_a_file_that_another_process_has_just_finished_is_taken(
 
     @contextmanager
     def late(lock: Path, occupied: str) -> Iterator[None]:
-        monkeypatch.setattr(file, "locked", locked)
+        monkeypatch.setattr(file, "exclusive_lock", exclusive_lock)
         fetch([remote], tmp_path)
         yield
 
-    monkeypatch.setattr(file, "locked", late)
+    monkeypatch.setattr(file, "exclusive_lock", late)
     fetch([remote], tmp_path)
     assert server.sent == len(CONTENT) + 2 * PROBE
 

@@ -18,7 +18,7 @@ from objbench.data.prepare.prepare import prepare
 from objbench.data.read.verify import verify
 from objbench.data.sources.base import SplitPlan
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import locked
+from objbench.files import exclusive_lock
 
 TOY = toy.dataset()
 
@@ -140,7 +140,7 @@ def test_a_finished_shard_that_was_changed_is_made_again(
 
 def test_a_second_prepare_fails_at_once(tmp_path: Path) -> None:
     with (
-        locked(tmp_path / "toy/toy/.lock", "occupied"),
+        exclusive_lock(tmp_path / "toy/toy/.lock", "occupied"),
         pytest.raises(ObjbenchError, match="toy/toy: another prepare is at work"),
     ):
         prepare(TOY, "toy", tmp_path, workers=1)
