@@ -83,36 +83,49 @@ def test_documented_benches_exist(line):
     assert bench._options(name, "", import_module(module)).parse_args(options)
 
 
-def test_contributing_adds_a_method(tmp_path, prepared_data):
-    package = tmp_path / "my_methods"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    files = {name: block for _, name, block in BLOCK.findall(CONTRIBUTING) if name}
-    assert files.keys() == {"my_methods/stripes.py", "my_methods/benchmarks.yaml", "pyproject.toml"}
-    for name, block in files.items():
-        (tmp_path / name).write_text(block)
-    site = tmp_path / "site"
-    install = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(site),
-        ".",
-    ]
+def section(title: str) -> str:
+    """What CONTRIBUTING says under `## title`."""
+    return CONTRIBUTING.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def installed(text: str, folder: Path) -> str:
+    """Where Python finds the package of the named blocks in `text`, installed as a plugin is, and this checkout."""
     backend = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
-    (tmp_path / "pyproject.toml").write_text(backend + files["pyproject.toml"])
-    execute([sys.executable, *install], tmp_path)
-    environment = {
-        "PYTHONPATH": str(site),
-        "OBJBENCH_DATA": str(prepared_data),
-        "OBJBENCH_RUNS": str(tmp_path / "runs"),
-    }
-    for line in commands(CONTRIBUTING):
+    for _, name, block in BLOCK.findall(text):
+        if name:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.joinpath("__init__.py").touch()
+            (folder / name).write_text(backend + block if name == "pyproject.toml" else block)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", "site", "."]
+    execute([sys.executable, "-m", "pip", "install", *options], folder)
+    return os.pathsep.join([str(folder / "site"), str(ROOT)])
+
+
+def test_contributing_adds_a_method(tmp_path, prepared_data):
+    text = section("Add a method")
+    places = {"OBJBENCH_DATA": str(prepared_data), "OBJBENCH_RUNS": str(tmp_path / "runs")}
+    places["PYTHONPATH"] = installed(text, tmp_path)
+    lines = commands(text)
+    assert len(lines) == 3
+    for line in lines:
         if line.startswith("python -c"):
-            assert "resume" in execute([sys.executable, *shlex.split(line)[1:]], tmp_path, **environment)
+            assert "resume" in execute([sys.executable, *shlex.split(line)[1:]], tmp_path, **places)
         else:
-            assert "stripes" in execute(objbench(line), tmp_path, **environment)
+            assert "stripes" in execute(objbench(line), tmp_path, **places)
+
+
+def test_contributing_adds_a_metric(tmp_path, prepared_data):
+    text = section("Add a metric")
+    places = {"OBJBENCH_DATA": str(prepared_data), "OBJBENCH_RUNS": str(tmp_path / "runs")}
+    places["PYTHONPATH"] = installed(text, tmp_path)
+    listing, *runs, by_default, chosen = (
+        execute(objbench(line), tmp_path, **places) for line in commands(text)
+    )
+    assert "Count error: planes too many or too few, background counted (plain, lower is better" in listing
+    assert [line.split()[0] for printed in runs for line in printed.splitlines() if "count_error" in line] == [
+        "one_slot", "color_kmeans",
+    ]  # fmt: skip
+    assert by_default.splitlines()[2].endswith("| ari_fg | ari | miou | miou_fg | mse | count_error |")
+    assert re.search(r"^\| color\\_kmeans .* \| \*\*0\.\d{5}\*\* \|$", by_default, re.MULTILINE)
+    assert re.search(r"^\| one\\_slot .* \| 3\.00000 \|$", by_default, re.MULTILINE)
+    assert chosen.splitlines()[2].split()[-2:] == ["count_error", "mbo"]
