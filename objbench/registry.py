@@ -1,4 +1,4 @@
-"""Methods, sources, metrics and their definitions by name: built-ins as lazy names, all others by entry points."""
+"""Methods, sources, generators, metrics and their definitions by name: built-ins as lazy names, all others by entry points."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "generated": "objbench.data.sources.generated:GeneratedSource",
         "official": "objbench.data.sources.clevrtex.source:OfficialSource",
     },
+    "generators": {
+        "tetrominoes": "objbench.data.generate.tetrominoes:Tetrominoes",
+        "multi_dsprites": "objbench.data.generate.multi_dsprites.generator:ColoredOnGrayscale",
+        "multi_dsprites_binarized": "objbench.data.generate.multi_dsprites.generator:Binarized",
+        "multi_dsprites_colored": "objbench.data.generate.multi_dsprites.generator:ColoredOnColored",
+        "clevr": "objbench.data.generate.clevr.generator:Clevr",
+        "clevrtex": "objbench.data.generate.clevrtex.generator:ClevrTex",
+    },
     "metrics": {
         "ari": "objbench.metrics.rand_index:ari",
         "ari_fg": "objbench.metrics.rand_index:ari_fg",
@@ -52,7 +60,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
 
 @cache
 def names(kind: str) -> dict[str, str]:
-    """Every registered name of `kind` (methods, sources, metrics, definitions) with its `module:attribute`."""
+    """Every registered name of `kind` (methods, sources, generators, metrics, definitions) with its `module:attribute`."""
     plugins = {point.name: point.value for point in entry_points(group=f"objbench.{kind}")}
     return {**plugins, **BUILT_IN[kind]}
 

@@ -90,6 +90,9 @@ class SourceSpec(Strict):
     licence: str
     url: str | None = None
     download: Download | None = None
+    options: dict[
+        str, int | float | str
+    ] = {}  # what the source is to be told: how the files are laid out, ...
     files: dict[str, list[str]] = {}  # role -> accepted file names, best known first
     records: dict[
         str, int | None

@@ -16,7 +16,8 @@ from objbench.errors import RequestError, unknown_name
 from objbench.spec.nested import deep_merge, flatten
 from objbench.spec.schema import Recipe, Spec
 
-LAYERED_GROUPS = ("objbench.methods", "objbench.metrics")  # plugins that may bring a benchmarks.yaml
+# Entry points of plugins, which may bring a benchmarks.yaml.
+LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "sources", "generators"))
 
 
 def load_spec(config: Path | None = None) -> Spec:

@@ -90,7 +90,8 @@ def prepared_benchmark(
 
 def generated_benchmark(dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> Benchmark:
     """Scenes made in memory, with nothing on disk: what `prepare --source generated` with these sizes would give."""
-    from objbench.data.prepare.in_memory import SOURCE, splits_in_memory
+    from objbench.data.generate.generator import SOURCE
+    from objbench.data.prepare.in_memory import splits_in_memory
 
     where = choose_device(device)
     dataset.source(SOURCE)

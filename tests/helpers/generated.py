@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 
+from objbench.data.generate.generator import Generator
 from objbench.data.scene import SceneBatch
 
 
-def arrays(generator: ModuleType, *stream: Any, **options: Any) -> SceneBatch:
-    """The scenes that a generator's module makes, as a source would give them."""
-    made: SceneBatch = generator.scenes(*stream, **options).arrays()
-    return made
+def arrays(
+    generator: type[Generator],
+    split: str,
+    start: int,
+    stop: int,
+    seed: int,
+    device: torch.device | str | None = None,
+    **options: Any,
+) -> SceneBatch:
+    """The scenes that a generator makes, as a source would give them."""
+    return generator(**options).make(split, start, stop, seed, device).arrays()
 
 
 def assert_same(a: SceneBatch, b: SceneBatch) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from objbench.data.generate.clevr import CROP, SIDE, sampling
+from objbench.data.generate.clevr import sampling
+from objbench.data.generate.clevr.generator import CROP, SIDE
 from objbench.data.generate.tracer.camera import Camera
 from objbench.data.generate.tracer.objects import Objects
 from objbench.data.generate.tracer.visibility import label_map
@@ -70,7 +71,7 @@ def read(path: Path, codes: str) -> Rendered:
     if not path.is_file():
         raise RequestError(f"--rendered {path}: no such file")
     with Reader(path) as reader:
-        whole = RecordBlock("clevr10", path, list(reader)).decode()
+        whole = RecordBlock("clevr", sampling.MOST + 1, path, list(reader)).decode()
     factors = whole.factors | {
         name: _translated(path, name, whole.factors[name], table) for name, table in CODES[codes].items()
     }

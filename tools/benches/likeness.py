@@ -13,8 +13,8 @@ from benches.options import positive
 from benches.picture_statistics import CHANNELS, Statistics, distance, statistics
 from benches.report import Check, Report, Row, Section
 from benches.timing import say
-from objbench.data.generate import clevr
-from objbench.data.generate.clevr import CROP, SIDE, sampling
+from objbench.data.generate.clevr import sampling
+from objbench.data.generate.clevr.generator import CROP, SIDE, render
 from objbench.data.generate.generator import generator_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.generate.tracer import tonemap
@@ -118,7 +118,7 @@ def trace(rendered: Rendered) -> tuple[Array, Array]:
         some = sampling.World(
             world.objects.only(part), world.camera.only(part), world.lamps[:, part], world.masks[part]
         )
-        images.append(clevr.render(some)[0].numpy())
+        images.append(render(some)[0].numpy())
     return np.concatenate(images), world.masks.numpy()
 
 

@@ -20,7 +20,7 @@ from benches.png_alone import encode_pngs
 from benches.report import Check, Report, Row, Section, Speedup
 from benches.timing import Candidate, Timing, interleave, say
 from objbench.data.prepare.prepare import prepare
-from objbench.data.sources.deepmind_records import LAYOUTS
+from objbench.data.sources.layouts import record_features
 from objbench.data.sources.tfrecord import Reader, crc32c_function, parse_example
 from objbench.data.workers import run
 from objbench.spec.load import load_spec
@@ -113,7 +113,8 @@ def parsing(work: Work, repeats: int, quick: bool) -> Section:
     """The features of a record as arrays."""
     with Reader(FILES[work.dataset]) as reader:
         payload = next(iter(reader)).payload
-    features = LAYOUTS[work.dataset].features
+    source = load_spec().datasets[work.dataset].sources["deepmind"]
+    features = record_features(str(source.options["layout"]), source.entities[0])
     ours = Candidate("objbench", partial(parse_example, payload, features))
     theirs = Candidate("protobuf, and a join of its strings", partial(parse_generically, payload, features))
     timings = interleave([ours, theirs], repeats, 0.02 if quick else 0.2)

@@ -1,20 +1,15 @@
-"""Generated scenes: one module per dataset, found by dataset id.
-
-A module has a VERSION, which changes whenever any scene of any seed does, and a function `scenes(split, start, stop,
-seed, device=None, **options) -> SceneTensors`. Where making scenes takes longer than encoding them, it says with BLOCK
-how many a worker process is to make at a time, and where its scenes do not follow the look of the
-release, with STAND_IN that they only stand in for it.
-"""
+"""The contract of a generator, and which one makes the scenes of a dataset."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from objbench import registry
 from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError, unknown_name
 from objbench.spec.datasets import DatasetRef
@@ -24,75 +19,56 @@ if TYPE_CHECKING:
 
     from objbench.data.generate.tensors import SceneTensors
 
-_CLEVRTEX = {
-    f"clevrtex_{variant}": {"variant": variant} for variant in ("ood", "camo", "pbg", "vbg", "grassbg")
-}  # what a generator of several datasets must be told
-GENERATORS = {
-    "tetrominoes": "objbench.data.generate.tetrominoes",
-    "multi_dsprites": "objbench.data.generate.multi_dsprites.colored_on_grayscale",
-    "multi_dsprites_binarized": "objbench.data.generate.multi_dsprites.binarized",
-    "multi_dsprites_colored": "objbench.data.generate.multi_dsprites.colored_on_colored",
-    "clevr6": "objbench.data.generate.clevr",
-    "clevr10": "objbench.data.generate.clevr",
-    "clevrtex": "objbench.data.generate.clevrtex",
-    **dict.fromkeys(_CLEVRTEX, "objbench.data.generate.clevrtex"),
-}
+SOURCE = "generated"  # the source whose options name a dataset's generator
 BATCH = 2000  # scenes made at once
 
 
-@dataclass(frozen=True)
-class Generator:
-    """A dataset's generator, by the name of its module, under the options of a protocol."""
+class Generator(ABC):
+    """Makes the scenes of a dataset.
 
-    name: str
-    options: Mapping[str, int | float | str]
+    Subclasses are registered by name (entry-point group `objbench.generators`). The parameters of their constructor
+    are the options that a dataset's block may give. Objects are sent to worker processes, so they must be picklable.
 
-    @property
-    def version(self) -> int:
-        """Changes whenever any scene of any seed does."""
-        return int(self._module.VERSION)
+    Attributes:
+        version: Changes whenever any scene of any seed does.
+        block: How many scenes a worker process makes at a time; None where making scenes takes less time than
+            encoding them.
+        stand_in: Whether the scenes only stand in for a release whose look may not be rebuilt.
+    """
 
-    @property
-    def block(self) -> int | None:
-        """How many scenes a worker process should make at a time; None: it is not worth sending them out."""
-        return getattr(self._module, "BLOCK", None)
+    version: ClassVar[int]
+    block: ClassVar[int | None] = None
+    stand_in: ClassVar[bool] = False
 
-    @property
-    def stand_in(self) -> bool:
-        """Whether its scenes only stand in for a release whose look may not be rebuilt."""
-        return bool(getattr(self._module, "STAND_IN", False))
+    @abstractmethod
+    def make(
+        self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
+    ) -> SceneTensors:
+        """The scenes [start, stop) of the endless stream that (split, seed) and the options name.
 
-    @property
-    def known_options(self) -> set[str]:
-        """The options that it has."""
-        parameters = set(inspect.signature(self._module.scenes).parameters)
-        return parameters - {"split", "start", "stop", "seed", "device"}
+        A scene is a function of these and its index alone: not of the batch, the device or the number of workers.
+        `device` None is the CPU.
+        """
 
     def scenes(
         self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
     ) -> Iterator[SceneTensors]:
-        """The scenes [start, stop) of the stream of (split, seed), in batches; device None = the CPU."""
+        """The scenes [start, stop) of a stream, in batches."""
         for first in range(start, stop, BATCH):
             with _one_thread():
-                batch = self._module.scenes(
-                    split, first, min(first + BATCH, stop), seed, device=device, **self.options
-                )
+                batch = self.make(split, first, min(first + BATCH, stop), seed, device)
             yield batch
 
     def blocks(self, split: str, start: int, stop: int, seed: int) -> Iterator[GeneratedBlock]:
-        """The same scenes, still to be made."""
+        """The scenes [start, stop) of a stream, still to be made."""
         size = self.block or BATCH
         for first in range(start, stop, size):
             yield GeneratedBlock(self, split, first, min(first + size, stop), seed)
 
-    @property
-    def _module(self) -> Any:
-        return import_module(self.name)
-
 
 @dataclass(frozen=True)
 class GeneratedBlock:
-    """The scenes [start, stop) of a stream, made by the CPU path in the process that decodes the block."""
+    """The scenes [start, stop) of a stream, made on the CPU in the process that decodes the block."""
 
     generator: Generator
     split: str
@@ -106,7 +82,7 @@ class GeneratedBlock:
     def __getitem__(self, part: slice) -> GeneratedBlock:
         first, last, step = part.indices(len(self))
         if step != 1:
-            raise ValueError(f"a block is cut into stretches, not taken every {step} scenes")
+            raise ValueError(f"a block is cut into ranges, not taken every {step} scenes")
         start = self.start + first
         return GeneratedBlock(self.generator, self.split, start, max(self.start + last, start), self.seed)
 
@@ -116,17 +92,33 @@ class GeneratedBlock:
         return SceneBatch.concatenate([batch.arrays() for batch in batches])
 
 
+def options_of(dataset: DatasetRef) -> dict[str, Any]:
+    """What a dataset's block and its protocol tell the generator: the source's options, the protocol's over them."""
+    source = dataset.spec.sources.get(SOURCE)
+    options = {**source.options, **dataset.rule.options} if source else {}
+    options.pop("generator", None)
+    return options
+
+
 def generator_of(dataset: DatasetRef) -> Generator:
-    """The generator of `dataset`; RequestError if there is none, or none with its protocol's options."""
-    if dataset.name not in GENERATORS:
+    """The generator that a dataset's block names, under the block's options.
+
+    Raises RequestError where the block names none, an unknown one, or an option that the generator does not have.
+    """
+    source = dataset.spec.sources.get(SOURCE)
+    if source is None or "generator" not in source.options:
         raise RequestError(
-            f"dataset '{dataset.name}' has no generator; there is one of: {', '.join(GENERATORS)}"
+            f"dataset '{dataset.name}' has no generator: its block has no sources.{SOURCE}.options.generator; "
+            f"generators: {', '.join(registry.names('generators'))}"
         )
-    options = {**_CLEVRTEX.get(dataset.name, {}), **dataset.rule.options}
-    generator = Generator(GENERATORS[dataset.name], options)
-    for option in generator.options:
-        if option not in generator.known_options:
-            raise unknown_name(f"option of the {dataset.name} generator", option, generator.known_options)
+    name = str(source.options["generator"])
+    factory = registry.get("generators", name)
+    known = inspect.signature(factory).parameters
+    options = options_of(dataset)
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of the {name} generator", option, known)
+    generator: Generator = factory(**options)
     return generator
 
 

@@ -8,6 +8,7 @@ scenes hold a Z or S piece: placing a colliding piece again without drawing its 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from typing import NamedTuple
@@ -15,11 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from objbench.data.generate.generator import Generator
 from objbench.data.generate.tensors import SceneTensors, with_background
 from objbench.errors import RequestError
 from objbench.random import MASK32, below, philox, seed_from, split_seed
 
-VERSION = 1  # of the stream of scenes: a change of any scene of any seed is a new version
 SIDE, CELL, PIECES = 35, 5, 3
 _REACH = 4 * CELL  # two pieces whose corners are this far apart cannot touch a common pixel
 _PROPOSALS = 2048  # drawn at once, at least
@@ -86,33 +87,43 @@ def _collision(cells: Tensor) -> Tensor:
     return torch.einsum("abcy,abcx->abyx", down, right) > 0
 
 
-def scenes(
-    split: str, start: int, stop: int, seed: int, grid: int = 1, device: torch.device | str | None = None
-) -> SceneTensors:
-    """The scenes [start, stop) of the endless stream that (split, seed, grid) names.
+@dataclass(frozen=True)
+class Tetrominoes(Generator):
+    """Scenes of three pieces.
 
-    A scene is a function of these and its index alone: not of the batch, the device or the number of workers.
-
-    grid  positions are multiples of this many pixels (every one still inside the frame)
     Factors as upstream stores them, float32, entity axis 4 with the background in row 0: x is the row and y the
     column of the bounding box, shape the id, color RGB bits, visibility 1 for all.
+
+    Attributes:
+        grid: Positions are multiples of this many pixels (every one still inside the frame).
     """
-    if grid not in range(1, 2 * CELL + 1):
-        raise RequestError(f"the option 'grid' of tetrominoes is {grid}; it must be 1 to {2 * CELL} pixels")
-    index = torch.arange(start, stop, device=device or "cpu")
-    pieces = draw(index, stream_key(split, seed, grid), grid)
-    images, masks = render(pieces)
-    per_entity = {"x": pieces.row, "y": pieces.column, "shape": pieces.shape, "color": pieces.color}
-    factors = {name: with_background(values.float()) for name, values in per_entity.items()}
-    factors["visibility"] = torch.ones(len(index), PIECES + 1, device=index.device)
-    return SceneTensors(index, images, masks, factors)
 
+    version = 1
+    grid: int = 1
 
-def stream_key(split: str, seed: int, grid: int) -> tuple[int, int]:
-    """The Philox key of a stream of scenes."""
-    return split_seed(
-        seed_from("tetrominoes", "grid", grid, "version", VERSION, "seed", seed, "split", split)
-    )
+    def __post_init__(self) -> None:
+        if self.grid not in range(1, 2 * CELL + 1):
+            raise RequestError(
+                f"the option 'grid' of tetrominoes is {self.grid}; it must be 1 to {2 * CELL} pixels"
+            )
+
+    def make(
+        self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
+    ) -> SceneTensors:
+        """The scenes [start, stop) of the stream that (split, seed, grid) names."""
+        index = torch.arange(start, stop, device=device or "cpu")
+        pieces = draw(index, self.stream_key(split, seed), self.grid)
+        images, masks = render(pieces)
+        per_entity = {"x": pieces.row, "y": pieces.column, "shape": pieces.shape, "color": pieces.color}
+        factors = {name: with_background(values.float()) for name, values in per_entity.items()}
+        factors["visibility"] = torch.ones(len(index), PIECES + 1, device=index.device)
+        return SceneTensors(index, images, masks, factors)
+
+    def stream_key(self, split: str, seed: int) -> tuple[int, int]:
+        """The Philox key of a stream of scenes."""
+        return split_seed(
+            seed_from("tetrominoes", "grid", self.grid, "version", self.version, "seed", seed, "split", split)
+        )
 
 
 def draw(index: Tensor, key: tuple[int, int], grid: int) -> Pieces:

@@ -14,7 +14,7 @@ import torch
 from objbench import progress
 from objbench.data.format.manifest import Records, Split
 from objbench.data.format.sample import digest, key_of, samples
-from objbench.data.generate.generator import GeneratedBlock, Generator, generator_of
+from objbench.data.generate.generator import SOURCE, GeneratedBlock, Generator, generator_of, options_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.prepare.prepare import describe_split, plan
 from objbench.data.read.scenes import Scenes
@@ -25,8 +25,6 @@ from objbench.device import choose_device
 from objbench.errors import RequestError, unknown_name
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.load import load_spec
-
-SOURCE = "generated"
 
 
 class Contents(NamedTuple):
@@ -44,15 +42,20 @@ class Made(NamedTuple):
 
 
 def generate(
-    dataset: str, n: int, seed: int = 0, split: str = "train", device: torch.device | str | None = None
+    dataset: str,
+    n: int,
+    seed: int = 0,
+    split: str = "train",
+    device: torch.device | str | None = None,
+    config: Path | None = None,
 ) -> Scenes:
     """The first `n` scenes of a generated `DATASET[@PROTOCOL]`, made in the memory of `device`; nothing is written.
 
     They are those that `objbench prepare --source generated` makes with the same seed (images made on a GPU up to one
-    grey level). `split` names a stream of its own: train, val or test. Raises RequestError for an unknown dataset, one
-    without a generator, or a device that is not there.
+    grey level). `split` names a stream of its own: train, val or test. `config` is a yaml file of your own, laid over
+    benchmarks.yaml. Raises RequestError for an unknown dataset, one without a generator, or a device that is not there.
     """
-    reference = load_spec().dataset(dataset)
+    reference = load_spec(config).dataset(dataset)
     generator = generator_of(reference)
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
@@ -120,7 +123,7 @@ def _on_gpu(
     scenes = _as_scenes(SceneTensors.concatenate(batches), dataset, part.split)
     stream = (
         dataset.name,
-        sorted(generator.options.items()),
+        sorted(options_of(dataset).items()),
         generator.version,
         seed,
         part.split,

@@ -14,7 +14,8 @@ from pathlib import Path
 from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Block
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.data.sources.deepmind_records import LAYOUTS, RecordBlock, objects
+from objbench.data.sources.deepmind_records import RecordBlock, objects
+from objbench.data.sources.layouts import LAYOUTS
 from objbench.data.sources.tfrecord import Frame, Reader, is_example
 from objbench.errors import RequestError
 
@@ -26,11 +27,13 @@ class DeepMindSource(Source):
 
     def __init__(self, request: SourceRequest) -> None:
         super().__init__(request)
-        self._dataset = request.dataset.name
-        if self._dataset not in LAYOUTS:
+        self._layout = release.option(request, "layout", LAYOUTS)
+        entities = release.source_spec(request).entities
+        if len(entities) != 1:
             raise RequestError(
-                f"the source 'deepmind' cannot read {self._dataset}; it reads: {', '.join(LAYOUTS)}"
+                f"{release.label(request)}: expected one number of `entities` in its block, found {entities}"
             )
+        self._entities = entities[0]
         select = request.dataset.rule.select.get(request.source)
         self._max_objects = select.max_objects if select else None
         raw = release.raw_path(request)
@@ -76,11 +79,14 @@ class DeepMindSource(Source):
                     reader = opened.enter_context(Reader(self._path))
                 reader.skip(start - reader.position)
                 for frames in self._jobs(islice(reader, plan.stop - start)):
-                    yield plan.split, RecordBlock(self._dataset, self._path, frames)
+                    yield plan.split, self._block(frames)
                 if reader.position < plan.stop:
                     needed = max(plan.stop for plan in plans)
                     expected = f"needs the first {needed:,}"
                     raise release.incomplete(self.request, self._path, reader.position, expected)
+
+    def _block(self, frames: list[Frame]) -> RecordBlock:
+        return RecordBlock(self._layout, self._entities, self._path, frames)
 
     def _jobs(self, records: Iterator[Frame]) -> Iterator[list[Frame]]:
         """Those records that qualify, and damaged ones, in portions for one job each."""
@@ -88,7 +94,7 @@ class DeepMindSource(Source):
         size = 0
         for frame in records:
             if self._max_objects is not None:
-                found = objects(frame, self._dataset)
+                found = objects(frame, self._layout, self._entities)
                 if found is not None and found > self._max_objects:
                     continue
             frames.append(frame)
@@ -104,4 +110,4 @@ class DeepMindSource(Source):
         with Reader(self._path) as reader:
             first = next(iter(reader))
         if first.intact and is_example(first.payload):
-            RecordBlock(self._dataset, self._path, [first]).parse(0)
+            self._block([first]).parse(0)

@@ -15,8 +15,9 @@ import h5py
 from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Block
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.data.sources.emorl_rows import FACTORS, RowBlock, opened
-from objbench.errors import ObjbenchError, RequestError
+from objbench.data.sources.emorl_rows import RowBlock, opened
+from objbench.data.sources.layouts import LAYOUTS
+from objbench.errors import ObjbenchError
 
 
 class EmorlSource(Source):
@@ -24,8 +25,7 @@ class EmorlSource(Source):
 
     def __init__(self, request: SourceRequest) -> None:
         super().__init__(request)
-        if request.dataset.name not in release.NATIVE_SIZE:
-            raise RequestError(f"the source 'emorl' cannot read {request.dataset.name}")
+        self._layout = LAYOUTS[release.option(request, "layout", LAYOUTS)]
         self._spec = release.source_spec(request)
         splits = release.rules(request).items()
         needed = {rule.file for split, rule in splits if release.wanted(request, split)}
@@ -68,7 +68,7 @@ class EmorlSource(Source):
             step = self._rows_per_job(path, plan.file)
             for start in range(max(plan.start, done.get(plan.split, 0)), plan.stop, step):
                 stop = min(start + step, plan.stop)
-                yield plan.split, RowBlock(path, plan.file, self.request.dataset.name, start, stop)
+                yield plan.split, RowBlock(path, plan.file, self._layout.columns, start, stop)
 
     @staticmethod
     def _rows_per_job(path: Path, role: str) -> int:
@@ -112,7 +112,7 @@ class EmorlSource(Source):
             self._check_images(path, group["imgs"])
             self._check_masks(path, group["masks"])
             names = ["imgs", "masks"]
-            if self.request.dataset.name in FACTORS and "factors" in group:
+            if self._layout.columns and "factors" in group:
                 self._check_factors(path, group["factors"])
                 names.append("factors")
             rows = {len(group[name]) for name in names}
@@ -123,21 +123,23 @@ class EmorlSource(Source):
         return rows.pop()
 
     def _check_images(self, path: Path, data: h5py.Dataset) -> None:
-        expected = (*release.NATIVE_SIZE[self.request.dataset.name], 3)
+        expected = (self._layout.height, self._layout.width, 3)
         if data.shape[1:] != expected:
-            hint = release.looks_like(prod(data.shape[1:])) if len(data.shape) == 4 else ""
+            sizes = {name: (layout.height, layout.width, layout.channels) for name, layout in LAYOUTS.items()}
+            others = [name for name, size in sizes.items() if size == data.shape[1:]]
+            hint = f": is its layout {' or '.join(others)}?" if others else ""
             raise _odd_shape(path, data, _shape(expected) + hint)
         _check_numbers(path, data)
 
     def _check_masks(self, path: Path, data: h5py.Dataset) -> None:
-        height, width = release.NATIVE_SIZE[self.request.dataset.name]
+        height, width = self._layout.height, self._layout.width
         expected = [(entities, height, width, 1) for entities in self._spec.entities]
         if data.shape[1:] not in expected:
             raise _odd_shape(path, data, " or ".join(map(_shape, expected)))
         _check_numbers(path, data)
 
     def _check_factors(self, path: Path, data: h5py.Dataset) -> None:
-        least = len(FACTORS[self.request.dataset.name]) + 1
+        least = len(self._layout.columns) + 1
         if len(data.shape) != 3 or data.shape[2] < least:
             raise _odd_shape(path, data, f"NxExF, F at least {least}")
         _check_numbers(path, data)

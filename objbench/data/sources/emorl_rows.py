@@ -13,18 +13,14 @@ from objbench.data.scene import Array, BadScene, SceneBatch
 from objbench.data.sources.planes import SceneError, label_map
 from objbench.errors import ObjbenchError
 
-# The leading columns of `factors`; the last one is the visibility; the release does not say what is between them.
-_CLEVR = ("x", "y", "z", "rotation", "size", "material", "shape", "color")
-FACTORS = {"clevr6": _CLEVR, "clevr10": _CLEVR}
-
 
 @dataclass(frozen=True)
 class RowBlock:
-    """The rows [start, stop) of a group of a file."""
+    """The rows [start, stop) of a group of a file; `columns` are the names of the first columns of its factors."""
 
     path: Path
     group: str
-    dataset: str
+    columns: tuple[str, ...]
     start: int
     stop: int
 
@@ -34,7 +30,7 @@ class RowBlock:
     def __getitem__(self, part: slice) -> RowBlock:
         start, stop, _ = part.indices(len(self))
         return RowBlock(
-            self.path, self.group, self.dataset, self.start + start, self.start + max(start, stop)
+            self.path, self.group, self.columns, self.start + start, self.start + max(start, stop)
         )
 
     def decode(self) -> SceneBatch:
@@ -67,9 +63,9 @@ class RowBlock:
         return values
 
     def _factors(self, group: h5py.Group) -> dict[str, Array]:
-        if self.dataset not in FACTORS or "factors" not in group:
+        if not self.columns or "factors" not in group:
             return {}
-        columns, names = self._read(group, "factors"), FACTORS[self.dataset]
+        columns, names = self._read(group, "factors"), self.columns
         factors = {name: columns[..., number] for number, name in enumerate(names)}
         factors["visibility"] = columns[..., -1]
         if columns.shape[-1] > len(names) + 1:

@@ -1,21 +1,13 @@
-"""What the sources that read a downloaded release share: its files, how splits are cut, other datasets' data."""
+"""What the sources that read a downloaded release share: its files, how splits are cut."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from objbench.data.sources.base import SourceRequest, SplitPlan
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.spec.datasets import SourceSpec, SplitRule
-
-# Height and width of the scenes as released, which a wrong file is recognised by.
-NATIVE_SIZE = {
-    "tetrominoes": (35, 35),
-    "multi_dsprites": (64, 64),
-    "clevr6": (240, 320),
-    "clevr10": (240, 320),
-}
 
 
 def source_spec(request: SourceRequest) -> SourceSpec:
@@ -26,6 +18,24 @@ def source_spec(request: SourceRequest) -> SourceSpec:
 def label(request: SourceRequest) -> str:
     """The dataset and source as messages call them."""
     return f"{request.dataset} ({request.source})"
+
+
+def option(request: SourceRequest, name: str, known: Iterable[str]) -> str:
+    """The one option of the requested source, `name`, whose value is one of `known`.
+
+    Raises RequestError where the dataset's block does not give it, gives another option or an unknown value.
+    """
+    options = source_spec(request).options
+    where = f"datasets.{request.dataset.name}.sources.{request.source}.options"
+    for key in options:
+        if key != name:
+            raise unknown_name(f"key in {where}", key, [name])
+    if name not in options:
+        raise RequestError(f"{where}: '{name}' is missing; it is one of: {', '.join(known)}")
+    value = str(options[name])
+    if value not in known:
+        raise unknown_name(f"{name} in {where}", value, known)
+    return value
 
 
 def raw_path(request: SourceRequest) -> Path:
@@ -168,9 +178,3 @@ def incomplete(request: SourceRequest, path: Path, found: int, expected: str) ->
         f"{path}: holds {found:,} records; {label(request)} {expected}. To prepare a non-standard set from what is "
         f"there, give all of {options} (0 leaves a split out): it is then cut one split after the other"
     )
-
-
-def looks_like(values: int) -> str:
-    """A hint for an image of `values` values that belongs to another dataset; empty if it belongs to none."""
-    names = [name for name, (height, width) in NATIVE_SIZE.items() if height * width * 3 == values]
-    return f": is this {' or '.join(names)}?" if names else ""

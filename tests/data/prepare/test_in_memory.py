@@ -10,7 +10,7 @@ from helpers.generated import assert_same
 
 import objbench
 from objbench.data.format.manifest import read_manifest
-from objbench.data.generate import clevr
+from objbench.data.generate.clevr.generator import Clevr
 from objbench.data.generate.generator import generator_of
 from objbench.data.prepare.in_memory import splits_in_memory
 from objbench.data.prepare.prepare import prepare
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 def test_splits_in_memory_are_those_that_prepare_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, sizes: dict[str, int], seed: int
 ) -> None:
-    monkeypatch.setattr(clevr, "BLOCK", 2)  # so that there is work for more than one process
+    monkeypatch.setattr(Clevr, "block", 2)  # so that there is work for more than one process
     reference = load_spec().dataset(dataset)
     here = splits_in_memory(reference, sizes, CPU, seed)
     written = prepare(reference, "generated", tmp_path, sizes=sizes, seed=seed)
@@ -114,3 +114,26 @@ def test_generate_gives_scenes_in_memory() -> None:
 def test_generate_refuses_what_it_does_not_know(call: Callable[[], object], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         call()
+
+
+def test_generate_takes_a_dataset_of_ones_own(tmp_path: Path) -> None:
+    layer = tmp_path / "mine.yaml"
+    layer.write_text("""
+datasets:
+  crowded:
+    title: Crowded CLEVR
+    description: Three or four objects.
+    slots: 5
+    height: 128
+    width: 128
+    scenes_per_shard: 10
+    citation: []
+    default_source: generated
+    sources:
+      generated: {title: Own, licence: CC0, options: {generator: clevr, max_objects: 5}}
+    protocols:
+      standard: {description: All., options: {max_objects: 4}, sources: {generated: {test: {stop: 3}}}}
+""")
+    scenes = objbench.generate("crowded", 2, seed=1, split="test", config=layer)
+    (made,) = Clevr(max_objects=4).scenes("test", 0, 2, 1)  # the protocol's option over the source's
+    assert torch.equal(scenes.masks, made.masks)

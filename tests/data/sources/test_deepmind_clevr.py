@@ -43,7 +43,7 @@ def ranges(manifest: Manifest) -> dict[str, tuple[int, int, int]]:
 
 def test_records_decode_to_what_the_renderer_wrote() -> None:
     with Reader(clevr.FOUR) as reader:
-        scenes = RecordBlock("clevr6", clevr.FOUR, list(reader)).decode()
+        scenes = RecordBlock("clevr", 11, clevr.FOUR, list(reader)).decode()
     for row in range(2):
         assert np.array_equal(scenes.images[row], np.asarray(Image.open(clevr.FOLDER / f"{row}.png")))
         assert np.array_equal(scenes.masks[row], np.asarray(Image.open(clevr.FOLDER / f"{row}.mask.png")))
@@ -293,6 +293,6 @@ def test_the_estimate_counts_what_is_expected(tmp_path: Path) -> None:
 def test_a_file_of_sprites_is_recognised(tmp_path: Path) -> None:
     raw = write(tmp_path / "a.tfrecords", [payloads()[0]])
     with pytest.raises(
-        ObjbenchError, match=r"image has 230400 values, expected 12288 .*: is this clevr6 or clevr10\?"
+        ObjbenchError, match=r"image has 230400 values, expected 12288 .*: is its layout clevr\?"
     ):
         DeepMindSource(clevr.request(load_spec().dataset("multi_dsprites"), raw))

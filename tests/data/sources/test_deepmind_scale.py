@@ -27,7 +27,7 @@ from objbench.data.prepare import prepare
 from objbench.data.sources import deepmind
 looked = []
 objects = deepmind.objects
-deepmind.objects = lambda frame, dataset: (looked.append(frame.number), objects(frame, dataset))[1]
+deepmind.objects = lambda frame, *layout: (looked.append(frame.number), objects(frame, *layout))[1]
 reference = clevr.dataset("clevr6", {records}, 320)
 reference.spec = reference.spec.model_copy(update={{"scenes_per_shard": {per_shard}}})
 manifest = prepare.prepare(reference, "deepmind", Path(sys.argv[2]), raw=Path(sys.argv[1]), workers=2)

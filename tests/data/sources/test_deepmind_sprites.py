@@ -73,14 +73,16 @@ def test_shards_hold_the_scenes_of_the_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(("name", "sister"), [("multi_dsprites", "multi_dsprites_colored")])
 def test_a_sister_set_is_recognised_by_its_entities(tmp_path: Path, name: str, sister: str) -> None:
     write(tmp_path / FILES[name], [record(sister, 0)])
-    message = rf"mask has 20480 values, expected 24576 = 64x64x6x1: is this {sister}\?"
+    message = r"mask has 20480 values, expected 24576 = 64x64x6x1: are there 5 entities\?"
     with pytest.raises(ObjbenchError, match=message):
         DeepMindSource(request("deepmind", tmp_path, name))
 
 
 def test_an_image_of_one_channel_is_recognised(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tfrecords", [record("multi_dsprites_binarized", 0)])
-    with pytest.raises(ObjbenchError, match=r"image has 4096 values.*: is this multi_dsprites_binarized\?"):
+    with pytest.raises(
+        ObjbenchError, match=r"image has 4096 values.*: is its layout multi_dsprites_binarized\?"
+    ):
         DeepMindSource(request("deepmind", path, "multi_dsprites"))
 
 

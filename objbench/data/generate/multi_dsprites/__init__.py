@@ -1,1 +1,1 @@
-"""Multi-dSprites: the sprites (geometry and drawing), the law of a scene, and one module per dataset."""
+"""Multi-dSprites: the sprites (geometry and drawing) and the generators of its three sets."""

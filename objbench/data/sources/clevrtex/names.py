@@ -52,14 +52,7 @@ class Variant:
         return f"{self.folder}/{index // 1000}"
 
 
-VARIANTS = {
-    "clevrtex": Variant("full"),
-    "clevrtex_ood": Variant("outd"),
-    "clevrtex_camo": Variant("camo"),
-    "clevrtex_pbg": Variant("pbg"),
-    "clevrtex_vbg": Variant("vbg"),
-    "clevrtex_grassbg": Variant("grassbg"),
-}
+VARIANTS = {name: Variant(name) for name in ("full", "outd", "camo", "pbg", "vbg", "grassbg")}
 
 
 class Place(NamedTuple):
@@ -78,9 +71,9 @@ def parse(name: str, variant: Variant) -> Place | None:
 
     Raises ForeignError for those of another variant and of version 2.
 
-    >>> parse("CLEVRTEX_full_000003_flat.png", VARIANTS["clevrtex"])
+    >>> parse("CLEVRTEX_full_000003_flat.png", VARIANTS["full"])
     Place(scene=3, suffix='_flat.png')
-    >>> parse("CLEVRTEX_full_000003_albedo_0001.png", VARIANTS["clevrtex"])
+    >>> parse("CLEVRTEX_full_000003_albedo_0001.png", VARIANTS["full"])
     """
     found = _SCENE.fullmatch(name)
     if not found:
@@ -109,6 +102,4 @@ def _version_2(wanted: Variant) -> str:
 
 
 def _other(found: str, wanted: Variant) -> str:
-    datasets = [name for name, variant in VARIANTS.items() if variant.name == found]
-    known = f", which is the dataset {datasets[0]}" if datasets else ""
-    return f"this is the variant '{found}' of ClevrTex{known}; the variant '{wanted.name}' is needed"
+    return f"this is the variant '{found}' of ClevrTex; the variant '{wanted.name}' is needed"

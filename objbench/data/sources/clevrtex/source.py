@@ -25,7 +25,7 @@ from objbench.data.sources.clevrtex.decode import ClevrTexBlock, Scene
 from objbench.data.sources.clevrtex.names import KINDS, VARIANTS, ForeignError, Place, refuse_foreign
 from objbench.data.sources.clevrtex.reorder import AbsentError, Supply, some
 from objbench.data.sources.clevrtex.unpacked import Files
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import ObjbenchError
 
 ROLE = "data"
 
@@ -35,11 +35,7 @@ class OfficialSource(Source):
 
     def __init__(self, request: SourceRequest) -> None:
         super().__init__(request)
-        if request.dataset.name not in VARIANTS:
-            raise RequestError(
-                f"the source 'official' cannot read {request.dataset.name}; it reads: {', '.join(VARIANTS)}"
-            )
-        self._variant = VARIANTS[request.dataset.name]
+        self._variant = VARIANTS[release.option(request, "variant", VARIANTS)]
         self._names = release.source_spec(request).files[ROLE]
         self._raw = release.raw_path(request)
         self._folder: Path | None = None

@@ -7,8 +7,8 @@ import pytest
 import torch
 from helpers.paths import FIXTURES
 
-from objbench.data.generate import clevr
 from objbench.data.generate.clevr import sampling
+from objbench.data.generate.clevr.generator import factors_of, render
 from objbench.data.generate.tracer.camera import Camera
 from objbench.data.generate.tracer.objects import Objects
 from objbench.data.generate.tracer.visibility import label_map
@@ -44,7 +44,7 @@ def world(real: dict[str, np.ndarray]) -> sampling.World:
 def test_centres_are_projected_to_the_recorded_pixels(
     real: dict[str, np.ndarray], world: sampling.World
 ) -> None:
-    factors = {name: values.numpy() for name, values in clevr.factors_of(world.objects, world.camera).items()}
+    factors = {name: values.numpy() for name, values in factors_of(world.objects, world.camera).items()}
     # The recorded places are float32: where a centre falls halfway between two pixels it may round to the other.
     assert abs(factors["pixel_coords"] - real["pixel_coords"])[..., :2].max() <= 1
     assert (factors["pixel_coords"] == real["pixel_coords"])[..., :2].mean() > 0.97
@@ -61,7 +61,7 @@ def test_masks_are_the_rendered_ones(real: dict[str, np.ndarray], world: samplin
 
 
 def test_pictures_are_near_the_rendered_ones(real: dict[str, np.ndarray], world: sampling.World) -> None:
-    images, masks = clevr.render(world)
+    images, masks = render(world)
     difference = abs(images.numpy().astype(float) - real["image"]).mean(-1)
     background = masks.numpy() == 0
     assert difference[background].mean() < 2  # grey levels

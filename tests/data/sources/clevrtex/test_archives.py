@@ -227,7 +227,7 @@ def test_a_truncated_tar_is_refused(tmp_path: Path) -> None:
     content = whole.rstrip(b"\0")
     path.write_bytes(content + bytes(-len(content) % 512))
     with pytest.raises(ObjbenchError, match="the archive ends without its end mark: it is truncated"):
-        list(members(path, VARIANTS["clevrtex"]))
+        list(members(path, VARIANTS["full"]))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"x" * 2000, gzip.compress(b"y" * 2000)])
@@ -256,7 +256,7 @@ def test_an_archive_of_another_variant_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_another_variants_archive_is_refused(tmp_path: Path) -> None:
     archive(tmp_path / "clevrtex_outd.tar.gz", [0], "vbg")
     with pytest.raises(
-        ObjbenchError, match="this is the variant 'outd' of ClevrTex, which is the dataset clevrtex_ood"
+        ObjbenchError, match="this is the variant 'outd' of ClevrTex; the variant 'full' is needed"
     ):
         opened(tmp_path)
 

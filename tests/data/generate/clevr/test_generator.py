@@ -9,14 +9,14 @@ import torch
 from helpers.generated import arrays
 from PIL import Image
 
-from objbench.data.generate import clevr
 from objbench.data.generate.clevr import sampling
+from objbench.data.generate.clevr.generator import Clevr
 from objbench.data.generate.tracer import tonemap
 from objbench.data.generate.tracer.objects import Objects
 from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError
 
-KEY = clevr.stream_key("train", 0, 10)
+KEY = Clevr().stream_key("train", 0)
 DRAWN = 120
 
 
@@ -27,7 +27,7 @@ def world() -> sampling.World:
 
 @pytest.fixture(scope="module")
 def scenes() -> SceneBatch:
-    return arrays(clevr, "train", 0, 6, 0)
+    return arrays(Clevr, "train", 0, 6, 0)
 
 
 def even(values: torch.Tensor, first: int, last: int) -> bool:
@@ -178,7 +178,7 @@ def test_masks_name_the_objects_of_the_factors(scenes: SceneBatch) -> None:
 
 
 def test_the_batch_changes_nothing(scenes: SceneBatch) -> None:
-    parts = [arrays(clevr, "train", 0, 1, 0), arrays(clevr, "train", 1, 6, 0)]
+    parts = [arrays(Clevr, "train", 0, 1, 0), arrays(Clevr, "train", 1, 6, 0)]
     again = SceneBatch.concatenate(parts)
     assert np.array_equal(again.masks, scenes.masks)
     assert np.array_equal(again.images, scenes.images)
@@ -197,7 +197,7 @@ def test_trying_ahead_changes_nothing(world: sampling.World) -> None:
     ("split", "seed", "most"), [("val", 0, 10), ("test", 0, 10), ("train", 1, 10), ("train", 0, 6)]
 )
 def test_every_stream_is_its_own(world: sampling.World, split: str, seed: int, most: int) -> None:
-    other = sampling.draw(torch.arange(3), clevr.stream_key(split, seed, most), most)
+    other = sampling.draw(torch.arange(3), Clevr(most).stream_key(split, seed), most)
     assert not torch.isclose(other.camera.place, world.camera.place[:, :3]).any()
 
 
@@ -210,7 +210,7 @@ def test_the_stream_of_version_1_is_fixed(world: sampling.World, scenes: SceneBa
     digest = hashlib.sha256()
     for values in (*world.objects, world.camera.place, world.lamps, world.masks):
         digest.update(values.contiguous().numpy().tobytes())
-    assert clevr.VERSION == 1
+    assert Clevr.version == 1
     assert digest.hexdigest() == "c0a5e1ab79eec5570a70e2cc12da794c32d08169dbf6e1519b2f823a247a0c6c"
     assert np.allclose(scenes.images.mean((1, 2)), MEANS, atol=0.05)
 
@@ -228,7 +228,7 @@ MEANS = [
 @pytest.mark.parametrize("most", [2, 11, 6.5])
 def test_a_number_of_objects_without_sense_is_refused(most: int) -> None:
     with pytest.raises(RequestError, match=rf"'max_objects' of clevr is {most}; it must be 3 to 10"):
-        arrays(clevr, "train", 0, 1, 0, max_objects=most)
+        arrays(Clevr, "train", 0, 1, 0, max_objects=most)
 
 
 def test_the_picture_is_reduced_as_pillow_does() -> None:
@@ -249,7 +249,7 @@ def test_the_mask_is_reduced_as_pillow_does() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_device_changes_one_grey_level_at_most() -> None:
-    cpu, cuda = (arrays(clevr, "train", 0, 32, 0, device=device) for device in ("cpu", "cuda"))
+    cpu, cuda = (arrays(Clevr, "train", 0, 32, 0, device=device) for device in ("cpu", "cuda"))
     assert np.array_equal(cpu.masks, cuda.masks)
     for name, values in cpu.factors.items():
         assert np.array_equal(values, cuda.factors[name])

@@ -3,24 +3,20 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import math
-from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 from helpers.generated import arrays, assert_same
 
-from objbench.data.generate.generator import GENERATORS
-from objbench.data.generate.multi_dsprites import (
-    binarized,
-    colored_on_colored,
-    colored_on_grayscale,
-    law,
-)
+from objbench.data.generate.generator import generator_of
+from objbench.data.generate.multi_dsprites import generator as sets
+from objbench.data.generate.multi_dsprites.generator import Binarized, ColoredOnColored, ColoredOnGrayscale
 from objbench.data.generate.multi_dsprites.sprites import Sprites, cover
 from objbench.data.scene import SceneBatch
+from objbench.spec.load import load_spec
 
-MODULES = {module.LAW.dataset: module for module in (colored_on_grayscale, colored_on_colored, binarized)}
+GENERATORS = {one.dataset: one for one in (ColoredOnGrayscale, ColoredOnColored, Binarized)}
 LAW_SCENES = 16_000
 # Visible pixels of the 41 sprites in 16 real scenes of colored on colored.
 REAL_AREAS = (
@@ -30,7 +26,7 @@ REAL_AREAS = (
 
 
 def made(dataset: str) -> SceneBatch:
-    parts = [arrays(MODULES[dataset], "train", at, at + 2000, seed=0) for at in range(0, LAW_SCENES, 2000)]
+    parts = [arrays(GENERATORS[dataset], "train", at, at + 2000, seed=0) for at in range(0, LAW_SCENES, 2000)]
     return SceneBatch.concatenate(parts)
 
 
@@ -49,7 +45,7 @@ def binary() -> SceneBatch:
     return made("multi_dsprites_binarized")
 
 
-@pytest.fixture(params=list(MODULES))
+@pytest.fixture(params=list(GENERATORS))
 def any_set(request: pytest.FixtureRequest) -> SceneBatch:
     fixtures = {
         "multi_dsprites": "grayscale", "multi_dsprites_colored": "colored", "multi_dsprites_binarized": "binary"
@@ -76,14 +72,13 @@ def uniform(values: np.ndarray, low: float, high: float) -> bool:
 
 
 def test_every_dataset_has_its_generator() -> None:
-    for dataset, module in MODULES.items():
-        assert import_module(GENERATORS[dataset]) is module
-        assert module.LAW.version == module.VERSION
+    for dataset, expected in GENERATORS.items():
+        assert type(generator_of(load_spec().dataset(dataset))) is expected
 
 
 @pytest.mark.parametrize(("dataset", "sprites"), [("multi_dsprites", 5), ("multi_dsprites_colored", 4)])
 def test_factors_have_the_upstream_form(dataset: str, sprites: int) -> None:
-    factors = arrays(MODULES[dataset], "train", 0, 7, 0).factors
+    factors = arrays(GENERATORS[dataset], "train", 0, 7, 0).factors
     shape = (7, 1 + sprites)
     assert {name: values.shape for name, values in factors.items()} == {
         "x": shape, "y": shape, "shape": shape, "orientation": shape, "scale": shape, "visibility": shape,
@@ -92,7 +87,7 @@ def test_factors_have_the_upstream_form(dataset: str, sprites: int) -> None:
 
 
 def test_binarized_has_no_color() -> None:
-    factors = arrays(binarized, "train", 0, 7, 0).factors
+    factors = arrays(Binarized, "train", 0, 7, 0).factors
     assert sorted(factors) == ["orientation", "scale", "shape", "visibility", "x", "y"]
     assert {values.shape for values in factors.values()} == {(7, 4)}
 
@@ -159,7 +154,7 @@ def test_hues_are_uniform_and_colours_bright(grayscale: SceneBatch) -> None:
 def test_bright_is_hsv() -> None:
     numbers = torch.rand(1000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = [colorsys.hsv_to_rgb(h, 0.5 + s / 2, 0.5 + v / 2) for h, s, v in numbers.tolist()]
-    assert torch.allclose(law.bright(numbers), torch.tensor(expected, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(sets.bright(numbers), torch.tensor(expected, dtype=torch.float64), atol=1e-12)
 
 
 def test_the_share_of_green_squares_is_upstreams(grayscale: SceneBatch) -> None:
@@ -203,8 +198,8 @@ def test_binarized_is_white_on_black(binary: SceneBatch) -> None:
 
 
 def test_later_sprites_are_in_front() -> None:
-    scene = law.draw(colored_on_grayscale.LAW, torch.arange(100), (1, 2))
-    _, masks = law.render(scene)
+    scene = sets.draw(ColoredOnGrayscale.distribution, torch.arange(100), (1, 2))
+    _, masks = sets.render(scene)
     flat = Sprites(*(values.flatten() for values in scene.sprites))
     covered = (cover(flat).view(100, -1, 64, 1) >> torch.arange(64) & 1).bool().numpy()
     for n in range(100):
@@ -254,13 +249,13 @@ def test_colours_tell_entities_apart(grayscale: SceneBatch) -> None:
 
 @pytest.mark.parametrize("cut", [1, 17, 99])
 def test_the_batch_size_changes_nothing(grayscale: SceneBatch, cut: int) -> None:
-    parts = [arrays(colored_on_grayscale, "train", at, to, 0) for at, to in [(0, cut), (cut, 100)]]
+    parts = [arrays(ColoredOnGrayscale, "train", at, to, 0) for at, to in [(0, cut), (cut, 100)]]
     assert_same(SceneBatch.concatenate(parts), grayscale[:100])
 
 
 @pytest.mark.parametrize(("split", "seed"), [("val", 0), ("test", 0), ("train", 1)])
 def test_every_stream_is_its_own(grayscale: SceneBatch, split: str, seed: int) -> None:
-    other = arrays(colored_on_grayscale, split, 0, 200, seed)
+    other = arrays(ColoredOnGrayscale, split, 0, 200, seed)
     assert not (other.factors["color"][:, 1:3] == grayscale.factors["color"][:200, 1:3]).any()
 
 
@@ -270,7 +265,7 @@ def test_the_sets_do_not_share_their_draws(grayscale: SceneBatch, binary: SceneB
 
 
 def test_an_index_beyond_32_bits_is_another_scene() -> None:
-    near, far = (arrays(colored_on_grayscale, "train", at, at + 1, 0) for at in (5, 2**32 + 5))
+    near, far = (arrays(ColoredOnGrayscale, "train", at, at + 1, 0) for at in (5, 2**32 + 5))
     assert not np.array_equal(near.images, far.images)
 
 
@@ -285,17 +280,17 @@ def test_an_index_beyond_32_bits_is_another_scene() -> None:
 def test_the_stream_is_fixed(dataset: str, version: int, digest: str) -> None:
     found = hashlib.sha256()
     for split in ("train", "val", "test"):
-        batch = arrays(MODULES[dataset], split, 0, 100, seed=3)
+        batch = arrays(GENERATORS[dataset], split, 0, 100, seed=3)
         found.update(batch.images.tobytes() + batch.masks.tobytes())
         for name in sorted(batch.factors):
             found.update(batch.factors[name].tobytes())
-    assert version == MODULES[dataset].VERSION
+    assert version == GENERATORS[dataset].version
     assert found.hexdigest() == digest
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("dataset", list(MODULES))
+@pytest.mark.parametrize("dataset", list(GENERATORS))
 def test_the_device_changes_nothing(dataset: str) -> None:
-    on_cpu, on_cuda = (arrays(MODULES[dataset], "train", 0, 5000, 0, device=d) for d in ("cpu", "cuda"))
+    on_cpu, on_cuda = (arrays(GENERATORS[dataset], "train", 0, 5000, 0, device=d) for d in ("cpu", "cuda"))
     assert_same(on_cuda, on_cpu)

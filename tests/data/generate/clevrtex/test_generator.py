@@ -12,9 +12,9 @@ import torch
 from helpers.generated import arrays
 from PIL import Image
 
-from objbench.data.generate import clevrtex
 from objbench.data.generate.clevr.sampling import MOST, Camera, World, cameras, find, propose, visible_pixels
 from objbench.data.generate.clevrtex import sampling
+from objbench.data.generate.clevrtex.generator import ClevrTex, factors_of
 from objbench.data.generate.clevrtex.materials import CLEVRTEX, UNSEEN
 from objbench.data.generate.clevrtex.sampling import VARIANTS, Looks
 from objbench.data.generate.generator import generator_of
@@ -25,7 +25,7 @@ from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError
 from objbench.spec.load import load_spec
 
-KEY = clevrtex.stream_key("train", 0, "full")
+KEY = ClevrTex().stream_key("train", 0)
 DRAWN = 12
 SEEN, NEW = ({material.name for material in table} for table in (CLEVRTEX, UNSEEN))
 
@@ -37,7 +37,7 @@ def drawn() -> tuple[World, Looks]:
 
 @pytest.fixture(scope="module")
 def scenes() -> SceneBatch:
-    return arrays(clevrtex, "train", 0, 2, 0)
+    return arrays(ClevrTex, "train", 0, 2, 0)
 
 
 def proposals(variant: str, count: int = 300) -> tuple[torch.Tensor, ...]:
@@ -123,9 +123,9 @@ def clevr_camera(index: int, attempt: int) -> Camera:
 def names(variant: str, count: int = 1) -> tuple[set[str], set[str], set[str]]:
     """Shapes, materials and grounds of some scenes."""
     world, looks = sampling.draw(
-        VARIANTS[variant], torch.arange(count), clevrtex.stream_key("test", 1, variant), ahead=4
+        VARIANTS[variant], torch.arange(count), ClevrTex(variant).stream_key("test", 1), ahead=4
     )
-    factors, words = clevrtex.factors_of(variant, world, looks)
+    factors, words = factors_of(variant, world, looks)
     return tuple(
         {words[name][code] for code in factors[name].flatten().tolist()} - {""}
         for name in ("shape", "material", "ground_material")
@@ -181,14 +181,14 @@ def test_factors_have_the_released_form(scenes: SceneBatch) -> None:
 
 def test_the_colour_of_a_variant_with_colours_is_named() -> None:
     world, looks = sampling.draw(VARIANTS["vbg"], torch.arange(1), KEY)
-    factors, words = clevrtex.factors_of("vbg", world, looks)
+    factors, words = factors_of("vbg", world, looks)
     there = world.objects.shape[0] > 0
     found = [words["color"][code] for code in factors["color"][0, 1:][there].tolist()]
     assert set(found) <= {"red", "cyan", "green", "blue", "brown", "gray", "purple", "yellow"}
 
 
 def test_the_batch_changes_nothing(scenes: SceneBatch) -> None:
-    again = SceneBatch.concatenate([arrays(clevrtex, "train", 0, 1, 0), arrays(clevrtex, "train", 1, 2, 0)])
+    again = SceneBatch.concatenate([arrays(ClevrTex, "train", 0, 1, 0), arrays(ClevrTex, "train", 1, 2, 0)])
     assert np.array_equal(again.masks, scenes.masks)
     assert np.array_equal(again.images, scenes.images)
     for name, values in scenes.factors.items():
@@ -207,7 +207,7 @@ def test_trying_ahead_changes_nothing(drawn: tuple[World, Looks]) -> None:
 )
 def test_every_stream_is_its_own(drawn: tuple[World, Looks], split: str, seed: int, variant: str) -> None:
     index = torch.arange(2)
-    key = clevrtex.stream_key(split, seed, variant)
+    key = ClevrTex(variant).stream_key(split, seed)
     first, _ = propose(index, index * 0, index * 0 + 3, key, VARIANTS[variant].law)
     own, _ = propose(index, index * 0, index * 0 + 3, KEY, VARIANTS["full"].law)
     assert not torch.isclose(first.rotation[:, :3], own.rotation[:, :3]).any()
@@ -217,7 +217,7 @@ def test_the_stream_of_version_1_is_fixed(drawn: tuple[World, Looks], scenes: Sc
     digest = hashlib.sha256()
     for values in (*drawn[0].objects, drawn[0].camera.place, drawn[0].lamps, drawn[0].masks, *drawn[1]):
         digest.update(values.contiguous().numpy().tobytes())
-    assert clevrtex.VERSION == 1
+    assert ClevrTex.version == 1
     assert digest.hexdigest() == DIGEST
     assert np.allclose(scenes.images.mean((1, 2)), MEANS, atol=0.1)
 
@@ -228,7 +228,7 @@ MEANS = [[73.53, 67.74, 58.12], [112.99, 98.41, 96.47]]  # RGB of the first two 
 
 def test_a_variant_that_is_not_there_is_refused() -> None:
     with pytest.raises(RequestError, match=r"unknown variant of clevrtex 'odd'.*ood"):
-        arrays(clevrtex, "train", 0, 1, 0, variant="odd")
+        arrays(ClevrTex, "train", 0, 1, 0, variant="odd")
 
 
 def test_every_dataset_has_its_variant() -> None:
@@ -243,7 +243,8 @@ def test_every_dataset_has_its_variant() -> None:
     ):
         generator = generator_of(spec.dataset(dataset))
         assert generator.stand_in
-        assert generator.options.get("variant", "full") == (dataset.partition("_")[2] or "full")
+        assert isinstance(generator, ClevrTex)
+        assert generator.variant == (dataset.partition("_")[2] or "full")
     assert not generator_of(spec.dataset("clevr6")).stand_in
 
 
@@ -274,7 +275,7 @@ def test_the_picture_is_reduced_as_pillow_does() -> None:
 @pytest.mark.parametrize("variant", ["full", "ood"])
 def test_the_device_changes_next_to_nothing(variant: str) -> None:
     cpu, cuda = (
-        arrays(clevrtex, "train", 0, 16, 0, variant=variant, device=device) for device in ("cpu", "cuda")
+        arrays(ClevrTex, "train", 0, 16, 0, variant=variant, device=device) for device in ("cpu", "cuda")
     )
     assert np.array_equal(cpu.masks, cuda.masks)
     for name, values in cpu.factors.items():
