@@ -60,4 +60,4 @@ class Stored(Strict):
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         end = "" if self.indent is None else "\n"
-        write_atomically(path, self.model_dump_json(indent=self.indent) + end)
+        write_atomically(path, self.model_dump_json(indent=self.indent, by_alias=True) + end)

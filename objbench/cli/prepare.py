@@ -11,7 +11,7 @@ import typer
 from objbench.cli.common import Context, Size, print_json, say, sizes_of, verb
 
 if TYPE_CHECKING:
-    from objbench.data.download import Survey
+    from objbench.data.download import Status
     from objbench.data.format.manifest import Manifest
     from objbench.data.prepare.prepare import Preparation
 
@@ -59,12 +59,12 @@ def prepare(
     if (
         raw is None
         and dry_run
-        and (survey := release_status(reference, name, context.data, sizes)) is not None
+        and (status := release_status(reference, name, context.data, sizes)) is not None
     ):
-        if any(item.status != "here" for item in survey.items):
-            _outline_download(context, survey)
+        if any(item.status != "here" for item in status.items):
+            _outline_download(context, status)
             return
-        raw = survey.folder
+        raw = status.folder
     raw = raw or fetch_release(reference, name, context.data, sizes, say)
     preparation = plan(reference, name, context.data, raw, sizes, seed)
     if dry_run:
@@ -91,18 +91,18 @@ def _report(context: Context, manifest: Manifest, headline: str) -> None:
             say(f"{name}: left out the damaged scene {scene.index}: {scene.reason}")
 
 
-def _outline_download(context: Context, survey: Survey) -> None:
+def _outline_download(context: Context, status: Status) -> None:
     """What would be downloaded first: only then is known what the release holds."""
     from objbench.files import megabytes
 
     if context.json:
-        files = [dataclasses.asdict(item) | {"path": str(item.path)} for item in survey.items]
+        files = [dataclasses.asdict(item) | {"path": str(item.path)} for item in status.items]
         print_json(
-            {"downloads": files, "folder": str(survey.folder), "needed": survey.needed, "free": survey.free}
+            {"downloads": files, "folder": str(status.folder), "needed": status.needed, "free": status.free}
         )
         return
-    print(f"folder  {survey.folder}, {megabytes(survey.free)} free")
-    for item in survey.items:
+    print(f"folder  {status.folder}, {megabytes(status.free)} free")
+    for item in status.items:
         size = megabytes(item.bytes) if item.bytes is not None else "size unknown"
         begun = f", {megabytes(item.received)} there" if item.received else ""
         print(
@@ -110,8 +110,8 @@ def _outline_download(context: Context, survey: Survey) -> None:
         )
         if item.url is not None:
             print(f"        {item.url}")
-    known = all(item.bytes is not None for item in survey.items)
-    print(f"needed  {megabytes(survey.needed)}{'' if known else ', and what is of unknown size'}")
+    known = all(item.bytes is not None for item in status.items)
+    print(f"needed  {megabytes(status.needed)}{'' if known else ', and what is of unknown size'}")
 
 
 def _outline(context: Context, preparation: Preparation) -> None:

@@ -24,6 +24,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def server(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that misbehaves as told; downloads come in pieces of 100,000 bytes."""
     monkeypatch.setattr(transfer, "SMALLEST_PIECE", 100_000)
-    monkeypatch.setattr(transfer, "NOTE_SECONDS", 0.01)
+    monkeypatch.setattr(transfer, "SAVE_SECONDS", 0.01)
     with serving() as server:
         yield server

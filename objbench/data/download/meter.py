@@ -1,4 +1,4 @@
-"""Bytes on the progress bar."""
+"""The progress bar of a download."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ def bar(total: int) -> contextlib.AbstractContextManager[progress.Advance]:
 
 
 class Meter:
-    """Shows bytes as megabytes; a file may also lose some when it starts over."""
+    """Shows bytes as megabytes. A file that starts over moves the bar back."""
 
     def __init__(self, advance: progress.Advance) -> None:
         self._advance = advance
         self._before = self._shown = 0
 
     def begin(self, received: int) -> None:
-        """Go on with a file of which this much has arrived in an earlier run."""
+        """Start a file of which `received` bytes have arrived in an earlier run."""
         self._move(received, resumed=True)
 
     def show(self, received: int, note: str) -> None:
-        """This much of the file has arrived."""
+        """Show that `received` bytes of the file have arrived."""
         self._move(received, note=note)
 
     def note(self, note: str) -> None:
-        """Say what is done now."""
+        """Show what is done now."""
         self._advance(0, note=note)
 
     def close(self, length: int) -> None:
-        """The file, of this length, is there."""
+        """Finish a file of `length` bytes."""
         self._move(length)
         self._before += length
 

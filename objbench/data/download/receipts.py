@@ -17,10 +17,14 @@ Checksums = dict[Kind, str]
 
 
 class Receipt(Stored):
-    """What is known of a downloaded file. `sha256` is computed here; `checked` names the published checksums it met.
+    """What is known of a downloaded file.
 
-    url, etag, last_modified   as the server gave them (of the zip, for a `member`); none of a file put there by hand
-    mtime_ns                   of the file: as long as it and `bytes` are the same, the file is taken to be so
+    Attributes:
+        url, etag, last_modified: as the server gave them (of the zip, for a `member`); None for a file put there by
+            hand.
+        mtime_ns: of the file. While it and `bytes` are the same, the file counts as unchanged.
+        sha256: computed here.
+        checked: the published checksums that the file has.
     """
 
     kind: ClassVar[str] = "a receipt"
@@ -37,14 +41,14 @@ class Receipt(Stored):
     checked: list[Kind]
     date: str
 
-    def fits(self, path: Path) -> bool:
-        """Whether the file at `path` is still as it was, judged by size and time."""
+    def is_valid(self, path: Path) -> bool:
+        """Whether the file at `path` is unchanged, by its size and time."""
         state = path.stat()
         return (state.st_size, state.st_mtime_ns) == (self.bytes, self.mtime_ns)
 
 
 def receipt_path(path: Path) -> Path:
-    """Where the receipt of the file `path` stands."""
+    """Where the receipt of the file `path` is."""
     return path.with_name(f"{path.name}.receipt.json")
 
 
@@ -54,12 +58,12 @@ def read_receipt(path: Path) -> Receipt | None:
 
 
 def write_receipt(path: Path, receipt: Receipt) -> None:
-    """Put the receipt beside the file `path`."""
+    """Write the receipt of the file `path`."""
     receipt.save(receipt_path(path))
 
 
-def today() -> str:
-    """The moment in UTC, to the second."""
+def now() -> str:
+    """The time now in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -77,7 +81,7 @@ def checksums(path: Path, kinds: Iterable[Kind]) -> Checksums:
 
 
 def mismatches(found: Checksums, published: Checksums) -> list[str]:
-    """In words, every published checksum that was not found."""
+    """Every published checksum that the file does not have, in words."""
     return [
         f"its {kind} is {found[kind]}, published is {value}"
         for kind, value in published.items()

@@ -12,11 +12,13 @@ from objbench.data.download.receipts import Checksums, Kind
 class Remote:
     """A file that can be downloaded.
 
-    name         of the file in the folder
-    urls         where it is, the best first; the others are mirrors. A Zenodo record
-                 (`https://zenodo.org/api/records/ID`) stands for the file of that name in it, or its only zip for a member
-    bytes        its exact size, sha256, md5: where they are published; a file that differs is refused
-    member       the file is this member of the zip archive at `urls`: its path, or the unambiguous end of it
+    Attributes:
+        name: of the file in the folder.
+        urls: where the file is, the best address first; the others are mirrors. A Zenodo record
+            (`https://zenodo.org/api/records/ID`) stands for the file called `name` in it, or for its only zip if
+            `member` is given.
+        bytes, sha256, md5: exact size and checksums, where they are published; a file that differs is refused.
+        member: path of the file in the zip archive at `urls`, or the end of its path if that is unambiguous.
     """
 
     name: str

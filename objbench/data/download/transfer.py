@@ -1,6 +1,6 @@
-"""A file in the making: pieces that arrive over several connections, and a note of what has arrived.
+"""A file that is being downloaded: pieces over several connections, and a state file that says what has arrived.
 
-Whatever the note claims is on the disk: it is written after the data is synced, a few times a second.
+The state is written after the data is synced to the disk, a few times a second, so all that it claims is there.
 """
 
 from __future__ import annotations
@@ -14,87 +14,97 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from objbench.data.download.http import ATTEMPTS, Client, Offer, PassingError, Patience, receive
+from pydantic import ConfigDict, Field
+
+from objbench.data.download.http import ATTEMPTS, Backoff, Client, ResourceInfo, TransientError, receive
 from objbench.stored import Stored, Strict
 
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 PIECES_PER_CONNECTION = 4
-NOTE_SECONDS = 0.25
-LEAVE_SECONDS = 2.0  # how long to wait for connections that are given up
+SAVE_SECONDS = 0.25
+LEAVE_SECONDS = 2.0  # how long to wait for connections to end
 
 Spans = list[tuple[int, int]]
 
 
-class Extent(Strict):
-    """The bytes [start, start + length) of an offered file."""
+class ByteRange(Strict):
+    """The bytes [start, start + length) of a file on a server."""
 
-    offer: Offer
+    model_config = ConfigDict(populate_by_name=True)
+
+    resource: ResourceInfo = Field(validation_alias="offer", serialization_alias="offer")
     start: int
     length: int
 
 
-class Note(Stored):
-    """What has arrived of an extent: spans relative to its start, in order."""
+class PartialState(Stored):
+    """What has arrived of `part`: spans relative to its start, in order."""
 
-    extent: Extent
+    model_config = ConfigDict(populate_by_name=True)
+
+    part: ByteRange = Field(validation_alias="extent", serialization_alias="extent")
     received: Spans
 
 
 class Partial:
-    """The unfinished form of `path`: its bytes so far, and the note beside them."""
+    """The unfinished form of the file `path`: the bytes so far, and their state file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(f"{path.name}.partial")
-        self._note = path.with_name(f"{path.name}.partial.json")
+        self._state_path = path.with_name(f"{path.name}.partial.json")
 
-    def note(self) -> Note | None:
-        """What has arrived; None if nothing has, or nothing that can be trusted."""
-        note = Note.read_if_valid(self._note)
-        if note is None or not self.path.is_file() or self.path.stat().st_size != note.extent.length:
+    def state(self) -> PartialState | None:
+        """What has arrived; None if nothing has, or the state file does not fit the bytes."""
+        state = PartialState.read_if_valid(self._state_path)
+        if state is None or not self.path.is_file() or self.path.stat().st_size != state.part.length:
             return None
-        sound = merged(note.received) == note.received
-        return note if sound and all(stop <= note.extent.length for _, stop in note.received) else None
+        sound = merged(state.received) == state.received
+        return state if sound and all(stop <= state.part.length for _, stop in state.received) else None
 
     @property
     def received(self) -> int:
         """Number of bytes that have arrived."""
-        note = self.note()
-        return sum(stop - start for start, stop in note.received) if note else 0
+        state = self.state()
+        return sum(stop - start for start, stop in state.received) if state else 0
 
     @property
     def on_disk(self) -> int:
-        """Bytes that it takes on the disk: those that have not arrived take none where the file system allows."""
+        """Bytes that it takes on the disk: in a sparse file those that are missing take none."""
         return self.path.stat().st_blocks * 512 if self.path.exists() else 0
 
-    def begin(self, extent: Extent, checked: bool) -> str | None:
-        """Be ready to receive `extent`; the reason where what has arrived is of no use for it and is dropped.
+    def begin(self, part: ByteRange, checked: bool) -> str | None:
+        """Prepare to receive `part`, keeping what has arrived of it.
 
-        checked: a checksum will tell whether parts that came from two addresses belong together
+        Args:
+            checked: a checksum will tell whether bytes from two addresses belong together.
+
+        Returns:
+            Why what has arrived is useless for `part` and was dropped; None if it was not.
         """
-        note = self.note()
-        reason = _hindrance(note, extent, checked) if note and note.received else None
-        received = note.received if note and reason is None else []
+        state = self.state()
+        reason = _why_not_resumable(state, part, checked) if state and state.received else None
+        received = state.received if state and reason is None else []
         if not received:
             with self.path.open("wb") as file:
-                file.truncate(extent.length)
-        self.save(extent, received)
+                file.truncate(part.length)
+        self.save(part, received)
         return reason
 
-    def save(self, extent: Extent, received: Spans) -> None:
-        """Note what has arrived, once it is safely on the disk."""
+    def save(self, part: ByteRange, received: Spans) -> None:
+        """Save what has arrived, after syncing it to the disk."""
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
-        Note(extent=extent, received=received).save(self._note)
+        PartialState(part=part, received=received).save(self._state_path)
 
     def discard(self) -> None:
-        """Remove it."""
-        self._note.unlink(missing_ok=True)
+        """Remove the bytes and the state."""
+        self._state_path.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
 
 @dataclass
 class Piece:
-    """The bytes [start, stop) of an extent, of which those before `at` have arrived."""
+    """The bytes [start, stop) of the part to receive, of which those before `at` have arrived."""
 
     start: int
     stop: int
@@ -102,18 +112,18 @@ class Piece:
 
 
 class Transfer:
-    """Brings the missing pieces of a partial file over several connections."""
+    """Receives the missing pieces of a partial file over several connections."""
 
-    def __init__(self, partial: Partial, extent: Extent, client: Client, connections: int) -> None:
-        self._partial, self._extent, self._client = partial, extent, client
-        note = partial.note()
-        self._earlier: Spans = list(note.received) if note else []
-        self._pieces = _pieces(extent, self._earlier, connections)
-        self._waiting = iter(self._pieces)  # shared by the connections: next() of a list's iterator is atomic
+    def __init__(self, partial: Partial, part: ByteRange, client: Client, connections: int) -> None:
+        self._partial, self._part, self._client = partial, part, client
+        state = partial.state()
+        self._earlier: Spans = list(state.received) if state else []
+        self._pieces = _missing_pieces(part, self._earlier, connections)
+        self._waiting = iter(self._pieces)  # shared by the threads: next() of a list's iterator is atomic
         self._stopped = threading.Event()
-        self._left = False
-        self._trouble: BaseException | None = None
-        self._remark = ""
+        self._abandoned = False
+        self._error: BaseException | None = None
+        self._problem = ""
         self._threads = [
             threading.Thread(target=self._work, daemon=True, name=f"download-{number}")
             for number in range(min(connections, len(self._pieces)))
@@ -125,62 +135,66 @@ class Transfer:
         return sum(stop - start for start, stop in self._received())
 
     def run(self, report: Callable[[int, str], None]) -> None:
-        """Receive everything. `report` is told what has arrived in all, and what is the matter if anything is.
+        """Receive everything; what has arrived is saved whatever happens.
 
-        Raises ChangedError, UnavailableError or OSError; what has arrived by then is noted.
+        Args:
+            report: is called with the number of bytes that have arrived, and the current problem or "".
+
+        Raises:
+            ChangedError, PermanentError, OSError: the transfer failed.
         """
         try:
             for thread in self._threads:
                 thread.start()
             for thread in self._threads:
                 while thread.is_alive() and not self._stopped.is_set():
-                    thread.join(NOTE_SECONDS)
+                    thread.join(SAVE_SECONDS)
                     self._save()
-                    report(self.received, self._remark)
+                    report(self.received, self._problem)
         finally:
             self._stopped.set()
             deadline = time.monotonic() + LEAVE_SECONDS
             for thread in self._threads:
                 if thread.ident is not None:
                     thread.join(max(0.0, deadline - time.monotonic()))
-            self._left = True  # a connection that hangs must not write any more
+            self._abandoned = True  # a connection that hangs must not write any more
             self._save()
-        if self._trouble is not None:
-            raise self._trouble
+        if self._error is not None:
+            raise self._error
         report(self.received, "")
 
     def _work(self) -> None:
-        """What one connection does: piece after piece, until none is left or there is trouble."""
+        """What one connection does: piece after piece, until none is left or one fails."""
         try:
             with self._partial.path.open("r+b", buffering=0) as file:
                 for piece in self._waiting:
                     self._fetch(piece, file)
         except BaseException as error:
-            self._trouble = self._trouble or error
+            self._error = self._error or error
             self._stopped.set()
 
     def _fetch(self, piece: Piece, file: BinaryIO) -> None:
-        patience = Patience(ATTEMPTS, self._stopped)
+        backoff = Backoff(ATTEMPTS, self._stopped)
         while piece.at < piece.stop and not self._stopped.is_set():
             before = piece.at
             try:
                 self._read(piece, file)
-            except PassingError as failure:
-                if not self._extent.offer.ranges:
+            except TransientError as failure:
+                if not self._part.resource.ranges:
                     piece.at = piece.start
                 elif piece.at > before:
-                    patience.renew()
-                self._remark = f"{failure}; trying again"
-                patience.bear(failure)
-                self._remark = ""
+                    backoff.reset()
+                self._problem = f"{failure}; trying again"
+                backoff.wait(failure)
+                self._problem = ""
 
     def _read(self, piece: Piece, file: BinaryIO) -> None:
-        base = self._extent.start
-        with self._client.piece(self._extent.offer, base + piece.at, base + piece.stop) as response:
+        base = self._part.start
+        with self._client.open_range(self._part.resource, base + piece.at, base + piece.stop) as response:
             file.seek(piece.at)
             while piece.at < piece.stop and not self._stopped.is_set():
                 data = memoryview(receive(response, piece.stop - piece.at))
-                while data and not self._left:  # a full disk may take a part and refuse the next
+                while data and not self._abandoned:  # a full disk may take a part and refuse the next
                     written = file.write(data)
                     piece.at += written
                     data = data[written:]
@@ -189,8 +203,8 @@ class Transfer:
         return merged([*self._earlier, *((piece.start, piece.at) for piece in self._pieces)])
 
     def _save(self) -> None:
-        """Note what has arrived by now; what arrives while it is synced is left to the next note."""
-        self._partial.save(self._extent, self._received())
+        """Save what has arrived by now; what arrives during the sync waits for the next save."""
+        self._partial.save(self._part, self._received())
 
 
 def merged(spans: Spans) -> Spans:
@@ -208,29 +222,29 @@ def merged(spans: Spans) -> Spans:
     return joined
 
 
-def _pieces(extent: Extent, received: Spans, connections: int) -> list[Piece]:
-    """What is missing, cut so that all connections have something to do until near the end."""
-    if not extent.offer.ranges:
-        return [] if received else [Piece(0, extent.length, 0)]
-    even = -(-extent.length // (PIECES_PER_CONNECTION * connections))
+def _missing_pieces(part: ByteRange, received: Spans, connections: int) -> list[Piece]:
+    """What is missing, cut so that all connections stay busy until near the end."""
+    if not part.resource.ranges:
+        return [] if received else [Piece(0, part.length, 0)]
+    even = -(-part.length // (PIECES_PER_CONNECTION * connections))
     size = max(SMALLEST_PIECE, min(LARGEST_PIECE, even))
-    borders = [0, *itertools.chain.from_iterable(received), extent.length]
+    borders = [0, *itertools.chain.from_iterable(received), part.length]
     gaps = zip(borders[::2], borders[1::2], strict=True)
     return [Piece(at, min(at + size, stop), at) for start, stop in gaps for at in range(start, stop, size)]
 
 
-def _hindrance(note: Note, extent: Extent, checked: bool) -> str | None:
-    """Why what has arrived cannot be completed with this extent."""
-    earlier, complete = note.extent, note.received == [(0, note.extent.length)]
-    if not extent.offer.ranges and not complete:
+def _why_not_resumable(state: PartialState, part: ByteRange, checked: bool) -> str | None:
+    """Why what has arrived cannot be completed with `part`, None if it can."""
+    earlier, complete = state.part, state.received == [(0, state.part.length)]
+    if not part.resource.ranges and not complete:
         return "the server cannot go on in the middle"
-    if earlier.offer.url == extent.offer.url:
-        if difference := extent.offer.differs(earlier.offer):
+    if earlier.resource.url == part.resource.url:
+        if difference := part.resource.differs(earlier.resource):
             return f"the file on the server has changed: {difference}"
     elif not checked:
         return (
             "it was begun from another address, and no checksum would tell whether the parts belong together"
         )
-    if earlier.length != extent.length:
-        return f"the file on the server has {extent.length:,} bytes, {earlier.length:,} when it was begun"
+    if earlier.length != part.length:
+        return f"the file on the server has {part.length:,} bytes, {earlier.length:,} when it was begun"
     return None

@@ -1,4 +1,4 @@
-"""One member of a zip archive on a server, without the others: found by ranges, fetched like any file."""
+"""One member of a zip archive on a server: found by range requests, fetched without the rest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from objbench.data.download.http import CHUNK, Client, Offer, UnavailableError
-from objbench.data.download.transfer import Extent
+from objbench.data.download.http import CHUNK, Client, PermanentError, ResourceInfo
+from objbench.data.download.transfer import ByteRange
 
 _LOCAL_HEADER = struct.Struct(
     "<4s22xHH"
@@ -21,36 +21,37 @@ _NAMES_SHOWN = 8
 _ENCRYPTED = 0x1
 
 
-def find_member(client: Client, offer: Offer, name: str) -> tuple[Extent, zipfile.ZipInfo]:
-    """Where the data of the member `name` lies in the zip archive, and what the archive's directory says of it.
+def find_member(client: Client, resource: ResourceInfo, name: str) -> tuple[ByteRange, zipfile.ZipInfo]:
+    """Where the data of the member `name` is in the zip archive, and the member's entry in its directory.
 
-    UnavailableError if the server gives no ranges, the file is no zip, or it has no such member that can be read.
+    Raises:
+        PermanentError: the server gives no ranges, the file is no zip, or it has no such member that can be read.
     """
-    if not offer.ranges:
-        raise UnavailableError(
-            f"gives no parts of its files, and the zip is {offer.size:,} bytes for the sake of {name}"
+    if not resource.ranges:
+        raise PermanentError(
+            f"gives no parts of its files, and the zip is {resource.size:,} bytes for the sake of {name}"
         )
     try:
-        with zipfile.ZipFile(io.BufferedReader(_RemoteFile(client, offer), _DIRECTORY_READ)) as archive:
+        with zipfile.ZipFile(io.BufferedReader(_RemoteFile(client, resource), _DIRECTORY_READ)) as archive:
             info = _choose(archive.infolist(), name)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
-        raise UnavailableError(f"not a zip archive that can be read: {error}") from None
+        raise PermanentError(f"not a zip archive that can be read: {error}") from None
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UnavailableError(
+        raise PermanentError(
             f"member {info.filename}: compressed by method {info.compress_type}, not deflate"
         )
     if info.flag_bits & _ENCRYPTED:
-        raise UnavailableError(f"member {info.filename}: encrypted")
-    header = client.read(offer, info.header_offset, info.header_offset + _LOCAL_HEADER.size)
+        raise PermanentError(f"member {info.filename}: encrypted")
+    header = client.read(resource, info.header_offset, info.header_offset + _LOCAL_HEADER.size)
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
     start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-    if signature != _LOCAL_SIGNATURE or start + info.compress_size > offer.size:
-        raise UnavailableError(f"member {info.filename}: not where the zip's directory says")
-    return Extent(offer=offer, start=start, length=info.compress_size), info
+    if signature != _LOCAL_SIGNATURE or start + info.compress_size > resource.size:
+        raise PermanentError(f"member {info.filename}: not where the zip's directory says")
+    return ByteRange(resource=resource, start=start, length=info.compress_size), info
 
 
 def inflate(source: Path, target: Path, size: int) -> None:
-    """Write the inflated content of `source` to `target`; UnavailableError unless it is whole and has `size` bytes."""
+    """Write the inflated content of `source` to `target`; PermanentError unless it is whole and has `size` bytes."""
     decompress = zlib.decompressobj(-zlib.MAX_WBITS)
     written = 0
     with source.open("rb") as packed, target.open("wb") as file:
@@ -59,38 +60,36 @@ def inflate(source: Path, target: Path, size: int) -> None:
             try:
                 content = decompress.decompress(data, CHUNK)
             except zlib.error as error:
-                raise UnavailableError(f"the zip member is damaged: {error}") from None
+                raise PermanentError(f"the zip member is damaged: {error}") from None
             if not data and not content:
-                raise UnavailableError("the zip member is cut short")
+                raise PermanentError("the zip member is cut short")
             written += file.write(content)
             if written > size:
-                raise UnavailableError(
+                raise PermanentError(
                     f"the zip member inflates to more than the {size:,} bytes that its zip says"
                 )
     if written != size:
-        raise UnavailableError(f"the zip member inflates to {written:,} bytes, its zip says {size:,}")
+        raise PermanentError(f"the zip member inflates to {written:,} bytes, its zip says {size:,}")
 
 
 def _choose(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
-    """The member of that path, or the only one whose path ends so."""
+    """The member with the path `name`, or the only one whose path ends in `name`."""
     fits = [info for info in members if info.filename == name]
     fits = fits or [info for info in members if info.filename.endswith(f"/{name}")]
     if len(fits) == 1:
         return fits[0]
     names = [info.filename for info in fits or members if not info.is_dir()]
     if fits:
-        raise UnavailableError(f"the zip has several members {name}: {', '.join(names)}")
+        raise PermanentError(f"the zip has several members {name}: {', '.join(names)}")
     near = difflib.get_close_matches(name, names, n=_NAMES_SHOWN, cutoff=0.4) or names[:_NAMES_SHOWN]
-    raise UnavailableError(
-        f"the zip has no member {name}; of its {len(names)} the nearest: {', '.join(near)}"
-    )
+    raise PermanentError(f"the zip has no member {name}; of its {len(names)} the nearest: {', '.join(near)}")
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file on a server, read where zipfile looks: at its end and at its directory."""
+    """A file on a server as zipfile wants it: readable at any position."""
 
-    def __init__(self, client: Client, offer: Offer) -> None:
-        self._client, self._offer, self._at = client, offer, 0
+    def __init__(self, client: Client, resource: ResourceInfo) -> None:
+        self._client, self._resource, self._at = client, resource, 0
 
     def readable(self) -> bool:
         return True
@@ -102,7 +101,7 @@ class _RemoteFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._offer.size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._resource.size}[whence]
         if base + offset < 0:
             raise OSError(
                 "before the start of the file"
@@ -111,10 +110,10 @@ class _RemoteFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        stop = min(self._at + len(buffer), self._offer.size)
+        stop = min(self._at + len(buffer), self._resource.size)
         if stop <= self._at:
             return 0
-        data = self._client.read(self._offer, self._at, stop)
+        data = self._client.read(self._resource, self._at, stop)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -1,11 +1,11 @@
-"""The files of a release that a prepare needs and that --raw does not give: downloaded, each once."""
+"""Downloading the files of a release that a prepare needs and that --raw does not give."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from objbench.data.download import Remote, Survey, fetch, survey
+from objbench.data.download import Remote, Status, fetch, status
 from objbench.data.sources.base import SourceRequest
 from objbench.data.sources.release import wanted_files
 from objbench.spec.datasets import DatasetRef
@@ -16,10 +16,16 @@ DOWNLOADS = ".downloads"
 def fetch_release(
     dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int], say: Callable[[str], None]
 ) -> Path | None:
-    """The folder with the files of `source`, after those that are missing were downloaded into it.
+    """Download the missing files of `source` into `<data>/.downloads/<release>`.
 
-    `<data>/.downloads/<release>`; None for a source that nothing can be downloaded for. `say` is told what is
-    downloaded, how large it is and how much space is free before it starts. ObjbenchError if it cannot be had.
+    Args:
+        say: is told before the start what is downloaded, how large it is and how much space is free.
+
+    Returns:
+        The folder with the files; None for a source without downloads.
+
+    Raises:
+        ObjbenchError: the files cannot be downloaded.
     """
     remotes = _remotes(dataset, source, sizes)
     if not remotes:
@@ -29,10 +35,10 @@ def fetch_release(
     return folder
 
 
-def release_status(dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int]) -> Survey | None:
-    """What `fetch_release` would download, and how large it is; None where nothing can be. Writes nothing."""
+def release_status(dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int]) -> Status | None:
+    """What `fetch_release` would download, and how large it is; None for a source without downloads. Writes nothing."""
     remotes = _remotes(dataset, source, sizes)
-    return survey(remotes, _folder(dataset, source, data)) if remotes else None
+    return status(remotes, _folder(dataset, source, data)) if remotes else None
 
 
 def _remotes(dataset: DatasetRef, source: str, sizes: Mapping[str, int]) -> list[Remote]:

@@ -314,5 +314,5 @@ def _clear(folder: Path) -> None:
 def _describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
     """Name, size and hash of a file that scenes come from; a downloaded one was hashed when it arrived."""
     receipt = read_receipt(path)
-    known = receipt.sha256 if receipt is not None and receipt.fits(path) else None
+    known = receipt.sha256 if receipt is not None and receipt.is_valid(path) else None
     return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))

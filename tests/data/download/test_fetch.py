@@ -13,7 +13,7 @@ import pytest
 from helpers.downloads import CONTENT, PROBE, SHA256, interrupted, names, offer
 from helpers.server import Served, Server
 
-from objbench.data.download import Remote, fetch, read_receipt, survey, transfer
+from objbench.data.download import Remote, fetch, read_receipt, status, transfer
 from objbench.errors import ObjbenchError
 
 
@@ -57,7 +57,7 @@ def test_pieces_come_over_several_connections_and_none_comes_twice(server: Serve
     ]
 
 
-def test_a_survey_tells_what_is_there_and_writes_nothing(server: Server, tmp_path: Path) -> None:
+def test_the_status_tells_what_is_there_and_writes_nothing(server: Server, tmp_path: Path) -> None:
     begun = offer(server)
     interrupted(begun, server, tmp_path)
     here = offer(server, b"x" * 50, path="/here.h5")
@@ -65,7 +65,7 @@ def test_a_survey_tells_what_is_there_and_writes_nothing(server: Server, tmp_pat
     fetch([here], tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     gone = Remote("gone.h5", (server.url("/gone.h5"),), bytes=1000)
-    found = survey([here, begun, gone], tmp_path)
+    found = status([here, begun, gone], tmp_path)
     assert [(item.name, item.status, item.bytes, item.received) for item in found.items] == [
         ("here.h5", "here", 50, 50),
         ("scenes.h5", "begun", 300_000, 60_000),

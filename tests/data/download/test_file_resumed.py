@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from objbench.data.download import Remote, fetch, transfer
-transfer.NOTE_SECONDS = 0.01
+transfer.SAVE_SECONDS = 0.01
 fetch([Remote("scenes.h5", (sys.argv[1],))], Path(sys.argv[2]), connections=2, say=print)
 """
 
@@ -148,7 +149,23 @@ def test_a_download_stopped_while_it_is_checked_is_not_fetched_again(
     assert len(server.log) == 1  # the question whether it has changed
 
 
-def test_a_note_that_is_damaged_is_not_trusted(server: Server, tmp_path: Path) -> None:
+def test_the_state_of_a_partial_file_keeps_its_form(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, etag='"1"')
+    there = interrupted(remote, server, tmp_path)
+    state = json.loads((tmp_path / "scenes.h5.partial.json").read_text())
+    date = state["extent"]["offer"].pop("last_modified")
+    assert date is None or date.endswith("GMT")
+    assert state == {
+        "extent": {
+            "offer": {"url": remote.urls[0], "size": 300_000, "etag": '"1"', "ranges": True},
+            "start": 0,
+            "length": 300_000,
+        },
+        "received": [[0, there]],
+    }
+
+
+def test_a_state_that_is_damaged_is_not_trusted(server: Server, tmp_path: Path) -> None:
     remote = offer(server)
     interrupted(remote, server, tmp_path)
     (tmp_path / "scenes.h5.partial.json").write_text('{"extent"')

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.server import Fault, Served, Server
 
-from objbench.data.download import Remote, fetch, read_receipt, survey
+from objbench.data.download import Remote, fetch, read_receipt, status
 from objbench.errors import ObjbenchError
 
 NOISE = bytes(hashlib.shake_128(b"noise").digest(400_000))
@@ -73,7 +73,7 @@ def test_a_member_of_a_zip64_archive(
 
 def test_a_member_comes_in_pieces_and_goes_on_after_a_failure(server: Server, tmp_path: Path) -> None:
     remote = member(archive(server, zipfile.ZIP_STORED))
-    survey([remote], tmp_path)
+    status([remote], tmp_path)
     before = server.sent
     served = server.files["/all.zip"]
     served.faults = [None] * len(server.log) + [Fault(drop_after=30_000), Fault(404)]
@@ -178,7 +178,7 @@ def test_a_server_without_ranges_would_have_to_send_the_whole_zip(server: Server
 
 
 def test_the_space_covers_the_packed_and_the_unpacked_form(server: Server, tmp_path: Path) -> None:
-    (item,) = survey([member(archive(server))], tmp_path).items
+    (item,) = status([member(archive(server))], tmp_path).items
     assert item.bytes == packed_size(server)
     assert item.space == packed_size(server) + len(SCENES)
 
