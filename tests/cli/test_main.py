@@ -12,6 +12,7 @@ from helpers import toy
 from helpers.commands import call_with_toy
 from typer.testing import CliRunner
 
+import objbench
 from objbench.cli.main import VERBS, app
 
 
@@ -38,7 +39,7 @@ def test_help_answers_in_half_a_second() -> None:
 
 def test_version() -> None:
     found = CliRunner().invoke(app, ["--version"])
-    assert (found.exit_code, found.stdout) == (0, "objbench 0.1.0\n")
+    assert (found.exit_code, found.stdout) == (0, f"objbench {objbench.__version__}\n")
 
 
 def test_nothing_asked_gives_the_help() -> None:

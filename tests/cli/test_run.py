@@ -16,6 +16,7 @@ import torch
 from helpers.commands import call, refused
 from helpers.paths import PLUGINS
 
+import objbench
 from objbench import registry
 from objbench.cli.run import parse_seeds
 from objbench.data.read.scenes import Scenes
@@ -195,7 +196,7 @@ def test_an_installed_method_without_a_block_is_told_what_it_lacks(monkeypatch):
 def test_a_finished_seed_says_what_finished_it():
     call("run", "one_slot", "--dataset", "tetrominoes")
     again = call("run", "one_slot", "--dataset", "tetrominoes")
-    assert "seed 0: finished before, by objbench 0.1.0" in again.stderr
+    assert f"seed 0: finished before, by objbench {objbench.__version__}" in again.stderr
     assert "--fresh runs it again" in again.stderr
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper, TrainingScenes
 from objbench.train.batches import StageScenes
-from objbench.train.cuda_graph import CapturedStepper
-from objbench.train.eager import PlainStepper
+from objbench.train.cuda_graph import CudaGraphStepper
+from objbench.train.eager import EagerStepper
 from objmae.fast import FastLoss
 from objmae.method import ObjMAE
 
@@ -56,18 +56,18 @@ def paths_of(method: Method) -> list[str]:
 def open_path(name: str, method: Method, scenes: TrainingScenes, stage: Stage) -> tuple[Stepper, str]:
     """The stepper of a path, and a remark on what it does."""
     if name == "plain":
-        return PlainStepper(method, scenes, stage), ""
+        return EagerStepper(method, scenes, stage), ""
     if name == "compiled":
         remark = compile_network(method)
-        return PlainStepper(method, scenes, stage), remark
+        return EagerStepper(method, scenes, stage), remark
     without_graph = "" if scenes.images.is_cuda else "without a graph"
     if name == "captured":
-        return CapturedStepper(method, scenes, stage), without_graph
+        return CudaGraphStepper(method, scenes, stage), without_graph
     own = method.stepper(scenes, stage)
     if own is not None:
         return own, ""
     if isinstance(method, ObjMAE):  # offers it on CUDA alone
-        return CapturedStepper(
+        return CudaGraphStepper(
             method, scenes, stage, FastLoss(method.model, method.schedule, method.normal)
         ), without_graph
     raise ObjbenchError(f"{type(method).__name__} has no step of its own on {scenes.images.device}")

@@ -25,7 +25,7 @@ from objbench.random import seed_from
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig
 from objbench.train.batches import StageScenes
-from objbench.train.eager import PlainStepper
+from objbench.train.eager import EagerStepper
 from objmae.flops import training_flops
 from objmae.method import ObjMAE
 
@@ -162,7 +162,7 @@ def _start(work: Work, path: str, points: Sequence[float]) -> Entrant:
 def _tensor_memory(work: Work, point: float) -> int:
     with TensorMemory() as memory:
         method, scenes = work.begin()
-        PlainStepper(method, FixedPoint(scenes, point), scenes.stage).advance(WARM)
+        EagerStepper(method, FixedPoint(scenes, point), scenes.stage).advance(WARM)
     return int(memory.peak)
 
 
@@ -212,7 +212,7 @@ def _operations(method: Method, at: FixedPoint, scenes: StageScenes) -> int:
         return scenes.stage.batch_size * training_flops(config, kept)
     # As plain products, since some of the fused attentions are not counted.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        PlainStepper(method, at, scenes.stage).advance(1)
+        EagerStepper(method, at, scenes.stage).advance(1)
     return int(counter.get_total_flops())
 
 
