@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from objbench.errors import RequestError
 from objbench.report.rows.row import Statistic
@@ -67,13 +66,12 @@ class Success:
 
 
 def wilson(count: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """The score interval of a share of which `count` of `n` were seen: (low, high) in [0,1]. Wilson (1927).
+    """Score interval (low, high) in [0,1] of a share, of which `count` of `n` were seen (Wilson, 1927).
 
     >>> [round(bound, 3) for bound in wilson(3, 5)]
     [0.231, 0.882]
     """
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share = count / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy.stats import binomtest  # takes half a second to import
+
+    interval = binomtest(count, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
