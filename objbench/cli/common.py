@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.errors import ObjbenchError
+from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE
 
 if TYPE_CHECKING:
     from objbench.spec.schema import Spec
@@ -45,10 +46,10 @@ class Context:
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "data": (
-        Annotated[Path, typer.Option(help="Folder of the prepared datasets.", envvar="OBJBENCH_DATA")],
-        Path("data"),
+        Annotated[Path, typer.Option(help="Folder of the prepared datasets.", envvar=DATA_VARIABLE)],
+        DATA,
     ),
-    "runs": (Annotated[Path, typer.Option(help="Folder of the runs.", envvar="OBJBENCH_RUNS")], Path("runs")),
+    "runs": (Annotated[Path, typer.Option(help="Folder of the runs.", envvar=RUNS_VARIABLE)], RUNS),
     "config": (
         Annotated[Path | None, typer.Option(help="Your own yaml, laid over benchmarks.yaml.")],
         None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.workers import available, run
 from objbench.device import choose_device
 from objbench.files import exclusive_lock
+from objbench.folders import data_folder
 from objbench.spec.load import load_spec
 
 __all__ = ["Scenes", "load"]
@@ -58,11 +58,6 @@ def load(
         keys = cache.keys.read_text(encoding="ascii").split()
         texts = cache.samples.read_bytes()
     return Scenes(images.to(where), masks.to(where), keys, reference, split, lambda: _parse(texts), manifest)
-
-
-def data_folder(data: str | Path | None) -> Path:
-    """The folder of the prepared datasets: the given one, $OBJBENCH_DATA or ./data."""
-    return Path(data or os.environ.get("OBJBENCH_DATA") or "data")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from objbench.data.format import png, tar
 from objbench.data.format.manifest import find
 from objbench.data.format.sample import rows
 from objbench.data.read.decode import read_shard
-from objbench.data.read.load import data_folder
+from objbench.folders import data_folder
 from objbench.spec.load import load_spec
 
 _BUFFER = 1000
