@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ObjbenchError(Exception):
@@ -19,6 +19,16 @@ class RequestError(ObjbenchError):
     """The request was wrong: an unknown name, key or option, or other settings in place. Exit code 2."""
 
     exit_code = 2
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are.
+
+    >>> first_few(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:

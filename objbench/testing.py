@@ -21,8 +21,8 @@ from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import load_weights, save_weights
-from objbench.train.cuda_graph import CapturedStepper
-from objbench.train.eager import PlainStepper
+from objbench.train.cuda_graph import CudaGraphStepper
+from objbench.train.eager import EagerStepper
 from objbench.train.evaluate import segment
 from objbench.train.log import read_log
 from objbench.train.loop import Training
@@ -284,17 +284,17 @@ class _Kit:
         return method.capture_key(scenes.progress(0)) is not None
 
     def check_captured_steps(self) -> None:
-        (plain, _), (captured, _) = (self._steps(kind, "fp32") for kind in (PlainStepper, CapturedStepper))
+        (plain, _), (captured, _) = (self._steps(kind, "fp32") for kind in (EagerStepper, CudaGraphStepper))
         gaps = {name: float((value - captured[name]).abs().max()) for name, value in plain.items()}
         worst = max(gaps, key=gaps.__getitem__)
         promise = f"captured steps differ from plain ones, by {gaps[worst]:.2g} in {worst}: does capture_key tell all?"
         _demand(gaps[worst] < TOLERANCE, promise)
-        (_, plain_loss), (_, loss) = (self._steps(kind, "bf16") for kind in (PlainStepper, CapturedStepper))
+        (_, plain_loss), (_, loss) = (self._steps(kind, "bf16") for kind in (EagerStepper, CudaGraphStepper))
         near = abs(loss - plain_loss) <= ROUNDING * max(abs(plain_loss), 1.0)
         _demand(near, f"a captured step in bf16 has the loss {loss:.4g}, a plain one {plain_loss:.4g}")
 
     def _steps(
-        self, kind: type[PlainStepper | CapturedStepper], precision: Precision
+        self, kind: type[EagerStepper | CudaGraphStepper], precision: Precision
     ) -> tuple[dict[str, Tensor], float]:
         """The floating-point state after a few steps of the first stage, and the loss of the first."""
         method = self.method().to(self.device or "cpu")

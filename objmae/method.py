@@ -99,10 +99,10 @@ class ObjMAE(Method):
         """On CUDA the fast path: fused kernels in a captured step."""
         if not scenes.images.is_cuda:
             return None
-        from objbench.train.cuda_graph import CapturedStepper
+        from objbench.train.cuda_graph import CudaGraphStepper
         from objmae.fast import FastLoss
 
-        return CapturedStepper(self, scenes, stage, FastLoss(self.model, self.schedule, self.normal))
+        return CudaGraphStepper(self, scenes, stage, FastLoss(self.model, self.schedule, self.normal))
 
     def _patches(self, images: Tensor) -> Tensor:
         if images.shape[1:] != self.image_shape:

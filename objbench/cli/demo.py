@@ -32,7 +32,7 @@ def demo(
     from objbench.report import print_report
     from objbench.spec.resolve import resolve
     from objbench.train.run import run_seed
-    from objbench.train.run_data import prepared_benchmark
+    from objbench.train.run_data import prepared_run_data
 
     start = time.perf_counter()
     if quick:
@@ -44,13 +44,13 @@ def demo(
         preparation = plan(reference, SOURCE, context.data, None, sizes, seed=0)
         with bar("preparing", preparation.scenes, "scenes") as advance:
             preparation.run(available(), False, advance)
-    benchmark = prepared_benchmark(reference, SOURCE, context.data, context.config, "auto")
+    run_data = prepared_run_data(reference, SOURCE, context.data, context.config, "auto")
     records = []
     for number, name in enumerate(METHODS, 2):
         say(f"{number}. run {name}")
         overrides = {"recipe.steps": QUICK_STEPS} if quick and name.startswith("objmae") else {}
         folder, record = run_seed(
-            resolve(context.spec, name, reference, overrides), benchmark, 0, context.runs, say=say
+            resolve(context.spec, name, reference, overrides), run_data, 0, context.runs, say=say
         )
         records.append((folder, record))
     if context.json:

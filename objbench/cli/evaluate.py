@@ -126,13 +126,13 @@ def _evaluate_predictions(
     fresh: bool,
 ) -> Scored:
     from objbench.predictions import open_predictions
-    from objbench.train.score_predictions import evaluate_predictions, external_name
+    from objbench.train.score_predictions import external_name, score_predictions
 
     if seed is not None and seed < 0:
         raise RequestError(f"--seed {seed}: expected a number from 0 on")
     with open_predictions(path, by_order) as predictions:
         called = external_name(path, name)
-        return evaluate_predictions(
+        return score_predictions(
             predictions, scenes(), context.runs, called, seed or 0, definition, fresh, say
         )
 

@@ -62,18 +62,18 @@ def run(
         )
     from objbench.methods.create import build
     from objbench.train.run import run_seed
-    from objbench.train.run_data import generated_benchmark, prepared_benchmark
+    from objbench.train.run_data import generated_run_data, prepared_run_data
 
     build(resolved, reference)  # what makes no model is refused here, before data is made or read
     if in_memory:
-        benchmark = generated_benchmark(reference, sizes, device)
+        run_data = generated_run_data(reference, sizes, device)
     else:
-        benchmark = prepared_benchmark(reference, source, context.data, context.config, device)
+        run_data = prepared_run_data(reference, source, context.data, context.config, device)
     done: list[tuple[Path, Record]] = []
     failures: list[str] = []
     for number in chosen:
         try:
-            done.append(run_seed(resolved, benchmark, number, context.runs, fresh, tensorboard, say))
+            done.append(run_seed(resolved, run_data, number, context.runs, fresh, tensorboard, say))
         except RequestError:
             raise
         except ObjbenchError as error:

@@ -17,7 +17,7 @@ import numpy as np
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, unknown_name
 from objbench.files import sha256_of
-from objbench.predictions.batch import RawBatch, images_per_batch
+from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.interpret import check_reconstruction, image_masks
 from objbench.predictions.target import Target
 
@@ -46,14 +46,14 @@ class ArrayFile:
                     )
             self.keys = _read_keys(streams["keys"]) if "keys" in streams else None
 
-    def fit(self, target: Target) -> None:
-        """See `Predictions.fit`."""
+    def check(self, target: Target) -> None:
+        """See `Predictions.check`."""
         self._mask_shape(target)
         if "reconstruction" in self.headers:
             check_reconstruction(f"{self.path}: reconstruction", *self.headers["reconstruction"], target.size)
         self._rows(target)
 
-    def raw(self, target: Target) -> Iterator[RawBatch]:
+    def saved_batches(self, target: Target) -> Iterator[SavedBatch]:
         """Batches in the order of the file."""
         shape, rows = self._mask_shape(target), self._rows(target)
         bytes_per_image = sum(
@@ -66,7 +66,7 @@ class ArrayFile:
                 part = rows[start : start + size]
                 planes = masks.read(len(part)).reshape(len(part), *shape)
                 painted = None if reconstruction is None else reconstruction.read(len(part))
-                yield RawBatch(part, planes, painted)
+                yield SavedBatch(part, planes, painted)
             masks.finish()
             if reconstruction is not None:
                 reconstruction.finish()

@@ -11,7 +11,7 @@ BATCH_IMAGES = 256
 
 
 @dataclass(frozen=True)
-class RawBatch:
+class SavedBatch:
     """Saved values, not yet looked at: `rows` are positions in the split, `damaged` says what could not be read.
 
     masks  (B,H,W) or (B,M,H,W);  reconstruction  (B,3,H,W) or None

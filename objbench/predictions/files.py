@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
-from objbench.errors import ObjbenchError
-from objbench.predictions.target import some
+from objbench.errors import ObjbenchError, first_few
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _END = bytes(tarfile.BLOCKSIZE)
@@ -37,7 +36,9 @@ class FolderFiles:
         self.names = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
         folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
         if not self.names:
-            inside = f"only the folders {some(folders)}; give one of these" if folders else "an empty folder"
+            inside = (
+                f"only the folders {first_few(folders)}; give one of these" if folders else "an empty folder"
+            )
             raise ObjbenchError(f"{path}: expected label maps in PNGs, <key>.png, found {inside}")
 
     def read(self, name: str, limit: int = -1) -> bytes:
@@ -68,7 +69,7 @@ class TarFiles:
         self.names = list(self._members)
         self._check_end(path, end)
         if repeated:
-            raise ObjbenchError(f"{path}: more than one file called {some(repeated)}")
+            raise ObjbenchError(f"{path}: more than one file called {first_few(repeated)}")
 
     def read(self, name: str, limit: int = -1) -> bytes:
         start, size = self._members[name]

@@ -12,7 +12,7 @@ from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 from objbench.labels import hard_labels
 from objbench.metrics.contingency import MAX_PLANES
-from objbench.predictions.target import Faults
+from objbench.predictions.target import Problems
 
 Shape = tuple[int, ...]
 CHANNELS = 3
@@ -74,30 +74,30 @@ def as_tensor(values: Array) -> Tensor:
     return torch.from_numpy(values.astype(wider.get(kind, native), copy=False))
 
 
-def to_labels(masks: Tensor, keys: Sequence[str], faults: Faults) -> Tensor:
-    """Integer label maps (B,H,W) of masks (B,H,W) or (B,M,H,W); images where that fails are added to `faults`."""
+def to_labels(masks: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
+    """Integer label maps (B,H,W) of masks (B,H,W) or (B,M,H,W); images where that fails are added to `problems`."""
     if masks.ndim == 4:
-        return _arg_max(masks.byte() if masks.dtype == torch.bool else masks, keys, faults)
+        return _arg_max(masks.byte() if masks.dtype == torch.bool else masks, keys, problems)
     if masks.dtype == torch.bool:
         return masks.byte()
     if masks.is_floating_point():
         undefined = masks.isnan()
         broken = ((masks != masks.round()) & ~undefined).flatten(1).any(1)
-        _note("masks hold NaN", undefined.flatten(1).any(1), keys, faults)
-        _note("float label maps must hold whole numbers", broken, keys, faults)
+        _note("masks hold NaN", undefined.flatten(1).any(1), keys, problems)
+        _note("float label maps must hold whole numbers", broken, keys, problems)
     low, high = (extreme.double() for extreme in masks.flatten(1).aminmax(dim=1))
     for i in ((low < 0) | (high >= MAX_PLANES)).nonzero()[:, 0].tolist():
         span = f"{keys[i]} (from {low[i]:g} to {high[i]:g})"
-        faults.add(f"labels must be 0 to {MAX_PLANES - 1}, 0 being the background", span)
+        problems.add(f"labels must be 0 to {MAX_PLANES - 1}, 0 being the background", span)
     return masks.to(torch.int16)
 
 
-def to_unit_range(reconstruction: Tensor, keys: Sequence[str], faults: Faults) -> Tensor:
-    """Float (B,3,H,W) in image units; images that are not finite, or of another range, are added to `faults`."""
+def to_unit_range(reconstruction: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
+    """Float (B,3,H,W) in image units; images that are not finite, or of another range, are added to `problems`."""
     if reconstruction.dtype == torch.uint8:
         return reconstruction.double().div_(255)
     infinite = ~reconstruction.isfinite().flatten(1).all(1)
-    _note("the reconstruction holds NaN or infinity", infinite, keys, faults)
+    _note("the reconstruction holds NaN or infinity", infinite, keys, problems)
     low, high = _PLAUSIBLE
     outside = ((reconstruction < low) | (reconstruction > high)).flatten(1).any(1) & ~infinite
     _note(
@@ -105,22 +105,22 @@ def to_unit_range(reconstruction: Tensor, keys: Sequence[str], faults: Faults) -
         "(is it in 0..255 or in [-1,1]? an overshoot may be clamped)",
         outside,
         keys,
-        faults,
+        problems,
     )
     return reconstruction
 
 
-def _arg_max(planes: Tensor, keys: Sequence[str], faults: Faults) -> Tensor:
+def _arg_max(planes: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
     try:
         return hard_labels(planes)
     except ObjbenchError:  # it counts in images of the batch, which mean nothing to the user
-        _note("masks hold NaN", planes.isnan().flatten(1).any(1), keys, faults)
+        _note("masks hold NaN", planes.isnan().flatten(1).any(1), keys, problems)
         return planes.new_zeros((len(planes), *planes.shape[2:]), dtype=torch.uint8)
 
 
-def _note(kind: str, wrong: Tensor, keys: Sequence[str], faults: Faults) -> None:
+def _note(kind: str, wrong: Tensor, keys: Sequence[str], problems: Problems) -> None:
     for i in wrong.nonzero()[:, 0].tolist():
-        faults.add(kind, keys[i])
+        problems.add(kind, keys[i])
 
 
 def _refuse_last_place(where: str, name: str, shape: Shape, size: tuple[int, int]) -> None:

@@ -15,10 +15,10 @@ from PIL import Image
 from objbench.data.format import png
 from objbench.data.format.sample import MASK
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError
-from objbench.predictions.batch import RawBatch, images_per_batch
+from objbench.errors import ObjbenchError, first_few
+from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.files import Files
-from objbench.predictions.target import Faults, Target, some
+from objbench.predictions.target import Problems, Target
 
 PNG, RECONSTRUCTION = ".png", ".reconstruction.png"
 _HEAD = 26  # signature, length, "IHDR", width, height, depth, colour type
@@ -28,7 +28,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError)
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _ImageFiles:
     """What one image's predictions stand in."""
 
     stem: str
@@ -36,7 +36,7 @@ class _Picture:
     reconstruction: str | None
 
 
-class Pictures:
+class PngFiles:
     """Predictions in `<key>.png` or `<key>.mask.png`, and perhaps `<key>.reconstruction.png`.
 
     by_order: the names are no keys; their natural order (2 before 10) is the order of the images.
@@ -44,70 +44,72 @@ class Pictures:
 
     def __init__(self, path: Path, files: Files, by_order: bool) -> None:
         self.path, self._files, self.by_order = path, files, by_order
-        self._pictures = sorted(_pictures(path, files), key=lambda picture: _natural(picture.stem))
+        self._images = sorted(_image_files(path, files), key=lambda image: _natural(image.stem))
 
-    def fit(self, target: Target) -> None:
-        """See `Predictions.fit`: names and the headers of all files."""
+    def check(self, target: Target) -> None:
+        """See `Predictions.check`: names and the headers of all files."""
         self._rows(target)
-        faults = Faults(self.path)
-        for picture in self._pictures:
-            self._check_head(picture.mask, _LABELS, target.size, faults)
-            if picture.reconstruction is not None:
-                self._check_head(picture.reconstruction, _PIXELS, target.size, faults)
-        faults.refuse()
+        problems = Problems(self.path)
+        for image in self._images:
+            self._check_head(image.mask, _LABELS, target.size, problems)
+            if image.reconstruction is not None:
+                self._check_head(image.reconstruction, _PIXELS, target.size, problems)
+        problems.refuse()
 
-    def raw(self, target: Target) -> Iterator[RawBatch]:
+    def saved_batches(self, target: Target) -> Iterator[SavedBatch]:
         """Batches in the order of the split."""
-        ordered = sorted(zip(self._rows(target), self._pictures, strict=True), key=lambda pair: pair[0])
+        ordered = sorted(zip(self._rows(target), self._images, strict=True), key=lambda pair: pair[0])
         height, width = target.size
         size = images_per_batch(5 * height * width)
         for start in range(0, len(ordered), size):
-            rows, pictures = zip(*ordered[start : start + size], strict=True)
-            yield self._batch(list(rows), list(pictures))
+            rows, images = zip(*ordered[start : start + size], strict=True)
+            yield self._batch(list(rows), list(images))
 
     def digest(self) -> str:
         """sha256 over the names and contents of all PNGs, the same for a folder and an archive of it."""
         sha = hashlib.sha256()
-        for name in sorted(name for p in self._pictures for name in (p.mask, p.reconstruction) if name):
+        for name in sorted(name for p in self._images for name in (p.mask, p.reconstruction) if name):
             sha.update(f"{hashlib.sha256(self._files.read(name)).hexdigest()}  {name}\n".encode())
         return sha.hexdigest()
 
     def _rows(self, target: Target) -> list[int]:
         if self.by_order:
-            target.check_count(self.path, len(self._pictures))
-            return list(range(len(self._pictures)))
+            target.check_count(self.path, len(self._images))
+            return list(range(len(self._images)))
         hint = "files are named <key>.png; --by-order takes them in the order of their names"
-        return target.rows(self.path, [picture.stem for picture in self._pictures], hint)
+        return target.rows(self.path, [image.stem for image in self._images], hint)
 
-    def _check_head(self, name: str, colours: tuple[int, ...], size: tuple[int, int], faults: Faults) -> None:
+    def _check_head(
+        self, name: str, colours: tuple[int, ...], size: tuple[int, int], problems: Problems
+    ) -> None:
         head = self._files.read(name, _HEAD)
         if len(head) < _HEAD or head[:8] != png.SIGNATURE or head[12:16] != b"IHDR":
-            faults.add("no PNG, or a damaged one", name)
+            problems.add("no PNG, or a damaged one", name)
             return
         found = int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")
         if found != size:
-            faults.add(f"expected images of {size[0]}x{size[1]} pixels", f"{name} ({found[0]}x{found[1]})")
+            problems.add(f"expected images of {size[0]}x{size[1]} pixels", f"{name} ({found[0]}x{found[1]})")
         depth, colour = head[24:26]
         if colour not in colours or (colours == _PIXELS and depth != 8):
             expected = _PIXELS_EXPECTED if colours == _PIXELS else _LABELS_EXPECTED
-            faults.add(expected, f"{name} ({depth}-bit {_COLOURS.get(colour, 'unknown')})")
+            problems.add(expected, f"{name} ({depth}-bit {_COLOURS.get(colour, 'unknown')})")
 
-    def _batch(self, rows: list[int], pictures: list[_Picture]) -> RawBatch:
+    def _batch(self, rows: list[int], images: list[_ImageFiles]) -> SavedBatch:
         masks, reconstructions, damaged = [], [], []
-        for picture in pictures:
+        for image in images:
             try:
-                masks.append(_labels(self._files.read(picture.mask)))
+                masks.append(_labels(self._files.read(image.mask)))
             except _DAMAGE as error:
-                damaged.append(f"{picture.mask} ({error})")
+                damaged.append(f"{image.mask} ({error})")
             try:
-                if picture.reconstruction is not None:
-                    reconstructions.append(png.decode(self._files.read(picture.reconstruction), "RGB"))
+                if image.reconstruction is not None:
+                    reconstructions.append(png.decode(self._files.read(image.reconstruction), "RGB"))
             except _DAMAGE as error:
-                damaged.append(f"{picture.reconstruction} ({error})")
+                damaged.append(f"{image.reconstruction} ({error})")
         if damaged:
-            return RawBatch(rows, np.empty(0), None, tuple(damaged))
+            return SavedBatch(rows, np.empty(0), None, tuple(damaged))
         painted = np.stack(reconstructions).transpose(0, 3, 1, 2) if reconstructions else None
-        return RawBatch(rows, np.stack(masks), painted)
+        return SavedBatch(rows, np.stack(masks), painted)
 
 
 _LABELS_EXPECTED = (
@@ -123,21 +125,21 @@ def _labels(content: bytes) -> Array:
         return np.asarray(image).astype(np.uint16)
 
 
-def _pictures(path: Path, files: Files) -> list[_Picture]:
+def _image_files(path: Path, files: Files) -> list[_ImageFiles]:
     names = [name for name in files.names if name.lower().endswith(PNG)]
     painted = {_stem(name): name for name in names if name.lower().endswith(RECONSTRUCTION)}
     masks = [(_stem(name), name) for name in names if not name.lower().endswith(RECONSTRUCTION)]
     if not masks:
-        found = some(files.names) if files.names else "nothing"
+        found = first_few(files.names) if files.names else "nothing"
         raise ObjbenchError(f"{path}: expected label maps in PNGs, <key>.png, found {found}")
     if painted:
         unpaired = {stem for stem, _ in masks} ^ painted.keys()
         if unpaired:
             raise ObjbenchError(
-                f"{path}: a label map without a reconstruction, or the reverse, for {some(sorted(unpaired))}; "
+                f"{path}: a label map without a reconstruction, or the reverse, for {first_few(sorted(unpaired))}; "
                 "expected reconstructions of all images or of none"
             )
-    return [_Picture(stem, name, painted.get(stem)) for stem, name in masks]
+    return [_ImageFiles(stem, name, painted.get(stem)) for stem, name in masks]
 
 
 def _stem(name: str) -> str:

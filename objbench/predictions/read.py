@@ -13,11 +13,11 @@ from torch import Tensor
 
 from objbench.errors import RequestError
 from objbench.predictions.arrays import ArrayFile
-from objbench.predictions.batch import RawBatch
+from objbench.predictions.batch import SavedBatch
 from objbench.predictions.files import ARCHIVES, open_files
 from objbench.predictions.interpret import as_tensor, to_labels, to_unit_range
-from objbench.predictions.png_files import Pictures
-from objbench.predictions.target import Faults, Target
+from objbench.predictions.png_files import PngFiles
+from objbench.predictions.target import Problems, Target
 
 FORMS = "an .npz or .npy of masks, or a folder, .tar, .tar.gz or .tgz of PNGs"
 
@@ -44,10 +44,10 @@ class Source(Protocol):
     path: Path
     by_order: bool
 
-    def fit(self, target: Target) -> None:
+    def check(self, target: Target) -> None:
         """ObjbenchError if number, keys, sizes or types are not what `target` needs; reads no values."""
 
-    def raw(self, target: Target) -> Iterator[RawBatch]:
+    def saved_batches(self, target: Target) -> Iterator[SavedBatch]:
         """All values as they were saved, in the order that is quick to read."""
 
     def digest(self) -> str:
@@ -60,9 +60,9 @@ class Predictions:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def fit(self, target: Target) -> None:
+    def check(self, target: Target) -> None:
         """ObjbenchError if number, keys, sizes or types are not what `target` needs; reads no values."""
-        self._source.fit(target)
+        self._source.check(target)
 
     def identity(self) -> dict[str, Any]:
         """By what the same predictions are known again: `sha256` of the content, and `by_order`; `file` names it."""
@@ -70,26 +70,26 @@ class Predictions:
         return {"file": source.path.resolve().name, "sha256": source.digest(), "by_order": source.by_order}
 
     def batches(self, target: Target, device: torch.device) -> Iterator[Batch]:
-        """Every image of `target` once, in the order of the files. Call `fit` first.
+        """Every image of `target` once, in the order of the files. Call `check` first.
 
         Where values are wrong (NaN, labels out of range, a damaged picture) no further batch follows, and an
         ObjbenchError at the end names the first of all images concerned.
         """
-        faults = Faults(self._source.path)
-        for raw in self._source.raw(target):
+        problems = Problems(self._source.path)
+        for raw in self._source.saved_batches(target):
             keys = [target.keys[row] for row in raw.rows]
             for key in raw.damaged:
-                faults.add("cannot be decoded", key)
+                problems.add("cannot be decoded", key)
             if raw.damaged:
                 continue
             masks = as_tensor(raw.masks).to(device)
-            labels = to_labels(masks, keys, faults)
+            labels = to_labels(masks, keys, problems)
             reconstruction = None
             if raw.reconstruction is not None:
-                reconstruction = to_unit_range(as_tensor(raw.reconstruction).to(device), keys, faults)
-            if not faults:
+                reconstruction = to_unit_range(as_tensor(raw.reconstruction).to(device), keys, problems)
+            if not problems:
                 yield Batch(raw.rows, labels, masks if masks.ndim == 4 else None, reconstruction)
-        faults.refuse()
+        problems.refuse()
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def open_predictions(path: Path, by_order: bool = False) -> Iterator[Predictions
         yield Predictions(ArrayFile(path))
     elif path.is_dir() or (path.name.lower().endswith(ARCHIVES) and path.is_file()):
         with open_files(path) as files:
-            yield Predictions(Pictures(path, files, by_order))
+            yield Predictions(PngFiles(path, files, by_order))
     else:
         found = "a file of another name" if path.exists() else "nothing"
         raise RequestError(f"{path}: expected the folder of a run, or predictions: {FORMS}; found {found}")

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from objbench.errors import ObjbenchError
-
-SHOWN = 3
+from objbench.errors import ObjbenchError, first_few
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Target:
         missing = [key for row, key in enumerate(self.keys) if row not in times]
         repeated = [key for row, key in enumerate(self.keys) if times[row] > 1]
         problems = [
-            f"{what} {some(offenders)}"
+            f"{what} {first_few(offenders)}"
             for what, offenders in (
                 ("no image of it has the key", unknown),
                 ("more than one prediction for", repeated),
@@ -54,7 +52,7 @@ class Target:
         return found
 
 
-class Faults:
+class Problems:
     """What is wrong with the predictions of single images, gathered so that one message can name them."""
 
     def __init__(self, path: Path) -> None:
@@ -73,18 +71,8 @@ class Faults:
         if self._found:
             raise ObjbenchError(
                 f"{self._path}: "
-                + "; ".join(f"{kind}: {some(images)}" for kind, images in self._found.items())
+                + "; ".join(f"{kind}: {first_few(images)}" for kind, images in self._found.items())
             )
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are.
-
-    >>> some(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _unpadded(key: str) -> str:

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from objbench.errors import unknown_name
 from objbench.stored import Strict
 
-SPLITS = ("train", "val", "test")
+TEST = "test"  # the split that methods are scored on; in a record, the key of those scores
+SPLITS = ("train", "val", TEST)
 
 
 class SplitRule(Strict):

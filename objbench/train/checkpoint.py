@@ -83,9 +83,7 @@ def load_weights(method: Method, folder: Path) -> None:
         raise ObjbenchError(f"{path}: damaged ({error}); run the seed again with --fresh") from None
     expected = method.state_dict()
     extra = [name for name, value in expected.items() if not isinstance(value, Tensor)]
-    if extra and not method.stages():
-        state |= {name: expected[name] for name in extra}
-    elif extra:
+    if extra:
         checkpoint = load_checkpoint(folder)
         if checkpoint is None:
             raise ObjbenchError(f"{folder / CHECKPOINT}: missing; it holds the state of {', '.join(extra)}")

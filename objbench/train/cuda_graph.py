@@ -53,8 +53,8 @@ class MethodLoss:
         return self.method.training_loss(unit_range(images), progress)
 
 
-class CapturedStepper:
-    """A Stepper that takes the steps of `PlainStepper`, captured where the images lie on a CUDA device.
+class CudaGraphStepper:
+    """A Stepper that takes the steps of `EagerStepper`, captured where the images lie on a CUDA device.
 
     Elsewhere the same work is done without a graph. In bfloat16 the weights of linear and convolution layers are
     cast once per step, all together, instead of one by one where they are used.

@@ -11,7 +11,7 @@ from objbench.methods.base import Losses, Method, Stage, TrainingScenes
 from objbench.train.batches import unit_range
 
 
-class PlainStepper:
+class EagerStepper:
     """One optimizer step after another: seed, batch, loss, joint clipping, all optimizers, after_step."""
 
     def __init__(self, method: Method, scenes: TrainingScenes, stage: Stage) -> None:

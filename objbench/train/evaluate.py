@@ -21,7 +21,7 @@ from objbench.records import Scores
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.train.batches import unit_range
 
-SAMPLES = 16
+N_SAMPLES = 16
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Recipe
 from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import Checkpoint, load_checkpoint
-from objbench.train.cuda_graph import CapturedStepper
-from objbench.train.eager import PlainStepper
+from objbench.train.cuda_graph import CudaGraphStepper
+from objbench.train.eager import EagerStepper
 from objbench.train.log import Log
 
 Validate = Callable[[Method, Progress | None], Mapping[str, float]]
@@ -193,8 +193,8 @@ def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper
         if own is not None:
             return own
         if scenes.images.is_cuda and method.capture_key(scenes.progress(0)) is not None:
-            return CapturedStepper(method, scenes, stage)
-    return PlainStepper(method, scenes, stage)
+            return CudaGraphStepper(method, scenes, stage)
+    return EagerStepper(method, scenes, stage)
 
 
 def _refuse_divergence(losses: Mapping[str, float], step: int, stage: Stage) -> None:

@@ -11,14 +11,14 @@ from objbench.methods.create import build
 from objbench.progress import bar
 from objbench.records import Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.spec.datasets import TEST
 from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
+from objbench.train.artifacts import read_per_image, read_samples, samples_key, write_per_image, write_samples
 from objbench.train.checkpoint import load_weights
-from objbench.train.evaluate import SAMPLES, evaluate
-from objbench.train.per_image import read_per_image, write_per_image
-from objbench.train.run_data import by_definition, scored
-from objbench.train.run_folder import at_work, read_config
-from objbench.train.samples import read_samples, sampled, write_samples
+from objbench.train.evaluate import N_SAMPLES, evaluate
+from objbench.train.run_data import definition_suffix, scored
+from objbench.train.run_folder import lock_run, read_config
 
 
 def reevaluate(
@@ -30,7 +30,7 @@ def reevaluate(
     `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; with `#DEFINITION` behind it where that is not the default one. Raises
     RequestError if the images are of another size.
     """
-    with at_work(folder):
+    with lock_run(folder):
         record = read_record(folder)
         method = load_run(folder, record, spec)
         _refuse_other_size(folder, method, scenes)
@@ -38,10 +38,10 @@ def reevaluate(
         key = evaluation_key(record, scenes, spec, definition)
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
-            found = evaluate(method, scenes, record.seed, size, None, SAMPLES, advance, definition)
+            found = evaluate(method, scenes, record.seed, size, None, N_SAMPLES, advance, definition)
         record = record.with_scores(key, found.for_record, scored(scenes, definition))
         write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
-        write_samples(folder, read_samples(folder) | {sampled(key): found.samples})
+        write_samples(folder, read_samples(folder) | {samples_key(key): found.samples})
         record.save(folder)
     return key, record
 
@@ -57,17 +57,17 @@ def load_run(folder: Path, record: Record, spec: Spec) -> Method:
 
 def evaluation_key(record: Record, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION) -> str:
     """Under which key of the record the scores on `scenes` stand."""
-    return _place(record, scenes, spec) + by_definition(definition)
+    return _place(record, scenes, spec) + definition_suffix(definition)
 
 
 def _place(record: Record, scenes: Scenes, spec: Spec) -> str:
     on = scored(scenes)
-    if on.source == record.source and on.split == "test":
-        if on.fingerprint == record.scored["test"].fingerprint:
-            return "test"
+    if on.source == record.source and on.split == TEST:
+        if on.fingerprint == record.scored[TEST].fingerprint:
+            return TEST
         if str(scenes.spec) in spec.dataset(record.dataset_ref).spec.also_test:
             return str(scenes.spec)
-    return f"{scenes.spec}/{on.source}" + ("" if on.split == "test" else f":{on.split}")
+    return f"{scenes.spec}/{on.source}" + ("" if on.split == TEST else f":{on.split}")
 
 
 def _refuse_other_size(folder: Path, method: Method, scenes: Scenes) -> None:

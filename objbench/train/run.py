@@ -21,16 +21,16 @@ from objbench.methods.create import build
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.records import Record, read_record
+from objbench.spec.datasets import TEST
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig, digest
+from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
 from objbench.train.checkpoint import save_weights
-from objbench.train.evaluate import SAMPLES, Evaluation, evaluate
+from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
 from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
-from objbench.train.per_image import write_per_image
-from objbench.train.run_data import Benchmark, scored
-from objbench.train.run_folder import at_work, claim, seed_folder
-from objbench.train.samples import PICTURE, write_samples
+from objbench.train.run_data import RunData, scored
+from objbench.train.run_folder import claim, lock_run, seed_folder
 from objbench.viz import sample_sheet
 
 _NOTED = 2  # scores in the progress bar of a training
@@ -38,7 +38,7 @@ _NOTED = 2  # scores in the progress bar of a training
 
 def run_seed(
     method: MethodConfig,
-    benchmark: Benchmark,
+    data: RunData,
     seed: int,
     runs: Path,
     fresh: bool = False,
@@ -49,14 +49,14 @@ def run_seed(
 
     Raises RequestError if the folder holds a run of another configuration and `fresh` is not set.
     """
-    folder = seed_folder(runs, str(benchmark.dataset), benchmark.source, method, seed)
-    with at_work(folder):
-        if claim(folder, _run_config(method, benchmark, seed), fresh):
+    folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
+    with lock_run(folder):
+        if claim(folder, _run_config(method, data, seed), fresh):
             record = read_record(folder)
             say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
             return folder, record
         try:
-            return folder, _run(method, benchmark, seed, folder, tensorboard)
+            return folder, _run(method, data, seed, folder, tensorboard)
         except torch.OutOfMemoryError as error:
             reason = str(error).splitlines()[0]
             raise ObjbenchError(
@@ -64,12 +64,12 @@ def run_seed(
             ) from error
 
 
-def _run_config(method: MethodConfig, benchmark: Benchmark, seed: int) -> dict[str, Any]:
+def _run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]:
     return {
-        "dataset": benchmark.dataset.name,
-        "protocol": benchmark.dataset.protocol,
-        "source": benchmark.source,
-        "fingerprints": {name: benchmark.fingerprints[name] for name in sorted(benchmark.fingerprints)},
+        "dataset": data.dataset.name,
+        "protocol": data.dataset.protocol,
+        "source": data.source,
+        "fingerprints": {name: data.fingerprints[name] for name in sorted(data.fingerprints)},
         "method": method.method,
         "variant": method.variant,
         "overrides": method.overrides,
@@ -78,25 +78,25 @@ def _run_config(method: MethodConfig, benchmark: Benchmark, seed: int) -> dict[s
     }
 
 
-def _run(method: MethodConfig, benchmark: Benchmark, seed: int, folder: Path, tensorboard: bool) -> Record:
+def _run(method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool) -> Record:
     start = time.perf_counter()
-    device = benchmark.device
+    device = data.device
     torch.manual_seed(seed_from(seed, "init"))
-    model = build(method, benchmark.dataset).to(device)
+    model = build(method, data.dataset).to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    trained = _train(model, method, benchmark, seed, folder, tensorboard)
+    trained = _train(model, method, data, seed, folder, tensorboard)
     save_weights(model, folder)
-    evaluations = _test(model, benchmark, seed)
+    evaluations = _test(model, data, seed)
     write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
     write_samples(folder, {name: found.samples for name, found in evaluations.items()})
-    sample_sheet(evaluations["test"].samples).save(folder / PICTURE)
+    sample_sheet(evaluations[TEST].samples).save(folder / SAMPLE_SHEET)
     record = Record(
-        dataset=benchmark.dataset.name,
-        protocol=benchmark.dataset.protocol,
-        source=benchmark.source,
-        fingerprint=benchmark.fingerprints["train"],
-        n_train=benchmark.manifest.splits["train"].count,
+        dataset=data.dataset.name,
+        protocol=data.dataset.protocol,
+        source=data.source,
+        fingerprint=data.fingerprints["train"],
+        n_train=data.manifest.splits["train"].count,
         method=method.method,
         variant=method.variant,
         overrides=method.overrides,
@@ -113,17 +113,17 @@ def _run(method: MethodConfig, benchmark: Benchmark, seed: int, folder: Path, te
         peak_memory_bytes=peak_memory(device),
         parameters=sum(p.numel() for p in model.parameters()),
         metrics={name: found.for_record for name, found in evaluations.items()},
-        scored={name: scored(scenes) for name, scenes in benchmark.tests.items()},
+        scored={name: scored(scenes) for name, scenes in data.tests.items()},
     )
     record.save(folder)
     return record
 
 
 def _train(
-    model: Method, method: MethodConfig, benchmark: Benchmark, seed: int, folder: Path, tensorboard: bool
+    model: Method, method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool
 ) -> Trained:
     recipe = model.recipe
-    val = benchmark.val
+    val = data.val
     if val is not None and recipe.evaluation_images is not None:
         val = val.select(slice(recipe.evaluation_images))
 
@@ -136,18 +136,18 @@ def _train(
         return Trained(0, 0.0, 0.0, 0)
     noted = dict(islice(load_spec().columns().items(), _NOTED))
     training = Training(
-        model, benchmark.train.images, seed, folder, validate if val is not None else None, log, noted
+        model, data.train.images, seed, folder, validate if val is not None else None, log, noted
     )
     with bar(f"{method.label} seed {seed}", training.total, "steps") as advance:
         return training.run(advance)
 
 
-def _test(model: Method, benchmark: Benchmark, seed: int) -> dict[str, Evaluation]:
+def _test(model: Method, data: RunData, seed: int) -> dict[str, Evaluation]:
     found = {}
-    for name, scenes in benchmark.tests.items():
+    for name, scenes in data.tests.items():
         with bar(f"evaluating on {name}", len(scenes), "images") as advance:
             size = model.recipe.evaluation_batch_size
-            found[name] = evaluate(model, scenes, seed, size, None, SAMPLES, advance)
+            found[name] = evaluate(model, scenes, seed, size, None, N_SAMPLES, advance)
     return found
 
 

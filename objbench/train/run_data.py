@@ -15,11 +15,11 @@ from objbench.device import choose_device
 from objbench.errors import RequestError
 from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.spec.datasets import DatasetRef
+from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.load import load_spec
 
 
-class Benchmark:
+class RunData:
     """The data that the runs of one command share: a manifest, and the scenes, each split loaded when first needed.
 
     also_test  the ids of further sets that a run is scored on;  load: DATASET[@PROTOCOL], split -> its scenes
@@ -54,14 +54,14 @@ class Benchmark:
     @cached_property
     def tests(self) -> dict[str, Scenes]:
         """ "test", and by their ids those also_test sets that are there from the same source."""
-        return {"test": self._load(str(self.dataset), "test")} | {
-            name: self._load(name, "test") for name in self.also_test
+        return {TEST: self._load(str(self.dataset), TEST)} | {
+            name: self._load(name, TEST) for name in self.also_test
         }
 
 
-def prepared_benchmark(
+def prepared_run_data(
     dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
-) -> Benchmark:
+) -> RunData:
     """What is prepared under `data`: complete, and with the splits that a run needs."""
     where = choose_device(device)
     folder, manifest = find(data, dataset, source)
@@ -73,13 +73,13 @@ def prepared_benchmark(
             also_test.append(name)
     refuse_incomplete(folder, manifest)
     _refuse_test_set(dataset, manifest.source, config)
-    missing = [split for split in ("train", "test") if split not in manifest.splits]
+    missing = [split for split in ("train", TEST) if split not in manifest.splits]
     if missing:
         raise RequestError(
             f"{dataset} ({manifest.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "
             f"objbench prepare {dataset} --source {manifest.source} --force makes all splits"
         )
-    return Benchmark(
+    return RunData(
         dataset,
         manifest,
         where,
@@ -88,7 +88,7 @@ def prepared_benchmark(
     )
 
 
-def generated_benchmark(dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> Benchmark:
+def generated_run_data(dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> RunData:
     """Scenes made in memory, with nothing on disk: what `prepare --source generated` with these sizes would give."""
     from objbench.data.generate.generator import SOURCE
     from objbench.data.prepare.in_memory import splits_in_memory
@@ -96,13 +96,13 @@ def generated_benchmark(dataset: DatasetRef, sizes: Mapping[str, int], device: s
     where = choose_device(device)
     dataset.source(SOURCE)
     _refuse_test_set(dataset, SOURCE, None)
-    for split in ("train", "test"):
+    for split in ("train", TEST):
         if sizes.get(split) == 0:
             raise RequestError(f"--{split} 0: a run needs train and test")
     splits = splits_in_memory(dataset, sizes, where)
     manifest = next(iter(splits.values())).manifest
     assert manifest is not None
-    return Benchmark(dataset, manifest, where, lambda _, split: splits[split])
+    return RunData(dataset, manifest, where, lambda _, split: splits[split])
 
 
 def _refuse_test_set(dataset: DatasetRef, source: str, config: Path | None) -> None:
@@ -113,7 +113,7 @@ def _refuse_test_set(dataset: DatasetRef, source: str, config: Path | None) -> N
     raise RequestError(f"{dataset} ({source}) is a test set, there is nothing in it to train on{also}")
 
 
-def by_definition(definition: str) -> str:
+def definition_suffix(definition: str) -> str:
     """What the key of scores ends with that were made by another definition than the default one."""
     return "" if definition == DEFAULT_DEFINITION else f"#{definition}"
 

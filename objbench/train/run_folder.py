@@ -25,7 +25,7 @@ def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, see
 
 
 @contextmanager
-def at_work(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path) -> Iterator[None]:
     """Keep every other process out of a seed's folder, which is made if need be."""
     occupied = f"{folder}: another process is at work on this seed"
     with (

@@ -24,13 +24,19 @@ from objbench.predictions.files import ARCHIVES
 from objbench.progress import Advance, bar
 from objbench.records import RECORD, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.spec.datasets import TEST
 from objbench.spec.nested import differences
-from objbench.train.evaluate import SAMPLES, Evaluation, Samples
-from objbench.train.per_image import read_per_image, write_per_image
+from objbench.train.artifacts import (
+    SAMPLE_SHEET,
+    read_per_image,
+    read_samples,
+    write_per_image,
+    write_samples,
+)
+from objbench.train.evaluate import N_SAMPLES, Evaluation, Samples
 from objbench.train.run import code_version
-from objbench.train.run_data import by_definition, scored
-from objbench.train.run_folder import CONFIG, at_work, empty, read_config
-from objbench.train.samples import PICTURE, read_samples, write_samples
+from objbench.train.run_data import definition_suffix, scored
+from objbench.train.run_folder import CONFIG, empty, lock_run, read_config
 from objbench.viz import sample_sheet
 
 EXTERNAL = "external"
@@ -57,7 +63,7 @@ def external_name(path: Path, name: str | None) -> str:
     return chosen
 
 
-def evaluate_predictions(
+def score_predictions(
     predictions: Predictions,
     scenes: Scenes,
     runs: Path,
@@ -75,11 +81,11 @@ def evaluate_predictions(
     of it away. Raises RequestError if it is and `fresh` is not set; ObjbenchError where predictions do not fit the scenes.
     """
     place, target = _place(scenes), target_of(scenes)
-    key = place + by_definition(definition)
-    predictions.fit(target)
+    key = place + definition_suffix(definition)
+    predictions.check(target)
     claimed = predictions.identity() | {"fingerprint": scored(scenes).fingerprint}
     folder = _folder(runs, scenes, name, seed)
-    with at_work(folder):
+    with lock_run(folder):
         try:
             config = _held(folder)
             known = read_record(folder) if (folder / RECORD).exists() else None
@@ -100,8 +106,8 @@ def evaluate_predictions(
             empty(folder)
         write_samples(folder, read_samples(folder) | {place: found.samples})
         _write(folder, config, record, {key: found.per_image})
-        if scenes.split == "test" or not (folder / PICTURE).exists():
-            sample_sheet(found.samples).save(folder / PICTURE)
+        if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
+            sample_sheet(found.samples).save(folder / SAMPLE_SHEET)
     return folder, key, record
 
 
@@ -136,7 +142,7 @@ class _FirstOfSplit:
 
     def keep(self, batch: Batch) -> None:
         for i, row in enumerate(batch.rows):
-            if row < SAMPLES:
+            if row < N_SAMPLES:
                 parts = (batch.labels, batch.planes, batch.reconstruction)
                 labels, planes, painted = (None if part is None else part[i : i + 1].cpu() for part in parts)
                 assert labels is not None
@@ -155,7 +161,7 @@ class _FirstOfSplit:
         segmentation = Segmentation(
             masks=soft, labels=labels, reconstruction=torch.cat(painted) if painted else None
         )
-        samples = Samples(SAMPLES)
+        samples = Samples(N_SAMPLES)
         part = slice(len(rows))
         samples.keep(scenes.images[part], scenes.masks[part], scenes.keys[part], segmentation)
         return samples.arrays()
@@ -166,7 +172,7 @@ def _folder(runs: Path, scenes: Scenes, name: str, seed: int) -> Path:
 
 
 def _place(scenes: Scenes) -> str:
-    return "test" if scenes.split == "test" else f"{scenes.spec}/{scored(scenes).source}:{scenes.split}"
+    return TEST if scenes.split == TEST else f"{scenes.spec}/{scored(scenes).source}:{scenes.split}"
 
 
 def _config(scenes: Scenes, name: str, seed: int) -> dict[str, Any]:

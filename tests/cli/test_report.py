@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from objbench.cli.report import report
 from objbench.records import Scores
-from objbench.train.per_image import write_per_image
+from objbench.train.artifacts import write_per_image
 
 app = typer.Typer(add_completion=False)
 app.command()(report)

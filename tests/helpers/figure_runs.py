@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.synthetic import record, scored, scores
-from objbench.train.per_image import write_per_image
-from objbench.train.samples import write_samples
+from objbench.train.artifacts import write_per_image, write_samples
 
 SIDE = 35
 KEYS = ["00000003", "00000007", "00000009"]

@@ -9,8 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from objbench.records import Record
-from objbench.train.per_image import write_per_image
-from objbench.train.samples import write_samples
+from objbench.train.artifacts import write_per_image, write_samples
 
 
 def scenes(count, size, n_objects, rng):

@@ -8,8 +8,8 @@ import torch
 from objbench.methods.base import Progress
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
-from objbench.train.cuda_graph import CapturedStepper
-from objbench.train.eager import PlainStepper
+from objbench.train.cuda_graph import CudaGraphStepper
+from objbench.train.eager import EagerStepper
 from objbench.train.loop import choose_stepper
 from objmae.fast import FastLoss
 from objmae.kernels.available import triton_installed
@@ -22,12 +22,12 @@ def train(method, kind, images, steps):
     """The losses of all steps."""
     stage = method.stages()[0]
     scenes = StageScenes(images, stage, method.recipe.nominal_epochs, seed=0)
-    if kind is CapturedStepper:
-        stepper = CapturedStepper(
+    if kind is CudaGraphStepper:
+        stepper = CudaGraphStepper(
             method, scenes, stage, FastLoss(method.model, method.schedule, method.normal)
         )
     else:
-        stepper = PlainStepper(method, scenes, stage)
+        stepper = EagerStepper(method, scenes, stage)
     found = []
     for _ in range(steps):
         stepper.advance(1)
@@ -47,7 +47,7 @@ def test_takes_the_plain_steps_in_float32(build, dataset, name, noise):
     methods = [build(dataset, name, **settings) for _ in range(2)]
     plain, fast = (
         train(method, kind, images, steps)
-        for method, kind in zip(methods, (PlainStepper, CapturedStepper), strict=True)
+        for method, kind in zip(methods, (EagerStepper, CudaGraphStepper), strict=True)
     )
     assert [list(losses) for losses in fast] == [list(losses) for losses in plain]
     for one, other in zip(plain, fast, strict=True):
@@ -59,8 +59,8 @@ def test_takes_the_plain_steps_in_float32(build, dataset, name, noise):
 def test_stays_close_in_bfloat16(build):
     settings = {**SMALL, "recipe__steps": 30, "recipe__precision": "bf16"}
     images = random_scenes(12, (3, 35, 35))
-    plain, fast = (train(build(**settings), kind, images, 30) for kind in (PlainStepper, CapturedStepper))
-    exact = train(build(**settings | {"recipe__precision": "fp32"}), PlainStepper, images, 30)
+    plain, fast = (train(build(**settings), kind, images, 30) for kind in (EagerStepper, CudaGraphStepper))
+    exact = train(build(**settings | {"recipe__precision": "fp32"}), EagerStepper, images, 30)
     for one, other, true in zip(plain, fast, exact, strict=True):
         assert other == pytest.approx(one, rel=0.01)
         assert other == pytest.approx(true, rel=0.01)
@@ -112,7 +112,7 @@ def test_schedules_reach_the_loss(build):
 def test_is_not_taken_on_the_cpu(build):
     method = build(**SMALL, recipe__steps=3)
     scenes = StageScenes(random_scenes(5, (3, 35, 35)), method.stages()[0], 330, seed=0)
-    assert type(choose_stepper(method, scenes, scenes.stage)) is PlainStepper
+    assert type(choose_stepper(method, scenes, scenes.stage)) is EagerStepper
 
 
 @pytest.mark.gpu
@@ -129,7 +129,7 @@ def test_on_cuda_the_first_hundred_steps_are_the_plain_ones(build, dataset, prec
     images = random_scenes(64, build(dataset, **settings).image_shape).cuda()
     plain, fast = (
         train(build(dataset, **settings).cuda(), kind, images, steps)
-        for kind in (PlainStepper, CapturedStepper)
+        for kind in (EagerStepper, CudaGraphStepper)
     )
     for one, other in zip(plain, fast, strict=True):
         if precision == "fp32":
@@ -143,5 +143,5 @@ def test_on_cuda_the_first_hundred_steps_are_the_plain_ones(build, dataset, prec
 def test_on_cuda_it_is_taken_and_the_kernels_are_there(build):
     method = build(**SMALL, recipe__steps=3).cuda()
     scenes = StageScenes(random_scenes(5, (3, 35, 35)).cuda(), method.stages()[0], 330, seed=0)
-    assert type(choose_stepper(method, scenes, scenes.stage)) is CapturedStepper
+    assert type(choose_stepper(method, scenes, scenes.stage)) is CudaGraphStepper
     assert triton_installed()

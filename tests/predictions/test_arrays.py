@@ -36,7 +36,7 @@ def saved(folder, **arrays):
 def read(path, target=TARGET):
     """Label maps in the order of the split, and the reconstruction."""
     with open_predictions(path) as predictions:
-        predictions.fit(target)
+        predictions.check(target)
         batches = list(predictions.batches(target, CPU))
     rows = [row for batch in batches for row in batch.rows]
     assert sorted(rows) == list(range(len(target.keys)))
@@ -189,7 +189,7 @@ def test_what_the_headers_say_is_refused_before_any_value_is_read(tmp_path, arra
 
 def refusal_of_fit(path):
     with pytest.raises(ObjbenchError) as caught, open_predictions(path) as predictions:
-        predictions.fit(TARGET)
+        predictions.check(TARGET)
     return str(caught.value)
 
 
@@ -283,6 +283,6 @@ def test_only_one_batch_is_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "BATCH_BYTES", 3 * H * W * 4)
     sizes = []
     with open_predictions(saved(tmp_path, masks=zeros(5, 3, H, W))) as predictions:
-        predictions.fit(TARGET)
+        predictions.check(TARGET)
         sizes += [len(batch.rows) for batch in predictions.batches(TARGET, CPU)]
     assert sizes == [1] * 5

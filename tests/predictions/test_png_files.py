@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 def read(path, by_order=False):
     with open_predictions(path, by_order) as predictions:
-        predictions.fit(TARGET)
+        predictions.check(TARGET)
         batches = list(predictions.batches(TARGET, torch.device("cpu")))
     painted = [batch.reconstruction for batch in batches if batch.reconstruction is not None]
     labels = torch.cat([batch.labels for batch in batches]).numpy()

@@ -16,8 +16,8 @@ from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
-from objbench.train.cuda_graph import CapturedStepper, MethodLoss
-from objbench.train.eager import PlainStepper
+from objbench.train.cuda_graph import CudaGraphStepper, MethodLoss
+from objbench.train.eager import EagerStepper
 from objbench.train.loop import choose_stepper
 
 STEPS = 9
@@ -46,7 +46,7 @@ def scene(name: str = "toy_geco", device: str = "cpu", **overrides: object) -> t
     return method, StageScenes(IMAGES.to(device), stage, method.recipe.nominal_epochs, seed=0)
 
 
-def train(kind: Callable[..., PlainStepper | CapturedStepper], name: str, device: str, **overrides: object):
+def train(kind: Callable[..., EagerStepper | CudaGraphStepper], name: str, device: str, **overrides: object):
     """The losses of all steps, and the method's state after them."""
     method, scenes = scene(name, device, **overrides)
     stepper = kind(method, scenes, scenes.stage)
@@ -61,8 +61,8 @@ def train(kind: Callable[..., PlainStepper | CapturedStepper], name: str, device
 @pytest.mark.parametrize("name", ["toy_refiner", "toy_geco"])
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
 def test_takes_the_steps_of_the_plain_path(name, clip_norm, device):
-    plain, plain_state = train(PlainStepper, name, device, recipe__clip_norm=clip_norm)
-    captured, state = train(CapturedStepper, name, device, recipe__clip_norm=clip_norm)
+    plain, plain_state = train(EagerStepper, name, device, recipe__clip_norm=clip_norm)
+    captured, state = train(CudaGraphStepper, name, device, recipe__clip_norm=clip_norm)
     assert [list(losses) for losses in captured] == [list(losses) for losses in plain]
     for one, other in zip(plain, captured, strict=True):
         assert other == pytest.approx(one, rel=1e-5)
@@ -73,8 +73,8 @@ def test_takes_the_steps_of_the_plain_path(name, clip_norm, device):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_in_bfloat16_it_stays_close_to_the_plain_path(device):
-    plain, _ = train(PlainStepper, "toy_geco", device, recipe__precision="bf16")
-    captured, state = train(CapturedStepper, "toy_geco", device, recipe__precision="bf16")
+    plain, _ = train(EagerStepper, "toy_geco", device, recipe__precision="bf16")
+    captured, state = train(CudaGraphStepper, "toy_geco", device, recipe__precision="bf16")
     for one, other in zip(plain, captured, strict=True):
         assert other == pytest.approx(one, rel=0.02)
     assert state["trunk.0.weight"].dtype is torch.float32
@@ -89,7 +89,7 @@ def test_the_weights_that_autocast_would_cast_are_cast_once(monkeypatch):
 
     monkeypatch.setattr(MethodLoss, "loss", loss)
     method, scenes = scene(recipe__precision="bf16")
-    CapturedStepper(method, scenes, scenes.stage).advance(1)
+    CudaGraphStepper(method, scenes, scenes.stage).advance(1)
     assert seen["trunk.0.weight"] == seen["trunk.0.bias"] == seen["head.weight"] == torch.bfloat16
     assert seen["colors"] == torch.float32
     assert {p.dtype for p in method.parameters()} == {torch.float32}
@@ -116,16 +116,16 @@ class ByThrees:
 def test_the_first_step_of_a_key_is_eager_and_the_second_captured_for_all_others():
     method, scenes = scene()
     loss = ByThrees(method)
-    CapturedStepper(method, scenes, scenes.stage, loss).advance(STEPS)
+    CudaGraphStepper(method, scenes, scenes.stage, loss).advance(STEPS)
     assert loss.worked == [0, 1, 1, 3, 4, 4, 6, 7, 7]
     assert loss.prepared == list(range(STEPS))
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("first", [PlainStepper, CapturedStepper])
-@pytest.mark.parametrize("then", [PlainStepper, CapturedStepper])
+@pytest.mark.parametrize("first", [EagerStepper, CudaGraphStepper])
+@pytest.mark.parametrize("then", [EagerStepper, CudaGraphStepper])
 def test_either_path_goes_on_from_the_other(first, then, device):
-    whole, whole_state = train(PlainStepper, "toy_refiner", device)
+    whole, whole_state = train(EagerStepper, "toy_refiner", device)
     method, scenes = scene("toy_refiner", device)
     before = first(method, scenes, scenes.stage)
     before.advance(4)
@@ -141,7 +141,7 @@ def test_either_path_goes_on_from_the_other(first, then, device):
 
 def test_a_state_holds_plain_numbers_only():
     method, scenes = scene()
-    stepper = CapturedStepper(method, scenes, scenes.stage)
+    stepper = CudaGraphStepper(method, scenes, scenes.stage)
     stepper.advance(2)
     (group,) = stepper.state_dict()["optimizers"][0]["param_groups"]
     assert isinstance(group["lr"], float)
@@ -159,7 +159,7 @@ def test_a_parameter_group_scales_the_rate(monkeypatch):
     )
     method.register_parameter("slow", slow)
     method.register_parameter("fast", fast)
-    CapturedStepper(method, scenes, scenes.stage).advance(1)
+    CudaGraphStepper(method, scenes, scenes.stage).advance(1)
     assert slow.item() == pytest.approx(-0.125)  # Adam's first step is the learning rate
     assert fast.item() == pytest.approx(-0.25)
 
@@ -170,7 +170,7 @@ def test_an_optimizer_that_cannot_be_captured_is_named(monkeypatch):
         method, "optimizers", lambda stage: [(torch.optim.SGD(method.parameters(), 0.1), lambda p: 0.1)]
     )
     with pytest.raises(TypeError, match="SGD cannot be captured"):
-        CapturedStepper(method, scenes, scenes.stage)
+        CudaGraphStepper(method, scenes, scenes.stage)
 
 
 def test_a_parameter_that_plays_no_part_has_no_gradient(monkeypatch):
@@ -178,7 +178,7 @@ def test_a_parameter_that_plays_no_part_has_no_gradient(monkeypatch):
     method.idle = nn.Linear(2, 2)
     method.stages()
     stage = Stage("train", steps=STEPS, batch_size=2, precision="bf16")
-    CapturedStepper(method, scenes, stage).advance(3)
+    CudaGraphStepper(method, scenes, stage).advance(3)
     assert method.idle.weight.grad is None
     assert method.colors.grad is not None
 
@@ -186,7 +186,7 @@ def test_a_parameter_that_plays_no_part_has_no_gradient(monkeypatch):
 def test_the_plain_path_is_taken_without_cuda_and_when_asked_for():
     for name, asked in (("toy_geco", "auto"), ("toy_geco", "plain"), ("toy_stepper", "plain")):
         method, scenes = scene(name, recipe__stepper=asked)
-        assert type(choose_stepper(method, scenes, scenes.stage)) is PlainStepper
+        assert type(choose_stepper(method, scenes, scenes.stage)) is EagerStepper
     method, scenes = scene("toy_stepper")
     assert type(choose_stepper(method, scenes, scenes.stage)).__name__ == "CountingStepper"
 
@@ -194,14 +194,14 @@ def test_the_plain_path_is_taken_without_cuda_and_when_asked_for():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_the_captured_path_is_taken_where_the_method_allows_it():
-    for name, kind in (("toy_geco", CapturedStepper), ("toy_two_stages", PlainStepper)):
+    for name, kind in (("toy_geco", CudaGraphStepper), ("toy_two_stages", EagerStepper)):
         method, scenes = scene(name, "cuda")
         assert type(choose_stepper(method, scenes, scenes.stage)) is kind
 
 
 def test_gradients_that_autograd_shares_are_clipped_once(monkeypatch):
     ends = []
-    for kind in (PlainStepper, CapturedStepper):
+    for kind in (EagerStepper, CudaGraphStepper):
         method, scenes = scene(recipe__clip_norm=0.01)
         method.one, method.two = nn.Parameter(torch.ones(3)), nn.Parameter(torch.zeros(3))
         monkeypatch.setattr(method, "optimizers", lambda stage, m=method: [sgd_like(m.one, m.two)])
@@ -226,7 +226,7 @@ def test_a_step_without_a_key_is_eager():
     method, scenes = scene()
     loss = ByThrees(method)
     loss.key = lambda progress: None if progress.step > 5 else 0
-    CapturedStepper(method, scenes, scenes.stage, loss).advance(STEPS)
+    CudaGraphStepper(method, scenes, scenes.stage, loss).advance(STEPS)
     assert loss.worked == [0, 1, 1, 1, 1, 1, 6, 7, 8]
 
 

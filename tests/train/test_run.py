@@ -25,22 +25,22 @@ from objbench.methods.trivial import OneSlot
 from objbench.records import Record, read_record
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
+from objbench.train.artifacts import read_samples
 from objbench.train.reevaluate import reevaluate
 from objbench.train.run import run_seed
-from objbench.train.run_data import Benchmark, prepared_benchmark
-from objbench.train.samples import read_samples
+from objbench.train.run_data import RunData, prepared_run_data
 
 
-def open_benchmark(data: Path, dataset: str = "tetrominoes") -> Benchmark:
-    return prepared_benchmark(load_spec().dataset(dataset), None, data, None, "cpu")
+def open_run_data(data: Path, dataset: str = "tetrominoes") -> RunData:
+    return prepared_run_data(load_spec().dataset(dataset), None, data, None, "cpu")
 
 
 def run(
     data: Path, runs: Path, method: str = "toy_geco", seed: int = 0, fresh: bool = False, **overrides
 ) -> tuple:
-    benchmark = open_benchmark(data)
-    resolved = resolve(load_spec(), method, benchmark.dataset, overrides)
-    return run_seed(resolved, benchmark, seed, runs, fresh)
+    run_data = open_run_data(data)
+    resolved = resolve(load_spec(), method, run_data.dataset, overrides)
+    return run_seed(resolved, run_data, seed, runs, fresh)
 
 
 def test_a_run_leaves_everything_needed_to_judge_it(prepared_data, tmp_path):
@@ -130,7 +130,7 @@ def test_a_missing_shard_is_noticed_before_the_training(prepared_data, tmp_path)
     shutil.copytree(prepared_data, tmp_path / "data")
     (tmp_path / "data/tetrominoes/generated/test-000000.tar").unlink()
     with pytest.raises(ObjbenchError, match=r"test-000000.tar: is missing, .* objbench verify"):
-        open_benchmark(tmp_path / "data")
+        open_run_data(tmp_path / "data")
 
 
 def test_a_dataset_in_a_folder_of_another_name_is_refused(prepared_data, tmp_path):
@@ -138,7 +138,7 @@ def test_a_dataset_in_a_folder_of_another_name_is_refused(prepared_data, tmp_pat
     with pytest.raises(
         ObjbenchError, match=r"of tetrominoes@standard from generated, not of what its folder"
     ):
-        open_benchmark(tmp_path, "tetrominoes@aligned")
+        open_run_data(tmp_path, "tetrominoes@aligned")
 
 
 def test_a_method_that_writes_into_its_input_is_scored_against_the_images(
@@ -253,7 +253,7 @@ def test_train_and_test_must_be_prepared(tmp_path):
         workers=1,
     )
     with pytest.raises(RequestError, match=r"tetrominoes \(generated\) was prepared without test"):
-        open_benchmark(tmp_path)
+        open_run_data(tmp_path)
 
 
 def start_run(data: Path, runs: Path) -> subprocess.Popen:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.rows.measured import SELECTING, Selection, measured_rows
+from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import Row
+from objbench.spec.datasets import TEST
 from objbench.spec.schema import Spec
 
 PREFERRED = "objmae"  # whose figures these are
@@ -26,7 +27,7 @@ def rows_on(found: Sequence[FoundRecord], dataset: str, spec: Spec, selection: S
     rows = [
         row
         for row in measured_rows(list(found), spec, selection).rows
-        if (row.dataset, row.split, row.definition) == (name, "test", DEFAULT_DEFINITION)
+        if (row.dataset, row.split, row.definition) == (name, TEST, DEFAULT_DEFINITION)
         and protocol in ("", row.protocol)
     ]
     known = spec.datasets.get(name)
@@ -38,7 +39,7 @@ def rows_on(found: Sequence[FoundRecord], dataset: str, spec: Spec, selection: S
             row.generator is not None,
             row.source != source,
             bool(row.short_training),
-            any(origin.key != SELECTING for origin in row.origins.values()),
+            any(origin.key != TEST for origin in row.origins.values()),
             bool(row.overrides),
             -len(row.origins),
         ),

@@ -16,10 +16,11 @@ from objbench.report.figures.choose import PREFERRED, Tell, choose_rows, choose_
 from objbench.report.figures.curves import Course, training_curves
 from objbench.report.figures.sheet import sheet
 from objbench.report.rows.comparability import Peers, row_notes
-from objbench.report.rows.measured import SELECTING, Selection
+from objbench.report.rows.measured import Selection
 from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import Row
 from objbench.report.rows.success import Success
+from objbench.spec.datasets import TEST
 from objbench.spec.schema import Spec
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _failures(request: Request) -> Figure:
 
 def _curves(request: Request) -> Figure:
     def is_trained_here(row: Row) -> bool:
-        return bool(row.steps) and all(origin.key == SELECTING for origin in row.origins.values())
+        return bool(row.steps) and all(origin.key == TEST for origin in row.origins.values())
 
     lacking = f"has no training on it: objbench run {PREFERRED} --dataset {request.dataset}"
     rows = request.rows(is_trained_here, lacking)

@@ -10,8 +10,14 @@ from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 from objbench.report.figures.choose import place
 from objbench.report.rows.row import Row
-from objbench.train.per_image import PER_IMAGE, read_per_image
-from objbench.train.samples import SAMPLES_FILE, read_samples, sample_names, sampled
+from objbench.train.artifacts import (
+    PER_IMAGE,
+    SAMPLES,
+    read_per_image,
+    read_samples,
+    sample_names,
+    samples_key,
+)
 from objbench.viz import (
     MAX_PLANES,
     RGB,
@@ -105,7 +111,7 @@ def attention(sample: Sample, caption: str) -> list[Strip]:
 def has_attention(row: Row, seed: int) -> bool:
     """Whether the samples of a seed hold attention masks and the planes that they belong to."""
     origin = row.origins[seed]
-    return {"attention", "soft_masks"} <= sample_names(origin.folder).get(sampled(origin.key), set())
+    return {"attention", "soft_masks"} <= sample_names(origin.folder).get(samples_key(origin.key), set())
 
 
 def _scene(sample: Sample) -> list[Tile | None]:
@@ -130,10 +136,10 @@ def _frames(sample: Sample) -> dict[int, RGB]:
 def _samples(row: Row, seed: int) -> tuple[dict[str, Array], list[str]]:
     """The kept images of a seed, and the scores of each in words."""
     folder, key = row.origins[seed].folder, row.origins[seed].key
-    samples = read_samples(folder, [sampled(key)]).get(sampled(key))
+    samples = read_samples(folder, [samples_key(key)]).get(samples_key(key))
     columns = read_per_image(folder, [key]).get(key)
     if samples is None or columns is None:
-        file = folder / (SAMPLES_FILE if samples is None else PER_IMAGE)
+        file = folder / (SAMPLES if samples is None else PER_IMAGE)
         raise ObjbenchError(
             f"{file}: nothing kept of {place(row)}, which the figure is made of; {_again(row, seed)}"
         )
@@ -141,7 +147,7 @@ def _samples(row: Row, seed: int) -> tuple[dict[str, Array], list[str]]:
     names = samples["keys"].tolist()
     if strange := [name for name in names if name not in rows]:
         raise ObjbenchError(
-            f"{folder}: {SAMPLES_FILE} and {PER_IMAGE} are of different images ({strange[0]} is in the first alone); "
+            f"{folder}: {SAMPLES} and {PER_IMAGE} are of different images ({strange[0]} is in the first alone); "
             f"{_again(row, seed)}"
         )
     captions = [

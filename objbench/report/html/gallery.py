@@ -14,11 +14,11 @@ import numpy as np
 from objbench.errors import ObjbenchError
 from objbench.report.html.runs import Run
 from objbench.report.html.sprites import LEVELS, Level, atlas, deflated, picture, planes
+from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
-from objbench.train.evaluate import SAMPLES
-from objbench.train.per_image import read_per_image
-from objbench.train.samples import read_samples, sampled
+from objbench.train.artifacts import read_per_image, read_samples, samples_key
+from objbench.train.evaluate import N_SAMPLES
 from objbench.viz import Array, channels_last, colour, match_labels, prediction_colours, shown_planes
 
 BUDGET = 8_500_000  # characters of all pictures of a page: below 10 MB with everything else on it
@@ -43,12 +43,12 @@ class Shown:
     def where(self) -> str:
         """`DATASET@PROTOCOL/SOURCE`, with the split where that is not test."""
         on = self.run.record.scored[self.evaluation]
-        return f"{on.dataset}@{on.protocol}/{on.source}" + ("" if on.split == "test" else f":{on.split}")
+        return f"{on.dataset}@{on.protocol}/{on.source}" + ("" if on.split == TEST else f":{on.split}")
 
     def samples(self) -> dict[str, Array]:
         """The first 16 images of samples.npz by name; read anew each time, together they would not fit memory."""
-        found = read_samples(self.run.folder).get(sampled(self.evaluation), {})
-        return {name: values[:SAMPLES] for name, values in found.items()}
+        found = read_samples(self.run.folder).get(samples_key(self.evaluation), {})
+        return {name: values[:N_SAMPLES] for name, values in found.items()}
 
 
 @dataclass
@@ -89,7 +89,7 @@ def _evaluations(runs: Sequence[Run]) -> Iterator[Shown]:
     for run in runs:
         distinct: dict[str, str] = {}
         for key in sorted(run.evaluations, key=lambda key: "#" in key):
-            distinct.setdefault(sampled(key), key)
+            distinct.setdefault(samples_key(key), key)
         for images, key in distinct.items():
             turn = turns.setdefault((run.series, run.trained_on, images), 0)
             turns[run.series, run.trained_on, images] += 1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.row import ALL_SEEDS, Row
+from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED
 
 
@@ -81,7 +82,7 @@ def _measured_notes(row: Row, peers: Peers) -> list[str]:
         notes.append(f"generated data, {what or 'not the upstream release'} (generator {made})")
     if not row.default_protocol:
         notes.append(f"protocol {row.protocol}, not the default one of {row.dataset}")
-    if row.split != "test":
+    if row.split != TEST:
         notes.append(f"scored on the {row.split} split, not on test")
     if not row.standard:
         notes.append(f"not the protocol's standard {row.split} split ({row.n_images:,} images)")

@@ -13,11 +13,10 @@ from objbench.records import Record, Scored
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import ALL_SEEDS, Origin, Row, Statistic
+from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED, MetricSpec
 from objbench.spec.resolve import digest
 from objbench.spec.schema import Spec
-
-SELECTING = "test"  # the key of the scores on the dataset that a run was trained on
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,16 @@ class Selection:
             return seeds, f"{ALL_SEEDS} {len(seeds)} seeds, there is no {self.metric} to select by"
         ranked.sort(key=lambda record: (-self.sign * self._score(record), record.seed))
         chosen = sorted(ranked[: self.top], key=lambda record: record.seed)
-        where = chosen[0].scored[SELECTING].dataset
+        where = chosen[0].scored[TEST].dataset
         words = f"best {len(chosen)} of {len(seeds)} seeds by {self.metric} on the test split of {where}"
         return chosen, words
 
     def _is_scored(self, record: Record) -> bool:
-        scores = record.metrics.get(SELECTING)
+        scores = record.metrics.get(TEST)
         return scores is not None and self.metric in scores.values and not math.isnan(self._score(record))
 
     def _score(self, record: Record) -> float:
-        return record.metrics[SELECTING].values[self.metric].mean
+        return record.metrics[TEST].values[self.metric].mean
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
     groups: dict[tuple[Any, ...], list[FoundRecord]] = {}
     for item in found:
         r = item.record
-        test = _identity(r.scored[SELECTING]) if SELECTING in r.scored else None
+        test = _identity(r.scored[TEST]) if TEST in r.scored else None
         trained = (r.dataset, r.protocol, r.source, r.fingerprint, r.n_train)
         method = (r.kind, r.method, r.variant, digest(r.overrides), r.config_hash, r.steps)
         groups.setdefault((*trained, test, *method), []).append(item)
@@ -180,7 +179,7 @@ def _statistics(members: list[tuple[Record, str]], spec: Spec) -> dict[str, Stat
     for record, key in members:
         scores = record.metrics[key].values
         values = {name: value.mean for name, value in scores.items()}
-        if key == SELECTING and record.wall_seconds is not None and record.steps is not None:
+        if key == TEST and record.wall_seconds is not None and record.steps is not None:
             values |= {"hours": record.wall_seconds / 3600, "iterations": float(record.steps)}
         for name, value in values.items():
             seeds.setdefault(name, {})[record.seed] = value

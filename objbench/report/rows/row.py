@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
 
 Kind = Literal["run", "external", "published"]
@@ -110,6 +111,6 @@ class Row:
         """`PROTOCOL/SOURCE` of the standard upstream test split that the numbers are of, None if of no such one."""
         if self.published:
             return self.test_set
-        if self.generator is not None or not self.standard or self.split != "test":
+        if self.generator is not None or not self.standard or self.split != TEST:
             return None
         return f"{self.protocol}/{self.source}"

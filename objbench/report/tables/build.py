@@ -10,6 +10,7 @@ from objbench.report.rows.row import Row
 from objbench.report.tables.plan import Column, Plan
 from objbench.report.tables.printed import of_seed, printed, share
 from objbench.report.tables.table import Cell, Footnotes, Line, Table
+from objbench.spec.datasets import TEST
 from objbench.spec.schema import Reference, Spec
 
 _FACTS = ("data", "n", "train")
@@ -131,7 +132,7 @@ def _label(row: Row) -> str:
         return label
     protocol = "" if row.default_protocol else f" @{row.protocol}"
     label += "" if row.definition == DEFAULT_DEFINITION else f" ({row.definition})"
-    return label + protocol + ("" if row.split == "test" else f" on {row.split}")
+    return label + protocol + ("" if row.split == TEST else f" on {row.split}")
 
 
 def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer]) -> list[Line]:

@@ -21,7 +21,7 @@ from objbench.report.tables.printed import bounds
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.resolve import digest
-from objbench.train.per_image import PER_IMAGE, read_per_image
+from objbench.train.artifacts import PER_IMAGE, read_per_image
 
 _EXPLAINED = (
     "difference: first minus second, of means over seeds of means over images; [ , ]: its 95 % interval over "

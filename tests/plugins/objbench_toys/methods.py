@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from objbench.methods.base import Losses, Method, Segmentation, Stage
-from objbench.train.eager import PlainStepper
+from objbench.train.eager import EagerStepper
 
 
 class Toy(Method):
@@ -137,7 +137,7 @@ class ToyStepper(Toy):
         return CountingStepper(self, scenes, stage)
 
 
-class CountingStepper(PlainStepper):
+class CountingStepper(EagerStepper):
     """The plain step, counted."""
 
     advanced = 0

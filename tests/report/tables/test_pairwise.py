@@ -17,7 +17,7 @@ from objbench.report.rows.records import find_records
 from objbench.report.tables.pairwise import versus, versus_csv, versus_json, versus_table
 from objbench.report.write.text import text
 from objbench.spec.load import load_spec
-from objbench.train.per_image import write_per_image
+from objbench.train.artifacts import write_per_image
 
 METRICS = list(load_spec().columns())
 KEYS = np.array([f"{index:08d}" for index in range(40)])

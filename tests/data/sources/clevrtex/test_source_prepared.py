@@ -19,7 +19,7 @@ from objbench.data.read.verify import verify
 from objbench.errors import ObjbenchError, RequestError
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
-from objbench.train.run_data import prepared_benchmark
+from objbench.train.run_data import prepared_run_data
 
 
 @pytest.fixture(scope="module")
@@ -96,4 +96,4 @@ def test_a_test_set_has_nothing_to_train_on(tmp_path: Path, unpacked: Path) -> N
     with pytest.raises(
         RequestError, match=r"clevrtex \(official\) is a test set, there is nothing in it to train on"
     ):
-        prepared_benchmark(test_only, None, tmp_path, None, "cpu")
+        prepared_run_data(test_only, None, tmp_path, None, "cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from objbench.errors import ObjbenchError
-from objbench.train.samples import read_samples, sample_names, sampled, write_samples
+from objbench.train.artifacts import read_samples, sample_names, samples_key, write_samples
 
 
 def test_the_test_split_has_bare_names_and_other_sets_their_own(tmp_path):
@@ -33,5 +33,5 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path, content):
 
 
 def test_definitions_of_the_metrics_share_their_samples():
-    assert sampled("test#emorl") == "test"
-    assert sampled("clevrtex/official:val#emorl") == "clevrtex/official:val"
+    assert samples_key("test#emorl") == "test"
+    assert samples_key("clevrtex/official:val#emorl") == "clevrtex/official:val"

@@ -1,0 +1,109 @@
+"""The arrays beside a record: values of every image in per_image.npz, predictions of some in samples.npz."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from objbench.data.scene import Array
+from objbench.errors import ObjbenchError
+from objbench.files import replacing
+from objbench.spec.datasets import TEST
+
+PER_IMAGE, SAMPLES, SAMPLE_SHEET = "per_image.npz", "samples.npz", "samples.png"
+_REMEDY = {
+    PER_IMAGE: "run that seed, or evaluate those predictions, again with --fresh",
+    SAMPLES: "remove it, objbench evaluate makes it anew",
+}
+
+
+def write_per_image(folder: Path, evaluations: Mapping[str, Mapping[str, Array]]) -> None:
+    """Write `<evaluation>/<metric>` and `<evaluation>/keys`, whole or not at all."""
+    _write(
+        folder / PER_IMAGE,
+        {f"{key}/{name}": values for key, columns in evaluations.items() for name, values in columns.items()},
+    )
+
+
+def read_per_image(folder: Path, evaluations: Collection[str]) -> dict[str, dict[str, Array]]:
+    """The values of these evaluations by metric, and their keys; {} if there is no file.
+
+    Raises:
+        ObjbenchError: The file is damaged.
+    """
+    return _read(folder / PER_IMAGE, evaluations)
+
+
+def samples_key(evaluation: str) -> str:
+    """The key of an evaluation's samples, which do not depend on the definition of the metrics.
+
+    >>> samples_key("clevrtex_ood#emorl")
+    'clevrtex_ood'
+    """
+    return evaluation.partition("#")[0]
+
+
+def write_samples(folder: Path, evaluations: Mapping[str, Mapping[str, Array]]) -> None:
+    """Write `<name>` of the evaluation "test" and `<evaluation>/<name>` of all others, whole or not at all."""
+    arrays = {
+        name if key == TEST else f"{key}/{name}": values
+        for key, samples in evaluations.items()
+        for name, values in samples.items()
+    }
+    _write(folder / SAMPLES, arrays)
+
+
+def read_samples(folder: Path, evaluations: Collection[str] | None = None) -> dict[str, dict[str, Array]]:
+    """The samples of these evaluations, by default of all, by name; {} if there is no file.
+
+    Raises:
+        ObjbenchError: The file is damaged.
+    """
+    return _read(folder / SAMPLES, evaluations)
+
+
+def sample_names(folder: Path) -> dict[str, set[str]]:
+    """The names of the samples of each evaluation, without reading their values."""
+    with _opened(folder / SAMPLES) as arrays:
+        return {key: set(entries) for key, entries in _entries(arrays).items()}
+
+
+def _write(path: Path, arrays: dict[str, Array]) -> None:
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def _read(path: Path, evaluations: Collection[str] | None) -> dict[str, dict[str, Array]]:
+    with _opened(path) as arrays:
+        return {
+            key: {name: arrays[entry] for name, entry in entries.items()}
+            for key, entries in _entries(arrays).items()
+            if evaluations is None or key in evaluations
+        }
+
+
+def _entries(arrays: Mapping[str, Array]) -> dict[str, dict[str, str]]:
+    """Evaluation -> name -> entry of the file."""
+    entries: dict[str, dict[str, str]] = {}
+    for entry in arrays:
+        key, _, name = entry.rpartition("/")
+        entries.setdefault(key or TEST, {})[name] = entry
+    return entries
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, Array]]:
+    """The arrays of the file, read when used; none if there is no file."""
+    if not path.exists():
+        yield {}
+        return
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            yield arrays
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ObjbenchError(f"{path}: damaged ({error}); {_REMEDY[path.name]}") from None
