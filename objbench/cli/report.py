@@ -68,11 +68,10 @@ def report(
     ] = False,
 ) -> None:
     """Show measured numbers beside published ones."""
-    from objbench.report.report import answer
-    from objbench.report.request import Ask
+    options = {name: value for name, value in locals().items() if name != "context"}
+    from objbench.report.report import write_report
+    from objbench.report.request import ReportRequest, json_or
 
-    ask = Ask.read(
-        dataset, table, figure, method, seed, compare, metrics, select, success, definition, format, context.json, output, strict,
-        all_seeds, intervals, context.spec,
-    )  # fmt: skip
-    answer(ask, context.spec, context.runs, lambda line: say(f"objbench: {line}"))
+    options["format"] = json_or(format, context.json)
+    request = ReportRequest(spec=context.spec, runs=context.runs, **options)
+    write_report(request, lambda line: say(f"objbench: {line}"))

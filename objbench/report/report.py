@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from objbench.errors import ObjbenchError
-from objbench.report.request import Ask, check_datasets, check_metrics
+from objbench.report.request import ReportRequest
 from objbench.report.rows.collect import Collected, collect, print_tables
 from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.row import Row
@@ -18,100 +18,99 @@ from objbench.report.tables.plan import Plan, dataset_plans, with_success
 from objbench.report.tables.table import Table
 from objbench.report.write import export, text
 from objbench.report.write.latex import latex
-from objbench.spec.schema import Spec
 
 Tell = Callable[[str], None]
 
 
-def answer(ask: Ask, spec: Spec, runs: Path, tell: Tell) -> None:
-    """Write what is asked for to stdout or into a file; `tell` is for what a person should know besides."""
-    if ask.settings:
-        assert ask.table is not None
-        found = settings(ask.table, spec, ask.datasets)
-        _write(
-            ask,
-            spec,
-            tell,
-            [settings_table(found)],
-            lambda: settings_json(found),
-            lambda: settings_csv(found),
-        )
+def write_report(request: ReportRequest, tell: Tell) -> None:
+    """Write the report that `request` asks for, to stdout or into a file.
+
+    Args:
+        request: What is asked for.
+        tell: Called with each line for the user that is not part of the report.
+    """
+    if request.kind == "hyper-parameters":
+        assert request.table is not None
+        found = settings(request.table, request.spec, request.dataset)
+        exports = {"json": lambda: settings_json(found), "csv": lambda: settings_csv(found)}
+        _write([settings_table(found)], exports, request, tell)
         return
-    collected = collect(spec, runs, ask.selection)
+    collected = collect(request.spec, request.runs, request.select)
     for line in collected.skipped:
         tell(f"skipped {line}")
-    rows = [row for row in collected.rows if row.published or ask.definition in (None, row.definition)]
-    check_metrics(ask.metrics, rows, spec)
-    check_datasets(ask.datasets, rows if ask.figure is None else collected.rows, spec)
-    if ask.figure:
-        _draw(ask, collected, spec, tell)
-    elif ask.compare:
-        _compare(ask, rows, spec, tell)
+    request.check_names(collected.rows)
+    rows = [row for row in collected.rows if row.published or request.definition in (None, row.definition)]
+    if request.figure:
+        _draw(request, collected, tell)
+    elif request.compare:
+        _compare(request, rows, tell)
     else:
-        _tabulate(ask, rows, collected, spec, runs, tell)
+        _tabulate(request, rows, collected, tell)
 
 
-def _draw(ask: Ask, collected: Collected, spec: Spec, tell: Tell) -> None:
+def _draw(request: ReportRequest, collected: Collected, tell: Tell) -> None:
     from objbench.report.figures import SUCCESS, draw
 
-    assert ask.figure is not None
-    assert ask.output is not None
-    chosen = (ask.methods, ask.seed, ask.success or SUCCESS, tell)
-    for path in draw(ask.figure, collected.found, spec, ask.selection, ask.datasets, ask.output, *chosen):
+    assert request.figure is not None
+    assert request.output is not None
+    written = draw(
+        request.figure,
+        collected.found,
+        request.spec,
+        request.select,
+        request.dataset,
+        request.output,
+        methods=request.method,
+        seed=request.seed,
+        success=request.success or SUCCESS,
+        tell=tell,
+    )
+    for path in written:
         tell(f"wrote {path}")
 
 
-def _compare(ask: Ask, rows: Sequence[Row], spec: Spec, tell: Tell) -> None:
+def _compare(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
     from objbench.report.tables.pairwise import versus, versus_csv, versus_json, versus_table
 
-    wanted = [row for row in rows if not ask.datasets or _asked(row, ask.datasets)]
-    pairs, refused = versus(wanted, ask.compare, ask.metrics or list(spec.columns()))
-    order = [*spec.datasets, *(pair.first.dataset for pair in pairs)]
-    _tell_unmeasured(ask.metrics, {name for pair in pairs for name in pair.by_metric}, tell)
+    wanted = [row for row in rows if not request.dataset or _is_on(row, request.dataset)]
+    pairs, refused = versus(wanted, request.compare, request.metrics or list(request.spec.columns()))
+    order = [*request.spec.datasets, *(pair.first.dataset for pair in pairs)]
     pairs.sort(key=lambda pair: order.index(pair.first.dataset))
+    _tell_unmeasured(request.metrics, {name for pair in pairs for name in pair.by_metric}, tell)
     for line in refused:
         tell(f"not compared: {line}")
-    _write(
-        ask,
-        spec,
-        tell,
-        [versus_table(p) for p in pairs],
-        lambda: versus_json(pairs),
-        lambda: versus_csv(pairs),
-    )
+    exports = {"json": lambda: versus_json(pairs), "csv": lambda: versus_csv(pairs)}
+    _write([versus_table(pair) for pair in pairs], exports, request, tell)
 
 
-def _asked(row: Row, datasets: Sequence[str]) -> bool:
+def _is_on(row: Row, datasets: Sequence[str]) -> bool:
     return not {row.dataset, f"{row.dataset}@{row.protocol}"}.isdisjoint(datasets)
 
 
-def _tabulate(ask: Ask, rows: list[Row], collected: Collected, spec: Spec, runs: Path, tell: Tell) -> None:
-    if ask.table:
-        plans = paper_plans(ask.table, rows, ask.datasets)
+def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tell: Tell) -> None:
+    if request.table:
+        plans = paper_plans(request.table, rows, request.dataset)
     else:
-        plans = dataset_plans(rows, ask.datasets, spec, ask.metrics)
-    if ask.success is not None:
-        plans = [with_success(plan, ask.success) for plan in plans]
-    _tell_what_is_missing(plans, collected.measured, runs, tell)
+        plans = dataset_plans(rows, request.dataset, request.spec, request.metrics)
+    if request.success is not None:
+        plans = [with_success(plan, request.success) for plan in plans]
+    _tell_what_is_missing(plans, collected.measured, request.runs, tell)
     present = {name for plan in plans for row in plan.rows for name in row.values}
-    _tell_unmeasured(ask.metrics, present, tell)
-    if ask.strict:
+    _tell_unmeasured(request.metrics, present, tell)
+    if request.strict:
         _refuse_mixtures(plans)
-    if ask.format == "html":
+    if request.format == "html":
         from objbench.report.html import page
 
-        content = page(plans, collected.found, spec, ask.intervals, all_seeds=ask.all_seeds)
-        _put(content, ask.output, tell)
+        content = page(plans, collected.found, request.spec, request.intervals, all_seeds=request.all_seeds)
+        _put(content, request.output, tell)
         return
-    tables = [build(plan, spec, ask.all_seeds, ask.intervals) for plan in plans if plan.rows]
-    _write(
-        ask,
-        spec,
-        tell,
-        tables,
-        lambda: export.as_json(plans, ask.metrics),
-        lambda: export.as_csv(plans, ask.metrics),
-    )
+    tables = [build(plan, request.spec, request.all_seeds, request.intervals) for plan in plans if plan.rows]
+    exports = {
+        "json": lambda: export.as_json(plans, request.metrics),
+        "csv": lambda: export.as_csv(plans, request.metrics),
+    }
+    _write(tables, exports, request, tell)
 
 
 def _tell_what_is_missing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, tell: Tell) -> None:
@@ -147,30 +146,25 @@ def _refuse_mixtures(plans: Sequence[Plan]) -> None:
 
 
 def _write(
-    ask: Ask,
-    spec: Spec,
-    tell: Tell,
-    tables: Sequence[Table],
-    as_json: Callable[[], str],
-    as_csv: Callable[[], str],
+    tables: Sequence[Table], exports: Mapping[str, Callable[[], str]], request: ReportRequest, tell: Tell
 ) -> None:
-    if ask.format == "terminal" and ask.output is None:
+    """Write `tables`, or the export of the format that is asked for."""
+    if request.format == "terminal" and request.output is None:
         print_tables(tables)
-        return
-    writers: dict[str, Callable[[Table], str]] = {
-        "terminal": text.text,
-        "markdown": text.markdown,
-        "latex": lambda table: latex(table, spec),
-    }
-    if ask.format in writers:
-        content = "\n".join(map(writers[ask.format], tables))
-    elif ask.format == "html":
+    elif request.format == "html":
         from objbench.report.html import page
 
-        content = page([], [], spec, tables=tables)
+        _put(page([], [], request.spec, tables=tables), request.output, tell)
+    elif request.format in exports:
+        _put(exports[request.format](), request.output, tell)
     else:
-        content = as_json() if ask.format == "json" else as_csv()
-    _put(content, ask.output, tell)
+        _put("\n".join(_text(table, request) for table in tables), request.output, tell)
+
+
+def _text(table: Table, request: ReportRequest) -> str:
+    if request.format == "latex":
+        return latex(table, request.spec)
+    return text.markdown(table) if request.format == "markdown" else text.text(table)
 
 
 def _put(content: str, output: Path | None, tell: Tell) -> None:

@@ -1,11 +1,13 @@
-"""What a report may be asked for: options that fit together, read and checked before any record is."""
+"""What a report can be asked for: options that fit together, checked before any record is read."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
@@ -15,130 +17,156 @@ from objbench.report.rows.success import Success
 from objbench.report.tables.hyperparameters import SETTINGS_TABLES
 from objbench.report.tables.paper import PAPER_TABLES
 from objbench.spec.schema import Spec
+from objbench.stored import Strict
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json", "html")
+Kind = Literal["datasets", "table", "hyper-parameters", "figure", "failures", "compare"]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: given or ())]
 
 
-@dataclass(frozen=True)
-class Ask:
-    """The options of `objbench report`: a table of the paper, a figure of it, a comparison, or a table per dataset."""
+class OnlyFor:
+    """Marks an option that has a meaning only for these kinds of reports."""
 
-    datasets: list[str]
-    table: str | None
-    figure: str | None
-    methods: list[str]
-    seed: int | None
-    compare: list[str]
-    metrics: list[str]
-    selection: Selection
-    success: Success | None
-    definition: str | None
-    format: str
-    output: Path | None
-    strict: bool
-    all_seeds: bool
-    intervals: bool
+    def __init__(self, *kinds: Kind) -> None:
+        self.kinds = kinds
 
-    @classmethod
-    def read(
-        cls,
-        datasets: Sequence[str] | None,
-        table: str | None,
-        figure: str | None,
-        methods: Sequence[str] | None,
-        seed: int | None,
-        compare: Sequence[str] | None,
-        metrics: str | None,
-        select: str,
-        success: str | None,
-        definition: str | None,
-        format: str | None,
-        as_json: bool,
-        output: Path | None,
-        strict: bool,
-        all_seeds: bool,
-        intervals: bool,
-        spec: Spec,
-    ) -> Ask:
-        """The options as they were given; RequestError for an unknown name and for what does not go together."""
-        ask = cls(
-            datasets=list(datasets or []),
-            table=table,
-            figure=figure,
-            methods=list(methods or []),
-            seed=seed,
-            compare=list(compare or []),
-            metrics=list(dict.fromkeys(metrics.split(","))) if metrics is not None else [],
-            selection=Selection.parse(select, spec),
-            success=Success.parse(success, spec) if success else None,
-            definition=definition,
-            format=_format(format, as_json),
-            output=output,
-            strict=strict,
-            all_seeds=all_seeds,
-            intervals=intervals,
-        )
-        ask._check_names()
-        ask._check_together(format if format or not as_json else "json")
-        return ask
+
+class ReportRequest(Strict):
+    """The options of `objbench report`: each field after `runs` is the option of that name, as a user gives it.
+
+    Raises:
+        RequestError: A name is unknown, or options do not go together.
+    """
+
+    spec: Spec
+    runs: Path
+    dataset: Names = ()
+    table: str | None = None
+    figure: str | None = None
+    method: Annotated[Names, OnlyFor("figure", "failures")] = ()
+    seed: Annotated[int | None, OnlyFor("figure", "failures")] = None
+    compare: Names = ()
+    metrics: Annotated[Names, OnlyFor("datasets", "compare")] = ()
+    select: Selection = Selection()
+    success: Annotated[Success | None, OnlyFor("datasets", "table", "failures")] = None
+    definition: Annotated[str | None, OnlyFor("datasets", "table", "compare")] = None
+    format: Annotated[
+        str, OnlyFor("datasets", "table", "hyper-parameters", "compare"), Field(validate_default=True)
+    ] = "terminal"
+    output: Path | None = None
+    strict: Annotated[bool, OnlyFor("datasets", "table", "hyper-parameters", "compare")] = False
+    all_seeds: Annotated[bool, OnlyFor("datasets", "table")] = False
+    intervals: Annotated[bool, OnlyFor("datasets", "table")] = False
 
     @property
-    def settings(self) -> bool:
-        """Whether the table asked for is one of hyper-parameters, for which no record is needed."""
-        return self.table in SETTINGS_TABLES
+    def kind(self) -> Kind:
+        """Which kind of report is asked for."""
+        if self.compare:
+            return "compare"
+        if self.figure is not None:
+            from objbench.report.figures import FAILURES
 
-    def _check_names(self) -> None:
+            return "failures" if self.figure == FAILURES else "figure"
+        if self.table is not None:
+            return "hyper-parameters" if self.table in SETTINGS_TABLES else "table"
+        return "datasets"
+
+    def check_names(self, rows: Sequence[Row]) -> None:
+        """Refuse datasets and metrics that neither benchmarks.yaml nor any of `rows` knows.
+
+        Raises:
+            RequestError: With the closest known name.
+        """
+        _check_datasets(self.dataset, rows, self.spec)
+        known = {*self.spec.all_metrics(), *(name for row in rows for name in row.values)}
+        for name in self.metrics:
+            if name not in known:
+                raise unknown_name("metric", name, known)
+
+    @field_validator("table")
+    @classmethod
+    def _known_table(cls, number: str | None) -> str | None:
         tables = (*PAPER_TABLES, *SETTINGS_TABLES)
-        if self.table is not None and self.table not in tables:
-            raise RequestError(f"--table {self.table}: there are tables {', '.join(tables)}")
-        if self.definition is not None and self.definition not in names("definitions"):
-            raise unknown_name("definition", self.definition, names("definitions"))
-        if self.compare and len(self.compare) != 2:
-            raise RequestError(
-                f"--compare is given twice, once for each method, not {len(self.compare)} times"
-            )
+        if number is not None and number not in tables:
+            raise RequestError(f"--table {number}: there are tables {', '.join(tables)}")
+        return number
 
-    def _check_together(self, format: str | None) -> None:
-        given = {"--table": self.table, "--figure": self.figure, "--compare": self.compare}
-        several = [option for option, value in given.items() if value]
-        if len(several) > 1:
-            raise RequestError(f"{' and '.join(several)} exclude each other")
-        if self.success is not None and self.selection.top is not None:
+    @field_validator("compare")
+    @classmethod
+    def _two_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        if len(methods) not in (0, 2):
+            raise RequestError(f"--compare is given twice, once for each method, not {len(methods)} times")
+        return methods
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _listed(cls, text: str | None) -> tuple[str, ...]:
+        return () if text is None else tuple(dict.fromkeys(text.split(",")))
+
+    @field_validator("select", mode="before")
+    @classmethod
+    def _selection(cls, text: str, info: ValidationInfo) -> Selection:
+        return Selection.parse(text, info.data["spec"])
+
+    @field_validator("success", mode="before")
+    @classmethod
+    def _threshold(cls, text: str | None, info: ValidationInfo) -> Success | None:
+        return Success.parse(text, info.data["spec"]) if text else None
+
+    @field_validator("definition")
+    @classmethod
+    def _known_definition(cls, name: str | None) -> str | None:
+        if name is not None and name not in names("definitions"):
+            raise unknown_name("definition", name, names("definitions"))
+        return name
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, name: str) -> str:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+        return name
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> ReportRequest:
+        arranged = [name for name in ("table", "figure", "compare") if getattr(self, name)]
+        if len(arranged) > 1:
+            raise RequestError(f"{' and '.join(f'--{name}' for name in arranged)} exclude each other")
+        for option, kinds in self._given():
+            if self.kind not in kinds:
+                if not arranged:
+                    raise RequestError(f"{option} is only for --{kinds[0]}")
+                number = self.table or self.figure or ""
+                raise RequestError(f"{option} is not for --{arranged[0]} {number}".rstrip())
+        if self.success is not None and self.select.top is not None:
             raise RequestError("--success counts all seeds, --select leaves some out: give one of them")
-        if not self.figure and (self.methods or self.seed is not None):
-            raise RequestError(f"{'--method' if self.methods else '--seed'} is for --figure")
-        if self.metrics and (self.figure or self.table):
-            raise RequestError(f"--metrics is not for {several[0]} {self.table or self.figure}")
-        what = several[0] if self.figure or self.compare else f"--table {self.table}" if self.settings else ""
-        unused = {
-            "--success": self.success and not self._draws_failures() and what,
-            "--strict": self.strict and self.figure,
-            "--all-seeds": self.all_seeds and what,
-            "--intervals": self.intervals and what,
-            "--definition": self.definition and (self.figure or self.settings),
-            f"--format {format}": format and self.figure,
-        }
-        for option, refused in unused.items():
-            if refused:
-                raise RequestError(f"{option} is not for {what}")
-        self._check_output()
-
-    def _draws_failures(self) -> bool:
-        from objbench.report.figures import FAILURES
-
-        return self.figure == FAILURES
-
-    def _check_output(self) -> None:
-        if self.output is None and self.figure:
+        if self.output is None and self.figure is not None:
             raise RequestError(
                 f"--figure {self.figure}: name the picture with --output, such as --output fig.png"
             )
         if self.output is None and self.format == "html" and sys.stdout.isatty():
             raise RequestError("--format html: name the page with --output, such as --output report.html")
+        return self
+
+    def _given(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        """Each option that was given and is not for every kind of report, with the kinds that it is for."""
+        for name, field in type(self).model_fields.items():
+            value: Any = getattr(self, name)
+            for mark in field.metadata:
+                if isinstance(mark, OnlyFor) and value != field.default:
+                    told = f" {value}" if name == "format" else ""
+                    yield f"--{name.replace('_', '-')}{told}", mark.kinds
 
 
-def check_datasets(datasets: Sequence[str], rows: Sequence[Row], spec: Spec) -> None:
-    """A dataset may be known to benchmarks.yaml, to a paper, or to a record; RequestError for any other."""
+def json_or(format: str | None, as_json: bool) -> str:
+    """The format that --format and --json together ask for."""
+    if as_json and format not in (None, "json"):
+        raise RequestError(f"--json and --format {format} exclude each other")
+    return "json" if as_json else format or "terminal"
+
+
+def _check_datasets(datasets: Sequence[str], rows: Sequence[Row], spec: Spec) -> None:
+    """A dataset may be known to benchmarks.yaml, to a paper, or to a record."""
     known = {*spec.datasets, *(row.dataset for row in rows)}
     for reference in datasets:
         name, at, protocol = reference.partition("@")
@@ -148,19 +176,3 @@ def check_datasets(datasets: Sequence[str], rows: Sequence[Row], spec: Spec) -> 
         protocols |= set(spec.datasets[name].protocols) if name in spec.datasets else set()
         if at and protocol not in protocols:
             raise unknown_name(f"protocol of {name}", protocol, protocols)
-
-
-def check_metrics(metrics: Sequence[str], rows: Sequence[Row], spec: Spec) -> None:
-    """A metric may have a block, be registered, or stand in a record; RequestError for any other."""
-    known = [*spec.all_metrics(), *(name for row in rows for name in row.values)]
-    for name in metrics:
-        if name not in known:
-            raise unknown_name("metric", name, dict.fromkeys(known))
-
-
-def _format(name: str | None, as_json: bool) -> str:
-    if name is not None and name not in FORMATS:
-        raise unknown_name("format", name, FORMATS)
-    if as_json and name not in (None, "json"):
-        raise RequestError(f"--json and --format {name} exclude each other")
-    return "json" if as_json else name or "terminal"

@@ -11,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 import typer
+from helpers.figure_runs import pdf_text, run_on
 from helpers.synthetic import generated, record, save, scores
 from typer.testing import CliRunner
 
@@ -86,6 +87,18 @@ def test_a_definition_is_chosen(runs):
 def test_all_seeds(runs):
     assert "seed 1" in call("--all-seeds").stdout
     assert "seed 1" not in call().stdout
+
+
+@pytest.mark.parametrize(("options", "threshold"), [((), 0.5), (("--success", "ari_fg:0.7"), 0.7)])
+def test_the_figure_of_failed_seeds_goes_by_the_stated_threshold_or_its_own(tmp_path, options, threshold):
+    for seed, ari_fg in enumerate((0.6, 0.4, 0.9)):
+        run_on(tmp_path / "runs", "clevrtex", seed=seed, metrics={"test": scores(ari_fg=ari_fg)})
+    result = call("--figure", "12", *options, "--output", tmp_path / "failed.pdf")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"objbench: wrote {tmp_path}/failed.pdf\n"
+    text = pdf_text(tmp_path / "failed.pdf")
+    assert f"A seed failed that did not reach ari_fg > {threshold}" in text
+    assert ("seed 0" in text, "seed 1" in text, "seed 2" in text) == (threshold == 0.7, True, False)
 
 
 @pytest.mark.parametrize("number", "123456")
@@ -242,6 +255,7 @@ def test_two_methods_are_compared(tmp_path):
         (["--format", "markdwn"], "unknown format 'markdwn': did you mean 'markdown'?"),
         (["--figure", "3"], "--figure 3: name the picture with --output, such as --output fig.png"),
         (["--figure", "3", "--table", "3"], "--table and --figure exclude each other"),
+        (["--method", "objmae"], "--method is only for --figure"),
         (["--figure", "3", "--output", "a.png", "--json"], "--format json is not for --figure"),
         (["--compare", "objmae"], "--compare is given twice, once for each method, not 1 times"),
         (["--compare", "a", "--compare", "b", "--all-seeds"], "--all-seeds is not for --compare"),
