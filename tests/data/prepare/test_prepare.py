@@ -10,7 +10,6 @@ import datasets
 import numpy as np
 import pytest
 import webdataset
-import yaml
 from helpers import toy
 from helpers.toy import contents
 
@@ -205,25 +204,6 @@ def test_hugging_face_reads_the_shards(tmp_path: Path, monkeypatch: pytest.Monke
     assert np.array_equal(np.asarray(loaded[1]["png"]), image)
     assert np.array_equal(np.asarray(loaded[1]["mask.png"]), mask)
     assert loaded[1]["json"]["factors"]["color"] == factors["color"].tolist()
-
-
-def test_the_card_says_what_hugging_face_wants_to_know(tmp_path: Path) -> None:
-    prepare(TOY, "toy", tmp_path, workers=1)
-    front, _, body = (tmp_path / "toy/toy/README.md").read_text().removeprefix("---\n").partition("---\n")
-    meta = yaml.safe_load(front)
-    assert meta["license"] == "apache-2.0"
-    assert meta["task_categories"] == ["image-segmentation"]
-    assert meta["size_categories"] == ["n<1K"]
-    assert meta["configs"][0]["data_files"][0] == {"split": "train", "path": "train-*.tar"}
-    assert 'objbench.load("toy", split="train", source="toy")' in body
-    histogram = [
-        "| objects | train | val | test |",
-        "|---|---|---|---|",
-        "| 2 | 12 | 2 | 2 |",
-        "| 3 | 11 | 1 | 2 |",
-    ]
-    assert "\n".join(histogram) in body
-    assert "Left out" not in body
 
 
 def test_prepared_sets_are_found(tmp_path: Path) -> None:
