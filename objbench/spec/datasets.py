@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -78,32 +78,81 @@ class RemoteFile(Strict):
 
 
 class Download(Strict):
-    """The files of a release that can be downloaded, by name; sources of one release share a folder."""
+    """The files of a release that can be downloaded; sources of one release share a folder.
+
+    Attributes:
+        folder: Where they are put, under the data folder.
+        urls: Where all of them can be had, tried in this order. An address that ends in / is that of a folder, in which
+            each file has its own name; any other is that of an archive or a record, of which each file is a member.
+        files: The files by name. A list of names will do where `urls` says everything.
+    """
 
     folder: str
+    urls: tuple[str, ...] = Field(default=(), exclude=True)
     files: dict[str, RemoteFile]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, block: Any) -> Any:
+        """Give each file the addresses that `urls` makes of its name."""
+        return {**block, "files": _with_addresses(block)} if _names_files(block) else block
+
+
+def _names_files(download: Any) -> bool:
+    """Whether a block of yaml has what `_with_addresses` reads; if not, pydantic says what is wrong."""
+    return isinstance(download, dict) and isinstance(download.get("files"), dict | list)
+
+
+def _with_addresses(download: dict[str, Any]) -> dict[str, Any]:
+    """The files of a download block by name, each with the block's addresses where it has none of its own."""
+    urls, files = download.get("urls") or [], download["files"]
+    files = {str(name): {} for name in files} if isinstance(files, list) else files
+    folders = [str(url).endswith("/") for url in urls]
+    if any(folders) and not all(folders):
+        raise ValueError("download.urls: expected either folders, whose addresses end in /, or archives")
+    made = {}
+    for name, file in files.items():
+        of_name = (
+            {"urls": [f"{url}{name}" for url in urls]} if any(folders) else {"urls": urls, "member": name}
+        )
+        made[name] = {**(of_name if urls else {}), **(file or {})}
+    return made
 
 
 class SourceSpec(Strict):
-    """Where scenes come from: the files a release consists of, and what is known of it."""
+    """Where scenes come from: the files a release consists of, and what is known of it.
+
+    Attributes:
+        url: Where a person finds the release; by default the first address of the first file.
+        options: What the source must be told: `layout` of the files, `variant`, `generator` and its options.
+        files: Role -> accepted file names, best known first; by default all that can be downloaded, as `data`.
+        records: Role -> records of the complete release; null: as many as the file has.
+        entities: Planes of the stored mask stack, background included: these numbers are accepted.
+        factors: What each factor means, with its unit.
+        order: In which an incomplete release is cut.
+    """
 
     title: str
     licence: str
     url: str | None = None
     download: Download | None = None
-    options: dict[
-        str, int | float | str
-    ] = {}  # what the source is to be told: how the files are laid out, ...
-    files: dict[str, list[str]] = {}  # role -> accepted file names, best known first
-    records: dict[
-        str, int | None
-    ] = {}  # role -> records of the complete release; null: as many as the file has
-    entities: list[
-        int
-    ] = []  # planes of the stored mask stack, background included: these numbers are accepted
+    options: dict[str, int | float | str] = {}
+    files: dict[str, list[str]] = {}
+    records: dict[str, int | None] = {}
+    entities: list[int] = []
     factors: dict[str, str] = {}
-    order: list[str] = ["train", "test", "val"]  # in which an incomplete release is cut
+    order: list[str] = ["train", "test", "val"]
     errata: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, block: Any) -> Any:
+        """Fill in `files` and `url` from `download`."""
+        if not isinstance(block, dict) or not _names_files(block.get("download")):
+            return block
+        files = _with_addresses(block["download"])
+        addresses = [url for file in files.values() for url in file.get("urls", ())]
+        return {"files": {"data": list(files)}, "url": addresses[0] if addresses else None, **block}
 
 
 class ProtocolSpec(Strict):

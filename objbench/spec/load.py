@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -37,24 +38,42 @@ def _load(config: Path | None) -> Spec:
             raise RequestError(f"--config {config}: no such file")
         layers.append((str(config), _read(config)))
     merged: dict[str, Any] = {}
+    published: list[tuple[str, Any]] = []
     for name, layer in layers:
-        published = [*merged.get("published", []), *_published(layer)]
         try:
+            published += _published(layer)
             _refuse_new_keys(merged.get("methods", {}), layer.get("methods", {}))
-            merged = {**deep_merge(merged, layer), "published": published}
+            merged = {**deep_merge(merged, layer), "published": [row for _, row in published]}
             spec = Spec.model_validate(merged)
         except ValidationError as error:
-            raise RequestError("\n".join(f"{name}: {line}" for line in _explain(Spec, error))) from None
+            lines = _explain(Spec, error, [place for place, _ in published])
+            raise RequestError("\n".join(f"{name}: {line}" for line in lines)) from None
         except RequestError as error:
             raise RequestError(f"{name}: {error}") from None
     return spec
 
 
-def _published(layer: dict[str, Any]) -> list[Any]:
-    rows = layer.get("published", [])
-    if not isinstance(rows, list):
-        raise RequestError("published: expected a list of rows")
+def _published(layer: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The rows of a layer's published tables, each with its place in the layer.
+
+    What a table says beside its `rows` holds for each of them that does not say otherwise.
+    """
+    rows: list[tuple[str, Any]] = []
+    for place, entry in _numbered("published", layer.get("published", [])):
+        if isinstance(entry, dict) and "rows" in entry:
+            shared = {key: value for key, value in entry.items() if key != "rows"}
+            for inner, row in _numbered(f"{place}.rows", entry["rows"]):
+                rows.append((inner, {**shared, **row} if isinstance(row, dict) else row))
+        else:
+            rows.append((place, entry))
     return rows
+
+
+def _numbered(place: str, entries: Any) -> list[tuple[str, Any]]:
+    """The entries of a list, each with its place."""
+    if not isinstance(entries, list):
+        raise RequestError(f"{place}: expected a list of rows")
+    return [(f"{place}.{number}", entry) for number, entry in enumerate(entries)]
 
 
 def _refuse_new_keys(known: Any, layer: Any) -> None:
@@ -96,10 +115,14 @@ def _read(path: Any) -> dict[str, Any]:
     return content
 
 
-def _explain(model: type[BaseModel], error: ValidationError) -> list[str]:
+def _explain(model: type[BaseModel], error: ValidationError, rows: Sequence[str] = ()) -> list[str]:
+    """What is wrong, a line for each error; `rows` are the places of the published rows."""
     lines = []
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"])
+        parts = [str(part) for part in item["loc"]]
+        if parts[:1] == ["published"] and len(parts) > 1:
+            parts[:2] = [rows[int(parts[1])]]
+        place = ".".join(parts)
         if item["type"] == "extra_forbidden":
             fields = _fields_at(model, item["loc"][:-1])
             where = f" in {place.rpartition('.')[0]}" if "." in place else ""

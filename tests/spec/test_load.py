@@ -60,6 +60,28 @@ def test_published_rows_add_up(tmp_path):
     assert len(spec.published) == len(load_spec().published) + 1
 
 
+def test_a_published_table_says_once_what_its_rows_share(tmp_path):
+    text = """
+published:
+  - table: mine
+    citation: vikstrom2022
+    std: sample
+    seeds: 5
+    rows:
+      - {method: one, values: {tetrominoes: {ari: [1.5, null]}}}
+      - {method: two, seeds: 3, values: {tetrominoes: {ari: [2.5, 0.1]}}}
+"""
+    one, two = load_spec(layer(tmp_path, text)).published[-2:]
+    assert (one.table, one.method, one.citation, one.std, one.seeds) == (
+        "mine",
+        "one",
+        "vikstrom2022",
+        "sample",
+        5,
+    )
+    assert (two.method, two.seeds, two.values) == ("two", 3, {"tetrominoes": {"ari": (2.5, 0.1)}})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -100,6 +122,12 @@ def test_published_rows_add_up(tmp_path):
             "datasets: {clevr6: {protocols: {standard: {transform: {image: bicubics}}}}}",
             r"transform.image: Input should be 'nearest', 'bilinear' or 'bicubic'",
         ),
+        (
+            "published: [{table: '1', rows: [{method: one}, {methd: two}]}]",
+            r"unknown key in published.0.rows.1 'methd': did you mean 'method'\?",
+        ),
+        ("published: [{table: '1'}]", r"published.0.citation: Field required"),
+        ("published: [{table: '1', rows: {}}]", r"mine.yaml: published.0.rows: expected a list of rows"),
         ("- a list", "expected a mapping"),
         ("a: [", "not valid YAML"),
     ],
