@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,25 +15,16 @@ import objbench
 from objbench.cli.main import VERBS, app
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_takes_half_a_second_because_it_imports_next_to_nothing() -> None:
     code = (
         "import sys\nfrom objbench.cli.main import app\n"
         "try:\n    app(['--help'])\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
-        "heavy = {'torch', 'numpy', 'pydantic', 'yaml', 'rich', 'PIL'} & set(sys.modules)\n"
-        "print('heavy:', sorted(heavy))"
+        "packages = {'torch', 'numpy', 'pydantic', 'yaml', 'rich', 'PIL', 'filelock'} & set(sys.modules)\n"
+        "print(sorted(packages | {name for name in sys.modules if name.startswith('objbench')}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines()[-1] == "heavy: []"
+    assert found.stdout.splitlines()[-1] == "['objbench', 'objbench.cli', 'objbench.cli.main']"
     assert all(f"  {verb} " in found.stdout for verb in VERBS)
-
-
-def test_help_answers_in_half_a_second() -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "objbench", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(5)) < 0.5
 
 
 def test_version() -> None:

@@ -22,7 +22,7 @@ def test_covers_the_true_mean_as_often_as_it_says() -> None:
     for _ in range(300):
         low, high = bootstrap({"ari": rng.normal(0.5, 0.1, 100)}, level=0.8, resamples=400)["ari"]
         hits += low < 0.5 < high
-    assert 300 * 0.72 < hits < 300 * 0.87
+    assert abs(hits - 235) <= 12  # seeded; a 90 % interval is hit 259 times
 
 
 def test_the_same_values_give_the_same_interval_and_every_metric_its_own() -> None:

@@ -36,6 +36,7 @@ def test_every_registered_name_is_a_documented_metric_of_that_name() -> None:
         metric = registry.get("metrics", name)
         assert metric.__name__ == name
         assert metric.__doc__
+        assert metric.__doc__ != Metric.__doc__
 
 
 def test_mse_is_left_out_without_a_reconstruction() -> None:

@@ -68,3 +68,7 @@ def test_too_many_scales_are_refused(norm, width):
 
 def test_a_single_pixel_of_many_channels_per_group_will_do():
     demand_pixels("model.some", [8, 16], (2, 2), group_norm)
+    torch.manual_seed(0)
+    net = UNet((2, 2), 1, 1, [8, 16], group_norm)
+    one, two = net(torch.rand(2, 1, 2, 2))
+    assert not torch.equal(one, two)
