@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 from benches import command as bench
+from helpers.commands import call
 from helpers.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -43,14 +44,17 @@ def executed_blocks() -> list[tuple[str, str]]:
     return [(block.group(1), block.group(3)) for block in found]
 
 
-def test_readme_journey(tmp_path):
-    places = {"OBJBENCH_DATA": str(tmp_path / "data"), "OBJBENCH_RUNS": str(tmp_path / "runs")}
+def test_readme_journey(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     output, printed = {}, ""
     for language, text in executed_blocks():
         if language == "python":
-            printed += execute([sys.executable, "-c", text], tmp_path, **places)
-        else:
-            output |= {line: execute(objbench(line), tmp_path, **places) for line in text.splitlines()}
+            printed += execute([sys.executable, "-c", text], tmp_path)
+            continue
+        for line in text.splitlines():
+            result = call(*shlex.split(line)[1:])  # in this process: each new one would import torch again
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+            output[line] = result.stdout
     assert len(output) == 13
     table = output["objbench report --dataset tetrominoes"]
     for name in ("objmae:demo", "color_kmeans", "IODINE"):

@@ -257,8 +257,8 @@ def test_train_and_test_must_be_prepared(tmp_path):
 
 
 def start_run(data: Path, runs: Path) -> subprocess.Popen:
-    arguments = ["run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=1000"]
-    arguments += ["--set", "recipe.checkpoint_steps=50", "--set", "recipe.evaluations=6", "--runs", str(runs)]
+    arguments = ["run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=400"]
+    arguments += ["--set", "recipe.checkpoint_steps=20", "--set", "recipe.evaluations=6", "--runs", str(runs)]
     environment = os.environ | {"PYTHONPATH": str(TESTS / "plugins"), "OBJBENCH_DATA": str(data)}
     command = [sys.executable, "-c", "from objbench.cli import main; main()", *arguments]
     return subprocess.Popen(
@@ -282,4 +282,4 @@ def test_killed_run_goes_on_where_it_stood_and_ends_bit_identical(prepared_data,
         (one,), (two,) = ((tmp_path / run).rglob(name) for run in ("whole", "killed"))
         assert one.read_bytes() == two.read_bytes(), name
     (record,) = (Record.model_validate_json(path.read_text()) for path in checkpoints.rglob("result.json"))
-    assert record.steps == 1000
+    assert record.steps == 400
