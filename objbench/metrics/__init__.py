@@ -6,9 +6,8 @@ from objbench.metrics.batch import Comparison, Metric, compare
 from objbench.metrics.contingency import contingency
 from objbench.metrics.counting import count_accuracy
 from objbench.metrics.covering import mbo, msc, msc_clevrtex
-from objbench.metrics.dice import dice, dice_fg
 from objbench.metrics.evaluator import Evaluator
-from objbench.metrics.iou import miou, miou_fg, miou_gt
+from objbench.metrics.iou import dice, dice_fg, miou, miou_fg, miou_gt
 from objbench.metrics.matching import Matching, hungarian, iou_matrix, match
 from objbench.metrics.rand_index import adjusted_rand, ari, ari_fg
 from objbench.metrics.reconstruction import mse, mse_sum
