@@ -1,4 +1,4 @@
-"""Evaluators: pure batched functions on label maps, `score` for all of them, `Evaluator` to accumulate."""
+"""Metrics: pure functions on batches of label maps, `score` to compute all of them, `Evaluator` to accumulate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a metric is: a function of a batch of predictions and the truth, which may share work with others."""
+"""A metric is a function of a batch of predictions and truth; metrics of the same batch share their work."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from objbench.metrics.matching import Matching, iou_matrix, match
 
 @dataclass(frozen=True)
 class Comparison:
-    """A batch of predictions beside the truth; what several metrics need is worked out once, when first asked for.
+    """A batch of predictions and truth. What several metrics need is computed once, when first used.
 
-    pred, true      integer label maps (B,H,W)
-    reconstruction  float (B,C,H,W) or None;  images  float (B,C,H,W) in [0,1], uint8, or None
+    Attributes:
+        pred: Integer label maps (B,H,W).
+        true: Integer label maps (B,H,W).
+        reconstruction: float (B,C,H,W), or None.
+        images: float (B,C,H,W) in [0,1], uint8, or None.
     """
 
     pred: Tensor
@@ -35,28 +38,32 @@ class Comparison:
 
     @cached_property
     def iou(self) -> Tensor:
-        """The intersection over union of all pairs of planes, float64 (B,P,T)."""
+        """The intersection over union of every pair of planes, float64 (B,P,T)."""
         return iou_matrix(self.table)
 
     @cached_property
     def matching(self) -> Matching:
-        """The pairs of planes that the assignment makes."""
+        """The planes paired by the assignment of largest summed IoU."""
         return match(self.table, self.iou)
 
     def __getitem__(self, images: slice) -> Comparison:
-        """Some of the images."""
+        """The comparison of a slice of the images."""
         parts = (self.pred, self.true, self.reconstruction, self.images)
         return Comparison(*(part if part is None else part[images] for part in parts))  # type: ignore[arg-type]
 
 
 class Metric:
-    """A metric that is called with tensors, as any metric is, or `of` a comparison that others share.
+    """A metric as a decorator: the decorated function computes it from a `Comparison` shared with other metrics.
 
-    `metric(pred, true, reconstruction=None, images=None)` -> float64 (B,), as `score` describes them.
+    `metric(pred, true, reconstruction=None, images=None)` computes it from tensors, as `score` takes them, and returns
+    float64 (B,).
+
+    Attributes:
+        of: The decorated function. It returns None if it needs a reconstruction and images and the batch lacks one.
     """
 
     def __init__(self, of: Callable[[Comparison], Tensor | None]) -> None:
-        self.of = of  # None: this metric needs a reconstruction and images, and was not given both
+        self.of = of
         self.__doc__, self.__name__, self.__module__ = of.__doc__, of.__name__, of.__module__
 
     def __call__(
@@ -75,7 +82,11 @@ class Metric:
 def compare(
     pred: Tensor, true: Tensor, reconstruction: Tensor | None = None, images: Tensor | None = None
 ) -> Comparison:
-    """The checked comparison of a batch: what `score` takes. ObjbenchError, with both shapes, where it does not fit."""
+    """Check the arguments of `score` and make a comparison of them.
+
+    Raises:
+        ObjbenchError: Shapes, dtypes, devices or values do not fit; the message has both shapes.
+    """
     for name, given in (
         ("pred", pred),
         ("true", true),
@@ -94,15 +105,13 @@ def compare(
         raise ObjbenchError(f"pred and true differ in the number or the size of images: {found}")
     devices = {str(given.device) for given in (pred, labels, reconstruction, images) if given is not None}
     if len(devices) > 1:
-        raise ObjbenchError(
-            f"what is compared lies on {' and '.join(sorted(devices))}; bring it to one device"
-        )
+        raise ObjbenchError(f"the tensors are on {' and '.join(sorted(devices))}; move them to one device")
     if not pred.numel():
-        raise ObjbenchError(f"there is nothing to score: {found}")
+        raise ObjbenchError(f"nothing to score: {found}")
     if reconstruction is not None and images is not None:
         _check_images(reconstruction, images, len(pred))
-    predicted = hard_labels(pred) if pred.ndim == 4 else _plain(pred)
-    return Comparison(predicted, _plain(labels), reconstruction, images)
+    predicted = hard_labels(pred) if pred.ndim == 4 else _computable(pred)
+    return Comparison(predicted, _computable(labels), reconstruction, images)
 
 
 def _check_images(reconstruction: Tensor, images: Tensor, count: int) -> None:
@@ -128,8 +137,8 @@ def _check_images(reconstruction: Tensor, images: Tensor, count: int) -> None:
         )
 
 
-def _plain(labels: Tensor) -> Tensor:
-    """`labels`, in a type that torch can calculate with (uint16 to uint64 it merely stores)."""
+def _computable(labels: Tensor) -> Tensor:
+    """`labels` in a dtype that torch can compute with; it only stores uint16 to uint64."""
     return labels if labels.dtype == torch.uint8 or labels.dtype.is_signed else labels.long()
 
 

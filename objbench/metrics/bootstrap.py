@@ -1,4 +1,4 @@
-"""How far the mean over a test set may be trusted: a bootstrap confidence interval over its images."""
+"""The uncertainty of a mean over test images: a bootstrap confidence interval."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ _DRAWS = 2**22  # images drawn at once, which bounds the memory
 def bootstrap(
     per_image: Mapping[str, NDArray[np.float64]], level: float = LEVEL, resamples: int = RESAMPLES
 ) -> dict[str, tuple[float, float]]:
-    """The percentile interval of the mean of each metric: metric -> (low, high).
+    """Percentile intervals of the mean of each metric: metric -> (low, high). Efron (1979).
 
-    per_image  metric -> values float64 (N,), the same images in the same order; NaN where undefined, left out of
-               the mean of every resample, as it is of the mean itself
-    level      share of the resampled means inside the interval, in (0,1)
+    N images are drawn with replacement, the same ones for every metric, from a fixed seed: the same values give the
+    same interval. It covers the choice of test images, not the seeds of a training. Metrics that are defined for fewer
+    than two images are left out. The result agrees with scipy.stats.bootstrap up to the noise of its resamples.
 
-    The images are drawn with replacement, N at a time, the same ones for every metric, from a fixed seed: the same
-    values give the same interval. It covers the choice of test images only, not the seeds of a training. Metrics
-    that are defined for fewer than two images are left out. Efron (1979); it agrees with scipy.stats.bootstrap to the
-    scatter of its resamples.
+    Args:
+        per_image: Metric -> values float64 (N,), of the same images in the same order; NaN where it is undefined,
+            which is left out of the mean of every resample as of the mean itself.
+        level: Share of the resampled means inside the interval, in (0,1).
+        resamples: How many samples of N images are drawn.
     """
     values = {name: column for name, column in per_image.items() if np.count_nonzero(~np.isnan(column)) > 1}
     if not values:
@@ -35,7 +36,7 @@ def bootstrap(
     columns = np.concatenate([np.where(defined, table, 0), defined], axis=1)
     sums = resampled_sums(columns, resamples)
     total, count = np.split(sums, 2, axis=1)
-    with np.errstate(invalid="ignore"):  # a resample without any image of the few that are defined
+    with np.errstate(invalid="ignore"):  # a resample may contain no image for which the metric is defined
         means = total / count
     tail = (1 - level) / 2
     low, high = np.nanquantile(means, [tail, 1 - tail], axis=0)
@@ -43,7 +44,7 @@ def bootstrap(
 
 
 def resampled_sums(columns: NDArray[np.float64], resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """The sums of `columns` (N,C) over `resamples` draws of N rows with replacement, always the same ones: (R,C)."""
+    """Sums of `columns` (N,C) over R resamples of N rows with replacement, always the same ones: (R,C)."""
     N = len(columns)
     random = np.random.Generator(np.random.Philox(_SEED))
     at_once = max(1, _DRAWS // N)

@@ -11,21 +11,25 @@ MAX_PLANES = 1024  # a table of 1024 x 1024 counts takes 8 MiB per image
 
 
 def contingency(pred: Tensor, true: Tensor, n_pred: int | None = None, n_true: int | None = None) -> Tensor:
-    """Pixels shared by predicted plane p and true plane t, for every image: int64 (B,P,T).
+    """The number of pixels shared by predicted plane p and true plane t, for every image: int64 (B,P,T).
 
-    pred, true  uint8 or signed integer label maps (B,H,W) on one device; gaps are empty planes
-    n_pred      P; default the largest label of the batch + 1 (likewise n_true, T); at most 1024
+    Args:
+        pred: uint8 or signed integer label maps (B,H,W); gaps in the labels are empty planes.
+        true: The same, on the same device.
+        n_pred: P, at most 1024; by default the largest label of the batch + 1.
+        n_true: T, likewise.
 
-    >>> pred, true = torch.tensor([[[0, 0], [2, 2]]]), torch.tensor([[[0, 1], [1, 1]]])
-    >>> contingency(pred, true)
-    tensor([[[1, 1],
-             [0, 0],
-             [0, 2]]])
+    Example:
+        >>> pred, true = torch.tensor([[[0, 0], [2, 2]]]), torch.tensor([[[0, 1], [1, 1]]])
+        >>> contingency(pred, true)
+        tensor([[[1, 1],
+                 [0, 0],
+                 [0, 2]]])
     """
     P, T = count_planes("pred", pred, n_pred), count_planes("true", true, n_true)
     B, cells = len(pred), P * T
     if pred.device.type == "cpu":
-        # Image by image: each stays in the cache, and no thread waits for another that a busy machine holds up.
+        # Image by image: each fits the cache, and no thread waits for another one on a busy machine.
         codes = (_cell(p, t, T, cells) for p, t in zip(pred.flatten(1), true.flatten(1), strict=True))
         return torch.stack([torch.bincount(code, minlength=cells) for code in codes]).view(B, P, T)
     code = _cell(pred, true, T, cells).flatten(1)
@@ -35,17 +39,23 @@ def contingency(pred: Tensor, true: Tensor, n_pred: int | None = None, n_true: i
 
 
 def _cell(pred: Tensor, true: Tensor, T: int, cells: int) -> Tensor:
-    """The cell of each pixel, in the narrowest type that will do: memory traffic is most of the cost."""
+    """The cell of each pixel, in the narrowest sufficient dtype: memory traffic is most of the cost."""
     narrow = torch.uint8 if cells < 256 else torch.int32
     return pred.to(narrow) * T + true.to(narrow)
 
 
 def count_planes(side: str, labels: Tensor, planes: int | None = None) -> int:
-    """The number of planes of `labels`: `planes`, or the largest label + 1. ObjbenchError where they do not fit.
+    """The number of planes of `labels`: `planes` if given, else the largest label + 1.
 
-    `side` names the tensor in messages.
+    Args:
+        side: The name of the tensor in messages.
+        labels: Integer label maps.
+        planes: The number of planes that the labels must fit.
+
+    Raises:
+        ObjbenchError: A label is negative, or too large for `planes` or for 1024 planes.
     """
-    if labels.device.type == "cpu":  # numpy does not share the work among threads, see `contingency`
+    if labels.device.type == "cpu":  # numpy uses one thread, see `contingency`
         low, high = int(labels.numpy().min()), int(labels.numpy().max())
     else:
         low, high = (int(extreme) for extreme in labels.aminmax())

@@ -1,4 +1,4 @@
-"""How well each true plane is covered by the predicted plane that overlaps it best: no assignment is made."""
+"""How well each true plane is covered by the predicted plane that overlaps it most; planes are not matched one to one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from objbench.metrics.batch import Comparison, Metric
 
 @Metric
 def mbo(batch: Comparison) -> Tensor:
-    """Mean best overlap: the largest IoU of each true object with any predicted plane, mean over the objects.
+    """Mean best overlap: the largest IoU of each true object with any predicted plane, averaged over the objects.
 
-    The background is no object, but a predicted plane that holds it may be an object's best. In [0,1]; NaN without
-    an object. Not changed by surplus planes that touch no object. Also called MSC-FG (GENESIS-V2, Engelcke et al.
-    2021, unweighted); mBO of Pont-Tuset et al. (2017).
+    The background is not an object, but a predicted plane that contains it may be the best one of an object. In [0,1];
+    NaN without an object. Surplus planes that touch no object change nothing. mBO of Pont-Tuset et al. (2017); the
+    unweighted MSC-FG of GENESIS-V2 (Engelcke et al. 2021).
     """
     best = batch.iou[:, :, 1:].amax(1)
     objects = (batch.table[:, :, 1:].sum(1) > 0).sum(1)
@@ -25,8 +25,8 @@ def mbo(batch: Comparison) -> Tensor:
 def msc(batch: Comparison) -> Tensor:
     """Segmentation covering: the largest IoU of each true plane with any predicted one, weighted by its pixels.
 
-    The background is a plane like any other. In [0,1]. This is ClevrTex's `mSC` without its defect (`msc_clevrtex`),
-    and the covering of Arbelaez et al. (2011).
+    The background is a plane like any other. In [0,1]. ClevrTex's `mSC` without its defect (see `msc_clevrtex`); the
+    covering of Arbelaez et al. (2011).
     """
     size = batch.table.sum(1).double()
     return (size * batch.iou.amax(1)).sum(1) / size.sum(1)
@@ -36,11 +36,11 @@ def msc(batch: Comparison) -> Tensor:
 def msc_clevrtex(batch: Comparison) -> Tensor:
     """`msc` as the ClevrTex evaluator computes it: without the highest label of each side.
 
-    Both of its loops stop one label short: the last object of an image is never covered, nor counted, and the last
-    predicted plane, planes being renumbered to the true ones that they are matched with (as in `miou`), covers
-    nothing. So it is not invariant to the order of planes. NaN where nothing is left to cover, as in an image without
-    an object; the evaluator stops there with an error, and in a batch of one it looks at the top row of pixels only:
-    this is what it gives in a larger batch.
+    The evaluator first gives each predicted plane the number of the true plane that it is matched with, as in `miou`.
+    Both of its loops then stop one label early: the last object of an image is neither covered nor counted, and the
+    last predicted plane covers nothing. So the value depends on the order of planes. NaN if nothing is left to cover,
+    as in an image without an object; the evaluator stops there with an error. In a batch of one image the evaluator
+    reads the top row of pixels only; this function gives its value in larger batches.
     """
     matching, iou = batch.matching, batch.iou
     present = matching.true_present

@@ -1,14 +1,14 @@
-"""Definitions: the same label maps scored as one evaluator or another would, under the same names of metrics.
+"""Definitions: how different evaluators score the same label maps, under the same names of metrics.
 
-clevrtex   the default: every registered metric, as its docstring says. ARI is scikit-learn's; the rest is the
-           evaluator of Karazija et al. (2021), which the objmae paper uses.
-deepmind   the ARI of the multi-object datasets' code (Kabra et al. 2019), which most papers on them report.
-emorl      the ARI of EfficientMORL's code (Emami et al. 2021).
+- `clevrtex`, the default: every registered metric, as its docstring says. ARI is scikit-learn's; the rest is the
+  evaluator of Karazija et al. (2021), which the objmae paper uses.
+- `deepmind`: the ARI of the multi-object datasets' code (Kabra et al. 2019), which most papers on them report.
+- `emorl`: the ARI of EfficientMORL's code (Emami et al. 2021).
 
-Where, among the pixels that count, both sides have two planes or more the three agree to rounding; they differ in the
-degenerate images, of which a data set with single objects has many. All are computed in float64 (the second in float32 originally) and at the
-resolution of the label maps. A plugin (entry point group objbench.definitions) adds its own: a function without
-arguments that returns metrics by name.
+The three agree up to rounding if both sides have two planes or more among the pixels that count. They differ on
+degenerate images, which are common in datasets with single objects. All are computed in float64 (`deepmind`
+originally in float32) and at the resolution of the label maps. A plugin (entry point group objbench.definitions) adds
+its own: a function without arguments that returns metrics by name.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from objbench.registry import get, names
 
 
 def _deepmind_ari(batch: Comparison) -> Tensor:
-    """Adjusted Rand index over all pixels; 1 where both sides are one plane, and NaN where else the formula is 0/0."""
+    """Adjusted Rand index over all pixels; 1 if both sides are one plane, else NaN if the formula is 0/0."""
     return torch.where(
         _ratio_undefined(batch.table), _one_if_constant(batch.table), adjusted_rand(batch.table)
     )
 
 
 def _deepmind_ari_fg(batch: Comparison) -> Tensor:
-    """Adjusted Rand index over the pixels whose true label is > 0; NaN where the formula is 0/0, so for one object.
+    """Adjusted Rand index over the pixels whose true label is > 0; NaN if the formula is 0/0, as for a single object.
 
-    The background is taken out by dropping its plane of the true masks, and a prediction that is right about a single
-    object is 0/0, undefined; unless it is constant over the whole image, background included, and the object's label
-    is 1 (or it fills the image): then it is 1. For no object likewise.
+    The original removes the background by dropping its plane of the true masks. A correct prediction of a single
+    object is then 0/0, undefined. One exception: a prediction that is constant over the whole image, background
+    included, scores 1 if the object's label is 1, if the object fills the image, or if there is no object.
     """
     objects = batch.table[:, :, 1:]
     background = batch.table[:, :, :1]
@@ -47,7 +47,7 @@ def _deepmind_ari_fg(batch: Comparison) -> Tensor:
 
 
 def _emorl_ari(batch: Comparison) -> Tensor:
-    """Adjusted Rand index over all pixels; where the formula is 0/0, 1 for one plane on both sides and else 0."""
+    """Adjusted Rand index over all pixels; if the formula is 0/0, 1 for one plane on both sides, else 0."""
     return _zero_if_undefined(batch.table)
 
 
@@ -57,7 +57,7 @@ def _emorl_ari_fg(batch: Comparison) -> Tensor:
 
 
 def clevrtex() -> Mapping[str, Any]:
-    """Every registered metric, those of plugins too."""
+    """Every registered metric, including those of plugins."""
     return {name: get("metrics", name) for name in names("metrics")}
 
 
@@ -72,20 +72,20 @@ def emorl() -> Mapping[str, Any]:
 
 
 def metrics_of(definition: str) -> Mapping[str, Any]:
-    """The metrics of a definition by name; RequestError for a name that is none."""
+    """The metrics of a definition by name. RequestError for an unknown definition."""
     metrics: Mapping[str, Any] = get("definitions", definition)()
     return metrics
 
 
 def _ratio_undefined(table: Tensor) -> Tensor:
-    """Where the adjusted Rand index as (R - E) / (M - E) is 0/0: fewer than two pixels, all alone, or all together."""
+    """Whether (R - E) / (M - E) is 0/0: fewer than two pixels, every pixel its own plane, or all in one: bool (B,)."""
     n = table.sum((1, 2))
     in_pred, in_true = (table.sum(side).square().sum(1) for side in (2, 1))
     return ((in_pred == n) & (in_true == n)) | ((in_pred == n.square()) & (in_true == n.square()))
 
 
 def _one_if_constant(table: Tensor) -> Tensor:
-    """1 where all pixels of the image lie in one cell, else NaN."""
+    """1 if all pixels of an image are in one cell of the table, else NaN."""
     return torch.where(_occupied_cells(table) == 1, 1.0, torch.nan).double()
 
 

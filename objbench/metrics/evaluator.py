@@ -18,19 +18,21 @@ from objbench.registry import DEFAULT_DEFINITION
 
 
 class Evaluator:
-    """Collects `score` over batches: update, compute, reset, and merge across processes.
-
-    definition: as of `score`; RequestError for a name that is none.
+    """Accumulates `score` over batches: update, compute, reset, and merge across processes.
 
     The state is the float64 value of every metric for every image (and its key), in the order of the updates; it
-    can be pickled. Sums are rounded once (math.fsum), so mean and std are the same bits whatever the batch size and
-    however the images were shared among processes.
+    can be pickled. Sums are rounded once (math.fsum), so mean and std are bit-identical for every batch size and for
+    every distribution of the images over processes.
 
-    >>> evaluator = Evaluator()
-    >>> truth = torch.tensor([[[0, 0, 1, 1]], [[0, 1, 1, 1]]])
-    >>> evaluator.update(truth, truth, keys=["0000", "0001"])
-    >>> evaluator.compute()["miou"]
-    {'mean': 1.0, 'std': 0.0}
+    Args:
+        definition: As of `score`. RequestError if it is unknown.
+
+    Example:
+        >>> evaluator = Evaluator()
+        >>> truth = torch.tensor([[[0, 0, 1, 1]], [[0, 1, 1, 1]]])
+        >>> evaluator.update(truth, truth, keys=["0000", "0001"])
+        >>> evaluator.compute()["miou"]
+        {'mean': 1.0, 'std': 0.0}
     """
 
     def __init__(self, definition: str = DEFAULT_DEFINITION) -> None:
@@ -52,9 +54,17 @@ class Evaluator:
         images: Tensor | None = None,
         keys: Sequence[str] | None = None,
     ) -> None:
-        """Score a batch, as `score` takes it, and keep the values. `keys` name its images: for all updates or none.
+        """Score a batch and keep the values.
 
-        ObjbenchError for a key that was seen before, or where this batch gives other metrics than earlier ones.
+        Args:
+            pred: As of `score`.
+            true: As of `score`.
+            reconstruction: As of `score`.
+            images: As of `score`.
+            keys: The names of the images, in all updates or in none.
+
+        Raises:
+            ObjbenchError: A key was seen before, or this batch gives other metrics than earlier ones.
         """
         scores = score(pred, true, reconstruction, images, self.definition)
         if keys is not None and len(keys) != len(pred):
@@ -63,7 +73,11 @@ class Evaluator:
         self._append(dict(zip(scores, values, strict=True)), list(keys or ()), len(pred))
 
     def merge(self, other: Evaluator) -> None:
-        """Add the images of `other`, which another process evaluated by the same definition; no key may stand in both."""
+        """Add the images of `other`, which another process evaluated by the same definition.
+
+        Raises:
+            ObjbenchError: The definitions differ, or both contain the same key.
+        """
         if other.definition != self.definition:
             raise ObjbenchError(
                 f"scores by '{other.definition}' cannot be merged into those by '{self.definition}'"
@@ -72,10 +86,10 @@ class Evaluator:
             self._append(other._values, other._keys, other._n_images)
 
     def compute(self) -> dict[str, Any]:
-        """{"n_images": N, metric: {"mean": m, "std": s}}: mean and sample std over the images (None for one image).
+        """Mean and sample std over the images: {"n_images": N, metric: {"mean": m, "std": s}}; std None for one image.
 
-        A metric that is undefined (NaN) for some images is averaged over the others, "n" of them, and left out if it
-        is defined for none.
+        A metric that is undefined (NaN) for some images is averaged over the others and has "n", their number. A
+        metric that is defined for no image is left out.
         """
         result: dict[str, Any] = {"n_images": self._n_images}
         for name, values in self._values.items():

@@ -14,12 +14,13 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class Matching:
-    """Every position 0..K-1 of the true planes with the predicted plane assigned to it, each (B,K).
+    """For every position 0..K-1 of the true planes the predicted plane assigned to it; tensors (B,K).
 
-    pred          int64, the predicted plane
-    iou           float64, of the pair; 0 where either is empty
-    true_present  bool, whether the true plane has a pixel
-    pred_present  bool, whether the predicted plane assigned to it has one
+    Attributes:
+        pred: int64, the predicted plane.
+        iou: float64, the IoU of the pair; 0 if either plane is empty.
+        true_present: bool, whether the true plane has a pixel.
+        pred_present: bool, whether the predicted plane assigned to it has a pixel.
     """
 
     pred: Tensor
@@ -29,14 +30,18 @@ class Matching:
 
     @property
     def pairs(self) -> Tensor:
-        """The number of positions with either plane present (the evaluator's num_pairs), int64 (B,)."""
+        """The number of positions where either plane is present (the evaluator's num_pairs), int64 (B,)."""
         return (self.true_present | self.pred_present).sum(1)
 
 
 def iou_matrix(table: Tensor) -> Tensor:
-    """Intersection over union of predicted plane p and true plane t, 0 where either is empty.
+    """Intersection over union of predicted plane p and true plane t, 0 if either is empty.
 
-    table int64 (B,P,T), as of `contingency` -> float64 (B,P,T)
+    Args:
+        table: int64 (B,P,T), from `contingency`.
+
+    Returns:
+        float64 (B,P,T).
     """
     union = table.sum(2, keepdim=True) + table.sum(1, keepdim=True) - table
     return table.double() / union.clamp(min=1)
@@ -45,15 +50,14 @@ def iou_matrix(table: Tensor) -> Tensor:
 def hungarian(iou: Tensor) -> Tensor:
     """For each true position 0..K-1 the predicted plane assigned to it: int64 (B,K), K = max(P,T).
 
-    The sum of `iou` float64 (B,P,T) is maximised by scipy's linear_sum_assignment, with the true planes as rows
-    in label order and the predicted planes as columns in theirs, padded with zeros to a square, and the IoU rounded
-    to float32: as in the ClevrTex evaluator, so that every tie (between planes without overlap above all) falls as
-    it does there.
+    scipy's linear_sum_assignment maximises the sum of `iou` float64 (B,P,T). True planes are rows and predicted planes
+    are columns, both in label order, padded with zeros to a square; the IoU is rounded to float32. The ClevrTex
+    evaluator does the same, so every tie (above all between planes without overlap) is broken as it is there.
 
-    Each image is padded to its own last occupied plane only, and what lies behind stays where it is. So neither
-    further empty planes nor the other images of a batch can change an assignment. The solver agrees: every cost is
-    <= 0, so to a row the unused columns of the smaller square are never dearer than an added column of zeros, and
-    at equal cost it takes the lowest unused one; the added row is then left with the added column.
+    Each image is padded only to its own last occupied plane; the planes after it keep their positions. So neither
+    further empty planes nor the other images of a batch change an assignment. The solver gives the same for a larger
+    square: every cost is <= 0, so an unused column of the smaller square never costs more than an added column of
+    zeros, and at equal cost the solver takes the lowest unused one; the added row then gets the added column.
     """
     B, P, T = iou.shape
     K = max(P, T)
@@ -68,7 +72,7 @@ def hungarian(iou: Tensor) -> Tensor:
 
 
 def match(table: Tensor, iou: Tensor | None = None) -> Matching:
-    """The planes of a contingency table int64 (B,P,T), paired by `hungarian` on `iou`, its `iou_matrix`."""
+    """Pair the planes of a contingency table int64 (B,P,T) by `hungarian`; `iou` is its `iou_matrix` if known."""
     _, P, T = table.shape
     K = max(P, T)
     iou = iou_matrix(table) if iou is None else iou

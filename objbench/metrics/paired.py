@@ -1,4 +1,4 @@
-"""Two methods on the same images: the difference of their means with an interval over images and seeds."""
+"""Two methods on the same images: the difference of their means, with an interval over images and seeds."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from scipy.stats import t as student
 from objbench.metrics.bootstrap import LEVEL, RESAMPLES, resampled_sums
 
 Values = NDArray[np.float64]
-_TIE = 1e-12  # apart by less than this, two scores are the same but for rounding
+_TIE = 1e-12  # scores that differ by less are equal up to rounding
 
 
 @dataclass(frozen=True)
 class Paired:
-    """What two methods, first and second, score on the same images.
+    """How two methods, first and second, score on the same images.
 
-    means       of first and second: over seeds, of the means over images
-    difference  first minus second;  interval  (low, high) of it
-    ahead       the shares of the images on which first, and on which second, has the higher mean over its seeds;
-                what is missing to 1 is ties
-    n_images    over how many images the shares are: those where the metric is defined for both
+    Attributes:
+        means: Of first and of second, over seeds, of the means over images.
+        difference: First minus second.
+        interval: (low, high) of the difference.
+        ahead: The share of the images on which first has the higher mean over its seeds, and the share on which second
+            has; the rest are ties.
+        n_images: The number of images in these shares: those for which the metric is defined for both.
     """
 
     means: tuple[float, float]
@@ -35,20 +37,24 @@ class Paired:
 def paired(first: Values, second: Values, level: float = LEVEL, resamples: int = RESAMPLES) -> Paired:
     """Compare two methods by one metric.
 
-    first, second  float64 (S1,N) and (S2,N): the value of each seed on each of the same N images in the same order;
-                   NaN where the metric is undefined, left out as it is of the mean of a seed
-    level          of the interval, in (0,1)
+    The estimand is the difference of two expectations, first minus second: of the score of a newly trained seed on a
+    newly drawn image. The estimate is the difference of the means over seeds of the means over images. Its standard
+    error is that of a two-level bootstrap. N images are drawn with replacement, the same ones for both methods, which
+    pairs them. S-1 of the S seeds of each method are drawn with replacement, independently for the two methods, since
+    equal seed numbers share nothing; S-1 draws make the variance between seeds unbiased (Rao and Wu 1988).
 
-    The estimand is the difference of two expectations: of the score of a newly trained seed on a newly drawn image,
-    of first minus of second. Estimate: the difference of the means over seeds of the means over images. Its standard
-    error is that of a two-level bootstrap: N images are drawn with replacement, the same ones for both methods (which
-    pairs them), and S-1 of the S seeds of each method, with replacement and independently (the number of a seed names
-    nothing that two methods share; S-1 draws make the variance between seeds unbiased, Rao and Wu 1988). The interval
-    is difference ± t * error, t of Student's distribution with the degrees of freedom of Satterthwaite (1946) from the
-    variances between the seeds of first, those of second, and over images: with three or five seeds the percentiles
-    of a bootstrap are much too narrow (Hesterberg 2015). Of a single seed no spread is known: the interval then holds
-    for that seed, not for the method. Drawing images and seeds like this errs, if at all, on the wide side (Owen 2007).
-    The draws come from fixed seeds: the same values give the same interval.
+    The interval is difference ± t * error. t is the quantile of Student's distribution with the degrees of freedom of
+    Satterthwaite (1946), from the variances between the seeds of first, between those of second, and over images: with
+    three or five seeds the percentiles of a bootstrap are much too narrow (Hesterberg 2015). A single seed shows no
+    spread: the interval then holds for that seed, not for the method. If this way of drawing images and seeds errs, the
+    interval is too wide (Owen 2007). The draws come from fixed seeds: the same values give the same interval.
+
+    Args:
+        first: float64 (S1,N), the value of each seed on each image; NaN where the metric is undefined, which is left
+            out as it is of the mean of a seed.
+        second: float64 (S2,N), on the same images in the same order.
+        level: Of the interval, in (0,1).
+        resamples: How often images and seeds are drawn.
     """
     values = (first, second)
     per_seed = tuple(np.nanmean(method, axis=1) for method in values)
@@ -62,7 +68,7 @@ def paired(first: Values, second: Values, level: float = LEVEL, resamples: int =
 
 
 def _drawn(method: Values, resamples: int, stream: int) -> Values:
-    """The mean over seeds of means over images in every resample: (R,)."""
+    """The mean over seeds of the means over images in every resample: (R,)."""
     S = len(method)
     defined = ~np.isnan(method)
     sums = resampled_sums(np.concatenate([np.where(defined, method, 0), defined]).T, resamples)
@@ -74,7 +80,7 @@ def _drawn(method: Values, resamples: int, stream: int) -> Values:
 
 
 def _quantile(per_seed: tuple[Values, ...], variance: float, n_images: int, level: float) -> float:
-    """Student's t for the degrees of freedom that `variance`, a sum over three levels, has."""
+    """Student's t for the degrees of freedom of `variance`, the sum of the variances of three levels."""
     parts = [(float(seeds.var(ddof=1)) / len(seeds), len(seeds)) for seeds in per_seed if len(seeds) > 1]
     over_images = max(0.0, variance - sum(part for part, _ in parts))
     parts.append((over_images, n_images))

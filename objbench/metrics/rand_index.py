@@ -16,9 +16,9 @@ def adjusted_rand(table: Tensor) -> Tensor:
 
         ARI = 2 (S D - A B) / ((S + A)(A + D) + (S + B)(B + D))
 
-    1 where A = B = 0 (no pixel, or both partitions constant); 0 where just one of them is constant. Equal to
-    scikit-learn's adjusted_rand_score (Hubert & Arabie 1985). Pairs are counted in int64, exact to 3e9 pixels;
-    their products, beyond 2^63 from about 55,000 pixels on, are formed in float64.
+    1 if A = B = 0 (no pixel, or both partitions constant); 0 if only one of them is constant. At least -0.5. Equal to
+    scikit-learn's adjusted_rand_score (Hubert & Arabie 1985). Pairs are counted in int64, which is exact up to 3e9
+    pixels; their products exceed 2^63 from about 55,000 pixels on and are computed in float64.
     """
     n = table.sum((1, 2))
     squares = table.square().sum((1, 2))
@@ -39,15 +39,15 @@ def adjusted_rand(table: Tensor) -> Tensor:
 
 @Metric
 def ari(batch: Comparison) -> Tensor:
-    """Adjusted Rand index over all pixels, the background being a plane like any other."""
+    """Adjusted Rand index over all pixels; the background is a plane like any other."""
     return adjusted_rand(batch.table)
 
 
 @Metric
 def ari_fg(batch: Comparison) -> Tensor:
-    """Adjusted Rand index over the pixels whose true label is > 0; predictions are not restricted otherwise.
+    """Adjusted Rand index over the pixels whose true label is > 0, whatever is predicted there.
 
-    1 for an image without foreground. Blind to what happens in the background, and noisy for a single object:
-    1 if the prediction is constant on it, else 0.
+    1 for an image without foreground. It ignores errors in the background, and is coarse for a single object: 1 if the
+    prediction is constant on it, else 0.
     """
     return adjusted_rand(batch.table[:, :, 1:])

@@ -24,6 +24,6 @@ def _squared_error(batch: Comparison) -> Tensor | None:
     if batch.reconstruction is None or batch.images is None:
         return None
     images = batch.images.double() if batch.images.is_floating_point() else batch.images.double() / 255
-    # Row by row, then over rows: one sum over all of a lone image would be split among threads, and its last bit
-    # would depend on the batch size; as it would on the layout of the memory.
+    # Row by row, then over rows: torch would split one sum over a whole image among threads, and its last bit would
+    # depend on the batch size. It would also depend on the memory layout, hence contiguous.
     return (batch.reconstruction.detach() - images).contiguous().square().sum(-1).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""Every registered metric of a batch at once."""
+"""All metrics of a batch at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from objbench.metrics.contingency import count_planes
 from objbench.metrics.definitions import metrics_of
 from objbench.registry import DEFAULT_DEFINITION
 
-# Pixels or table cells worked on at once, which bounds the memory that a call takes.
+# Pixels or table cells processed at once, which bounds the memory of a call.
 CPU_PASS = 2**21
 DEVICE_PASS = 2**26
 
@@ -26,24 +26,28 @@ def score(
     images: Tensor | None = None,
     definition: str = DEFAULT_DEFINITION,
 ) -> dict[str, Tensor]:
-    """Every metric of each image: name -> float64 (B,), on the device of `pred`.
+    """Compute every metric of each image: name -> float64 (B,), on the device of `pred`.
 
-    pred            float masks (B,M,H,W), scored by arg-max, the lowest plane on ties; or integer labels (B,H,W)
-    true            integer labels (B,H,W) or (B,1,H,W), 0 = background; gaps are empty planes
-    reconstruction  float (B,C,H,W) in [0,1]; without it or `images`, the metrics that need it are left out
-    images          float (B,C,H,W) in [0,1], or uint8
-    definition      clevrtex: every registered metric; deepmind, emorl: see `objbench.metrics.definitions`
+    A value depends on its own image only, not on the batch and not on the number of empty planes after the last
+    occupied one. A plugin (entry point group objbench.metrics) is a `Metric`, or a function of (pred, true,
+    reconstruction, images): it gets label maps (B,H,W) and returns one value per image, or None if it needs a
+    reconstruction and there is none.
 
-    A value depends on its own image alone, not on the batch, nor on how many empty planes follow the last occupied
-    one. ObjbenchError where shapes, dtypes or labels do not fit, or predictions hold NaN.
+    Args:
+        pred: float masks (B,M,H,W), scored by arg-max, the lowest plane on ties; or integer labels (B,H,W).
+        true: Integer labels (B,H,W) or (B,1,H,W), 0 = background; gaps are empty planes.
+        reconstruction: float (B,C,H,W) in [0,1]; without it or `images`, the metrics that need it are left out.
+        images: float (B,C,H,W) in [0,1], or uint8.
+        definition: clevrtex: every registered metric; deepmind, emorl: see `objbench.metrics.definitions`.
 
-    A plugin (entry point group objbench.metrics) is a `Metric`, or a function with this signature: it is called with
-    label maps (B,H,W) and returns one value per image, or None where it needs a reconstruction and there is none.
+    Raises:
+        ObjbenchError: Shapes, dtypes or labels do not fit, or predictions contain NaN.
 
-    >>> import torch
-    >>> true = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 1]]])
-    >>> {name: round(float(value), 4) for name, value in score(true.clamp(max=0), true).items()}
-    {'ari': 0.0, 'ari_fg': 1.0, 'miou': 0.25, 'miou_fg': 0.0, 'miou_gt': 0.25, 'count_accuracy': 0.0}
+    Example:
+        >>> import torch
+        >>> true = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 1]]])
+        >>> {name: round(float(value), 4) for name, value in score(true.clamp(max=0), true).items()}
+        {'ari': 0.0, 'ari_fg': 1.0, 'miou': 0.25, 'miou_fg': 0.0, 'miou_gt': 0.25, 'count_accuracy': 0.0}
     """
     whole = compare(pred, true, reconstruction, images)
     per_pass = _images_per_pass(whole)

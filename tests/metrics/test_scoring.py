@@ -126,7 +126,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"images": IMAGES * 255}, r"found values from 127.5 to 127.5"),
     ({"reconstruction": IMAGES / 0}, r"reconstruction of image 0 .* is not finite .* 2 of 2 images"),
-    ({"pred": LABELS.to("meta")}, r"lies on cpu and meta"),
+    ({"pred": LABELS.to("meta")}, r"the tensors are on cpu and meta"),
 ]
 
 
