@@ -1,4 +1,4 @@
-"""objbench list: what there is."""
+"""objbench list: datasets, methods, metrics and runs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _runs(context: Context) -> Entries:
         try:
             record = read_record(path)
         except ObjbenchError as error:
-            say(f"objbench: left out: {error}")
+            say(f"objbench: skipped {error}")
             continue
         entries.append(
             {

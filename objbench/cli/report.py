@@ -1,4 +1,4 @@
-"""objbench report: measured numbers beside published ones, and nothing beside what it cannot be compared with."""
+"""objbench report: measured numbers next to published ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from objbench.cli.common import Context, say, verb
+from objbench.registry import BUILT_IN
 
 
 @verb
@@ -15,21 +16,19 @@ def report(
     context: Context,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="DATASET[@PROTOCOL], repeatable; without it, every dataset that has records."),
+        typer.Option(help="DATASET[@PROTOCOL], repeatable. Default: every dataset that has records."),
     ] = None,
     table: Annotated[
         str | None,
-        typer.Option(
-            help="Arrange as the paper's table of this number, 1 to 6, or 7 to 9: hyper-parameters."
-        ),
+        typer.Option(help="The paper's table of this number: 1 to 6, or 7 to 9 for hyper-parameters."),
     ] = None,
     figure: Annotated[
         str | None,
-        typer.Option(help="Draw the paper's figure of this number, 3 to 12, into --output (.png, .pdf)."),
+        typer.Option(help="Draw the paper's figure of this number, 3 to 12, to --output (.png, .pdf)."),
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="With --figure: METHOD[:VARIANT], repeatable; by default objmae, or the best."),
+        typer.Option(help="With --figure: METHOD[:VARIANT], repeatable. Default: objmae, else the best."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="With --figure: draw this seed.")] = None,
     compare: Annotated[
@@ -54,12 +53,14 @@ def report(
     ] = None,
     definition: Annotated[
         str | None,
-        typer.Option(help="Only scores by this definition: clevrtex, deepmind or emorl; by default all."),
+        typer.Option(
+            help=f"Only scores by this definition: {', '.join(BUILT_IN['definitions'])}. Default: all."
+        ),
     ] = None,
     format: Annotated[str | None, typer.Option(help="terminal, markdown, latex, csv, json or html.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse rows that cannot be compared.")] = False,
-    all_seeds: Annotated[bool, typer.Option("--all-seeds", help="Show every seed below its mean.")] = False,
+    all_seeds: Annotated[bool, typer.Option("--all-seeds", help="Show every seed below the mean.")] = False,
     intervals: Annotated[
         bool,
         typer.Option(
@@ -67,7 +68,7 @@ def report(
         ),
     ] = False,
 ) -> None:
-    """Show measured numbers beside published ones."""
+    """Show measured numbers next to published ones."""
     options = {name: value for name, value in locals().items() if name != "context"}
     from objbench.report.report import write_report
     from objbench.report.request import ReportRequest, json_or

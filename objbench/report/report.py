@@ -1,4 +1,4 @@
-"""From what is asked for to what is written: records and published numbers, arranged and put where they belong."""
+"""Writes the report that is asked for: collects measured and published rows, arranges and prints them."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_runs_are_listed_and_damaged_records_left_out(toy_home: Path) -> None:
     (bad / "result.json").write_text("{")
     found = call_with_toy("list", "runs", "--json")
     assert [entry["name"] for entry in json.loads(found.stdout)] == ["toy/toy/grid/seed-0"]
-    assert "left out: runs/toy/toy/grid/seed-1/result.json: damaged" in found.stderr
+    assert "skipped runs/toy/toy/grid/seed-1/result.json: damaged" in found.stderr
     assert call_with_toy("list", "runs").stdout == "runs:\n  toy/toy/grid/seed-0  7 steps, miou 25.0%\n"
 
 

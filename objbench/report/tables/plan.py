@@ -1,4 +1,4 @@
-"""What a table is to show: columns of (dataset, metric), and the rows that may stand under them."""
+"""The plan of a table: its columns, each a metric on a dataset, and its rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objbench.spec.schema import Spec
 
 @dataclass(frozen=True)
 class Column:
-    """A metric on a dataset, or the share of seeds that have `success` in it."""
+    """A metric on a dataset, or the share of seeds with `success` in it."""
 
     dataset: str
     metric: str
@@ -21,7 +21,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a table is to show: `rows` may hold more than fits the columns."""
+    """What a table shows. `rows` may contain rows without a value in any of the columns."""
 
     title: str
     columns: tuple[Column, ...]
@@ -29,7 +29,7 @@ class Plan:
 
 
 def with_success(plan: Plan, success: Success) -> Plan:
-    """The same table with a column for the share of successful seeds behind those of each dataset."""
+    """The plan with one more column per dataset, after its others: the share of successful seeds."""
     columns: list[Column] = []
     for dataset in dict.fromkeys(column.dataset for column in plan.columns):
         columns += [column for column in plan.columns if column.dataset == dataset]
@@ -41,10 +41,14 @@ def with_success(plan: Plan, success: Success) -> Plan:
 def dataset_plans(
     rows: Iterable[Row], datasets: Sequence[str], spec: Spec, metrics: Sequence[str] = ()
 ) -> list[Plan]:
-    """A plan per dataset and protocol that has measured rows; published rows stand in each of their dataset.
+    """A plan per dataset and protocol with measured rows. Published rows are in every plan of their dataset.
 
-    datasets: `DATASET[@PROTOCOL]`, a bare name for every protocol in the records; none: all in the records.
-    metrics: the columns, where any row has a value for them; none: those that `metrics:` gives a column.
+    Args:
+        rows: Measured and published rows.
+        datasets: `DATASET[@PROTOCOL]`; a bare name means every protocol in the records. Empty: all datasets in the
+            records.
+        spec: Gives the order of datasets and the default columns.
+        metrics: The columns, as far as any row has a value for them. Empty: the metrics that have a column by default.
     """
     rows = list(rows)
     metrics = metrics or list(spec.columns())
@@ -62,7 +66,7 @@ def dataset_plans(
 def _references(rows: list[Row], datasets: Sequence[str], spec: Spec) -> list[str]:
     order = list(spec.datasets)
     present = {row.dataset_ref for row in rows if not row.published}
-    ranked = sorted(present, key=lambda ref: (_place(order, ref.partition("@")[0]), ref))
+    ranked = sorted(present, key=lambda ref: (_rank(order, ref.partition("@")[0]), ref))
     if not datasets:
         return ranked
     wanted: list[str] = []
@@ -75,5 +79,5 @@ def _references(rows: list[Row], datasets: Sequence[str], spec: Spec) -> list[st
     return list(dict.fromkeys(wanted))
 
 
-def _place(order: list[str], name: str) -> tuple[int, str]:
+def _rank(order: list[str], name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
