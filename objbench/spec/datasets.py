@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from objbench.errors import unknown_name
 from objbench.stored import Strict
@@ -68,13 +69,29 @@ class Transform(Strict):
 
 
 class RemoteFile(Strict):
-    """Where a file of a release can be downloaded: see `objbench.data.download.Remote`."""
+    """Where a file of a release can be downloaded, and what is published of it.
+
+    Attributes:
+        urls: Its addresses, the best one first; the others are mirrors. A Zenodo record
+            (`https://zenodo.org/api/records/ID`) stands for the file of the same name in it, or for its only zip if
+            `member` is given.
+        bytes: Exact size, where it is published. A file of another size or with another checksum is refused.
+        member: Path of the file in the zip archive at `urls`, or the end of its path if that is unambiguous.
+    """
 
     urls: tuple[str, ...] = Field(min_length=1)
     bytes: int | None = Field(default=None, gt=0)
     sha256: str | None = None
     md5: str | None = None
     member: str | None = None
+
+    @field_validator("urls")
+    @classmethod
+    def _are_http(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if urlsplit(url).scheme not in ("http", "https"):
+                raise ValueError(f"'{url}' is neither http nor https")
+        return urls
 
 
 class Download(Strict):

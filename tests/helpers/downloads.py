@@ -19,7 +19,7 @@ PROBE = 1  # byte, which a server is asked for first
 def offer(server: Server, content: bytes = CONTENT, path: str = "/scenes.h5", **habits: object) -> Remote:
     """Put a file on the server."""
     server.files[path] = Served(content, **habits)  # type: ignore[arg-type]
-    return Remote("scenes.h5", (server.url(path),))
+    return Remote(name="scenes.h5", urls=(server.url(path),))
 
 
 def names(folder: Path) -> set[str]:

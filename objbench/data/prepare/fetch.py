@@ -46,7 +46,7 @@ def _remotes(dataset: DatasetRef, source: str, sizes: Mapping[str, int]) -> list
     if download is None:
         return []
     names = wanted_files(SourceRequest(dataset, source, None, dict(sizes)))
-    return [Remote(name, **file.model_dump()) for name, file in download.files.items() if name in names]
+    return [Remote(name=name, **dict(file)) for name, file in download.files.items() if name in names]
 
 
 def _folder(dataset: DatasetRef, source: str, data: Path) -> Path:

@@ -61,10 +61,10 @@ def test_the_status_tells_what_is_there_and_writes_nothing(server: Server, tmp_p
     begun = offer(server)
     interrupted(begun, server, tmp_path)
     here = offer(server, b"x" * 50, path="/here.h5")
-    here = Remote("here.h5", here.urls)
+    here = Remote(name="here.h5", urls=here.urls)
     fetch([here], tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    gone = Remote("gone.h5", (server.url("/gone.h5"),), bytes=1000)
+    gone = Remote(name="gone.h5", urls=(server.url("/gone.h5"),), bytes=1000)
     found = status([here, begun, gone], tmp_path)
     assert [(item.name, item.status, item.bytes, item.received) for item in found.items] == [
         ("here.h5", "here", 50, 50),
@@ -80,7 +80,7 @@ def test_the_status_tells_what_is_there_and_writes_nothing(server: Server, tmp_p
 
 def test_a_release_of_several_files_is_announced(server: Server, tmp_path: Path) -> None:
     one, two = offer(server, path="/1"), offer(server, path="/2")
-    remotes = [Remote("one.tar.gz", one.urls), Remote("two.tar.gz", two.urls)]
+    remotes = [Remote(name="one.tar.gz", urls=one.urls), Remote(name="two.tar.gz", urls=two.urls)]
     said: list[str] = []
     paths = fetch(remotes, tmp_path, say=said.append)
     assert [path.read_bytes() for path in paths] == [CONTENT, CONTENT]
@@ -100,7 +100,7 @@ def test_a_release_of_several_files_is_announced(server: Server, tmp_path: Path)
 )
 def test_an_unsafe_declaration_is_refused(name: str, url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Remote(name, (url,))
+        Remote(name=name, urls=(url,))
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5"])
@@ -109,7 +109,7 @@ def test_a_published_checksum_is_checked(server: Server, tmp_path: Path, kind: s
     published = {kind: hashlib.new(kind, CONTENT).hexdigest().upper()}
     server.files["/bad.h5"] = Served(CONTENT[:-1] + b"!")
     said: list[str] = []
-    remote = Remote(good.name, (server.url("/bad.h5"), *good.urls), **published)  # type: ignore[arg-type]
+    remote = Remote(name=good.name, urls=(server.url("/bad.h5"), *good.urls), **published)  # type: ignore[arg-type]
     fetch([remote], tmp_path, say=said.append)
     receipt = read_receipt(tmp_path / "scenes.h5")
     assert receipt is not None
@@ -126,7 +126,7 @@ def test_nothing_is_left_of_a_damaged_file(server: Server, tmp_path: Path) -> No
         ObjbenchError,
         match=f"what it gave is damaged, or not the file that was published: its sha256 is {SHA256}, published is 0",
     ):
-        fetch([Remote(remote.name, remote.urls, sha256="0" * 64)], tmp_path)
+        fetch([Remote(name=remote.name, urls=remote.urls, sha256="0" * 64)], tmp_path)
     assert names(tmp_path) == set()
 
 
@@ -158,7 +158,7 @@ def test_a_file_that_was_changed_after_its_download_is_refused(server: Server, t
 
 
 def test_a_file_put_there_by_hand_is_taken_if_it_is_the_right_one(tmp_path: Path) -> None:
-    remote = Remote("scenes.h5", ("http://127.0.0.1:9/scenes.h5",), sha256=SHA256)
+    remote = Remote(name="scenes.h5", urls=("http://127.0.0.1:9/scenes.h5",), sha256=SHA256)
     (tmp_path / "scenes.h5").write_bytes(CONTENT)
     assert fetch([remote], tmp_path) == [tmp_path / "scenes.h5"]
     receipt = read_receipt(tmp_path / "scenes.h5")

@@ -48,7 +48,7 @@ import sys
 from pathlib import Path
 from objbench.data.download import Remote, fetch, transfer
 transfer.SAVE_SECONDS = 0.01
-fetch([Remote("scenes.h5", (sys.argv[1],))], Path(sys.argv[2]), connections=2, say=print)
+fetch([Remote(name="scenes.h5", urls=(sys.argv[1],))], Path(sys.argv[2]), connections=2, say=print)
 """
 
 
@@ -69,7 +69,7 @@ def test_a_stopped_process_loses_next_to_nothing(
 ) -> None:
     monkeypatch.setattr(transfer, "SMALLEST_PIECE", 8 << 20)
     content = CONTENT * 10
-    remote = offer(server, content, rate=2e6)
+    remote = offer(server, content, rate=1e6)
     with start(remote, tmp_path) as process:
         wait_until_sent(server, 1_500_000)
         process.send_signal(how)
@@ -230,7 +230,9 @@ def test_a_mirror_goes_on_where_a_checksum_will_tell(
     server.files["/scenes.h5"].always = Fault(404)
     mirror = offer(server, path="/mirror.h5", etag='"of the mirror"')
     said: list[str] = []
-    fetch([Remote("scenes.h5", (*first.urls, *mirror.urls), sha256=sha256)], tmp_path, say=said.append)
+    fetch(
+        [Remote(name="scenes.h5", urls=(*first.urls, *mirror.urls), sha256=sha256)], tmp_path, say=said.append
+    )
     assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
     assert server.sent == PROBE + len(CONTENT) - (there if sha256 else 0)
     assert ("starting over: it was begun from another address" in said[1]) is (sha256 is None)

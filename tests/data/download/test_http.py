@@ -63,7 +63,7 @@ def test_an_unknown_length_is_refused(server: Server, tmp_path: Path) -> None:
 
 def test_a_file_of_another_size_than_published_is_refused(server: Server, tmp_path: Path) -> None:
     remote = offer(server)
-    remote = Remote(remote.name, remote.urls, bytes=300_001)
+    remote = Remote(name=remote.name, urls=remote.urls, bytes=300_001)
     with pytest.raises(ObjbenchError, match="has 300,000 bytes for it, 300,001 are expected"):
         fetch([remote], tmp_path)
     assert server.sent == PROBE
@@ -103,7 +103,7 @@ def test_a_final_refusal_leads_to_the_next_address_at_once(
 ) -> None:
     good = offer(server)
     server.files["/other.h5"] = Served(b"", always=Fault(status))
-    fetch([Remote(good.name, (server.url("/other.h5"), *good.urls))], tmp_path)
+    fetch([Remote(name=good.name, urls=(server.url("/other.h5"), *good.urls))], tmp_path)
     assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
     assert [request.status for request in server.log if request.path == "/other.h5"] == [status]
     assert pauses == []
@@ -112,7 +112,7 @@ def test_a_final_refusal_leads_to_the_next_address_at_once(
 def test_a_failure_of_all_addresses_names_them_and_the_remedies(server: Server, tmp_path: Path) -> None:
     server.files["/a.h5"] = Served(CONTENT, always=Fault(403))
     server.files["/b.h5"] = Served(CONTENT, always=Fault(500))
-    remote = Remote("scenes.h5", (server.url("/a.h5"), server.url("/b.h5"), server.url("/c.h5")))
+    remote = Remote(name="scenes.h5", urls=(server.url("/a.h5"), server.url("/b.h5"), server.url("/c.h5")))
     with pytest.raises(ObjbenchError) as caught:
         fetch([remote], tmp_path)
     assert str(caught.value) == (
@@ -143,14 +143,14 @@ def test_an_unreachable_server_is_given_up_soon(tmp_path: Path, pauses: list[flo
     with serving() as gone:
         url = gone.url("/scenes.h5")
     with pytest.raises(ObjbenchError, match=r"/scenes.h5: connection refused \(3 attempts\)"):
-        fetch([Remote("scenes.h5", (url,))], tmp_path)
+        fetch([Remote(name="scenes.h5", urls=(url,))], tmp_path)
     assert len(pauses) == 2
 
 
 def test_a_redirection_is_followed_with_the_range(server: Server, tmp_path: Path) -> None:
     remote = offer(server, path="/new.h5")
     server.files["/old.h5"] = Served(b"", always=Fault(302, (("Location", remote.urls[0]),)))
-    fetch([Remote("scenes.h5", (server.url("/old.h5"),))], tmp_path)
+    fetch([Remote(name="scenes.h5", urls=(server.url("/old.h5"),))], tmp_path)
     assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
     assert server.sent == len(CONTENT) + PROBE
 
@@ -160,5 +160,5 @@ def test_the_proxy_of_the_environment_is_used(
 ) -> None:
     monkeypatch.setenv("http_proxy", server.url(""))
     offer(server, path="http://datasets.example/scenes.h5")
-    fetch([Remote("scenes.h5", ("http://datasets.example/scenes.h5",))], tmp_path)
+    fetch([Remote(name="scenes.h5", urls=("http://datasets.example/scenes.h5",))], tmp_path)
     assert (tmp_path / "scenes.h5").read_bytes() == CONTENT

@@ -31,7 +31,7 @@ def record(server: Server, *keys: str) -> str:
 
 def test_a_zenodo_record_stands_for_its_file(server: Server, tmp_path: Path) -> None:
     offer(server)
-    fetch([Remote("scenes.h5", (record(server, "readme.md", "scenes.h5"),))], tmp_path)
+    fetch([Remote(name="scenes.h5", urls=(record(server, "readme.md", "scenes.h5"),))], tmp_path)
     receipt = read_receipt(tmp_path / "scenes.h5")
     assert receipt is not None
     assert (receipt.url, receipt.checked) == (server.url("/scenes.h5"), ["md5"])
@@ -40,11 +40,11 @@ def test_a_zenodo_record_stands_for_its_file(server: Server, tmp_path: Path) -> 
 def test_a_zenodo_record_without_the_file(server: Server, tmp_path: Path) -> None:
     url = record(server, "readme.md", "other.h5")
     with pytest.raises(ObjbenchError, match=r"should hold scenes\.h5; it holds other\.h5, readme\.md"):
-        fetch([Remote("scenes.h5", (url,))], tmp_path)
+        fetch([Remote(name="scenes.h5", urls=(url,))], tmp_path)
 
 
 def test_something_else_than_a_zenodo_record(server: Server, tmp_path: Path) -> None:
     url = record(server)
     server.files["/api/records/4895643"].content = b'{"status": 410}'
     with pytest.raises(ObjbenchError, match="not the description of a Zenodo record"):
-        fetch([Remote("scenes.h5", (url,))], tmp_path)
+        fetch([Remote(name="scenes.h5", urls=(url,))], tmp_path)

@@ -33,7 +33,7 @@ def archive(server: Server, method: int = zipfile.ZIP_DEFLATED, **habits: object
 
 
 def member(url: str, name: str = "scenes.h5") -> Remote:
-    return Remote("scenes.h5", (url,), member=name)
+    return Remote(name="scenes.h5", urls=(url,), member=name)
 
 
 def packed_size(server: Server) -> int:
