@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -10,11 +11,15 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import h5py
 import pytest
+import torch
 import typer
 from benches import command as bench
 from helpers.commands import call
 from helpers.paths import ROOT
+
+import objbench as objbench_package
 
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -133,3 +138,43 @@ def test_contributing_adds_a_metric(tmp_path, prepared_data):
     assert re.search(r"^\| color\\_kmeans .* \| \*\*0\.\d{5}\*\* \|$", by_default, re.MULTILINE)
     assert re.search(r"^\| one\\_slot .* \| 3\.00000 \|$", by_default, re.MULTILINE)
     assert chosen.splitlines()[2].split()[-2:] == ["count_error", "mbo"]
+
+
+def test_contributing_adds_a_dataset_by_yaml_alone(tmp_path):
+    text = section("Add a dataset").split("### A generator")[0]
+    ((_, name, block),) = [found for found in BLOCK.findall(text) if found[1]]
+    (tmp_path / name).write_text(block)
+    (tmp_path / "downloads").mkdir()
+    for group, start, stop in (("train", 0, 30), ("test", 30, 42)):
+        scenes = objbench_package.generate("tetrominoes", stop, seed=9)
+        images, masks = scenes.images[start:].permute(0, 2, 3, 1), scenes.masks[start:]
+        planes = torch.stack([masks == entity for entity in range(4)], dim=1)[..., None]
+        with h5py.File(tmp_path / "downloads" / f"my_{group}.h5", "w") as file:
+            file[f"{group}/imgs"] = images.numpy().astype("float32")
+            file[f"{group}/masks"] = 255 * planes.numpy().astype("uint8")
+    places = {"OBJBENCH_DATA": str(tmp_path / "data"), "OBJBENCH_RUNS": str(tmp_path / "runs")}
+    lines = commands(text)
+    assert len(lines) == 4
+    report = [execute(objbench(line), tmp_path, **places) for line in lines][-1]
+    assert "color_kmeans" in report
+    layer = tmp_path / name
+    sizes = {
+        split: len(objbench_package.load("my_tetrominoes", split, data=tmp_path / "data", config=layer))
+        for split in ("train", "val", "test")
+    }
+    assert sizes == {"train": 24, "val": 6, "test": 12}
+    test = objbench_package.load("my_tetrominoes", "test", data=tmp_path / "data", config=layer)
+    assert torch.equal(test.masks, objbench_package.generate("tetrominoes", 42, seed=9).masks[30:])
+
+
+def test_contributing_adds_a_generator(tmp_path):
+    text = section("Add a dataset").split("### A generator")[1]
+    places = {"OBJBENCH_DATA": str(tmp_path / "data"), "OBJBENCH_RUNS": str(tmp_path / "runs")}
+    places["PYTHONPATH"] = installed(text, tmp_path)
+    generate, *lines = commands(text)
+    shape = execute([sys.executable, *shlex.split(generate)[1:]], tmp_path, **places)
+    assert shape == "torch.Size([3, 3, 32, 32])\n"
+    *_, report = [execute(objbench(line), tmp_path, **places) for line in lines]
+    assert re.search(r"^color_kmeans .* 100\.0 ", report, re.MULTILINE)  # of a square on black
+    manifest = json.loads((tmp_path / "data/squares/generated/manifest.json").read_text())
+    assert manifest["generator"] == {"version": 1, "seed": 0}
