@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
+    TypeAdapter,
     ValidationError,
     model_serializer,
     model_validator,
@@ -18,16 +20,12 @@ from objbench.errors import ObjbenchError
 from objbench.files import write_atomically
 
 RECORD = "result.json"
-KNOWN_OF_A_RUN = (
-    "fingerprint",
-    "n_train",
-    "config_hash",
-    "steps",
-    "train_seconds",
-    "wall_seconds",
-    "peak_memory_bytes",
-    "parameters",
-)
+# The keys of result.json in the order of version 1; an external record has null where it knows nothing.
+_KEYS = (
+    "version", "kind", "dataset", "protocol", "source", "fingerprint", "n_train", "method", "variant", "overrides",
+    "seed", "config_hash", "code_version", "torch_version", "device", "date", "steps", "train_seconds", "wall_seconds",
+    "images_per_second", "peak_memory_bytes", "parameters", "metrics", "scored",
+)  # fmt: skip
 
 
 class MeanStd(BaseModel):
@@ -67,7 +65,13 @@ class Scores(BaseModel):
 
 
 class Scored(BaseModel):
-    """On what the scores of the same key were measured, and by which definition."""
+    """What scores were measured on, and by which definition of the metrics: equal where they may be compared.
+
+    Attributes:
+        standard: Whether it is the whole standard split of the protocol.
+        generator: Version, seed and sizes of generated data, None for an upstream release.
+        height: Pixels of the true masks that predictions were compared with; `width` likewise.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,53 +80,73 @@ class Scored(BaseModel):
     source: str
     split: str
     fingerprint: str
-    standard: bool
+    standard: bool = Field(title="standard split")
     generator: dict[str, int] | None
     height: int
     width: int
-    definition: str
+    definition: str = Field(title="definition of metrics")
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.names.values()))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The fields that are names, by field: all but flags, sizes and the generator."""
+        return {name: value for name, value in self if isinstance(value, str)}
+
+    @property
+    def place(self) -> str:
+        """`DATASET@PROTOCOL/SOURCE`."""
+        return f"{self.dataset}@{self.protocol}/{self.source}"
+
+
+class Trained(BaseModel):
+    """How the method of a run was trained, as far as it tells two trainings of one method apart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n_train: int = Field(title="training scenes")
+    steps: int = Field(title="steps")
+    config_hash: str = Field(title="configuration")
 
 
 class Record(BaseModel):
-    """One run: method x dataset x seed, with everything needed to judge and repeat it.
-
-    Or, of kind "external", the scores of predictions made outside objbench: how they came about (`KNOWN_OF_A_RUN`)
-    is None there, and `method` is the name that they were given.
-    """
+    """Scores of one method and seed, with everything needed to judge them: a `Run` or `External` scores."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
-    kind: Literal["run", "external"] = "run"
+    kind: Literal["run", "external"]
     dataset: str
     protocol: str
     source: str
-    fingerprint: str | None  # of the train split
-    n_train: int | None
     method: str
-    variant: str | None
-    overrides: dict[str, Any]
+    variant: str | None = None
+    overrides: dict[str, Any] = {}
     seed: int
-    config_hash: str | None
     code_version: str
     torch_version: str
     device: str
     date: str
-    steps: int | None
-    train_seconds: float | None
-    wall_seconds: float | None  # with everything, over all processes that worked on the run
-    images_per_second: float | None  # training images through the model
-    peak_memory_bytes: int | None
-    parameters: int | None
     metrics: dict[str, Scores]  # "test", or the id of an also_test dataset
     scored: dict[str, Scored]  # the same keys
 
-    @model_validator(mode="after")
-    def _whole(self) -> Record:
-        missing = [name for name in KNOWN_OF_A_RUN if getattr(self, name) is None]
-        if self.kind == "run" and missing:
-            raise ValueError(f"the record of a run must say {', '.join(missing)}")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unknown(cls, data: Any) -> Any:
+        """Drop the nulls of keys that this kind of record has no field for."""
+        if not isinstance(data, dict):
+            return data
+        return {
+            key: value
+            for key, value in data.items()
+            if value is not None or key in cls.model_fields or key not in _KEYS
+        }
+
+    @model_serializer(mode="wrap")
+    def _in_the_order_of_the_file(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {key: values.get(key) for key in _KEYS} | values
 
     @property
     def dataset_ref(self) -> str:
@@ -130,11 +154,16 @@ class Record(BaseModel):
         return f"{self.dataset}@{self.protocol}"
 
     @property
+    def place(self) -> str:
+        """`DATASET@PROTOCOL/SOURCE`: what a run was trained on."""
+        return f"{self.dataset_ref}/{self.source}"
+
+    @property
     def method_label(self) -> str:
         """`METHOD[:VARIANT]`."""
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
-    def with_scores(self, key: str, scores: Scores, scored: Scored) -> Record:
+    def with_scores(self, key: str, scores: Scores, scored: Scored) -> Self:
         """The same record with these scores under `key`, in place of those that stood there."""
         update = {"metrics": self.metrics | {key: scores}, "scored": self.scored | {key: scored}}
         return self.model_copy(update=update)
@@ -144,25 +173,53 @@ class Record(BaseModel):
         write_atomically(folder / RECORD, self.model_dump_json(indent=1) + "\n")
 
 
-def read_record(path: Path) -> Record:
+class Run(Record, Trained):
+    """One run: method x dataset x seed, with everything needed to repeat it.
+
+    Attributes:
+        fingerprint: Of the train split.
+        wall_seconds: With everything, over all processes that worked on the run.
+        images_per_second: Training images through the model, None where nothing is trained.
+    """
+
+    kind: Literal["run"] = "run"
+    fingerprint: str
+    train_seconds: float
+    wall_seconds: float
+    images_per_second: float | None
+    peak_memory_bytes: int
+    parameters: int
+
+    @property
+    def trained(self) -> Trained:
+        """How it was trained."""
+        return Trained(**{name: getattr(self, name) for name in Trained.model_fields})
+
+
+class External(Record):
+    """Scores of predictions made outside objbench; `method` is the name that they were given."""
+
+    kind: Literal["external"] = "external"
+
+
+_READER: TypeAdapter[Run | External] = TypeAdapter(Annotated[Run | External, Field(discriminator="kind")])
+
+
+def read_record(path: Path) -> Run | External:
     """The record in `path` (a result.json or the folder of a run); ObjbenchError if it is none."""
     path = path / RECORD if path.is_dir() else path
+    again = "run that seed, or evaluate those predictions, again with --fresh"
     try:
-        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+        return _READER.validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
     except UnicodeDecodeError as error:
-        raise ObjbenchError(
-            f"{path}: damaged ({error}); run that seed, or evaluate those predictions, again with --fresh"
-        ) from None
+        raise ObjbenchError(f"{path}: damaged ({error}); {again}") from None
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise ObjbenchError(
-                f"{path}: damaged ({first['msg']}); run that seed, or evaluate those predictions, again with --fresh"
-            ) from None
-        place = ".".join(str(part) for part in first["loc"]) or "record"
+            raise ObjbenchError(f"{path}: damaged ({first['msg']}); {again}") from None
+        place = ".".join(str(part) for part in first["loc"][1:]) or "record"  # the first part is the kind
         raise ObjbenchError(
-            f"{path}: not a record of this version of objbench ({place}: {first['msg']}); "
-            "run that seed, or evaluate those predictions, again with --fresh"
+            f"{path}: not a record of this version of objbench ({place}: {first['msg']}); {again}"
         ) from None

@@ -29,7 +29,7 @@ def demo(
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
     from objbench.progress import bar
-    from objbench.report import print_report
+    from objbench.report.report import print_report
     from objbench.spec.resolve import resolve
     from objbench.train.run import run_seed
     from objbench.train.run_data import prepared_run_data

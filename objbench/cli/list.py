@@ -87,7 +87,7 @@ def _metrics(context: Context) -> Entries:
 
 def _runs(context: Context) -> Entries:
     from objbench.errors import ObjbenchError
-    from objbench.records import RECORD, read_record
+    from objbench.records import RECORD, Run, read_record
 
     entries = []
     for path in sorted(context.runs.rglob(RECORD)):
@@ -105,7 +105,7 @@ def _runs(context: Context) -> Entries:
                 "method": record.method_label,
                 "seed": record.seed,
                 "external": record.kind == "external",
-                "steps": record.steps,
+                "steps": record.steps if isinstance(record, Run) else None,
                 "metrics": {key: scores.model_dump() for key, scores in record.metrics.items()},
             }
         )

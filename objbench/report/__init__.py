@@ -1,14 +1,10 @@
-"""From records and published numbers to what a paper uses: records -> rows -> plans -> tables -> text, LaTeX, page.
+"""From records and published numbers to what a paper uses: records -> rows -> plans -> tables -> what is written.
 
-ask.py says what may be asked, answer.py leads from there to what is written. records.py finds and reads the records,
-rows.py has the one type of a row, measured.py and published.py make rows, compare.py says what may stand beside what,
-success.py counts seeds. plans.py and paper.py say what a table shows, tables.py lays it out (settings.py: tables of
-hyper-parameters, versus.py: of two methods) in the words of layout.py and printed.py; render.py, latex.py, export.py and
-html write it. figures draws the paper's figures.
+request.py says what may be asked for, report.py leads from there to what is written. The rooms on the way:
+
+rows: finds and reads records, makes rows of them and of published numbers, says what may be compared with what.
+tables: which columns and rows a table has, and the table itself, ready for printing.
+write: tables as text, Markdown and LaTeX, rows as JSON and CSV.
+html: the page with all tables, and the runs behind them.
+figures: the figures of the paper, drawn from the records behind the rows.
 """
-
-from __future__ import annotations
-
-from objbench.report.rows.collect import print_report
-
-__all__ = ["print_report"]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from objbench.errors import ObjbenchError
 from objbench.report.request import ReportRequest
-from objbench.report.rows.collect import Collected, collect, print_tables
+from objbench.report.rows.collect import Collected, collect
 from objbench.report.rows.comparability import conflicts
-from objbench.report.rows.row import Row
+from objbench.report.rows.measured import Selection
+from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.build import build
 from objbench.report.tables.hyperparameters import settings, settings_csv, settings_json, settings_table
 from objbench.report.tables.paper import paper_plans
@@ -18,6 +19,7 @@ from objbench.report.tables.plan import Plan, dataset_plans, with_success
 from objbench.report.tables.table import Table
 from objbench.report.write import export, text
 from objbench.report.write.latex import latex
+from objbench.spec.schema import Spec
 
 Tell = Callable[[str], None]
 
@@ -39,13 +41,25 @@ def write_report(request: ReportRequest, tell: Tell) -> None:
     for line in collected.skipped:
         tell(f"skipped {line}")
     request.check_names(collected.rows)
-    rows = [row for row in collected.rows if row.published or request.definition in (None, row.definition)]
+    rows = [row for row in collected.rows if _is_by(row, request.definition)]
     if request.figure:
         _draw(request, collected, tell)
     elif request.compare:
         _compare(request, rows, tell)
     else:
         _tabulate(request, rows, collected, tell)
+
+
+def print_report(spec: Spec, runs: Path, datasets: Sequence[str]) -> None:
+    """Print a table for each of `datasets`: the records under `runs`, published numbers beside them."""
+    collected = collect(spec, runs, Selection())
+    for line in collected.skipped:
+        print(f"objbench: skipped {line}", file=sys.stderr)
+    text.print_tables([build(plan, spec) for plan in dataset_plans(collected.rows, list(datasets), spec)])
+
+
+def _is_by(row: Row, definition: str | None) -> bool:
+    return not isinstance(row, Measured) or definition in (None, row.scored.definition)
 
 
 def _draw(request: ReportRequest, collected: Collected, tell: Tell) -> None:
@@ -55,7 +69,7 @@ def _draw(request: ReportRequest, collected: Collected, tell: Tell) -> None:
     assert request.output is not None
     written = draw(
         request.figure,
-        collected.found,
+        collected.measured,
         request.spec,
         request.select,
         request.dataset,
@@ -100,9 +114,9 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
     if request.strict:
         _refuse_mixtures(plans)
     if request.format == "html":
-        from objbench.report.html import page
+        from objbench.report.html.page import page
 
-        content = page(plans, collected.found, request.spec, request.intervals, all_seeds=request.all_seeds)
+        content = page(plans, request.spec, request.intervals, all_seeds=request.all_seeds)
         _put(content, request.output, tell)
         return
     tables = [build(plan, request.spec, request.all_seeds, request.intervals) for plan in plans if plan.rows]
@@ -150,11 +164,11 @@ def _write(
 ) -> None:
     """Write `tables`, or the export of the format that is asked for."""
     if request.format == "terminal" and request.output is None:
-        print_tables(tables)
+        text.print_tables(tables)
     elif request.format == "html":
-        from objbench.report.html import page
+        from objbench.report.html.page import page
 
-        _put(page([], [], request.spec, tables=tables), request.output, tell)
+        _put(page([], request.spec, tables=tables), request.output, tell)
     elif request.format in exports:
         _put(exports[request.format](), request.output, tell)
     else:

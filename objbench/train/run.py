@@ -20,7 +20,7 @@ from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.progress import bar
 from objbench.random import seed_from
-from objbench.records import Record, read_record
+from objbench.records import Record, Run, read_record
 from objbench.spec.datasets import TEST
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig, digest
@@ -78,7 +78,7 @@ def _run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any
     }
 
 
-def _run(method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool) -> Record:
+def _run(method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool) -> Run:
     start = time.perf_counter()
     device = data.device
     torch.manual_seed(seed_from(seed, "init"))
@@ -91,7 +91,7 @@ def _run(method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboa
     write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
     write_samples(folder, {name: found.samples for name, found in evaluations.items()})
     sample_sheet(evaluations[TEST].samples).save(folder / SAMPLE_SHEET)
-    record = Record(
+    record = Run(
         dataset=data.dataset.name,
         protocol=data.dataset.protocol,
         source=data.source,

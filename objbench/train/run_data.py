@@ -122,16 +122,10 @@ def scored(scenes: Scenes, definition: str = DEFAULT_DEFINITION) -> Scored:
     """On which `scenes` an evaluation was made, and by which definition of the metrics, for its record."""
     manifest = scenes.manifest
     assert manifest is not None
-    split = manifest.splits[scenes.split]
-    return Scored(
-        dataset=manifest.dataset,
-        protocol=manifest.protocol,
-        source=manifest.source,
-        split=scenes.split,
-        fingerprint=split.fingerprint,
-        standard=split.standard,
-        generator=manifest.generator,
-        height=manifest.height,
-        width=manifest.width,
-        definition=definition,
-    )
+    known = {
+        **dict(manifest),
+        **dict(manifest.splits[scenes.split]),
+        "split": scenes.split,
+        "definition": definition,
+    }
+    return Scored(**{name: known[name] for name in Scored.model_fields})

@@ -22,7 +22,7 @@ from objbench.metrics import Evaluator
 from objbench.predictions import Batch, Predictions, Target
 from objbench.predictions.files import ARCHIVES
 from objbench.progress import Advance, bar
-from objbench.records import RECORD, Record, read_record
+from objbench.records import RECORD, External, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST
 from objbench.spec.nested import differences
@@ -225,28 +225,16 @@ def _record(
     scores = found.for_record
     if known is not None:
         return known.with_scores(key, scores, on)
-    return Record(
-        kind="external",
+    return External(
         dataset=on.dataset,
         protocol=on.protocol,
         source=on.source,
-        fingerprint=None,
-        n_train=None,
         method=name,
-        variant=None,
-        overrides={},
         seed=seed,
-        config_hash=None,
         code_version=code_version(),
         torch_version=torch.__version__,
         device=describe(scenes.images.device),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        steps=None,
-        train_seconds=None,
-        wall_seconds=None,
-        images_per_second=None,
-        peak_memory_bytes=None,
-        parameters=None,
         metrics={key: scores},
         scored={key: on},
     )

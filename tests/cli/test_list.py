@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.commands import call, call_with_toy
 
-from objbench.records import Record
+from objbench.records import Run
 
 
 def test_list_says_what_is_prepared(prepared_toy: Path) -> None:
@@ -27,8 +27,8 @@ def test_every_listing_is_an_array_of_named_objects(toy_home: Path, kind: str) -
     assert bool(entries) == (kind != "runs")
 
 
-def record() -> Record:
-    return Record.model_validate(
+def record() -> Run:
+    return Run.model_validate(
         {
             "dataset": "toy",
             "protocol": "standard",

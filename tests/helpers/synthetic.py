@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from objbench.records import RECORD, Record, Scored, Scores
+from objbench.records import RECORD, External, Record, Run, Scored, Scores
 
 SCORES = {"ari_fg": 0.9, "ari": 0.8, "miou": 0.7, "miou_fg": 0.6, "mse": 0.00125}
 
@@ -30,33 +30,43 @@ def scores(**changes) -> Scores:
     return Scores.model_validate({"n_images": 320, **values})
 
 
-def record(seed=0, method="objmae", metrics=None, on=None, **changes) -> Record:
-    """A record of `method` on tetrominoes; `metrics` and `on` replace what is said under the same keys."""
+def record(seed=0, method="objmae", metrics=None, on=None, **changes) -> Run:
+    """A run of `method` on tetrominoes; `metrics` and `on` replace what is said under the same keys."""
     values = {
-        "dataset": "tetrominoes",
-        "protocol": "standard",
-        "source": "emorl",
-        "fingerprint": "train-fingerprint",
-        "n_train": 59_680,
-        "method": method,
         "variant": None,
         "overrides": {},
-        "seed": seed,
+        "fingerprint": "train-fingerprint",
+        "n_train": 59_680,
         "config_hash": f"{method}-config",
-        "code_version": "0.1.0",
-        "torch_version": "2.13.0",
-        "device": "NVIDIA H200",
-        "date": "2024-05-01T12:00:00+00:00",
         "steps": 0 if method in ("one_slot", "grid", "color_kmeans") else 154_440,
         "train_seconds": 3000.0,
         "wall_seconds": 3600.0,
         "images_per_second": 1000.0,
         "peak_memory_bytes": 2**30,
         "parameters": 1_506_916,
+    }
+    return Run(**(_of_any(seed, method, metrics, on) | values | changes))
+
+
+def external(seed=0, method="theirs", metrics=None, on=None, **changes) -> External:
+    """Scores on tetrominoes of predictions made outside objbench."""
+    return External(**(_of_any(seed, method, metrics, on) | changes))
+
+
+def _of_any(seed, method, metrics, on):
+    return {
+        "dataset": "tetrominoes",
+        "protocol": "standard",
+        "source": "emorl",
+        "method": method,
+        "seed": seed,
+        "code_version": "0.1.0",
+        "torch_version": "2.13.0",
+        "device": "NVIDIA H200",
+        "date": "2024-05-01T12:00:00+00:00",
         "metrics": metrics or {"test": scores()},
         "scored": on or {"test": scored()},
     }
-    return Record(**(values | changes))
 
 
 def save(runs: Path, *records: Record) -> None:
@@ -74,7 +84,7 @@ GENERATED = {
 }
 
 
-def generated(seed=0, method="objmae", **changes) -> Record:
+def generated(seed=0, method="objmae", **changes) -> Run:
     """A record of `method` on generated tetrominoes."""
     values = {"source": "generated", "n_train": 60_000, "on": {"test": scored(**GENERATED)}}
     return record(seed, method, **(values | changes))

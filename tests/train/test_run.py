@@ -22,7 +22,7 @@ from objbench.data.read.load import load
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Segmentation
 from objbench.methods.trivial import OneSlot
-from objbench.records import Record, read_record
+from objbench.records import read_record
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.train.artifacts import read_samples
@@ -281,5 +281,5 @@ def test_killed_run_goes_on_where_it_stood_and_ends_bit_identical(prepared_data,
     for name in ("metrics.jsonl", "model.safetensors"):
         (one,), (two,) = ((tmp_path / run).rglob(name) for run in ("whole", "killed"))
         assert one.read_bytes() == two.read_bytes(), name
-    (record,) = (Record.model_validate_json(path.read_text()) for path in checkpoints.rglob("result.json"))
+    (record,) = (read_record(path) for path in checkpoints.rglob("result.json"))
     assert record.steps == 400

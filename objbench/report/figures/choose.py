@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.rows.measured import Selection, measured_rows
-from objbench.report.rows.records import FoundRecord
-from objbench.report.rows.row import Row
+from objbench.report.rows.row import Measured
 from objbench.spec.datasets import TEST
 from objbench.spec.schema import Spec
 
@@ -18,37 +16,37 @@ RANKING = "ari_fg"  # by which the best method is chosen where that one has no r
 Tell = Callable[[str], None]
 
 
-def rows_on(found: Sequence[FoundRecord], dataset: str, spec: Spec, selection: Selection) -> list[Row]:
-    """What was scored on the test split of `dataset` (`DATASET[@PROTOCOL]`), by the default definition.
+def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured]:
+    """Those of `rows` that are of the test split of `dataset` (`DATASET[@PROTOCOL]`), by the default definition.
 
     Of one method first what is of the default protocol, of upstream data, of a whole recipe and of most seeds.
     """
     name, _, protocol = dataset.partition("@")
-    rows = [
+    here = [
         row
-        for row in measured_rows(list(found), spec, selection).rows
-        if (row.dataset, row.split, row.definition) == (name, TEST, DEFAULT_DEFINITION)
+        for row in rows
+        if (row.dataset, row.scored.split, row.scored.definition) == (name, TEST, DEFAULT_DEFINITION)
         and protocol in ("", row.protocol)
     ]
     known = spec.datasets.get(name)
     source = known.default_source if known else None
     return sorted(
-        rows,
+        here,
         key=lambda row: (
             not row.default_protocol,
-            row.generator is not None,
-            row.source != source,
-            bool(row.short_training),
+            row.scored.generator is not None,
+            row.scored.source != source,
+            row.learned is not None and row.learned.shortened is not None,
             any(origin.key != TEST for origin in row.origins.values()),
-            bool(row.overrides),
+            bool(row.who.overrides),
             -len(row.origins),
         ),
     )
 
 
 def choose_rows(
-    rows: Sequence[Row], methods: Sequence[str], spec: Spec, dataset: str, tell: Tell
-) -> list[Row]:
+    rows: Sequence[Measured], methods: Sequence[str], spec: Spec, dataset: str, tell: Tell
+) -> list[Measured]:
     """A row for each of `methods`, all on the same test images; without any one of objmae, or else of the best method, and `tell` says which.
 
     Raises ObjbenchError with the command to run where there is none.
@@ -68,20 +66,22 @@ def choose_rows(
             how = _how_to_make([method], dataset, spec)
             raise ObjbenchError(f"no records of {method} on {dataset} to draw from: {how}")
         of_each.append(of_it)
-    shared = set.intersection(*({row.fingerprint for row in of_it} for of_it in of_each))
+    shared = set.intersection(*({row.scored.fingerprint for row in of_it} for of_it in of_each))
     if not shared:
-        where = "; ".join(f"{of_it[0].label} on {', '.join(map(place, of_it))}" for of_it in of_each)
+        where = "; ".join(
+            f"{of_it[0].label} on {', '.join(row.scored.place for row in of_it)}" for of_it in of_each
+        )
         raise ObjbenchError(f"{' and '.join(methods)} were scored on no test split in common: {where}")
-    return [_first([row for row in of_it if row.fingerprint in shared], tell) for of_it in of_each]
+    return [_first([row for row in of_it if row.scored.fingerprint in shared], tell) for of_it in of_each]
 
 
-def choose_seeds(row: Row, seed: int | None) -> list[int]:
+def choose_seeds(row: Measured, seed: int | None) -> list[int]:
     """The seeds of a row that are drawn: all, or the one asked for."""
     if seed is None:
         return sorted(row.origins)
     if seed not in row.origins:
         there = ", ".join(map(str, sorted(row.origins)))
-        raise RequestError(f"--seed {seed}: {row.label} on {place(row)} has seeds {there} to draw from")
+        raise RequestError(f"--seed {seed}: {row.label} on {row.scored.place} has seeds {there} to draw from")
     return [seed]
 
 
@@ -90,35 +90,34 @@ def seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
-def place(row: Row) -> str:
-    """`DATASET@PROTOCOL/SOURCE` of the test set."""
-    return f"{row.dataset}@{row.protocol}/{row.source}"
-
-
-def _default(rows: Sequence[Row], tell: Tell) -> Row:
-    own = [row for row in rows if row.method == PREFERRED]
+def _default(rows: Sequence[Measured], tell: Tell) -> Measured:
+    own = [row for row in rows if row.who.method == PREFERRED]
     if own:
-        return _first([row for row in own if row.variant is None] or own, tell)
-    here = [row for row in rows if place(row) == place(rows[0])]
-    learned = [row for row in here if not row.trivial] or here
+        return _first([row for row in own if row.who.variant is None] or own, tell)
+    here = [row for row in rows if row.scored.place == rows[0].scored.place]
+    learned = [row for row in here if not row.who.trivial] or here
     best = max(learned, key=_ranked)
-    tell(f"no records of {PREFERRED} on {place(best)}: {best.label}, the best by {RANKING}, is drawn")
+    tell(f"no records of {PREFERRED} on {best.scored.place}: {best.label}, the best by {RANKING}, is drawn")
     return best
 
 
-def _ranked(row: Row) -> float:
+def _ranked(row: Measured) -> float:
     value = row.values.get(RANKING)
     return -math.inf if value is None or math.isnan(value.mean) else value.mean
 
 
-def _first(rows: Sequence[Row], tell: Tell) -> Row:
+def _first(rows: Sequence[Measured], tell: Tell) -> Measured:
     if len(rows) > 1:
         first, *others = (
-            f"{row.label} on {place(row)}, {seeds(len(row.origins))}, {row.steps or 0:,} steps"
+            f"{row.label} on {row.scored.place}, {seeds(len(row.origins))}, {_steps(row):,} steps"
             for row in rows
         )
         tell(f"drawn is {first}; there are also {'; '.join(others)}")
     return rows[0]
+
+
+def _steps(row: Measured) -> int:
+    return row.trained.steps if row.trained else 0
 
 
 def _how_to_make(methods: Sequence[str], dataset: str, spec: Spec) -> str:

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from objbench.errors import ObjbenchError, RequestError
 from objbench.report.figures import pictures
 from objbench.report.figures.canvas import outputs, save
-from objbench.report.figures.choose import PREFERRED, Tell, choose_rows, choose_seeds, place, rows_on, seeds
+from objbench.report.figures.choose import PREFERRED, Tell, choose_rows, choose_seeds, rows_on, seeds
 from objbench.report.figures.curves import Course, training_curves
 from objbench.report.figures.sheet import sheet
-from objbench.report.rows.comparability import Peers, row_notes
 from objbench.report.rows.measured import Selection
-from objbench.report.rows.records import FoundRecord
-from objbench.report.rows.row import Row
+from objbench.report.rows.row import Measured
 from objbench.report.rows.success import Success
 from objbench.spec.datasets import TEST
 from objbench.spec.schema import Spec
@@ -45,7 +43,7 @@ class Request:
     """A figure on one dataset (`DATASET[@PROTOCOL]`): of which methods and seeds it is drawn."""
 
     number: str
-    found: Sequence[FoundRecord]
+    measured: Sequence[Measured]
     spec: Spec
     dataset: str
     methods: Sequence[str]
@@ -54,9 +52,11 @@ class Request:
     success: Success
     tell: Tell
 
-    def rows(self, usable: Callable[[Row], bool] = lambda row: True, lacking: str = "") -> list[Row]:
+    def rows(
+        self, usable: Callable[[Measured], bool] = lambda row: True, lacking: str = ""
+    ) -> list[Measured]:
         """A row for each method that is drawn, of those that are `usable`; the others are `lacking` something."""
-        there = rows_on(self.found, self.dataset, self.spec, self.selection)
+        there = rows_on(self.measured, self.dataset, self.spec)
         fitting = [row for row in there if usable(row)]
         labels, able = {row.label for row in there}, {row.label for row in fitting}
         short = [label for label in self.methods or sorted(labels) if label in labels - able]
@@ -75,7 +75,7 @@ class PaperFigure:
 
 def draw(
     number: str,
-    found: Sequence[FoundRecord],
+    measured: Sequence[Measured],
     spec: Spec,
     selection: Selection,
     datasets: Sequence[str],
@@ -85,7 +85,7 @@ def draw(
     success: Success = SUCCESS,
     tell: Tell = lambda line: print(line, file=sys.stderr),
 ) -> list[Path]:
-    """Draw Figure `number` from records into `output` (.png, .pdf, or both where it has no suffix); the files written.
+    """Draw Figure `number` of rows and their records into `output` (.png, .pdf, or both where it has no suffix); the files written.
 
     datasets: at most one `DATASET[@PROTOCOL]`, in place of the paper's;  methods: `METHOD[:VARIANT]`, by default objmae
     or the best one that there is;  seed: which is drawn, by default the first of the selected ones, or all as curves;
@@ -99,7 +99,7 @@ def draw(
         raise RequestError(f"--figure {number} is of one dataset, not of {' and '.join(datasets)}")
     paths = outputs(output)
     dataset = datasets[0] if datasets else PAPER_FIGURES[number].dataset
-    figure = compose(Request(number, found, spec, dataset, methods, selection, seed, success, tell))
+    figure = compose(Request(number, measured, spec, dataset, methods, selection, seed, success, tell))
     for path in paths:
         save(figure, path)
     return paths
@@ -115,7 +115,7 @@ def _segmentations(request: Request) -> Figure:
 
 
 def _attention(request: Request) -> Figure:
-    def keeps(row: Row) -> bool:
+    def keeps(row: Measured) -> bool:
         seeds = choose_seeds(row, request.seed)
         return pictures.has_attention(row, seeds[0])
 
@@ -128,7 +128,11 @@ def _attention(request: Request) -> Figure:
 
 
 def _pictures(
-    request: Request, rows: Sequence[Row], layout: pictures.Layout, images: int, notes: Sequence[str] = ()
+    request: Request,
+    rows: Sequence[Measured],
+    layout: pictures.Layout,
+    images: int,
+    notes: Sequence[str] = (),
 ) -> Figure:
     """The first images of one seed of each row; `images` in all."""
     each = max(1, images // len(rows))
@@ -138,7 +142,7 @@ def _pictures(
     ]
     count = sum(bool(strip.caption) for strip in sections[0].strips)
     shown = f"The first {count} of {rows[0].n_images:,} test images. {_COLOURS}"
-    return sheet(f"{place(rows[0])}, test split", sections, [shown, *notes, *_marks(rows)])
+    return sheet(f"{rows[0].scored.place}, test split", sections, [shown, *notes, *_marks(rows)])
 
 
 def _failures(request: Request) -> Figure:
@@ -151,7 +155,7 @@ def _failures(request: Request) -> Figure:
     metric = request.success.metric
     if metric not in row.values:
         raise ObjbenchError(
-            f"--figure {request.number}: {row.label} on {place(row)} has no {metric} to go by"
+            f"--figure {request.number}: {row.label} on {row.scored.place} has no {metric} to go by"
         )
     scores = row.values[metric].seeds
     ranked = sorted(
@@ -165,12 +169,12 @@ def _failures(request: Request) -> Figure:
         what += f", the worst {len(shown)} shown"
     sections = [pictures.section(row, seed, IMAGES_OF_FAILED, pictures.segmentations) for seed in shown]
     note = f"A seed failed that did not reach {request.success}, as a mean over all test images."
-    return sheet(f"{place(row)}, test split: {what}", sections, [note, _COLOURS, *_marks([row])])
+    return sheet(f"{row.scored.place}, test split: {what}", sections, [note, _COLOURS, *_marks([row])])
 
 
 def _curves(request: Request) -> Figure:
-    def is_trained_here(row: Row) -> bool:
-        return bool(row.steps) and all(origin.key == TEST for origin in row.origins.values())
+    def is_trained_here(row: Measured) -> bool:
+        return row.learned is not None and all(origin.key == TEST for origin in row.origins.values())
 
     lacking = f"has no training on it: objbench run {PREFERRED} --dataset {request.dataset}"
     rows = request.rows(is_trained_here, lacking)
@@ -180,19 +184,19 @@ def _curves(request: Request) -> Figure:
         for seed in choose_seeds(row, request.seed)
     ]
     label = f"{rows[0].label}, " if len(rows) == 1 else ""
-    validation = _VALIDATION + (_RATIO if any(row.method == PREFERRED for row in rows) else "") + "."
+    validation = _VALIDATION + (_RATIO if any(row.who.method == PREFERRED for row in rows) else "") + "."
     if len(rows) > 1 and len(courses) > len(rows):
         validation += " Thin lines are seeds, thick ones their means."
-    title = f"{label}{place(rows[0])}: validation over training"
+    title = f"{label}{rows[0].scored.place}: validation over training"
     metrics = {name: request.spec.metric(name) for name in pictures.METRICS}
     return training_curves(title, courses, metrics, [validation, *_marks(rows)])
 
 
-def _marks(rows: Sequence[Row]) -> list[str]:
+def _marks(rows: Sequence[Measured]) -> list[str]:
     """What tables would mark the rows with, in one paragraph; of which methods it holds where not of all."""
     holders: dict[str, list[str]] = {}
     for row in rows:
-        for note in row_notes(row, Peers(rows)):
+        for note in row.notes:
             holders.setdefault(note, []).append(row.label)
     notes = [
         note if len(labels) == len(rows) else f"{', '.join(labels)} {note}"

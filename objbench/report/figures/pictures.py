@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
-from objbench.report.figures.choose import place
-from objbench.report.rows.row import Row
+from objbench.report.rows.row import Measured
 from objbench.train.artifacts import (
     PER_IMAGE,
     SAMPLES,
@@ -63,7 +62,7 @@ class Section:
 Layout = Callable[[Sample, str], list[Strip]]
 
 
-def section(row: Row, seed: int, count: int, layout: Layout, repeat: bool = False) -> Section:
+def section(row: Measured, seed: int, count: int, layout: Layout, repeat: bool = False) -> Section:
     """The first `count` images of a seed's samples, laid out; in the heading what it is, and its scores on the split."""
     samples, captions = _samples(row, seed)
     strips: list[Strip] = []
@@ -108,7 +107,7 @@ def attention(sample: Sample, caption: str) -> list[Strip]:
     return [Strip(above), Strip(below, caption)]
 
 
-def has_attention(row: Row, seed: int) -> bool:
+def has_attention(row: Measured, seed: int) -> bool:
     """Whether the samples of a seed hold attention masks and the planes that they belong to."""
     origin = row.origins[seed]
     return {"attention", "soft_masks"} <= sample_names(origin.folder).get(samples_key(origin.key), set())
@@ -133,7 +132,7 @@ def _frames(sample: Sample) -> dict[int, RGB]:
     return prediction_colours(sample["prediction"], sample["masks"])
 
 
-def _samples(row: Row, seed: int) -> tuple[dict[str, Array], list[str]]:
+def _samples(row: Measured, seed: int) -> tuple[dict[str, Array], list[str]]:
     """The kept images of a seed, and the scores of each in words."""
     folder, key = row.origins[seed].folder, row.origins[seed].key
     samples = read_samples(folder, [samples_key(key)]).get(samples_key(key))
@@ -141,7 +140,7 @@ def _samples(row: Row, seed: int) -> tuple[dict[str, Array], list[str]]:
     if samples is None or columns is None:
         file = folder / (SAMPLES if samples is None else PER_IMAGE)
         raise ObjbenchError(
-            f"{file}: nothing kept of {place(row)}, which the figure is made of; {_again(row, seed)}"
+            f"{file}: nothing kept of {row.scored.place}, which the figure is made of; {_again(row, seed)}"
         )
     rows = {name: i for i, name in enumerate(columns["keys"].tolist())}
     names = samples["keys"].tolist()
@@ -157,7 +156,7 @@ def _samples(row: Row, seed: int) -> tuple[dict[str, Array], list[str]]:
     return samples, captions
 
 
-def _scores(row: Row, values: Mapping[str, float]) -> str:
+def _scores(row: Measured, values: Mapping[str, float]) -> str:
     parts = []
     for name, value in values.items():
         metric = row.values[name].metric
@@ -165,9 +164,9 @@ def _scores(row: Row, values: Mapping[str, float]) -> str:
     return "  ".join(parts)
 
 
-def _again(row: Row, seed: int) -> str:
+def _again(row: Measured, seed: int) -> str:
     """The command that keeps what is missing."""
     what = str(row.origins[seed].folder)
     if row.kind == "external":
         what = f"PREDICTIONS --name {row.label} --seed {seed} --fresh"
-    return f"objbench evaluate {what} --dataset {row.dataset}@{row.protocol} --source {row.source} keeps it"
+    return f"objbench evaluate {what} --dataset {row.dataset}@{row.protocol} --source {row.scored.source} keeps it"

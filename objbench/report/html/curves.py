@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from objbench.errors import ObjbenchError
-from objbench.report.html.runs import Run
+from objbench.report.html.runs import ShownRun
 from objbench.spec.metrics import MetricSpec
 from objbench.train.log import LOG, read_log
 
@@ -16,7 +16,9 @@ MOST_POINTS = 40_000  # of all curves of a page together: about 0.6 MB
 _POINTS = (10, 150)  # of a curve, at the least and at the most
 
 
-def curves_of(runs: Iterable[Run], metrics: Mapping[str, MetricSpec]) -> tuple[dict[str, Any], list[str]]:
+def curves_of(
+    runs: Iterable[ShownRun], metrics: Mapping[str, MetricSpec]
+) -> tuple[dict[str, Any], list[str]]:
     """Run id -> name of a curve -> {"x": steps, "y": values}; and a line per log that could not be read.
 
     The curves are those of `metrics` on the validation split, in percent where tables print them so, and "loss", each

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from objbench.errors import ObjbenchError
-from objbench.report.html.runs import Run
+from objbench.report.html.runs import ShownRun
 from objbench.report.html.sprites import LEVELS, Level, atlas, deflated, picture, planes
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
@@ -27,10 +27,10 @@ _UNREADABLE = (ObjbenchError, OSError, ValueError, KeyError, IndexError, EOFErro
 
 
 @dataclass(frozen=True)
-class Shown:
+class Evaluation:
     """An evaluation of a run, of which sample images may be kept; `turn` is 0 for the first seed of a configuration."""
 
-    run: Run
+    run: ShownRun
     evaluation: str
     turn: int
 
@@ -43,7 +43,7 @@ class Shown:
     def where(self) -> str:
         """`DATASET@PROTOCOL/SOURCE`, with the split where that is not test."""
         on = self.run.record.scored[self.evaluation]
-        return f"{on.dataset}@{on.protocol}/{on.source}" + ("" if on.split == TEST else f":{on.split}")
+        return on.place if on.split == TEST else f"{on.place}:{on.split}"
 
     def samples(self) -> dict[str, Array]:
         """The first 16 images of samples.npz by name; read anew each time, together they would not fit memory."""
@@ -63,7 +63,7 @@ class Gallery:
     size: int = 0
 
 
-def gallery_of(runs: Sequence[Run], spec: Spec, budget: int = BUDGET) -> Gallery:
+def gallery_of(runs: Sequence[ShownRun], spec: Spec, budget: int = BUDGET) -> Gallery:
     """The images of `runs` in at most about `budget` characters: the first seed of each configuration first of all.
 
     Those decide how large the planes of the slots can be; further seeds follow in rounds until one does not fit.
@@ -83,7 +83,7 @@ def gallery_of(runs: Sequence[Run], spec: Spec, budget: int = BUDGET) -> Gallery
     return result
 
 
-def _evaluations(runs: Sequence[Run]) -> Iterator[Shown]:
+def _evaluations(runs: Sequence[ShownRun]) -> Iterator[Evaluation]:
     """Every evaluation with images of its own; of several definitions of the metrics the first, the default one if any."""
     turns: dict[tuple[str, str, str], int] = {}
     for run in runs:
@@ -91,12 +91,12 @@ def _evaluations(runs: Sequence[Run]) -> Iterator[Shown]:
         for key in sorted(run.evaluations, key=lambda key: "#" in key):
             distinct.setdefault(samples_key(key), key)
         for images, key in distinct.items():
-            turn = turns.setdefault((run.series, run.trained_on, images), 0)
-            turns[run.series, run.trained_on, images] += 1
-            yield Shown(run, key, turn)
+            turn = turns.setdefault((run.series, run.record.place, images), 0)
+            turns[run.series, run.record.place, images] += 1
+            yield Evaluation(run, key, turn)
 
 
-def _level(shown: Sequence[Shown], budget: int) -> Level:
+def _level(shown: Sequence[Evaluation], budget: int) -> Level:
     """The best level at which the images of all of `shown` fit, foreseen from two images of each."""
     foreseen = [0.0] * len(LEVELS)
     sets = set()
@@ -131,7 +131,7 @@ def _foreseen(samples: dict[str, Array], i: int, with_scene: bool) -> list[int]:
     return sizes
 
 
-def _add(result: Gallery, entry: Shown, spec: Spec, budget: int) -> None:
+def _add(result: Gallery, entry: Evaluation, spec: Spec, budget: int) -> None:
     samples = entry.samples()
     if not samples:
         return
@@ -161,7 +161,7 @@ def _add(result: Gallery, entry: Shown, spec: Spec, budget: int) -> None:
     result.runs.append(shown)
 
 
-def _set_name(entry: Shown, samples: dict[str, Array]) -> str:
+def _set_name(entry: Evaluation, samples: dict[str, Array]) -> str:
     """What tells sets of scenes apart: the split, and which of its images."""
     fingerprint = entry.run.record.scored[entry.evaluation].fingerprint
     return " ".join([fingerprint, *(str(key) for key in samples["keys"])])
@@ -226,7 +226,7 @@ def _image(samples: dict[str, Array], i: int, level: Level) -> dict[str, Any]:
     return found
 
 
-def _scores(entry: Shown, samples: dict[str, Array], spec: Spec) -> dict[str, Any]:
+def _scores(entry: Evaluation, samples: dict[str, Array], spec: Spec) -> dict[str, Any]:
     """Metric -> its values on the kept images as printed, and their ranks among ALL images of the split (1 = best).
 
     Images of equal value share a rank, "ties" says how many do; where the metric is undefined there is neither.

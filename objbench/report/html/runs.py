@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from objbench.records import Record, Scored
-from objbench.report.rows.records import FoundRecord
-from objbench.report.rows.row import Row
+from objbench.records import External, Run, Trained
+from objbench.report.rows.row import Measured
 from objbench.report.tables.plan import Plan
-from objbench.spec.resolve import digest
 
 _FOLDERS = 4  # DATASET/SOURCE/METHOD/seed-N: what lies above them belongs to one machine
 
 
 @dataclass(frozen=True)
-class Run:
+class ShownRun:
     """A record that some row counts; `evaluations` are the keys of its scores that the rows are made of."""
 
     id: str
     folder: Path
-    record: Record
+    record: Run | External
     evaluations: tuple[str, ...]
 
     @property
@@ -40,82 +38,53 @@ class Run:
         return f"{self.label} ({self.overrides})" if self.record.overrides else self.label
 
     @property
-    def trained_on(self) -> str:
-        """`DATASET@PROTOCOL/SOURCE`."""
-        return f"{self.record.dataset_ref}/{self.record.source}"
-
-    @property
     def generated(self) -> bool:
         """Whether any of the scores is on generated data."""
         return any(self.record.scored[key].generator is not None for key in self.evaluations)
 
 
-def runs_of(plans: Sequence[Plan], found: Iterable[FoundRecord]) -> list[Run]:
+def runs_of(plans: Sequence[Plan]) -> list[ShownRun]:
     """Every record that a measured row of `plans` counts, once, in the order of the rows and of the seeds."""
-    places = _places(plans)
-    chosen: dict[tuple[object, ...], tuple[tuple[int, int], FoundRecord, list[str]]] = {}
-    for item in found:
-        record = item.record
-        keys = {key: _of_record(record, scored) for key, scored in record.scored.items()}
-        counted = [key for key, identity in keys.items() if (identity, record.seed) in places]
-        if counted:
-            first = min(places[keys[key], record.seed] for key in counted)
-            same = (record.fingerprint, record.seed, *sorted(str(keys[key]) for key in counted))
-            chosen.setdefault(same, ((first, record.seed), item, counted))
-    ordered = sorted(chosen.values(), key=lambda entry: entry[0])
+    records: dict[Path, Run | External] = {}
+    used: dict[Path, set[str]] = {}
+    for row in (row for plan in plans for row in plan.rows if isinstance(row, Measured)):
+        for _, origin in sorted(row.origins.items()):
+            records[origin.folder] = origin.record
+            used.setdefault(origin.folder, set()).add(origin.key)
     return [
-        Run(f"r{i}", item.path.parent, item.record, tuple(keys)) for i, (_, item, keys) in enumerate(ordered)
+        ShownRun(f"r{i}", folder, record, tuple(key for key in record.scored if key in used[folder]))
+        for i, (folder, record) in enumerate(records.items())
     ]
 
 
-def _places(plans: Sequence[Plan]) -> dict[tuple[tuple[object, ...], int], int]:
-    """(what a row is of, seed) -> where the first such row stands."""
-    places: dict[tuple[tuple[object, ...], int], int] = {}
-    for place, row in enumerate(row for plan in plans for row in plan.rows if not row.published):
-        for value in row.values.values():
-            for seed in value.seeds:
-                places.setdefault((_of_row(row), seed), place)
-    return places
-
-
-def _of_row(row: Row) -> tuple[object, ...]:
-    scored = (row.dataset, row.protocol, row.source, row.split, row.fingerprint, row.definition)
-    trained = (row.trained_on, row.n_train, row.steps, row.config_hash)
-    return (row.kind, row.method, row.variant, digest(dict(row.overrides)), *trained, *scored)
-
-
-def _of_record(record: Record, scored: Scored) -> tuple[object, ...]:
-    on = (scored.dataset, scored.protocol, scored.source, scored.split, scored.fingerprint, scored.definition)
-    trained_on = f"{record.dataset_ref}/{record.source}" if record.kind == "run" else None
-    trained = (trained_on, record.n_train, record.steps, record.config_hash)
-    return (record.kind, record.method, record.variant, digest(record.overrides), *trained, *on)
-
-
-def facts(run: Run) -> list[tuple[str, str]]:
-    """What the record says of how the run came about, in the order of reading; what it does not know is left out."""
+def facts(run: ShownRun) -> list[tuple[str, str]]:
+    """What the record says of how the run came about, in the order of reading."""
     record = run.record
-    told: list[tuple[str, str | None]] = [
-        ("kind", "predictions made outside objbench" if record.kind == "external" else None),
-        ("configuration", record.config_hash),
-        ("training set", run.trained_on),
-        ("training fingerprint", record.fingerprint),
-        ("training scenes", _count(record.n_train)),
-        ("steps", _count(record.steps)),
-        ("parameters", _count(record.parameters)),
-        ("wall time", duration(record.wall_seconds)),
-        ("training time", duration(record.train_seconds)),
-        ("training images/s", _count(record.images_per_second)),
-        ("peak memory", _bytes(record.peak_memory_bytes)),
+    made = [
         ("device", record.device),
         ("date", record.date),
         ("objbench", record.code_version),
         ("torch", record.torch_version),
         ("folder", "/".join(run.folder.parts[-_FOLDERS:])),
     ]
-    return [(name, value) for name, value in told if value is not None]
+    if not isinstance(record, Run):
+        return [("kind", "predictions made outside objbench"), *made]
+    titles = {name: field.title or name for name, field in Trained.model_fields.items()}
+    speed = record.images_per_second
+    return [
+        ("training set", record.place),
+        ("training fingerprint", record.fingerprint),
+        *((titles[name], _text(value)) for name, value in record.trained),
+        ("parameters", _text(record.parameters)),
+        ("wall time", duration(record.wall_seconds)),
+        ("training time", duration(record.train_seconds)),
+        *([("training images/s", f"{speed:,.0f}")] if speed is not None else []),
+        ("peak memory", f"{record.peak_memory_bytes / 2**20:,.0f} MiB"),
+        *made,
+    ]
 
 
-def tested_on(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
     """For each evaluation that the rows use: where, and on what exactly."""
     told = []
     for key in run.evaluations:
@@ -130,15 +99,14 @@ def tested_on(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
             ("data", made),
             ("metrics", f"as {on.definition} defines them"),
         ]
-        name = f"{on.dataset}@{on.protocol}/{on.source}:{on.split}"
-        told.append((name, [(entry, value) for entry, value in entries if value is not None]))
+        told.append(
+            (f"{on.place}:{on.split}", [(entry, value) for entry, value in entries if value is not None])
+        )
     return told
 
 
-def duration(seconds: float | None) -> str | None:
+def duration(seconds: float) -> str:
     """`1 h 05 min`, `12 min 03 s` or `4.2 s`."""
-    if seconds is None:
-        return None
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -147,9 +115,5 @@ def duration(seconds: float | None) -> str | None:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _count(value: float | None) -> str | None:
-    return None if value is None else f"{value:,.0f}"
-
-
-def _bytes(value: int | None) -> str | None:
-    return None if value is None else f"{value / 2**20:,.0f} MiB"
+def _text(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from objbench.report.html.runs import Run, duration, facts, tested_on
-from objbench.report.rows.row import Row
+from objbench.records import Run
+from objbench.report.html.runs import ShownRun, duration, facts, tested_on
+from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.plan import Column, Plan
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.spec.schema import Spec
@@ -26,7 +27,7 @@ class Facets:
     origin: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plans: Sequence[Plan], runs: Sequence[Run]) -> Facets:
+    def of(cls, plans: Sequence[Plan], runs: Sequence[ShownRun]) -> Facets:
         """All that stands in the rows of `plans` and in `runs`."""
         rows = [row for plan in plans for row in plan.rows]
         origins = {origin(row) for row in rows}
@@ -49,7 +50,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownLine:
     """A line with the numbers of what one can filter it by; none where it is of no row."""
 
     line: Line
@@ -67,7 +68,7 @@ class TableView:
     table: Table
     headings: list[Heading]
     groups: list[tuple[str, int]]
-    sections: list[tuple[str, list[tuple[Shown, list[Shown]]]]]
+    sections: list[tuple[str, list[tuple[ShownLine, list[ShownLine]]]]]
     datasets: str = ""
 
 
@@ -75,7 +76,7 @@ class TableView:
 class RunView:
     """A run as the list of runs has it."""
 
-    run: Run
+    run: ShownRun
     datasets: str
     method: int
     seed: int
@@ -100,11 +101,11 @@ def plain_view(number: int, table: Table) -> TableView:
     """A table without rows behind it, which no filter touches."""
     headings = [Heading(text) for text in table.headings]
     return TableView(
-        f"t{number}", table, headings, _groups(table), _sections([Shown(line) for line in table.lines])
+        f"t{number}", table, headings, _groups(table), _sections([ShownLine(line) for line in table.lines])
     )
 
 
-def run_view(run: Run, facets: Facets) -> RunView:
+def run_view(run: ShownRun, facets: Facets) -> RunView:
     """A run with all that is told of it."""
     scored = [run.record.scored[key].dataset for key in run.evaluations]
     name = ORIGINS[1] if run.generated else ORIGINS[0]
@@ -114,7 +115,7 @@ def run_view(run: Run, facets: Facets) -> RunView:
         method=facets.method[run.label],
         seed=facets.seed[str(run.record.seed)],
         origin=facets.origin[name],
-        time=duration(run.record.wall_seconds) or "",
+        time=duration(run.record.wall_seconds) if isinstance(run.record, Run) else "",
         facts=facts(run),
         tested_on=tested_on(run),
     )
@@ -122,9 +123,9 @@ def run_view(run: Run, facets: Facets) -> RunView:
 
 def origin(row: Row) -> str:
     """Which of ORIGINS a row is of."""
-    if row.published:
+    if not isinstance(row, Measured):
         return ORIGINS[2]
-    return ORIGINS[0] if row.generator is None else ORIGINS[1]
+    return ORIGINS[0] if row.scored.generator is None else ORIGINS[1]
 
 
 def marks_text(cell: Cell) -> str:
@@ -132,21 +133,20 @@ def marks_text(cell: Cell) -> str:
     return ",".join(cell.marks)
 
 
-def _shown(line: Line, facets: Facets) -> Shown:
+def _shown(line: Line, facets: Facets) -> ShownLine:
     first = line.rows[0]
-    note = "" if first.published else ", ".join(f"{key}={value}" for key, value in first.overrides.items())
-    return Shown(
+    return ShownLine(
         line,
         _numbers(facets.dataset[row.dataset] for row in line.rows),
         str(facets.method[first.label]),
         str(facets.origin[origin(first)]),
-        note,
+        first.who.settings,
     )
 
 
-def _sections(lines: Iterable[Shown]) -> list[tuple[str, list[tuple[Shown, list[Shown]]]]]:
+def _sections(lines: Iterable[ShownLine]) -> list[tuple[str, list[tuple[ShownLine, list[ShownLine]]]]]:
     """The lines by section, those of single seeds with the one they belong to."""
-    sections: list[tuple[str, list[tuple[Shown, list[Shown]]]]] = []
+    sections: list[tuple[str, list[tuple[ShownLine, list[ShownLine]]]]] = []
     for shown in lines:
         if not sections or sections[-1][0] != shown.line.section:
             sections.append((shown.line.section, []))

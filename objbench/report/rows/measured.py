@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from objbench.errors import RequestError
-from objbench.records import Record, Scored
+from objbench.records import Record, Run, Scored
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.report.rows.notes import with_notes
 from objbench.report.rows.records import FoundRecord
-from objbench.report.rows.row import ALL_SEEDS, Origin, Row, Statistic
+from objbench.report.rows.row import (
+    ALL_SEEDS,
+    Measured,
+    MethodId,
+    Origin,
+    Statistic,
+    Training,
+)
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED, MetricSpec
 from objbench.spec.resolve import digest
@@ -41,7 +49,7 @@ class Selection:
             raise RequestError(f"--select {text}: expected all or top:N:METRIC, such as top:3:miou")
         return cls(int(count), metric, spec.directed_metric(metric).sign)
 
-    def choose(self, seeds: list[Record]) -> tuple[list[Record], str]:
+    def choose(self, seeds: Sequence[Record]) -> tuple[Sequence[Record], str]:
         """The chosen seeds of one method on one training set, and the words for what was chosen."""
         ranked = [record for record in seeds if self._is_scored(record)]
         if self.top is None or self.top >= len(seeds):
@@ -63,18 +71,18 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRows:
     """The rows made of records, and one line per record that could not be used."""
 
-    rows: list[Row]
+    rows: list[Measured]
     skipped: list[str]
 
 
-def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) -> Measured:
+def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) -> MeasuredRows:
     """One row per method and scored dataset, over the selected seeds; a seed that comes twice counts once."""
-    rows: list[Row] = []
+    rows: list[Measured] = []
     skipped: list[str] = []
-    for group in grouped(found):
+    for group in _grouped(found):
         seeds: dict[int, FoundRecord] = {}
         for item in group:
             first = seeds.setdefault(item.record.seed, item)
@@ -84,71 +92,59 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
                 )
         chosen, words = selection.choose([item.record for _, item in sorted(seeds.items())])
         rows += _rows_of([seeds[record.seed] for record in chosen], words, spec)
-    return Measured(sorted(rows, key=lambda row: _rank(row, spec)), skipped)
+    return MeasuredRows(sorted(with_notes(rows), key=lambda row: _rank(row, spec)), skipped)
 
 
-def grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
+def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
     """Records that differ in nothing but their seed and in what else they were scored on."""
     groups: dict[tuple[Any, ...], list[FoundRecord]] = {}
     for item in found:
         r = item.record
-        test = _identity(r.scored[TEST]) if TEST in r.scored else None
-        trained = (r.dataset, r.protocol, r.source, r.fingerprint, r.n_train)
-        method = (r.kind, r.method, r.variant, digest(r.overrides), r.config_hash, r.steps)
-        groups.setdefault((*trained, test, *method), []).append(item)
+        trained = (r.fingerprint, r.trained) if isinstance(r, Run) else None
+        method = (r.kind, r.method, r.variant, digest(r.overrides))
+        key = (r.place, r.scored.get(TEST), *method, trained)
+        groups.setdefault(key, []).append(item)
     return list(groups.values())
 
 
-def _identity(scored: Scored) -> tuple[Any, ...]:
-    return tuple(tuple(sorted(v.items())) if isinstance(v, dict) else v for v in scored.model_dump().values())
-
-
-def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Row]:
+def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Measured]:
     """A row for every test split that the seeds of one group were scored on."""
-    splits: dict[tuple[Any, ...], list[tuple[FoundRecord, str]]] = {}
+    splits: dict[tuple[str, Scored], list[Origin]] = {}
     for item in found:
         for key, scored in item.record.scored.items():
-            splits.setdefault((key, *_identity(scored)), []).append((item, key))
+            splits.setdefault((key, scored), []).append(Origin(item.path.parent, item.record, key))
     return [_row(members, selection, spec) for members in splits.values()]
 
 
-def _row(members: list[tuple[FoundRecord, str]], selection: str, spec: Spec) -> Row:
-    first, key = members[0][0].record, members[0][1]
+def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
+    first, key = members[0].record, members[0].key
     scored = first.scored[key]
     known = spec.datasets.get(scored.dataset)
     method = spec.methods.get(first.method)
-    values = _statistics([(item.record, key) for item, key in members], spec)
-    return Row(
-        kind=first.kind,
+    trivial = first.kind == "run" and method is not None and method.trivial
+    values = _statistics(members, spec)
+    return Measured(
+        label=first.method_label,
+        who=MethodId(first.method, first.variant, first.overrides, trivial),
         dataset=scored.dataset,
         protocol=scored.protocol,
-        default_protocol=known is not None and scored.protocol == known.default_protocol,
-        source=scored.source,
-        split=scored.split,
-        fingerprint=scored.fingerprint,
-        standard=scored.standard,
-        generator=scored.generator,
-        resolution=(scored.height, scored.width),
-        n_images=first.metrics[key].n_images,
-        definition=scored.definition,
-        trained_on=f"{first.dataset_ref}/{first.source}" if first.kind == "run" else None,
-        n_train=first.n_train,
-        standard_n_train=_standard_n_train(first, spec),
-        steps=first.steps,
-        method=first.method,
-        variant=first.variant,
-        overrides=first.overrides,
-        config_hash=first.config_hash,
-        label=first.method_label,
-        trivial=first.kind == "run" and method is not None and method.trivial,
         n=len(members),
         selection=selection,
         std_kind="sample",
         definitions=_meanings(values, scored.definition),
-        devices=tuple(sorted({item.record.device for item, _ in members})),
         values=values,
-        origins={item.record.seed: Origin(item.path.parent, key) for item, key in members},
+        scored=scored,
+        n_images=first.metrics[key].n_images,
+        default_protocol=known is not None and scored.protocol == known.default_protocol,
+        trained=_training(first, spec) if isinstance(first, Run) else None,
+        devices=tuple(sorted({origin.record.device for origin in members})),
+        origins={origin.record.seed: origin for origin in members},
     )
+
+
+def _training(run: Run, spec: Spec) -> Training:
+    standard = _standard_n_train(run, spec)
+    return Training(**dict(run.trained), trained_on=run.place, standard_n_train=standard)
 
 
 def _meanings(values: Mapping[str, Statistic], definition: str) -> dict[str, str]:
@@ -157,9 +153,9 @@ def _meanings(values: Mapping[str, Statistic], definition: str) -> dict[str, str
     return {name: meaning + suffix for name, meaning in meanings.items() if meaning != NOT_STATED}
 
 
-def _standard_n_train(record: Record, spec: Spec) -> int | None:
+def _standard_n_train(record: Run, spec: Spec) -> int | None:
     """How many training scenes the protocol makes of the whole source, None where it does not say it exactly."""
-    dataset = spec.datasets.get(record.dataset) if record.kind == "run" else None
+    dataset = spec.datasets.get(record.dataset)
     protocol = dataset.protocols.get(record.protocol) if dataset else None
     rule = protocol.sources.get(record.source, {}).get("train") if protocol else None
     if dataset is None or protocol is None or rule is None:
@@ -172,14 +168,15 @@ def _standard_n_train(record: Record, spec: Spec) -> int | None:
     return len(range(*slice(rule.start, rule.stop).indices(records)))
 
 
-def _statistics(members: list[tuple[Record, str]], spec: Spec) -> dict[str, Statistic]:
+def _statistics(members: list[Origin], spec: Spec) -> dict[str, Statistic]:
     """Mean and sample std over seeds of every metric; the cost of a run goes with its own test split."""
     seeds: dict[str, dict[int, float]] = {}
     intervals: dict[str, dict[int, tuple[float, float]]] = {}
-    for record, key in members:
-        scores = record.metrics[key].values
+    for origin in members:
+        record = origin.record
+        scores = record.metrics[origin.key].values
         values = {name: value.mean for name, value in scores.items()}
-        if key == TEST and record.wall_seconds is not None and record.steps is not None:
+        if origin.key == TEST and isinstance(record, Run):
             values |= {"hours": record.wall_seconds / 3600, "iterations": float(record.steps)}
         for name, value in values.items():
             seeds.setdefault(name, {})[record.seed] = value
@@ -204,8 +201,9 @@ def _statistic(
     return Statistic(metric, mean, std, seeds, intervals)
 
 
-def _rank(row: Row, spec: Spec) -> tuple[Any, ...]:
+def _rank(row: Measured, spec: Spec) -> tuple[Any, ...]:
     """Methods in the order of benchmarks.yaml with the trivial ones last, variants after the method itself."""
-    order = list(spec.methods)
-    place = order.index(row.method) if row.method in order else len(order)
-    return (row.trivial, row.kind != "run", place, row.method, row.variant or "", row.protocol, row.source)
+    who, order = row.who, list(spec.methods)
+    place = order.index(who.method) if who.method in order else len(order)
+    of_method = (who.trivial, row.kind != "run", place, who.method, who.variant or "")
+    return (*of_method, row.protocol, row.scored.source)

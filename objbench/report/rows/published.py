@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from objbench.report.rows.row import ALL_SEEDS, Row, Statistic
+from objbench.report.rows.notes import published_notes
+from objbench.report.rows.row import ALL_SEEDS, MethodId, Published, Statistic
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import PublishedRow, Spec
 
 
-def published_rows(spec: Spec) -> list[Row]:
+def published_rows(spec: Spec) -> list[Published]:
     """A row per published method and dataset, in the order of benchmarks.yaml.
 
     What several tables of a paper say of the same runs (ARI-FG in one, mIoU in another) becomes one row, unless
     two tables give the same metric different values.
     """
-    rows: dict[tuple[Any, ...], Row] = {}
+    rows: dict[tuple[Any, ...], Published] = {}
     for block in spec.published:
         for dataset in block.values:
             row = _row(block, dataset, spec)
@@ -24,42 +25,22 @@ def published_rows(spec: Spec) -> list[Row]:
             while key in rows and not _agree(rows[key], row):
                 key = (*key, "again")
             rows[key] = _together(rows[key], row) if key in rows else row
-    return list(rows.values())
+    return [replace(row, notes=published_notes(row)) for row in rows.values()]
 
 
-def _row(block: PublishedRow, dataset: str, spec: Spec) -> Row:
-    notes = filter(None, (block.note, block.dataset_notes.get(dataset)))
+def _row(block: PublishedRow, dataset: str, spec: Spec) -> Published:
     name = f"{block.method}:{block.variant}" if block.variant else block.method
-    return Row(
-        kind="published",
+    return Published(
+        label=block.label or name,
+        who=MethodId(block.method, block.variant, {}, trivial=False),
         dataset=dataset,
         protocol=block.protocol,
-        default_protocol=False,
-        source=None,
-        split=None,
-        fingerprint=None,
-        standard=None,
-        generator=None,
-        resolution=None,
-        n_images=None,
-        definition=None,
-        trained_on=None,
-        n_train=None,
-        standard_n_train=None,
-        steps=None,
-        method=block.method,
-        variant=block.variant,
-        overrides={},
-        config_hash=None,
-        label=block.label or name,
-        trivial=False,
         n=block.seeds,
         selection=block.selection or ALL_SEEDS,
         std_kind=block.std,
         definitions={
             name: block.definitions.get(name, spec.metric(name).meaning) for name in block.values[dataset]
         },
-        devices=(),
         values={
             name: _statistic(spec.metric(name), mean, std, block.decimals)
             for name, (mean, std) in block.values[dataset].items()
@@ -68,7 +49,7 @@ def _row(block: PublishedRow, dataset: str, spec: Spec) -> Row:
         quoted_in=block.quoted_in,
         tables=(block.table,),
         test_set=block.test_set.get(dataset),
-        notes=tuple(notes),
+        remarks=tuple(filter(None, (block.note, block.dataset_notes.get(dataset)))),
     )
 
 
@@ -82,21 +63,21 @@ def _fraction(percent: float) -> float:
     return round(percent / 100, 6)  # 48.34 becomes 0.4834, not 0.48340000000000005
 
 
-def _identity(row: Row) -> tuple[Any, ...]:
+def _identity(row: Published) -> tuple[Any, ...]:
     """What rows must share to be the same runs; costs are a table of their own."""
     cost = any(value.metric.cost for value in row.values.values())
-    said = (row.protocol, row.selection, row.std_kind, row.n, row.notes)
-    return (row.dataset, row.method, row.variant, row.citation, row.quoted_in, cost, *said)
+    stated = (row.protocol, row.selection, row.std_kind, row.n, row.remarks)
+    return (row.dataset, row.who, row.citation, row.quoted_in, cost, *stated)
 
 
-def _agree(one: Row, other: Row) -> bool:
+def _agree(one: Published, other: Published) -> bool:
     shared = set(one.values) & set(other.values)
     return all(
         one.values[m] == other.values[m] and one.definitions[m] == other.definitions[m] for m in shared
     )
 
 
-def _together(one: Row, other: Row) -> Row:
+def _together(one: Published, other: Published) -> Published:
     return replace(
         one,
         values={**one.values, **other.values},

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objbench.errors import ObjbenchError
-from objbench.records import RECORD, Record, read_record
-
-_SCORED_NAMES = ("dataset", "protocol", "source", "split", "definition")
+from objbench.records import RECORD, External, Record, Run, read_record
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class FoundRecord:
     """A record and the file that it was read from."""
 
     path: Path
-    record: Record
+    record: Run | External
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def _check(path: Path, record: Record) -> None:
     named = {name: getattr(record, name) for name in ("dataset", "protocol", "source", "method", "device")}
     named["variant"] = record.variant or "none"
     for key, scored in record.scored.items():
-        named |= {f"scored.{key!r}.{name}": getattr(scored, name) for name in _SCORED_NAMES}
+        named |= {f"scored.{key!r}.{name}": value for name, value in scored.names.items()}
     for name, value in named.items():
         if not value or not value.isprintable():
             raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name")

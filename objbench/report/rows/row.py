@@ -1,12 +1,14 @@
-"""The one row type of every table: a method on a dataset, measured or published, with its provenance."""
+"""The rows of every table: a method on a dataset, measured or published, with where the numbers come from."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from objbench.records import External, Run, Scored, Trained
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
 
@@ -18,9 +20,12 @@ ALL_SEEDS = "all"
 class Statistic:
     """A metric over seeds, as it was computed: scores as fractions.
 
-    metric: what it is; std: over seeds, None where there is one seed or none is printed; seeds: seed -> value, {} if published;
-    intervals: seed -> 95 % bootstrap confidence interval of its mean over images; decimals: how many the paper
-    prints, None if measured.
+    Attributes:
+        metric: What it is.
+        std: Over seeds, None where there is one seed or none is printed.
+        seeds: Seed -> value; empty if published.
+        intervals: Seed -> 95 % bootstrap confidence interval of its mean over images.
+        decimals: How many the paper prints, None if measured.
     """
 
     metric: MetricSpec
@@ -31,63 +36,102 @@ class Statistic:
     decimals: int | None = None
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where the values of one seed stand: the folder of its record, and the key of the scores there."""
+@dataclass(frozen=True, eq=False)
+class MethodId:
+    """Who was scored: a method of objbench, predictions under a name of their own, or a method of a paper.
 
-    folder: Path
-    key: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method on one dataset with everything needed to judge what its numbers may stand beside.
-
-    What is not known (of a published row) is None or "not stated". `protocol` is a name of benchmarks.yaml, or what
-    the paper says; `trained_on` is DATASET@PROTOCOL/SOURCE, of whose training scenes the protocol has
-    `standard_n_train`; `definitions` says what each metric means where that is known; `definition` names the evaluator
-    of a measured row; `origins` says for each seed which record its values come from.
+    Attributes:
+        trivial: Whether it is a baseline that learns nothing.
     """
 
-    kind: Kind
-    dataset: str
-    protocol: str
-    default_protocol: bool
-    source: str | None
-    split: str | None
-    fingerprint: str | None
-    standard: bool | None
-    generator: Mapping[str, int] | None
-    resolution: tuple[int, int] | None
-    n_images: int | None
-    definition: str | None
-    trained_on: str | None
-    n_train: int | None
-    standard_n_train: int | None
-    steps: int | None
     method: str
     variant: str | None
     overrides: Mapping[str, Any]
-    config_hash: str | None
-    label: str
     trivial: bool
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MethodId) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        overrides = sorted((key, str(value)) for key, value in self.overrides.items())
+        return (self.method, self.variant, *overrides)
+
+    @property
+    def settings(self) -> str:
+        """The overrides as `key=value, key=value`; empty where there are none."""
+        return ", ".join(f"{key}={value}" for key, value in self.overrides.items())
+
+
+class Training(Trained):
+    """How the method of a measured row was trained, and on what.
+
+    Attributes:
+        trained_on: `DATASET@PROTOCOL/SOURCE`.
+        standard_n_train: How many training scenes the protocol has there, None where it does not say it exactly.
+    """
+
+    trained_on: str
+    standard_n_train: int | None
+
+    @property
+    def shortened(self) -> str | None:
+        """A note where the training set is not the whole one of the protocol and something was trained."""
+        if not self.steps or self.standard_n_train in (None, self.n_train):
+            return None
+        return f"trained on {self.n_train:,} scenes, the protocol has {self.standard_n_train:,}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the values of one seed come from: a record, the folder that it stands in, the key of its scores."""
+
+    folder: Path
+    record: Run | External
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(ABC):
+    """A method on one dataset, with everything needed to judge what its numbers may stand beside.
+
+    Attributes:
+        label: What tables call the method.
+        protocol: A name of benchmarks.yaml, or what the paper says.
+        n: How many seeds.
+        selection: "all", or which of the seeds were chosen and how.
+        definitions: What each metric means, where that is known.
+        notes: What sets the row apart from what its dataset stands for, as footnotes say it.
+    """
+
+    label: str
+    who: MethodId
+    dataset: str
+    protocol: str
     n: int | None
     selection: str
     std_kind: Literal["sample", "population", "not stated"]
     definitions: Mapping[str, str]
-    devices: tuple[str, ...]
     values: Mapping[str, Statistic]
-    citation: str | None = None
-    quoted_in: str | None = None
-    tables: tuple[str, ...] = ()
-    test_set: str | None = None
     notes: tuple[str, ...] = ()
-    origins: Mapping[int, Origin] = field(default_factory=dict)
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """Where the numbers come from."""
+
+    @property
+    @abstractmethod
+    def data(self) -> str:
+        """The source of measured numbers, the citation of published ones."""
 
     @property
     def published(self) -> bool:
         """Whether the numbers come from a paper."""
-        return self.kind == "published"
+        return isinstance(self, Published)
 
     @property
     def selected(self) -> bool:
@@ -95,22 +139,89 @@ class Row:
         return not self.selection.startswith(ALL_SEEDS)
 
     @property
-    def short_training(self) -> str | None:
-        """What is to be said of a training set that is not the protocol's, None if it is or nothing was trained."""
-        if not self.steps or self.n_train is None or self.standard_n_train in (None, self.n_train):
-            return None
-        return f"trained on {self.n_train:,} scenes, the protocol has {self.standard_n_train:,}"
+    def dataset_ref(self) -> str:
+        """`DATASET`, or `DATASET@PROTOCOL` where a measured row is not of the default protocol."""
+        return self.dataset
+
+    @property
+    @abstractmethod
+    def test_id(self) -> str | None:
+        """`PROTOCOL/SOURCE` of the standard upstream test split that the numbers are of, None if of no such one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Row):
+    """A row made of records.
+
+    Attributes:
+        trained: None for predictions made outside objbench.
+        origins: Seed -> where its values come from.
+    """
+
+    scored: Scored
+    n_images: int
+    default_protocol: bool
+    trained: Training | None
+    devices: tuple[str, ...]
+    origins: Mapping[int, Origin]
+
+    @property
+    def kind(self) -> Kind:
+        """A run's, or predictions made outside objbench."""
+        return "external" if self.trained is None else "run"
+
+    @property
+    def data(self) -> str:
+        """The source of the scenes."""
+        return self.scored.source
+
+    @property
+    def learned(self) -> Training | None:
+        """The training, None where nothing is learned or how is not known."""
+        return self.trained if self.trained and self.trained.steps else None
 
     @property
     def dataset_ref(self) -> str:
-        """`DATASET`, or `DATASET@PROTOCOL` where a measured row is not of the default protocol."""
-        return self.dataset if self.published or self.default_protocol else f"{self.dataset}@{self.protocol}"
+        """`DATASET`, or `DATASET@PROTOCOL` where it is not the default protocol."""
+        return self.dataset if self.default_protocol else f"{self.dataset}@{self.protocol}"
 
     @property
     def test_id(self) -> str | None:
-        """`PROTOCOL/SOURCE` of the standard upstream test split that the numbers are of, None if of no such one."""
-        if self.published:
-            return self.test_set
-        if self.generator is not None or not self.standard or self.split != TEST:
-            return None
-        return f"{self.protocol}/{self.source}"
+        """`PROTOCOL/SOURCE` of the standard test split of an upstream release, None for any other split."""
+        on = self.scored
+        upstream = on.generator is None and on.standard and on.split == TEST
+        return f"{on.protocol}/{on.source}" if upstream else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published(Row):
+    """A row of numbers from a paper.
+
+    Attributes:
+        citation: Key of the reference that the numbers come from.
+        quoted_in: Key of the reference that prints them too, None if they were read in the former.
+        tables: Which tables of the paper in benchmarks.yaml they stand in.
+        test_set: `PROTOCOL/SOURCE` of the standard test split that they are of, None if of no such one.
+        remarks: What benchmarks.yaml notes of them.
+    """
+
+    citation: str
+    quoted_in: str | None
+    tables: tuple[str, ...]
+    test_set: str | None
+    remarks: tuple[str, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """A paper's."""
+        return "published"
+
+    @property
+    def data(self) -> str:
+        """The citation."""
+        return self.citation
+
+    @property
+    def test_id(self) -> str | None:
+        """The same as `test_set`."""
+        return self.test_set

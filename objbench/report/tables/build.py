@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.rows.comparability import Peers, best, cell_notes, row_notes
-from objbench.report.rows.row import Row
+from objbench.report.rows.comparability import best
+from objbench.report.rows.notes import cell_notes
+from objbench.report.rows.row import Measured, Published, Row
 from objbench.report.tables.plan import Column, Plan
-from objbench.report.tables.printed import of_seed, printed, share
-from objbench.report.tables.table import Cell, Footnotes, Line, Table
+from objbench.report.tables.table import Cell, Footnotes, Line, Table, of_seed, printed, share
 from objbench.spec.datasets import TEST
 from objbench.spec.schema import Reference, Spec
 
@@ -24,18 +24,16 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
     all_seeds  every seed below its mean;  intervals  the confidence interval over images behind the score of a seed
     """
     footnotes = Footnotes()
-    peers = Peers.by_dataset(plan.rows)
     columns = [_Printer(column, plan.rows, intervals) for column in plan.columns]
     lines: list[Line] = []
     for members in _lines(plan):
-        notes = {name: row_notes(row, peers[name]) for name, row in members.items()}
-        first = next(iter(notes.values()))
-        common = [note for note in first if all(note in other for other in notes.values())]
-        label = Cell(_label(next(iter(members.values()))), footnotes.letters(common))
+        first = next(iter(members.values()))
+        common = [note for note in first.notes if all(note in row.notes for row in members.values())]
+        label = Cell(_label(first), footnotes.letters(common))
         cells = []
         for column in columns:
             row = members.get(column.dataset)
-            own = [note for note in notes[column.dataset] if note not in common] if row else []
+            own = [note for note in row.notes if note not in common] if row else []
             cells.append(column.cell(row, own, footnotes))
         lines.append(_line(members, label, cells))
         if all_seeds:
@@ -98,9 +96,7 @@ def _lines(plan: Plan) -> list[dict[str, Row]]:
     for row in sorted(plan.rows, key=lambda row: row.published):
         if not any((row.dataset, metric) in shown for metric in row.values):
             continue
-        overrides = tuple(sorted((key, str(value)) for key, value in row.overrides.items()))
-        where = (row.citation, row.quoted_in) if row.published else (row.source, row.default_protocol)
-        key = (row.kind, row.label, overrides, *where, row.selection if row.published else "")
+        key = (row.kind, row.label, row.who, *_same_data(row))
         group = lines.setdefault(key, [])
         free = next((line for line in group if row.dataset not in line), None)
         if free is None:
@@ -110,15 +106,23 @@ def _lines(plan: Plan) -> list[dict[str, Row]]:
     return [line for group in lines.values() for line in group]
 
 
+def _same_data(row: Row) -> tuple[object, ...]:
+    """What rows on several datasets share where they stand on one line."""
+    if isinstance(row, Measured):
+        return (row.scored.source, row.default_protocol)
+    assert isinstance(row, Published)
+    return (row.citation, row.quoted_in, row.selection)
+
+
 def _line(members: Mapping[str, Row], label: Cell, cells: list[Cell]) -> Line:
     first = next(iter(members.values()))
-    data = str(first.citation if first.published else first.source)
     counts = [f"{row.n}" if row.n else "?" for row in members.values()]
     trained = [
-        f"{row.n_train:,}" if row.n_train is not None and row.steps else "-" for row in members.values()
+        f"{row.learned.n_train:,}" if isinstance(row, Measured) and row.learned else "-"
+        for row in members.values()
     ]
     section = "published" if first.published else "measured"
-    return Line(section, label, (data, _one(counts), _one(trained)), cells, tuple(members.values()))
+    return Line(section, label, (first.data, _one(counts), _one(trained)), cells, tuple(members.values()))
 
 
 def _one(values: list[str]) -> str:
@@ -127,12 +131,13 @@ def _one(values: list[str]) -> str:
 
 
 def _label(row: Row) -> str:
-    label = f"{row.label} (trivial)" if row.trivial else row.label
-    if row.published:
+    label = f"{row.label} (trivial)" if row.who.trivial else row.label
+    if not isinstance(row, Measured):
         return label
-    protocol = "" if row.default_protocol else f" @{row.protocol}"
-    label += "" if row.definition == DEFAULT_DEFINITION else f" ({row.definition})"
-    return label + protocol + ("" if row.split == TEST else f" on {row.split}")
+    on = row.scored
+    label += "" if on.definition == DEFAULT_DEFINITION else f" ({on.definition})"
+    label += "" if row.default_protocol else f" @{on.protocol}"
+    return label + ("" if on.split == TEST else f" on {on.split}")
 
 
 def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer]) -> list[Line]:
@@ -169,5 +174,6 @@ def _successes(plan: Plan) -> list[str]:
 
 
 def _cited(rows: Iterable[Row], spec: Spec) -> list[tuple[str, Reference]]:
-    keys = {key: None for row in rows for key in (row.citation, row.quoted_in) if key}
+    published = [row for row in rows if isinstance(row, Published)]
+    keys = {key: None for row in published for key in (row.citation, row.quoted_in) if key}
     return [(key, spec.references[key]) for key in keys]

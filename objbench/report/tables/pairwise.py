@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.metrics.paired import Paired, paired
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.rows.comparability import Peers, describe, differences, row_notes
-from objbench.report.rows.row import Origin, Row
-from objbench.report.tables.printed import bounds
-from objbench.report.tables.table import Cell, Line, Table
+from objbench.report.rows.comparability import describe, differences
+from objbench.report.rows.row import Measured, Origin, Row
+from objbench.report.tables.table import Cell, Line, Table, bounds
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.resolve import digest
 from objbench.train.artifacts import PER_IMAGE, read_per_image
@@ -35,8 +34,8 @@ _MATCH = 1e-6  # of the mean over images and the one in the record
 class Versus:
     """Two rows that may be compared, and how they compare by each metric."""
 
-    first: Row
-    second: Row
+    first: Measured
+    second: Measured
     by_metric: dict[str, Paired]
 
     def metric(self, name: str) -> MetricSpec:
@@ -44,9 +43,9 @@ class Versus:
         return self.first.values[name].metric
 
 
-def named(row: Row) -> str:
+def named(row: Measured) -> str:
     """`METHOD[:VARIANT][+hash6 of the overrides]`: what tells the methods of a comparison apart."""
-    return f"{row.label}+{digest(dict(row.overrides))[:6]}" if row.overrides else row.label
+    return f"{row.label}+{digest(dict(row.who.overrides))[:6]}" if row.who.overrides else row.label
 
 
 def versus(
@@ -59,11 +58,11 @@ def versus(
     RequestError where a name is unknown or means several methods; ObjbenchError where no pair can be compared, with
     the reasons, or where the values per image are missing or are not those of the record.
     """
-    measured = [row for row in rows if not row.published]
+    measured = [row for row in rows if isinstance(row, Measured)]
     first, second = (_rows_named(name, measured) for name in methods)
     if named(first[0]) == named(second[0]):
         raise RequestError(f"--compare {methods[0]} --compare {methods[1]}: name two different methods")
-    pairs: list[tuple[Row, Row]] = []
+    pairs: list[tuple[Measured, Measured]] = []
     refused: dict[str, list[str]] = {}
     for one in first:
         for other in second:
@@ -84,7 +83,7 @@ def versus(
     return [_pair(*pair, metrics) for pair in pairs], without
 
 
-def _rows_named(name: str, rows: Sequence[Row]) -> list[Row]:
+def _rows_named(name: str, rows: Sequence[Measured]) -> list[Measured]:
     """The rows of the method that `name` means; the overrides may be left out where there is one choice of them."""
     exact = [row for row in rows if named(row) == name]
     found = exact or [row for row in rows if row.label == name]
@@ -92,15 +91,12 @@ def _rows_named(name: str, rows: Sequence[Row]) -> list[Row]:
         raise unknown_name("method with records", name, {named(row) for row in rows})
     choices = {named(row): row for row in found}
     if len(choices) > 1:
-        told = "; ".join(
-            f"{full} ({', '.join(f'{key}={value}' for key, value in row.overrides.items())})"
-            for full, row in choices.items()
-        )
+        told = "; ".join(f"{full} ({row.who.settings})" for full, row in choices.items())
         raise RequestError(f"--compare {name}: there are several, name one of them: {told}")
     return found
 
 
-def _pair(first: Row, second: Row, metrics: Iterable[str]) -> Versus:
+def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> Versus:
     one, other = _values(first), _values(second)
     if one["keys"].tolist() != other["keys"].tolist():
         raise ObjbenchError(
@@ -117,7 +113,7 @@ def _defined(values: NDArray[Any]) -> bool:
     return bool(np.isfinite(values).any(1).all() and not np.isinf(values).any())
 
 
-def _values(row: Row) -> dict[str, NDArray[Any]]:
+def _values(row: Measured) -> dict[str, NDArray[Any]]:
     """Metric -> the values of all seeds float64 (S,N), and "keys", in the order of the keys."""
     seeds = [_of_seed(row, seed, origin) for seed, origin in sorted(row.origins.items())]
     for seed in seeds[1:]:
@@ -129,7 +125,7 @@ def _values(row: Row) -> dict[str, NDArray[Any]]:
     return {"keys": seeds[0]["keys"]} | {name: np.stack([seed[name] for seed in seeds]) for name in shared}
 
 
-def _of_seed(row: Row, seed: int, origin: Origin) -> dict[str, NDArray[Any]]:
+def _of_seed(row: Measured, seed: int, origin: Origin) -> dict[str, NDArray[Any]]:
     path = origin.folder / PER_IMAGE
     again = "run that seed, or evaluate those predictions, again with --fresh"
     found = read_per_image(origin.folder, [origin.key]).get(origin.key, {})
@@ -171,8 +167,9 @@ def versus_table(found: Versus) -> Table:
         )
         for metric, result in found.by_metric.items()
     ]
-    by = "" if first.definition == DEFAULT_DEFINITION else f", as {first.definition} scores"
-    where = f"{first.dataset_ref}, {first.source}, {first.split}{by}"
+    on = first.scored
+    by = "" if on.definition == DEFAULT_DEFINITION else f", as {on.definition} scores"
+    where = f"{first.dataset_ref}, {on.source}, {on.split}{by}"
     return Table(
         f"{where}: {_with_seeds(first)} against {_with_seeds(second)}",
         "metric",
@@ -186,19 +183,18 @@ def versus_table(found: Versus) -> Table:
 
 def _notes(found: Versus) -> list[str]:
     """What is to be said of both methods, and of one of them."""
-    rows = [found.first, found.second]
-    notes = {named(row): row_notes(row, Peers(rows)) for row in rows}
-    first, second = notes.values()
-    told = [f"both: {note}" for note in first if note in second]
-    for row in rows:
+    first, second = found.first, found.second
+    common = [note for note in first.notes if note in second.notes]
+    told = [f"both: {note}" for note in common]
+    for row in (first, second):
         name = named(row)
-        told += [f"{name}: {note}" for note in notes[name] if not (note in first and note in second)]
+        told += [f"{name}: {note}" for note in row.notes if note not in common]
         if row.n == 1:
             told.append(f"{name}: one seed, so the interval says nothing of how its seeds differ")
     return told
 
 
-def _with_seeds(row: Row) -> str:
+def _with_seeds(row: Measured) -> str:
     return f"{named(row)} ({row.n} seed{'s' * (row.n != 1)})"
 
 
@@ -212,37 +208,42 @@ def _ahead(metric: MetricSpec, result: Paired) -> tuple[float | None, float | No
     return {"higher": (first, second), "lower": (second, first), None: (None, None)}[metric.better]
 
 
-_FIELDS = (
-    "dataset", "protocol", "source", "split", "fingerprint", "definition", "first", "second", "seeds_first",
-    "seeds_second", "metric", "mean_first", "mean_second", "difference", "low", "high", "ahead_first",
-    "ahead_second", "images",
+_RESULT = (
+    "metric", "mean_first", "mean_second", "difference", "low", "high", "ahead_first", "ahead_second", "images",
 )  # fmt: skip
 
 
 def versus_json(pairs: Sequence[Versus]) -> str:
     """An array of objects, one per pair and metric; scores as fractions."""
-    return json.dumps([line for pair in pairs for line in _objects(pair)], indent=2) + "\n"
+    lines = [_about(pair) | result for pair in pairs for result in _results(pair)]
+    return json.dumps(lines, indent=2) + "\n"
 
 
 def versus_csv(pairs: Sequence[Versus]) -> str:
     """One line per pair and metric; scores as fractions."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, _FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(out, [*_about(pairs[0]), *_RESULT], lineterminator="\n")
     writer.writeheader()
-    for line in (line for pair in pairs for line in _objects(pair)):
-        seeds = {name: ";".join(map(str, line[name])) for name in ("seeds_first", "seeds_second")}
-        writer.writerow(line | seeds)
+    for pair in pairs:
+        about = _about(pair)
+        seeds = {name: ";".join(map(str, about[name])) for name in ("seeds_first", "seeds_second")}
+        writer.writerows(about | seeds | result for result in _results(pair))
     return out.getvalue()
 
 
-def _objects(found: Versus) -> list[dict[str, Any]]:
-    first, second = found.first, found.second
-    about = {name: getattr(first, name) for name in _FIELDS[:6]}
-    about |= {"first": named(first), "second": named(second)}
-    about |= {"seeds_first": sorted(first.origins), "seeds_second": sorted(second.origins)}
-    lines = []
-    for metric, result in found.by_metric.items():
-        (low, high), (ahead, behind) = result.interval, _ahead(found.metric(metric), result)
+def _about(pair: Versus) -> dict[str, Any]:
+    """What was compared, and on what."""
+    return {
+        **pair.first.scored.names,
+        "first": named(pair.first),
+        "second": named(pair.second),
+        "seeds_first": sorted(pair.first.origins),
+        "seeds_second": sorted(pair.second.origins),
+    }
+
+
+def _results(pair: Versus) -> Iterator[dict[str, Any]]:
+    for metric, result in pair.by_metric.items():
+        (low, high), (ahead, behind) = result.interval, _ahead(pair.metric(metric), result)
         values = (metric, *result.means, result.difference, low, high, ahead, behind, result.n_images)
-        lines.append(about | dict(zip(_FIELDS[10:], values, strict=True)))
-    return lines
+        yield dict(zip(_RESULT, values, strict=True))

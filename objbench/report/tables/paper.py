@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from objbench.errors import RequestError
-from objbench.report.rows.row import Row
+from objbench.report.rows.row import Published, Row
 from objbench.report.tables.plan import Column, Plan
 
 _THREE = ("tetrominoes", "multi_dsprites", "clevr6")
@@ -63,15 +63,15 @@ def paper_plans(number: str, rows: Sequence[Row], datasets: Sequence[str]) -> li
 
 
 def _belongs(row: Row, table: PaperTable, number: str, rows: Sequence[Row], datasets: Sequence[str]) -> bool:
-    if row.published:
+    if isinstance(row, Published):
         return not set(table.sources).isdisjoint(row.tables)
     narrowed = [dataset for dataset in datasets if "@" in dataset and dataset.startswith(f"{row.dataset}@")]
     if narrowed and f"{row.dataset}@{row.protocol}" not in narrowed:
         return False
-    ablated = {(r.method, r.variant) for r in rows if not set(_ABLATIONS).isdisjoint(r.tables)}
-    if number in _ABLATIONS:
-        return (row.method, row.variant) in ablated
-    return row.variant is None or (row.method, row.variant) not in ablated
+    published = [other for other in rows if isinstance(other, Published)]
+    ablated = {(r.who.method, r.who.variant) for r in published if not set(_ABLATIONS).isdisjoint(r.tables)}
+    is_ablation = (row.who.method, row.who.variant) in ablated
+    return is_ablation if number in _ABLATIONS else row.who.variant is None or not is_ablation
 
 
 def _fits(row: Row, columns: Sequence[Column]) -> bool:

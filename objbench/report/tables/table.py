@@ -1,11 +1,13 @@
-"""A table ready for printing: cells, lines, footnotes; what every writer of tables takes."""
+"""A table ready for printing, as every writer of tables takes it: cells, lines, footnotes, and numbers as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from objbench.report.rows.row import Row
+from objbench.report.rows.row import Row, Statistic
+from objbench.report.rows.success import Share
+from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Reference
 
 
@@ -83,3 +85,31 @@ def _letter(index: int) -> str:
     """a, b, ..., z, aa, ab, ..."""
     first, last = divmod(index, 26)
     return (chr(ord("a") + first - 1) if first else "") + chr(ord("a") + last)
+
+
+def printed(value: Statistic, places: int, intervals: bool = False) -> str:
+    """`mean ± std`, a single seed as it is; a published value with the decimals that its paper gives."""
+    places = value.decimals or places
+    if len(value.seeds) == 1:
+        return of_seed(value, next(iter(value.seeds)), places, intervals)
+    mean = value.metric.format(value.mean, places)
+    return mean if value.std is None else f"{mean} ± {value.metric.format(value.std, places)}"
+
+
+def of_seed(value: Statistic, seed: int, places: int, intervals: bool = False) -> str:
+    """The value of one seed, with its interval over images where that is asked for and known."""
+    mean = value.metric.format(value.seeds[seed], places)
+    if not intervals or seed not in value.intervals:
+        return mean
+    return f"{mean} {bounds(value.metric, value.intervals[seed], places)}"
+
+
+def bounds(metric: MetricSpec, interval: tuple[float, float], places: int = 1) -> str:
+    """`[low, high]`."""
+    low, high = (metric.format(bound, places) for bound in interval)
+    return f"[{low}, {high}]"
+
+
+def share(found: Share) -> str:
+    """`count/n [low, high]`, the bounds in percent."""
+    return f"{found.count}/{found.n} [{100 * found.low:.0f}, {100 * found.high:.0f}]"

@@ -7,43 +7,74 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from objbench.report.rows.comparability import Peers, cell_notes, row_notes
-from objbench.report.rows.row import Row
+from objbench.records import Scored
+from objbench.report.rows.notes import cell_notes
+from objbench.report.rows.row import Measured, Published, Row, Training
 from objbench.report.rows.success import Share
 from objbench.report.tables.plan import Plan
 
-_PROVENANCE = (
+_FIRST_COLUMNS = (
     "kind", "dataset", "protocol", "source", "split", "method", "variant", "overrides", "trivial", "n", "selection",
     "std_kind", "fingerprint", "standard", "generator", "resolution", "n_images", "definition", "trained_on",
     "n_train", "standard_n_train", "steps", "config_hash", "devices", "citation",
     "quoted_in", "tables", "test_set", "notes",
 )  # fmt: skip
+_FIELDS = [*Scored.model_fields, *Training.model_fields]
+# Fields that the types gain follow the columns of the first version; "resolution" is height and width.
+_COLUMNS = (*_FIRST_COLUMNS, *(name for name in _FIELDS if name not in (*_FIRST_COLUMNS, "height", "width")))
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A row with the footnotes that it has in its table, and the successes that are counted there."""
-
-    row: Row
-    marks: list[str]
-    successes: dict[str, Share]
+def as_json(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
+    """An array of row objects; scores as fractions, also those that papers print in percent. No metrics: all."""
+    content = _finite([_object(row, shares) for row, shares in _shown(plans, metrics)])
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _shown(plans: Sequence[Plan], metrics: Sequence[str]) -> list[_Shown]:
-    """Every row of the plans once, with its values of `metrics` if any are named."""
-    found: dict[int, _Shown] = {}
+def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
+    """One line per row, metric and seed, and one for the mean: `seed` is a number, "mean", or "share" (of successes)."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        [*_COLUMNS, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks"]
+    )
+    for row, shares in _shown(plans, metrics):
+        provenance = list(map(_flat, _facts(row)))
+        for metric, value in row.values.items():
+            marks = "; ".join([*row.notes, *cell_notes(row, metric)])
+            start = [*provenance, metric, row.definitions.get(metric, "")]
+            writer.writerow([*start, "mean", value.mean, _flat(value.std), "", "", marks])
+            for seed, score in sorted(value.seeds.items()):
+                low, high = value.intervals.get(seed, ("", ""))
+                writer.writerow([*start, seed, score, "", low, high, marks])
+        for text, share in shares.items():
+            counted = [*provenance, text, f"share of {share.n} seeds", "share", share.share, ""]
+            writer.writerow([*counted, share.low, share.high, "; ".join(row.notes)])
+    return out.getvalue()
+
+
+def _facts(row: Row) -> list[Any]:
+    """What is known of a row besides its numbers, in the order of the columns; None where it is not known."""
+    known = {"devices": (), "tables": (), **vars(row.who), **vars(row), "kind": row.kind, "notes": ()}
+    if isinstance(row, Measured):
+        known |= {**dict(row.scored), **dict(row.trained or {})}
+        known["resolution"] = (row.scored.height, row.scored.width)
+    elif isinstance(row, Published):
+        known["notes"] = row.remarks
+    return [known.get(name) for name in _COLUMNS]
+
+
+def _shown(plans: Sequence[Plan], metrics: Sequence[str]) -> list[tuple[Row, dict[str, Share]]]:
+    """Every row of the plans once, with its values of `metrics` if any are named, and the successes counted of it."""
+    found: dict[int, tuple[Row, dict[str, Share]]] = {}
     for plan in plans:
-        successes = {c.success for c in plan.columns if c.success}
-        peers = Peers.by_dataset(plan.rows)
+        successes = {column.success for column in plan.columns if column.success}
         for row in plan.rows:
             shares = {str(s): s.of(row.values.get(s.metric)) for s in successes}
             known = {text: share for text, share in shares.items() if share is not None}
-            found.setdefault(
-                id(row), _Shown(_narrowed(row, metrics), row_notes(row, peers[row.dataset]), known)
-            )
+            found.setdefault(id(row), (_narrowed(row, metrics), known))
     return list(found.values())
 
 
@@ -55,18 +86,11 @@ def _narrowed(row: Row, metrics: Sequence[str]) -> Row:
     return replace(row, values=values, definitions=definitions)
 
 
-def as_json(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
-    """An array of row objects; scores as fractions, also those that papers print in percent. No metrics: all."""
-    content = _finite([_object(shown) for shown in _shown(plans, metrics)])
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def _object(shown: _Shown) -> dict[str, Any]:
-    row = shown.row
+def _object(row: Row, shares: dict[str, Share]) -> dict[str, Any]:
     content: dict[str, Any] = {"name": row.label, "dataset_ref": row.dataset_ref}
-    content |= {name: getattr(row, name) for name in _PROVENANCE}
+    content |= zip(_COLUMNS, _facts(row), strict=True)
     content["definitions"] = row.definitions
-    content["marks"] = [*shown.marks, *(note for metric in row.values for note in cell_notes(row, metric))]
+    content["marks"] = [*row.notes, *(note for metric in row.values for note in cell_notes(row, metric))]
     content["values"] = {
         metric: {
             "mean": value.mean,
@@ -76,8 +100,8 @@ def _object(shown: _Shown) -> dict[str, Any]:
         }
         for metric, value in row.values.items()
     }
-    if shown.successes:
-        content["success"] = {text: asdict(share) for text, share in shown.successes.items()}
+    if shares:
+        content["success"] = {text: asdict(share) for text, share in shares.items()}
     return content
 
 
@@ -88,29 +112,6 @@ def _finite(content: Any) -> Any:
     if isinstance(content, dict):
         return {key: _finite(value) for key, value in content.items()}
     return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
-
-
-def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
-    """One line per row, metric and seed, and one for the mean: `seed` is a number, "mean", or "share" (of successes)."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [*_PROVENANCE, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks"]
-    )
-    for shown in _shown(plans, metrics):
-        row = shown.row
-        provenance = [_flat(getattr(row, name)) for name in _PROVENANCE]
-        for metric, value in row.values.items():
-            told = "; ".join([*shown.marks, *cell_notes(row, metric)])
-            start = [*provenance, metric, row.definitions.get(metric, "")]
-            writer.writerow([*start, "mean", value.mean, _flat(value.std), "", "", told])
-            for seed, score in sorted(value.seeds.items()):
-                low, high = value.intervals.get(seed, ("", ""))
-                writer.writerow([*start, seed, score, "", low, high, told])
-        for text, share in shown.successes.items():
-            counted = [*provenance, text, f"share of {share.n} seeds", "share", share.share, ""]
-            writer.writerow([*counted, share.low, share.high, "; ".join(shown.marks)])
-    return out.getvalue()
 
 
 def _flat(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from objbench.report.tables.table import Cell, Line, Table
@@ -58,6 +59,18 @@ def rich(table: Table) -> Iterable[RenderableType]:
         shown.add_row(*cells, style="" if line.seed is None else "dim")
     yield shown
     yield Text("\n".join(legend(table, lambda letter: f"[{letter}]", bold=True)), style="dim")
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Tables on stdout, whole whatever its width: styled on a terminal, aligned text in a pipe."""
+    if not sys.stdout.isatty():
+        sys.stdout.write("\n".join(map(text, tables)))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for table in tables:
+        console.print(*rich(table), "", sep="\n")
 
 
 def n_left(table: Table) -> int:

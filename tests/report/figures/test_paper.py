@@ -15,10 +15,14 @@ from PIL import Image
 from objbench.errors import ObjbenchError, RequestError
 from objbench.report.figures import PAPER_FIGURES, SUCCESS, draw
 from objbench.report.figures.paper import Request, compose
+from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
-from objbench.report.rows.records import find_records
 from objbench.report.rows.success import Success
 from objbench.spec.load import load_spec
+
+
+def rows_in(runs, selection=None):
+    return collect(load_spec(), runs, selection or Selection()).measured
 
 
 def text_of(runs, number="3", dataset=None, select="all", told=None, **options):
@@ -30,8 +34,8 @@ def text_of(runs, number="3", dataset=None, select="all", told=None, **options):
         "tell": (told if told is not None else []).append,
     }
     selection = Selection.parse(select, load_spec())
-    found, dataset = find_records(runs).records, dataset or PAPER_FIGURES[number].dataset
-    figure = compose(Request(number, found, load_spec(), dataset, selection=selection, **request | options))
+    rows, dataset = rows_in(runs, selection), dataset or PAPER_FIGURES[number].dataset
+    figure = compose(Request(number, rows, load_spec(), dataset, selection=selection, **request | options))
     return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
@@ -216,21 +220,21 @@ def test_a_curve_needs_a_training(tmp_path):
 )
 def test_requests_that_cannot_be(tmp_path, number, datasets, output, message):
     run(tmp_path)
-    found = find_records(tmp_path).records
+    rows = rows_in(tmp_path)
     with pytest.raises(RequestError, match=re.escape(message)):
-        draw(number, found, load_spec(), Selection(), datasets, tmp_path / output)
+        draw(number, rows, load_spec(), Selection(), datasets, tmp_path / output)
 
 
 def test_without_a_suffix_both_are_written_and_the_same_bytes_every_time(tmp_path):
     run(tmp_path)
     run(tmp_path, 1)
     for number, name in (("3", "sheet"), ("7", "curves")):
-        found = find_records(tmp_path).records
+        rows = rows_in(tmp_path)
         files = [tmp_path / f"{name}.png", tmp_path / f"{name}.pdf"]
-        assert draw(number, found, load_spec(), Selection(), ["tetrominoes"], tmp_path / name) == files
+        assert draw(number, rows, load_spec(), Selection(), ["tetrominoes"], tmp_path / name) == files
         written = [path.read_bytes() for path in files]
         assert b"Date" not in written[1]
-        draw(number, found, load_spec(), Selection(), ["tetrominoes"], tmp_path / name)
+        draw(number, rows, load_spec(), Selection(), ["tetrominoes"], tmp_path / name)
         assert [path.read_bytes() for path in files] == written
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.info.keys() == {"dpi"}
@@ -239,7 +243,7 @@ def test_without_a_suffix_both_are_written_and_the_same_bytes_every_time(tmp_pat
 
 def test_the_verb_draws_as_another_process_did(tmp_path):
     run(tmp_path)
-    draw("3", find_records(tmp_path).records, load_spec(), Selection(), [], tmp_path / "here.pdf")
+    draw("3", rows_in(tmp_path), load_spec(), Selection(), [], tmp_path / "here.pdf")
     command = [sys.executable, "-m", "objbench", "report", "--figure", "3", "--runs", tmp_path]
     there = [*command, "--method", "objmae", "--seed", "0", "--output", tmp_path / "there.pdf"]
     ended = subprocess.run(there, check=False, capture_output=True, text=True)

@@ -14,14 +14,14 @@ from objbench.report.figures import pictures
 from objbench.report.figures.canvas import outputs, save
 from objbench.report.figures.choose import rows_on
 from objbench.report.figures.sheet import Grid, scaled, sheet
+from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
-from objbench.report.rows.records import find_records
 from objbench.spec.load import load_spec
 from objbench.viz import colour, prediction_colours
 
 
 def section(runs, layout=pictures.segmentations, count=3, **options):
-    (row,) = rows_on(find_records(runs).records, "tetrominoes", load_spec(), Selection())
+    (row,) = rows_on(collect(load_spec(), runs, Selection()).measured, "tetrominoes", load_spec())
     return pictures.section(row, 0, count, layout, **options)
 
 

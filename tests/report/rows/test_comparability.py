@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from helpers.synthetic import GENERATED, generated, record, scored, scores
+from helpers.synthetic import generated, record, scored, scores
 
 from objbench.records import Scores
-from objbench.report.rows.comparability import Peers, cell_notes, conflicts, row_notes
+from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
@@ -20,95 +19,7 @@ def measured(*records):
 
 def published(method, dataset="tetrominoes", variant=None):
     rows = published_rows(load_spec())
-    return next(r for r in rows if (r.method, r.dataset, r.variant) == (method, dataset, variant))
-
-
-def test_a_standard_row_needs_no_note():
-    (row,) = measured(record())
-    assert row_notes(row, Peers([row])) == []
-
-
-@pytest.mark.parametrize(
-    ("changed", "note"),
-    [
-        (generated(), "generated data, not the upstream release (generator version 1, seed 0)"),
-        (
-            generated(
-                on={"test": scored(**{**GENERATED, "generator": {"version": 2, "seed": 0, "stand_in": 1}})}
-            ),
-            "generated data, a stand-in for the upstream release, not a copy of it (generator version 2, seed 0)",
-        ),
-        (
-            record(protocol="aligned", on={"test": scored(protocol="aligned")}),
-            "protocol aligned, not the default",
-        ),
-        (record(on={"test": scored(standard=False)}), "not the protocol's standard test split (320 images)"),
-        (record(on={"test": scored(split="val")}), "scored on the val split, not on test"),
-        (record(on={"test": scored(source="deepmind")}), "trained on tetrominoes@standard/emorl"),
-        (record(overrides={"recipe.steps": 300}), "with recipe.steps=300"),
-        (record(n_train=1000), "trained on 1,000 scenes, the protocol has 59,680"),
-        (generated(n_train=1000), "trained on 1,000 scenes, the protocol has 60,000"),
-        (
-            record(on={"test": scored(definition="deepmind")}),
-            "scored as deepmind defines the metrics, not as",
-        ),
-        (record(kind="external"), "predictions made outside objbench"),
-    ],
-)
-def test_what_sets_a_measured_row_apart_is_noted(changed, note):
-    (row,) = measured(changed)
-    assert any(text.startswith(note) for text in row_notes(row, Peers([row])))
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "note"),
-    [
-        (
-            record(),
-            record(on={"test": scored(fingerprint="0123456789abcdef")}),
-            "fingerprint 0123456789ab (emorl)",
-        ),
-        (record(), record(on={"test": scored(height=64, width=64)}), "scored at 64x64"),
-        (record(), record(n_train=1000), "trained on 59,680 scenes"),
-        (record(), record(config_hash="0123456789abcdef"), "configuration 0123456789ab, 154,440 steps"),
-    ],
-)
-def test_where_measured_rows_disagree_each_says_which_it_is(one, other, note):
-    rows = measured(one, other)
-    notes = [row_notes(row, Peers(rows)) for row in rows]
-    assert all(notes)
-    assert any(text.endswith(note) for text in [*notes[0], *notes[1]])
-
-
-def test_a_value_that_some_seeds_do_not_have_is_noted():
-    without = {name: value for name, value in scores().model_dump().items() if name != "mse"}
-    (row,) = measured(record(0), record(1, metrics={"test": Scores.model_validate(without)}))
-    assert cell_notes(row, "mse") == ["mse: of 1 of the 2 seeds, the others have none"]
-    assert cell_notes(row, "ari") == []
-
-
-def test_what_an_external_row_was_trained_on_is_not_known():
-    (row,) = measured(record(kind="external", n_train=None, steps=None, wall_seconds=None))
-    assert (row.trained_on, row.n_train, row.standard_n_train) == (None, None, None)
-
-
-def test_a_published_row_states_protocol_std_selection_and_note():
-    row = published("dti_sprites", "multi_dsprites")
-    assert row_notes(row, Peers([])) == [
-        "its own copy of the sets (34,963 CLEVR6 images), scored on the first 320 training images; "
-        "± kind of std not stated over 5 seeds; as quoted in vikstrom2022",
-        "one outlier seed filtered",
-    ]
-    assert (
-        row_notes(published("objmae", "clevrtex"), Peers([]))[1] == "best 3 of 10 seeds by miou on ClevrTex"
-    )
-    assert "± population std over 3 seeds" in row_notes(published("monet", "clevrtex"), Peers([]))[0]
-
-
-def test_another_metric_definition_marks_the_cell():
-    assert cell_notes(published("monet", "clevrtex"), "miou") == ["miou: very likely background excluded"]
-    assert cell_notes(published("monet", "clevrtex"), "ari_fg") == []
-    assert cell_notes(published("ast", "clevrtex"), "miou") == []
+    return next(r for r in rows if (r.who.method, r.dataset, r.who.variant) == (method, dataset, variant))
 
 
 def test_equal_rows_have_no_conflict():
@@ -144,7 +55,7 @@ def test_two_definitions_of_miou_conflict():
 
 def test_training_size_does_not_set_apart_what_does_not_train():
     rows = measured(record(), record(method="one_slot", n_train=10))
-    assert row_notes(rows[1], Peers(rows)) == []
+    assert rows[1].notes == ()
     assert conflicts(rows, ["ari_fg"]) == []
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.synthetic import GENERATED, generated, record, scored, scores
+from helpers.synthetic import GENERATED, external, generated, record, scored, scores
 
 from objbench.errors import RequestError
 from objbench.report.rows.measured import Selection, measured_rows
@@ -48,7 +48,7 @@ def test_one_seed_has_no_std():
         record(1, variant="no_masking"),
         record(1, overrides={"recipe.steps": 300}),
         record(1, config_hash="another"),
-        record(1, kind="external"),
+        external(1, "objmae"),
     ],
 )
 def test_what_differs_in_more_than_the_seed_is_another_row(other):
@@ -65,13 +65,13 @@ def test_cost_comes_from_the_wall_clock_of_runs():
     (row,) = rows_of(record(0, wall_seconds=3600.0), record(1, wall_seconds=7200.0)).rows
     assert row.values["hours"].mean == 1.5
     assert row.values["iterations"].mean == 154_440
-    (external,) = rows_of(record(kind="external", wall_seconds=None, steps=None)).rows
-    assert "hours" not in external.values
+    (row,) = rows_of(external()).rows
+    assert "hours" not in row.values
 
 
 def test_trivial_methods_come_after_the_others():
     rows = rows_of(record(method="color_kmeans"), record(method="one_slot"), record()).rows
-    assert [(row.method, row.trivial) for row in rows] == [
+    assert [(row.who.method, row.who.trivial) for row in rows] == [
         ("objmae", False),
         ("one_slot", True),
         ("color_kmeans", True),
@@ -133,8 +133,9 @@ def test_metrics_mean_what_the_definition_makes_of_them():
 
 
 def test_a_row_says_where_the_values_of_each_seed_stand():
-    (row,) = rows_of(record(3), record(5)).rows
-    assert row.origins == {3: Origin(Path("0"), "test"), 5: Origin(Path("1"), "test")}
+    records = record(3), record(5)
+    (row,) = rows_of(*records).rows
+    assert row.origins == {3: Origin(Path("0"), records[0], "test"), 5: Origin(Path("1"), records[1], "test")}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,14 @@ def test_an_unknown_metric_is_refused_with_the_closest():
 
 def test_provenance_is_that_of_the_scored_split():
     (row,) = rows_of(record(on={"test": scored(**GENERATED)})).rows
-    assert (row.source, row.generator, row.test_id) == ("generated", {"version": 1, "seed": 0}, None)
-    assert row.trained_on == "tetrominoes@standard/emorl"
+    assert row.scored == scored(**GENERATED)
+    assert row.test_id is None
+    assert row.trained.trained_on == "tetrominoes@standard/emorl"
+    assert (row.trained.n_train, row.trained.standard_n_train) == (59_680, 59_680)
     (standard,) = rows_of(record()).rows
     assert standard.test_id == "standard/emorl"
+
+
+def test_what_an_external_row_was_trained_on_is_not_known():
+    (row,) = rows_of(external()).rows
+    assert (row.kind, row.trained, row.learned) == ("external", None, None)

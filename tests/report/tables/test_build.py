@@ -48,7 +48,9 @@ def test_a_dataset_table_has_measured_trivial_and_published_lines_in_this_order(
 
 def test_published_numbers_of_several_tables_stand_in_one_line():
     (plan,) = plans(record())
-    (line,) = [row for row in plan.rows if row.published and (row.method, row.variant) == ("objmae", None)]
+    (line,) = [
+        row for row in plan.rows if row.published and (row.who.method, row.who.variant) == ("objmae", None)
+    ]
     assert line.tables == ("1", "4", "5", "6")
     assert {m: v.mean for m, v in line.values.items()} == {"ari_fg": 0.995, "ari": 0.999, "miou": 0.997}
 

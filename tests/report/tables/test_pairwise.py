@@ -111,7 +111,7 @@ def test_overrides_may_be_left_out_where_there_is_one_choice_of_them(tmp_path):
     keep(tmp_path, 0, "objmae", np.full(40, 0.5), overrides={"recipe.steps": 300})
     keep(tmp_path, 0, "monet", np.full(40, 0.4))
     ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"], METRICS)
-    assert found.first.overrides == {"recipe.steps": 300}
+    assert found.first.who.overrides == {"recipe.steps": 300}
     keep(tmp_path, 0, "objmae", np.full(40, 0.6), overrides={"recipe.steps": 600}, config_hash="b")
     with pytest.raises(
         RequestError, match=r"--compare objmae: there are several, name one of them: objmae\+"
@@ -164,9 +164,7 @@ def test_another_dataset_that_cannot_be_compared_is_told(tmp_path):
     keep(tmp_path, 0, "color_kmeans", np.full(40, 0.5), on={"test": scored("clevr6", height=64)}, **on)
     pairs, refused = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     assert [pair.first.dataset for pair in pairs] == ["tetrominoes"]
-    assert refused == [
-        "clevr6: color_kmeans (emorl) against objmae (emorl): resolution (64, 35) is not (35, 35)"
-    ]
+    assert refused == ["clevr6: color_kmeans (emorl) against objmae (emorl): height 64 is not 35"]
 
 
 def test_other_images_are_refused(tmp_path):

@@ -15,17 +15,16 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 from helpers.kept import keep, per_image, said, scenes
 from helpers.paths import ROOT
-from helpers.synthetic import GENERATED, generated, record, scored, scores
+from helpers.synthetic import GENERATED, external, generated, record, scored, scores
 from PIL import Image
 
-from objbench.report.html import page
 from objbench.report.html.curves import curves_of
 from objbench.report.html.gallery import BUDGET, gallery_of
+from objbench.report.html.page import page
 from objbench.report.html.runs import duration, runs_of
 from objbench.report.html.sprites import LEVELS, deflated, planes
-from objbench.report.rows.measured import Selection, measured_rows
-from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import find_records
+from objbench.report.rows.collect import collect
+from objbench.report.rows.measured import Selection
 from objbench.report.tables.build import build
 from objbench.report.tables.hyperparameters import settings, settings_table
 from objbench.report.tables.paper import paper_plans
@@ -83,21 +82,19 @@ class Document(HTMLParser):
         return [[" ".join(cell.split()) for cell in row] for row in self.rows]
 
 
-def found_in(runs):
+def rows_in(runs):
     spec = load_spec()
-    found = find_records(runs).records
-    rows = [*measured_rows(found, spec, Selection()).rows, *published_rows(spec)]
-    return spec, found, rows
+    return spec, collect(spec, runs, Selection()).rows
 
 
 def made(runs, **options):
-    spec, found, rows = found_in(runs)
-    return page(dataset_plans(rows, [], spec), found, spec, **options)
+    spec, rows = rows_in(runs)
+    return page(dataset_plans(rows, [], spec), spec, **options)
 
 
 def shown_runs(runs):
-    spec, found, rows = found_in(runs)
-    return runs_of(dataset_plans(rows, [], spec), found)
+    spec, rows = rows_in(runs)
+    return runs_of(dataset_plans(rows, [], spec))
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +157,9 @@ def test_the_same_input_gives_the_same_text(runs, text):
 
 @pytest.mark.parametrize("intervals", [False, True])
 def test_every_number_is_that_of_the_table(runs, intervals):
-    spec, found, rows = found_in(runs)
+    spec, rows = rows_in(runs)
     plans = dataset_plans(rows, [], spec)
-    lines = Document(page(plans, found, spec, intervals)).lines
+    lines = Document(page(plans, spec, intervals)).lines
     for plan in plans:
         for line in build(plan, spec, all_seeds=True, intervals=intervals).lines:
             expected = [line.label.text.strip(), *line.facts, *(cell.text for cell in line.cells)]
@@ -170,7 +167,7 @@ def test_every_number_is_that_of_the_table(runs, intervals):
 
 
 def test_what_the_table_calls_best_is_bold(runs, text):
-    spec, _, rows = found_in(runs)
+    spec, rows = rows_in(runs)
     built = [build(plan, spec) for plan in dataset_plans(rows, [], spec)]
     best = [cell.text for table in built for line in table.lines for cell in line.cells if cell.best]
     assert best
@@ -183,27 +180,27 @@ def test_marks_lead_to_the_notes_of_their_table(text):
 
 
 def test_tables_of_several_datasets_have_headings_above_headings(runs):
-    spec, found, rows = found_in(runs)
-    document = Document(page(paper_plans("2", rows, []), found, spec))
+    spec, rows = rows_in(runs)
+    document = Document(page(paper_plans("2", rows, []), spec))
     assert ["", "clevrtex_ood", "clevrtex_camo"] in document.lines
 
 
 def test_tables_without_rows_stand_as_they_are():
     spec = load_spec()
-    document = Document(page([], [], spec, tables=[settings_table(settings("7", spec, ["tetrominoes"]))]))
+    document = Document(page([], spec, tables=[settings_table(settings("7", spec, ["tetrominoes"]))]))
     assert ["setting", "tetrominoes"] in document.lines
     assert "runs" not in document.ids
 
 
 def test_without_rows_the_page_says_so():
-    assert "There are no rows to show." in page([], [], load_spec())
+    assert "There are no rows to show." in page([], load_spec())
 
 
 EVIL = '</script><script>alert("1")</script>'
 
 
 def test_names_cannot_break_out(tmp_path):
-    item = record(kind="external", method=EVIL, overrides={EVIL: "\"'><img src=http://x>"}, steps=None)
+    item = external(method=EVIL, overrides={EVIL: "\"'><img src=http://x>"})
     rng = np.random.default_rng(0)
     images, truth = scenes(1, 24, 2, rng)
     keep(tmp_path / "runs/a/seed-0", item, said(images, truth, 3, rng), per_image(9, rng), trained=False)
@@ -219,12 +216,11 @@ def test_only_the_runs_behind_the_rows_are_shown(tmp_path):
     keep(tmp_path / "b", record(1, metrics={"test": scores(miou=0.99)}))
     keep(tmp_path / "c", record(0))  # the same seed once more: the table counts the first
     spec = load_spec()
-    found = find_records(tmp_path).records
-    all_rows = measured_rows(found, spec, Selection()).rows
-    best = measured_rows(found, spec, Selection(1, "miou")).rows
-    folders = [run.folder.name for run in runs_of(dataset_plans(all_rows, [], spec), found)]
+    all_rows = collect(spec, tmp_path, Selection()).measured
+    best = collect(spec, tmp_path, Selection(1, "miou")).measured
+    folders = [run.folder.name for run in runs_of(dataset_plans(all_rows, [], spec))]
     assert folders == ["a", "b"]
-    assert [run.folder.name for run in runs_of(dataset_plans(best, [], spec), found)] == ["b"]
+    assert [run.folder.name for run in runs_of(dataset_plans(best, [], spec))] == ["b"]
 
 
 def test_provenance_names_everything(text):
@@ -236,7 +232,7 @@ def test_provenance_names_everything(text):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(None, None), (4.21, "4.2 s"), (59.96, "60.0 s"), (723, "12 min 03 s"), (3900, "1 h 05 min")],
+    [(4.21, "4.2 s"), (59.96, "60.0 s"), (723, "12 min 03 s"), (3900, "1 h 05 min")],
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words

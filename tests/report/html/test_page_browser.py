@@ -12,10 +12,9 @@ from helpers.kept import keep, per_image, said, scenes
 from helpers.synthetic import generated, record, scored, scores
 from PIL import Image
 
-from objbench.report.html import page
-from objbench.report.rows.measured import Selection, measured_rows
-from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import find_records
+from objbench.report.html.page import page
+from objbench.report.rows.collect import collect
+from objbench.report.rows.measured import Selection
 from objbench.report.tables.plan import dataset_plans
 from objbench.spec.load import load_spec
 
@@ -42,9 +41,9 @@ def address(tmp_path_factory):
             item = make(seed, method, dataset=dataset, metrics=metrics, on=on)
             place = folder / "runs" / dataset / method / f"seed-{seed}"
             keep(place, item, said(images, truth, 4, rng), per_image(N, rng))
-    spec, found = load_spec(), find_records(folder / "runs").records
-    rows = [*measured_rows(found, spec, Selection()).rows, *published_rows(spec)]
-    (folder / "report.html").write_text(page(dataset_plans(rows, [], spec), found, spec))
+    spec = load_spec()
+    rows = collect(spec, folder / "runs", Selection()).rows
+    (folder / "report.html").write_text(page(dataset_plans(rows, [], spec), spec))
     return (folder / "report.html").as_uri()
 
 

@@ -1,0 +1,111 @@
+"""What sets numbers apart from what their column stands for: the texts of footnotes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from objbench.registry import DEFAULT_DEFINITION
+from objbench.report.rows.row import ALL_SEEDS, Measured, Published, Row
+from objbench.spec.datasets import TEST
+from objbench.spec.metrics import NOT_STATED
+
+
+def with_notes(rows: Iterable[Measured]) -> list[Measured]:
+    """The rows with their notes, each compared with those of the same dataset and protocol."""
+    rows = list(rows)
+    members: dict[str, list[Measured]] = {}
+    for row in rows:
+        members.setdefault(row.dataset_ref, []).append(row)
+    varying = {dataset: _Varying(found) for dataset, found in members.items()}
+    return [replace(row, notes=tuple(_notes(row, varying[row.dataset_ref]))) for row in rows]
+
+
+def published_notes(row: Published) -> tuple[str, ...]:
+    """Protocol, kind of std, selection and remarks of published numbers."""
+    seeds = f" over {row.n} seeds" if row.n else ""
+    parts = [_stated("protocol", row.protocol)]
+    if any(value.std is not None for value in row.values.values()):
+        parts.append(f"± {_stated('kind of std', row.std_kind)}{seeds}")
+    if row.quoted_in:
+        parts.append(f"as quoted in {row.quoted_in}")
+    selection = [] if row.selection == ALL_SEEDS else [row.selection]
+    return ("; ".join(parts), *selection, *row.remarks)
+
+
+def cell_notes(row: Row, metric: str) -> list[str]:
+    """What sets one value apart: another definition of its metric, the device of a cost, missing seeds."""
+    value = row.values[metric]
+    if isinstance(row, Measured):
+        if value.metric.cost:
+            return [f"on {', '.join(row.devices)}"]
+        seeds = len(value.seeds)
+        return [] if seeds == row.n else [f"{metric}: of {seeds} of the {row.n} seeds, the others have none"]
+    if value.metric.cost or row.definitions[metric] == value.metric.meaning != NOT_STATED:
+        return []
+    return [f"{metric}: {_stated('definition', row.definitions[metric])}"]
+
+
+class _Varying:
+    """In what the measured rows of one dataset differ: fingerprint, resolution, training size, configuration."""
+
+    def __init__(self, rows: Iterable[Measured]) -> None:
+        self.fingerprints: set[str] = set()
+        self.resolutions: set[tuple[int, int]] = set()
+        self.training_sizes: set[int] = set()
+        self.configurations: dict[object, set[tuple[str, int]]] = {}
+        for row in rows:
+            self.fingerprints.add(row.scored.fingerprint)
+            self.resolutions.add((row.scored.height, row.scored.width))
+            if row.learned:
+                self.training_sizes.add(row.learned.n_train)
+            if row.trained:
+                of_method = self.configurations.setdefault(row.who, set())
+                of_method.add((row.trained.config_hash, row.trained.steps))
+
+    def notes(self, row: Measured) -> list[str]:
+        """Which of the different ones a row is of."""
+        on, notes = row.scored, []
+        if len(self.fingerprints) > 1:
+            notes.append(f"{on.split} split of fingerprint {on.fingerprint[:12]} ({on.source})")
+        if len(self.resolutions) > 1:
+            notes.append(f"scored at {on.height}x{on.width}")
+        if row.learned and not row.learned.shortened and len(self.training_sizes) > 1:
+            notes.append(f"trained on {row.learned.n_train:,} scenes")
+        if row.trained and len(self.configurations[row.who]) > 1:
+            notes.append(f"configuration {row.trained.config_hash[:12]}, {row.trained.steps:,} steps")
+        return notes
+
+
+def _notes(row: Measured, varying: _Varying) -> list[str]:
+    on, notes = row.scored, []
+    if on.generator is not None:
+        made = ", ".join(f"{key} {value}" for key, value in on.generator.items() if key != "stand_in")
+        what = "a stand-in for the upstream release, not a copy of it" if "stand_in" in on.generator else ""
+        notes.append(f"generated data, {what or 'not the upstream release'} (generator {made})")
+    if not row.default_protocol:
+        notes.append(f"protocol {on.protocol}, not the default one of {on.dataset}")
+    if on.split != TEST:
+        notes.append(f"scored on the {on.split} split, not on test")
+    if not on.standard:
+        notes.append(f"not the protocol's standard {on.split} split ({row.n_images:,} images)")
+    if row.learned and row.learned.trained_on != on.place:
+        notes.append(f"trained on {row.learned.trained_on}")
+    if row.trained and row.trained.shortened:
+        notes.append(row.trained.shortened)
+    notes += varying.notes(row)
+    if on.definition != DEFAULT_DEFINITION:
+        notes.append(f"scored as {on.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
+    if row.kind == "external":
+        notes.append("predictions made outside objbench")
+    if row.who.overrides:
+        notes.append(f"with {row.who.settings}")
+    if row.selection != ALL_SEEDS:
+        notes.append(row.selection)
+    return notes
+
+
+def _stated(what: str, text: str) -> str:
+    if text == NOT_STATED:
+        return f"{what} not stated"
+    return f"{text} std" if what == "kind of std" else text

@@ -1,0 +1,88 @@
+"""The record of a run: its file stays byte for byte what it was, and says of each kind what is known of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers.paths import ROOT
+from helpers.synthetic import GENERATED, external, record, scored, scores
+
+from objbench.errors import ObjbenchError
+from objbench.records import External, Run, Scored, Trained, read_record
+
+WRITTEN = sorted((ROOT / "results").rglob("result.json"))
+UNKNOWN = {
+    "fingerprint", "n_train", "variant", "config_hash", "steps", "train_seconds", "wall_seconds", "images_per_second",
+    "peak_memory_bytes", "parameters",
+}  # fmt: skip
+
+
+def test_there_are_records_written_before():
+    assert len(WRITTEN) >= 9
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.parent.relative_to(ROOT)))
+def test_a_record_written_before_is_written_again_byte_for_byte(path, tmp_path):
+    found = read_record(path)
+    assert isinstance(found, Run)
+    found.save(tmp_path)
+    assert (tmp_path / "result.json").read_bytes() == path.read_bytes()
+
+
+def test_an_external_record_has_the_keys_of_a_run_with_null_where_nothing_is_known(tmp_path):
+    external(3).save(tmp_path)
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert list(content) == list(json.loads(record().model_dump_json()))
+    assert {key for key, value in content.items() if value is None} == UNKNOWN
+    assert (content["kind"], content["overrides"], content["seed"]) == ("external", {}, 3)
+    assert read_record(tmp_path) == external(3)
+
+
+def test_how_predictions_came_about_is_not_a_field_of_theirs(tmp_path):
+    content = json.loads(external().model_dump_json()) | {"steps": 300}
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    with pytest.raises(ObjbenchError, match=r"\(steps: Extra inputs are not permitted\)"):
+        read_record(tmp_path)
+
+
+def test_a_run_must_say_how_it_came_about(tmp_path):
+    content = json.loads(record().model_dump_json()) | {"n_train": None}
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ObjbenchError, match=r"not a record of this version of objbench \(n_train: Input should"
+    ):
+        read_record(tmp_path)
+
+
+def test_a_kind_that_is_not_known_is_refused(tmp_path):
+    (tmp_path / "result.json").write_text(
+        record().model_dump_json().replace('"kind":"run"', '"kind":"guess"')
+    )
+    with pytest.raises(ObjbenchError, match=r"not a record .* \(record: Input tag 'guess'"):
+        read_record(tmp_path)
+
+
+def test_scores_are_put_into_a_record_of_the_same_kind():
+    on = scored(definition="deepmind")
+    for item in (record(), external()):
+        more = item.with_scores("test#deepmind", scores(ari=0.1), on)
+        assert type(more) is type(item)
+        assert more.metrics == {"test": scores(), "test#deepmind": scores(ari=0.1)}
+        assert more.scored == {"test": scored(), "test#deepmind": on}
+    assert isinstance(external(), External)
+
+
+def test_how_a_run_was_trained_is_a_part_of_it():
+    assert record().trained == Trained(n_train=59_680, steps=154_440, config_hash="objmae-config")
+
+
+def test_what_scores_were_measured_on_can_be_a_key_and_is_equal_only_in_every_field():
+    on = scored(**GENERATED)
+    assert {on: 1}[scored(**GENERATED)] == 1
+    changes = {
+        "standard": False, "height": 64, "width": 64, "generator": {"version": 2, "seed": 0},
+        **dict.fromkeys(on.names, "another"),
+    }  # fmt: skip
+    assert changes.keys() == Scored.model_fields.keys()
+    assert all(scored(**GENERATED | {name: value}) != on for name, value in changes.items())
