@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from objbench.spec.schema import Spec
 
 INTERRUPTED = 130
-Size = Annotated[int | None, typer.Option(metavar="N", help="Wished size of this split; 0 leaves it out.")]
+Size = Annotated[
+    int | None, typer.Option(metavar="N", help="Number of scenes in this split; 0 leaves the split out.")
+]
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,19 @@ class Context:
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "data": (
-        Annotated[Path, typer.Option(help="Folder of the prepared datasets.", envvar=DATA_VARIABLE)],
+        Annotated[Path, typer.Option(help="Folder with the prepared datasets.", envvar=DATA_VARIABLE)],
         DATA,
     ),
-    "runs": (Annotated[Path, typer.Option(help="Folder of the runs.", envvar=RUNS_VARIABLE)], RUNS),
+    "runs": (Annotated[Path, typer.Option(help="Folder with the runs.", envvar=RUNS_VARIABLE)], RUNS),
     "config": (
-        Annotated[Path | None, typer.Option(help="Your own yaml, laid over benchmarks.yaml.")],
+        Annotated[
+            Path | None,
+            typer.Option(help="YAML file whose entries replace or extend those of benchmarks.yaml."),
+        ],
         None,
     ),
-    "json": (Annotated[bool, typer.Option("--json", help="Print JSON for programs.")], False),
-    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+    "json": (Annotated[bool, typer.Option("--json", help="Print JSON.")], False),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")], False),
 }
 
 
@@ -109,6 +114,16 @@ def _fail(message: str, code: int, debug: bool) -> None:
         traceback.print_exc()
     print(f"objbench: {message}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The names as alternatives in a sentence.
+
+    >>> one_of(["clevrtex", "deepmind", "emorl"])
+    'clevrtex, deepmind or emorl'
+    """
+    *others, last = sorted(names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def say(message: str) -> None:

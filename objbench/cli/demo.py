@@ -19,12 +19,12 @@ QUICK_STEPS, QUICK_SIZES = 120, {"train": 2000, "val": 64, "test": 64}
 def demo(
     context: Context,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A minute: proves that everything works, learns little.")
+        bool, typer.Option("--quick", help="Take a minute: show that everything works, learn little.")
     ] = False,
 ) -> None:
-    """Prepare generated Tetrominoes, train objmae and the trivial baselines, report.
+    """Prepare generated Tetrominoes, train objmae and the trivial baselines, print the report.
 
-    The set is tetrominoes@aligned, an easier one than the benchmark: all positions lie on the 5-pixel grid.
+    The dataset is tetrominoes@aligned, which is easier than the benchmark: all positions lie on the 5-pixel grid.
     """
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available

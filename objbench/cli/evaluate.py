@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from objbench.cli.common import Context, print_json, say, verb
+from objbench.cli.common import Context, one_of, print_json, say, verb
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.registry import DEFAULT_DEFINITION, names
 
@@ -27,38 +27,41 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN|PREDICTIONS",
-            help="The folder of a finished seed; or an .npz or .npy of masks, a folder or tar of PNGs.",
+            help="Folder of a finished seed; or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
         ),
     ],
-    dataset: Annotated[str, typer.Option(help="DATASET[@PROTOCOL], prepared before.")],
-    source: Annotated[
-        str | None, typer.Option(help="Which prepared source; the only one by default.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    dataset: Annotated[str, typer.Option(help="Prepared dataset, as DATASET or DATASET@PROTOCOL.")],
+    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
+    split: Annotated[str, typer.Option(help="Split: train, val or test.")] = "test",
     definition: Annotated[
-        str, typer.Option(help="Whose definition of the metrics: clevrtex, deepmind or emorl.")
+        str, typer.Option(help=f"Definition of the metrics: {one_of(names('definitions'))}.")
     ] = DEFAULT_DEFINITION,
     name: Annotated[
-        str | None, typer.Option(help="What made the PREDICTIONS; by default the name of their file.")
+        str | None,
+        typer.Option(help="Name of the model behind PREDICTIONS. Default: the name of their file."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Which seed of it made the PREDICTIONS; default 0.")
+        int | None, typer.Option(help="Seed of the model behind PREDICTIONS. Default: 0.")
     ] = None,
     by_order: Annotated[
         bool,
-        typer.Option("--by-order", help="PNGs are in the order of their names, which are no sample keys."),
+        typer.Option(
+            "--by-order", help="Match PNGs to images by the order of their names instead of by sample keys."
+        ),
     ] = False,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Throw away all scores of other PREDICTIONS of this name and seed."),
+        typer.Option(
+            "--fresh", help="Delete the scores of earlier PREDICTIONS with this name and seed first."
+        ),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
-    """Score RUN, or PREDICTIONS of any model, on DATASET; the scores are printed and put into a record.
+    """Score RUN, or PREDICTIONS of any model, on a dataset. The scores are printed and added to a record.
 
-    PREDICTIONS are an .npz with `masks` (label maps (N,H,W), or planes (N,M,H,W) scored by arg-max) and perhaps
-    `reconstruction` (N,3,H,W) and `keys` (N,); an .npy of masks; or a folder or tar with KEY.png (label maps) and
-    perhaps KEY.reconstruction.png. Without keys they are in the order of the split.
+    PREDICTIONS is an .npz with `masks` (label maps (N,H,W), or one mask per slot (N,M,H,W) scored by arg-max),
+    optionally `reconstruction` (N,3,H,W) and `keys` (N,); an .npy with masks; or a folder or tar with KEY.png (label
+    maps), optionally KEY.reconstruction.png. Without keys, predictions must be in the order of the split.
     """
     reference = context.spec.dataset(dataset)
     from objbench.data.read.load import load

@@ -35,7 +35,7 @@ _Card.add_representer(tuple, _list)
 @verb
 def info(
     context: Context,
-    name: Annotated[str, typer.Argument(metavar="DATASET|METHOD", help="A name that `objbench list` gives.")],
+    name: Annotated[str, typer.Argument(metavar="DATASET|METHOD", help="A name from objbench list.")],
 ) -> None:
     """The card of a dataset (sources, licences, protocols, factors, errata) or of a method (hyper-parameters)."""
     spec = context.spec

@@ -20,7 +20,9 @@ def list_things(
     context: Context,
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="datasets, methods, metrics or runs; by default all of them."),
+        typer.Argument(
+            metavar="KIND", help="What to list: datasets, methods, metrics or runs. Default: all of them."
+        ),
     ] = None,
 ) -> None:
     """List datasets (and which of their sources are prepared), methods, metrics and finished runs."""

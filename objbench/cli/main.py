@@ -14,18 +14,18 @@ import objbench
 
 # verb -> (module:function, one line of help)
 VERBS = {
-    "list": ("objbench.cli.list:list_things", "What there is: datasets, methods, metrics, runs."),
-    "info": ("objbench.cli.info:info", "The card of a dataset or a method."),
-    "prepare": ("objbench.cli.prepare:prepare", "Make the shards of a dataset."),
-    "verify": ("objbench.cli.verify:verify", "Re-read every shard of a dataset against its manifest."),
-    "show": ("objbench.cli.show:show", "A picture of some scenes with their label maps."),
-    "run": ("objbench.cli.run:run", "Train and evaluate a method over seeds."),
-    "evaluate": (
-        "objbench.cli.evaluate:evaluate",
-        "Score a finished run on another prepared set, or any model's predictions.",
+    "list": ("objbench.cli.list:list_things", "List datasets, methods, metrics and runs."),
+    "info": ("objbench.cli.info:info", "Describe a dataset or a method."),
+    "prepare": ("objbench.cli.prepare:prepare", "Download or generate a dataset and write its shards."),
+    "verify": ("objbench.cli.verify:verify", "Check all shards of a prepared dataset against its manifest."),
+    "show": ("objbench.cli.show:show", "Draw scenes with their label maps."),
+    "run": ("objbench.cli.run:run", "Train and evaluate a method with one or more seeds."),
+    "evaluate": ("objbench.cli.evaluate:evaluate", "Score a finished run or any model's predictions."),
+    "report": (
+        "objbench.cli.report:report",
+        "Compare measured with published numbers in tables and figures.",
     ),
-    "report": ("objbench.cli.report:report", "Tables: measured numbers beside published ones."),
-    "demo": ("objbench.cli.demo:demo", "The whole journey on generated Tetrominoes, in minutes."),
+    "demo": ("objbench.cli.demo:demo", "Prepare, train, evaluate and report on generated Tetrominoes."),
 }
 _PLAIN: dict[str, Any] = {
     "add_completion": False,
@@ -90,4 +90,4 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """The benchmark toolkit of unsupervised object-centric learning."""
+    """A benchmark toolkit for unsupervised object-centric learning."""

@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 @verb
 def prepare(
     context: Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="DATASET or DATASET@PROTOCOL.")],
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Dataset, as DATASET or DATASET@PROTOCOL.")
+    ],
     source: Annotated[
-        str | None, typer.Option(help="Where the scenes come from; by default as the dataset says.")
+        str | None, typer.Option(help="Source of the scenes. Default: the one that the dataset names.")
     ] = None,
     raw: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PATH", help="The downloaded release, its file or folder; without it, it is downloaded."
-        ),
+        typer.Option(metavar="PATH", help="File or folder of the release, if it is downloaded already."),
     ] = None,
     train: Size = None,
     val: Size = None,
     test: Size = None,
-    seed: Annotated[int, typer.Option(help="Of a generator.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of a generator.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Encoding processes; by default one per core.")
+        int | None, typer.Option(min=1, help="Number of encoding processes. Default: one per core.")
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave damaged scenes out and list them in the manifest.")
+        bool, typer.Option("--skip-bad", help="Leave out damaged scenes and list them in the manifest.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what stands there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier preparation.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, write nothing.")
     ] = False,
 ) -> None:
-    """Make the checked, byte-reproducible shards of DATASET. A killed prepare goes on where it stood."""
+    """Write the checked, byte-reproducible shards of DATASET. An interrupted prepare is resumed."""
     from objbench import progress
     from objbench.data.prepare.fetch import fetch_release, release_status
     from objbench.data.prepare.prepare import finished, plan

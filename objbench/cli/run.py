@@ -19,35 +19,36 @@ if TYPE_CHECKING:
 @verb
 def run(
     context: Context,
-    method: Annotated[str, typer.Argument(metavar="METHOD[:VARIANT]", help="See: objbench list methods.")],
-    dataset: Annotated[str, typer.Option(help="DATASET[@PROTOCOL], prepared before.")],
-    source: Annotated[
-        str | None, typer.Option(help="Which prepared source; the only one by default.")
-    ] = None,
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD[:VARIANT]", help="Method to train (see objbench list methods).")
+    ],
+    dataset: Annotated[str, typer.Option(help="Prepared dataset, as DATASET or DATASET@PROTOCOL.")],
+    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="5 means seeds 0..4; 0,3,7 means these. Default 1.")
+        str | None,
+        typer.Option(help="Number of seeds (5: seeds 0 to 4) or a list (0,3,7). Default: seed 0 alone."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="One seed.")] = None,
+    seed: Annotated[int | None, typer.Option(help="A single seed, instead of --seeds.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value of the method's block; may be repeated.")
+        list[str] | None, typer.Option("--set", help="Change a hyper-parameter: KEY=VALUE. Repeatable.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")] = "auto",
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Throw away what these seeds have already done.")
+        bool, typer.Option("--fresh", help="Delete the earlier runs of these seeds first.")
     ] = False,
     in_memory: Annotated[
         bool,
         typer.Option(
             "--in-memory",
-            help="With --source generated: make the scenes in memory, nothing has to be prepared.",
+            help="Generate the scenes in memory (with --source generated); nothing needs to be prepared.",
         ),
     ] = False,
     train: Size = None,
     val: Size = None,
     test: Size = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to TensorBoard as well.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
 ) -> None:
-    """Train and evaluate METHOD on DATASET. Finished seeds are skipped, broken ones go on where they stood."""
+    """Train and evaluate METHOD on a dataset. Finished seeds are skipped, interrupted ones are resumed."""
     from objbench.spec.resolve import parse_assignments, resolve
 
     chosen = parse_seeds(seeds, seed)

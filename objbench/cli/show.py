@@ -13,15 +13,17 @@ from objbench.cli.common import Context, print_json, verb
 @verb
 def show(
     context: Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="DATASET or DATASET@PROTOCOL.")],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    source: Annotated[str | None, typer.Option(help="Of the prepared ones; by default the only one.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many scenes, from the first.")] = 16,
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Dataset, as DATASET or DATASET@PROTOCOL.")
+    ],
+    split: Annotated[str, typer.Option(help="Split: train, val or test.")] = "test",
+    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of scenes, starting with the first.")] = 16,
     output: Annotated[
-        Path | None, typer.Option(help="The PNG to write; by default DATASET-SOURCE-SPLIT.png.")
+        Path | None, typer.Option(help="PNG to write. Default: DATASET-SOURCE-SPLIT.png.")
     ] = None,
 ) -> None:
-    """Write a contact sheet of scenes of DATASET, each image above its label map, and print its path."""
+    """Draw scenes of DATASET, each image above its label map, into a PNG and print its path."""
     from objbench.data.read.load import load
     from objbench.errors import RequestError
     from objbench.viz import contact_sheet

@@ -13,11 +13,15 @@ from objbench.errors import ObjbenchError
 @verb
 def verify(
     context: Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="DATASET or DATASET@PROTOCOL.")],
-    source: Annotated[str | None, typer.Option(help="Of the prepared ones; by default the only one.")] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Decode every sample and compare contents.")] = False,
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Dataset, as DATASET or DATASET@PROTOCOL.")
+    ],
+    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also decode every sample and compare its content.")
+    ] = False,
 ) -> None:
-    """Re-read every shard of DATASET against its manifest; list all differences, with exit code 1 if there is one."""
+    """Check all shards of DATASET against its manifest. Every difference is printed; the exit code is 1 if there is one."""
     from objbench import progress
     from objbench.data.format.manifest import find
     from objbench.data.read.verify import verify as check

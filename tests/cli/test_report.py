@@ -10,17 +10,15 @@ import threading
 
 import numpy as np
 import pytest
-import typer
+from helpers import commands
 from helpers.figure_runs import pdf_text, run_on
 from helpers.synthetic import generated, record, save, scores
-from typer.testing import CliRunner
 
-from objbench.cli.report import report
 from objbench.records import Scores
+from objbench.report.figures import PAPER_FIGURES
+from objbench.report.tables.hyperparameters import SETTINGS_TABLES
+from objbench.report.tables.paper import PAPER_TABLES
 from objbench.train.artifacts import write_per_image
-
-app = typer.Typer(add_completion=False)
-app.command()(report)
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def runs(tmp_path):
 
 
 def call(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return commands.call("report", *arguments)
 
 
 def test_without_arguments_every_dataset_with_records_is_shown(runs):
@@ -309,7 +307,6 @@ def test_selection_is_labelled(tmp_path):
 
 def test_a_narrow_terminal_folds_but_loses_nothing(runs):
     master, slave = pty.openpty()
-    code = "import typer; from objbench.cli.report import report; app = typer.Typer(); app.command()(report); app()"
     output = bytearray()
 
     def read():
@@ -323,7 +320,7 @@ def test_a_narrow_terminal_folds_but_loses_nothing(runs):
     reader.start()
     environment = os.environ | {"COLUMNS": "70", "TERM": "xterm", "OBJBENCH_RUNS": str(runs)}
     process = subprocess.run(
-        [sys.executable, "-c", code], stdout=slave, env=environment, check=True, timeout=60
+        [sys.executable, "-m", "objbench", "report"], stdout=slave, env=environment, check=True, timeout=60
     )
     os.close(slave)
     reader.join(timeout=10)
@@ -338,8 +335,8 @@ def test_a_narrow_terminal_folds_but_loses_nothing(runs):
 
 def test_no_torch_is_imported(runs):
     code = (
-        "import sys, typer; from objbench.cli.report import report; app = typer.Typer(); app.command()(report)\n"
-        "try: app([])\n"
+        "import sys; from objbench.cli.main import app\n"
+        "try: app(['report'])\n"
         "except SystemExit: pass\n"
         "print('torch' in sys.modules)"
     )
@@ -347,3 +344,11 @@ def test_no_torch_is_imported(runs):
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     first, *_, last = found.stdout.splitlines()
     assert (first, last) == ("tetrominoes", "False")
+
+
+def test_the_help_names_the_tables_the_figures_and_the_definitions_that_there_are():
+    words = " ".join(call("--help").stdout.split())
+    results, settings, figures = list(PAPER_TABLES), list(SETTINGS_TABLES), list(PAPER_FIGURES)
+    assert f"{results[0]} to {results[-1]} (results) or {settings[0]} to {settings[-1]} (hyper" in words
+    assert f"figure of the paper, {figures[0]} to {figures[-1]}," in words
+    assert "definition of the metrics: clevrtex, deepmind or emorl" in words
