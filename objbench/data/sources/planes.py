@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from objbench.data.scene import Array
+from objbench.errors import first_few
 
 
 class SceneError(Exception):
@@ -35,7 +36,10 @@ def label_map(planes: Array, values: tuple[int, ...]) -> Array:
     if not exact.all():
         row = int(np.argmin(exact))
         expected = " or ".join(f"0 and {value}" for value in values)
-        raise SceneError(row, f"its masks hold {_some(np.unique(planes[row]))}, expected {expected}")
+        raise SceneError(
+            row,
+            f"its masks hold {first_few([str(value) for value in np.unique(planes[row])])}, expected {expected}",
+        )
     if not (covered == 1).all():
         row = int(np.argmax((covered != 1).any(axis=(1, 2))))
         y, x = np.argwhere(covered[row] != 1)[0]
@@ -44,8 +48,3 @@ def label_map(planes: Array, values: tuple[int, ...]) -> Array:
             f"the pixel in row {y}, column {x} lies in {covered[row, y, x]} entity masks, expected exactly 1",
         )
     return labels
-
-
-def _some(values: Array) -> str:
-    shown = ", ".join(str(value) for value in values[:4])
-    return f"{shown}, ..." if len(values) > 4 else shown

@@ -13,8 +13,8 @@ from objbench.data.sources.clevrtex.decode import Piece, Scene
 from objbench.data.sources.clevrtex.names import KINDS, Place, Variant
 from objbench.data.sources.clevrtex.spool import Spool
 from objbench.data.sources.clevrtex.unpacked import Files
+from objbench.errors import first_few
 
-_NAMED = 3
 log = logging.getLogger("objbench")
 
 
@@ -83,19 +83,8 @@ class Supply:
         if absent := sorted(index for index, count in missing.items() if count == len(KINDS)):
             raise AbsentError(absent)
         if names := [self._variant.file(place) for place in sorted(self._awaited)]:
-            log.warning("%s: missing files of scenes (%d): %s", self._root, len(names), some(names))
+            log.warning("%s: missing files of scenes (%d): %s", self._root, len(names), first_few(names))
         self._awaited.clear()
-
-
-def some(names: Iterable[str]) -> str:
-    """The first names, and how many more there are.
-
-    >>> some("abcde")
-    'a, b, c and 2 more'
-    """
-    first = list(names)
-    more = f" and {len(first) - _NAMED:,} more" if len(first) > _NAMED else ""
-    return ", ".join(first[:_NAMED]) + more
 
 
 def _stream(archives: list[Path], variant: Variant) -> Generator[Member, None, None]:

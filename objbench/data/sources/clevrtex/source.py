@@ -23,9 +23,9 @@ from objbench.data.sources.clevrtex import unpacked
 from objbench.data.sources.clevrtex.archives import members
 from objbench.data.sources.clevrtex.decode import ClevrTexBlock, Scene
 from objbench.data.sources.clevrtex.names import KINDS, VARIANTS, ForeignError, Place, refuse_foreign
-from objbench.data.sources.clevrtex.reorder import AbsentError, Supply, some
+from objbench.data.sources.clevrtex.reorder import AbsentError, Supply
 from objbench.data.sources.clevrtex.unpacked import Files
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, first_few
 
 ROLE = "data"
 
@@ -122,7 +122,7 @@ class OfficialSource(Source):
             raise self._incomplete(plans, error.indices, found) from None
 
     def _incomplete(self, plans: list[SplitPlan], missing: list[int], found: int) -> ObjbenchError:
-        names = some(self._variant.file(Place(index, "")) for index in missing)
+        names = first_few([self._variant.file(Place(index, "")) for index in missing])
         expected = f"needs {sum(map(len, plans)):,}; missing: {names}"
         return release.incomplete(self.request, self._raw, found, expected)
 
