@@ -18,6 +18,7 @@ from pydantic import (
 
 from objbench.errors import ObjbenchError
 from objbench.files import write_atomically
+from objbench.stored import Strict, first_fault
 
 RECORD = "result.json"
 # The keys of result.json in the order of version 1; an external record has null where it knows nothing.
@@ -28,14 +29,14 @@ _KEYS = (
 )  # fmt: skip
 
 
-class MeanStd(BaseModel):
+class MeanStd(Strict):
     """Mean and sample standard deviation over the images of a split, as fractions.
 
     `n` is given where the metric is undefined for some images: over how many the mean was taken. `interval` is the
     95 % bootstrap confidence interval of the mean over images (`objbench.metrics.bootstrap`), in records.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     mean: float
     std: float | None
@@ -64,7 +65,7 @@ class Scores(BaseModel):
         return self.__pydantic_extra__
 
 
-class Scored(BaseModel):
+class Scored(Strict):
     """What scores were measured on, and by which definition of the metrics: equal where they may be compared.
 
     Attributes:
@@ -72,8 +73,6 @@ class Scored(BaseModel):
         generator: Version, seed and sizes of generated data, None for an upstream release.
         height: Pixels of the true masks that predictions were compared with; `width` likewise.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
     protocol: str
@@ -100,20 +99,16 @@ class Scored(BaseModel):
         return f"{self.dataset}@{self.protocol}/{self.source}"
 
 
-class Trained(BaseModel):
+class Trained(Strict):
     """How the method of a run was trained, as far as it tells two trainings of one method apart."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     n_train: int = Field(title="training scenes")
     steps: int = Field(title="steps")
     config_hash: str = Field(title="configuration")
 
 
-class Record(BaseModel):
+class Record(Strict):
     """Scores of one method and seed, with everything needed to judge them: a `Run` or `External` scores."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
     kind: Literal["run", "external"]
@@ -208,18 +203,12 @@ _READER: TypeAdapter[Run | External] = TypeAdapter(Annotated[Run | External, Fie
 def read_record(path: Path) -> Run | External:
     """The record in `path` (a result.json or the folder of a run); ObjbenchError if it is none."""
     path = path / RECORD if path.is_dir() else path
-    again = "run that seed, or evaluate those predictions, again with --fresh"
     try:
-        return _READER.validate_json(path.read_text(encoding="utf-8"))
+        return _READER.validate_json(path.read_bytes())
     except FileNotFoundError:
         raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
-    except UnicodeDecodeError as error:
-        raise ObjbenchError(f"{path}: damaged ({error}); {again}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            raise ObjbenchError(f"{path}: damaged ({first['msg']}); {again}") from None
-        place = ".".join(str(part) for part in first["loc"][1:]) or "record"  # the first part is the kind
+        fault = first_fault(error, "a record", ignored=1)  # the location begins with the kind of record
         raise ObjbenchError(
-            f"{path}: not a record of this version of objbench ({place}: {first['msg']}); {again}"
+            f"{path}: {fault}; run that seed, or evaluate those predictions, again with --fresh"
         ) from None

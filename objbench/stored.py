@@ -42,12 +42,7 @@ class Stored(Strict):
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            found = f"{where}: {first['msg']}" if where else first["msg"]
-            damaged = first["type"] == "json_invalid"
-            what = "damaged" if damaged else f"not {cls.kind} of this version of objbench"
-            raise ObjbenchError(f"{path}: {what} ({found}); {cls.remedy}") from None
+            raise ObjbenchError(f"{path}: {first_fault(error, cls.kind)}; {cls.remedy}") from None
 
     @classmethod
     def read_if_valid(cls, path: Path) -> Self | None:
@@ -61,3 +56,17 @@ class Stored(Strict):
         """Write the file, whole or not at all."""
         end = "" if self.indent is None else "\n"
         write_atomically(path, self.model_dump_json(indent=self.indent, by_alias=True) + end)
+
+
+def first_fault(error: ValidationError, kind: str, ignored: int = 0) -> str:
+    """What is wrong with a JSON file, in words.
+
+    Args:
+        kind: what the file should be, with its article.
+        ignored: number of first parts of a fault's location that name no key of the file.
+    """
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][ignored:])
+    found = f"{where}: {first['msg']}" if where else first["msg"]
+    damaged = first["type"] == "json_invalid"
+    return f"{'damaged' if damaged else f'not {kind} of this version of objbench'} ({found})"

@@ -59,7 +59,7 @@ def test_a_kind_that_is_not_known_is_refused(tmp_path):
     (tmp_path / "result.json").write_text(
         record().model_dump_json().replace('"kind":"run"', '"kind":"guess"')
     )
-    with pytest.raises(ObjbenchError, match=r"not a record .* \(record: Input tag 'guess'"):
+    with pytest.raises(ObjbenchError, match=r"not a record .* \(Input tag 'guess'"):
         read_record(tmp_path)
 
 
