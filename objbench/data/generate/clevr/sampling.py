@@ -37,7 +37,7 @@ _KIND, _TURN = 64, 65
 _CAMERA, _LAMPS, _COUNT = 0, 1, 5
 
 
-class Law(NamedTuple):
+class SceneDistribution(NamedTuple):
     """What sets that stand under these laws may have of their own: kinds of objects, and what a rejection draws anew."""
 
     objects: type[Objects]
@@ -51,7 +51,7 @@ class Law(NamedTuple):
     alike: bool = False  # one material and one colour for all objects of a scene
 
 
-CLEVR = Law(Objects, radii=(0.7, 0.35), shapes=3, materials=2, colors=8, min_pixels=200)
+CLEVR = SceneDistribution(Objects, radii=(0.7, 0.35), shapes=3, materials=2, colors=8, min_pixels=200)
 
 
 class World(NamedTuple):
@@ -78,11 +78,13 @@ def draw(index: Tensor, key: tuple[int, int], most: int, ahead: int = 1) -> Worl
     return find(CLEVR, index, key, most, ahead).world
 
 
-def find(law: Law, index: Tensor, key: tuple[int, int], most: int, ahead: int = 1) -> Found:
+def find(
+    distribution: SceneDistribution, index: Tensor, key: tuple[int, int], most: int, ahead: int = 1
+) -> Found:
     """The first good proposal for each of the scenes `index` of a law's stream."""
     count = counts(index, key, most)
-    chance = torch.full_like(index, MASK32)  # of camera and lamps, where they are drawn once
-    objects = law.objects.none(len(index), MOST, index.device)
+    once = torch.full_like(index, MASK32)  # of camera and lamps, where they are drawn once
+    objects = distribution.objects.none(len(index), MOST, index.device)
     attempts = torch.zeros_like(index)
     masks = torch.zeros(len(index), HEIGHT, WIDTH, dtype=torch.uint8, device=index.device)
     pending = torch.arange(len(index), device=index.device)
@@ -91,11 +93,11 @@ def find(law: Law, index: Tensor, key: tuple[int, int], most: int, ahead: int = 
         width = max(1, ahead // len(pending))
         scene = pending.repeat_interleave(width)
         attempt = torch.arange(tried, tried + width, device=index.device).repeat(len(pending))
-        proposed, placed = propose(index[scene], attempt, count[scene], key, law)
+        proposed, placed = propose(index[scene], attempt, count[scene], key, distribution)
         seen = placed.nonzero().flatten()
-        moment = (attempt if law.whole else chance[scene])[seen]
-        drawn = label_map(proposed.only(seen), cameras(index[scene[seen]], moment, key))
-        shown = (visible_pixels(drawn) >= law.min_pixels) | (proposed.shape[seen] == 0)
+        drawn_with = (attempt if distribution.whole else once[scene])[seen]
+        drawn = label_map(proposed.only(seen), cameras(index[scene[seen]], drawn_with, key))
+        shown = (visible_pixels(drawn) >= distribution.min_pixels) | (proposed.shape[seen] == 0)
         rank = torch.full_like(scene, -1)  # of a good proposal among those drawn
         good = shown.all(1).nonzero().flatten()
         rank[seen[good]] = good
@@ -106,14 +108,14 @@ def find(law: Law, index: Tensor, key: tuple[int, int], most: int, ahead: int = 
         attempts[pending[found]] = attempt[chosen]
         pending = pending[~found]
         tried += width
-    moment = attempts if law.whole else chance
-    world = World(objects, cameras(index, moment, key), _lamps(index, moment, key), masks)
+    drawn_with = attempts if distribution.whole else once
+    world = World(objects, cameras(index, drawn_with, key), _lamps(index, drawn_with, key), masks)
     return Found(world, attempts)
 
 
-def cameras(index: Tensor, moment: Tensor, key: tuple[int, int]) -> Camera:
-    """The jittered cameras of the scenes `index`, by the proposal `moment` (N,) that they are drawn with."""
-    jitter = CAMERA_JITTER * (2 * unit_of(words_of(index, moment, _CAMERA, key)[..., :3].T) - 1)
+def cameras(index: Tensor, drawn_with: Tensor, key: tuple[int, int]) -> Camera:
+    """The jittered cameras of the scenes `index`, by the proposal `drawn_with` (N,) that they are drawn with."""
+    jitter = CAMERA_JITTER * (2 * unit_of(words_of(index, drawn_with, _CAMERA, key)[..., :3].T) - 1)
     return Camera.at(torch.tensor(CAMERA, dtype=torch.float64, device=index.device)[:, None] + jitter)
 
 
@@ -123,20 +125,24 @@ def counts(index: Tensor, key: tuple[int, int], most: int) -> Tensor:
 
 
 def propose(
-    index: Tensor, attempt: Tensor, count: Tensor, key: tuple[int, int], law: Law = CLEVR
+    index: Tensor,
+    attempt: Tensor,
+    count: Tensor,
+    key: tuple[int, int],
+    distribution: SceneDistribution = CLEVR,
 ) -> tuple[Objects, Tensor]:
     """Proposal `attempt` (N,) of `count` (N,) objects for the scenes `index`, and whether all found a place."""
     place = torch.arange(MOST, device=index.device)
     kinds = words_of(index[:, None], attempt[:, None], _KIND, key, place)  # (N,MOST,4)
     present = place < count[:, None]
-    if law.alike:
+    if distribution.alike:
         kinds[..., 2:] = kinds[:, :1, 2:]
-    ranges = (len(law.radii), law.shapes, law.materials, law.colors)
+    ranges = (len(distribution.radii), distribution.shapes, distribution.materials, distribution.colors)
     size, shape, material, color = (
         torch.where(present, 1 + below(kinds[..., i], n), 0) for i, n in enumerate(ranges)
     )
-    radius = torch.tensor((1.0, *law.radii), dtype=torch.float64, device=index.device)[size]
-    for code in law.narrowed:
+    radius = torch.tensor((1.0, *distribution.radii), dtype=torch.float64, device=index.device)[size]
+    for code in distribution.narrowed:
         radius = torch.where(shape == code, divided(radius, math.sqrt(2)), radius)
     turns = 360 * unit_of(words_of(index[:, None], attempt[:, None], _TURN, key, place)[..., 0])
     rotation = torch.where(present, turns, 0)
@@ -145,7 +151,9 @@ def propose(
     x, y, good = _places(index, attempt, radius, present, key)
     z = torch.where(present, radius, 0)
     return (
-        law.objects(torch.stack([x, y, z]), cosine, sine, radius, rotation, shape, material, color, size),
+        distribution.objects(
+            torch.stack([x, y, z]), cosine, sine, radius, rotation, shape, material, color, size
+        ),
         good,
     )
 
@@ -184,9 +192,9 @@ def visible_pixels(masks: Tensor) -> Tensor:
     return counts.view(len(masks), MOST + 1)[:, 1:]
 
 
-def _lamps(index: Tensor, moment: Tensor, key: tuple[int, int]) -> Tensor:
+def _lamps(index: Tensor, drawn_with: Tensor, key: tuple[int, int]) -> Tensor:
     """The places (3,N,3) of key, fill and back lamp, by the proposal that they are drawn with."""
-    words = torch.stack([words_of(index, moment, _LAMPS + i, key) for i in range(3)], dim=1)  # (N,3,4)
+    words = torch.stack([words_of(index, drawn_with, _LAMPS + i, key) for i in range(3)], dim=1)  # (N,3,4)
     jitter = LAMP_JITTER * (2 * unit_of(words[..., :3]) - 1)
     places = torch.tensor(LAMPS, dtype=torch.float64, device=index.device) + jitter
     return places.permute(2, 0, 1).contiguous()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from objbench.data.generate.clevr.sampling import World
 from objbench.data.generate.clevrtex import filmic, sampling
-from objbench.data.generate.clevrtex.sampling import VARIANTS, Looks
+from objbench.data.generate.clevrtex.sampling import VARIANTS, Textures
 from objbench.data.generate.clevrtex.trace import TexturedTracer, lamps_of
 from objbench.data.generate.generator import Generator
 from objbench.data.generate.tensors import SceneTensors, with_background
@@ -72,14 +72,14 @@ class ClevrTex(Generator):
         return split_seed(seed_from("clevrtex", *words))
 
 
-def render(world: World, looks: Looks) -> tuple[Tensor, Tensor]:
+def render(world: World, textures: Textures) -> tuple[Tensor, Tensor]:
     """Images uint8 (N,128,128,3) and masks uint8 (N,128,128) of `world`."""
     tracer = TexturedTracer(
         world.objects.to(torch.float32),
         lamps_of(world.lamps),
         world.camera.to(torch.float32),
         CROP,
-        looks.to(torch.float32),
+        textures.to(torch.float32),
     )
     frames = filmic.develop(tracer.picture())
     images = tonemap.reduce(frames, SIDE, tonemap.bilinear).permute(0, 2, 3, 1).contiguous()
@@ -90,13 +90,15 @@ def render(world: World, looks: Looks) -> tuple[Tensor, Tensor]:
 def _batches(variant: str, index: Tensor, key: tuple[int, int], size: int) -> Iterator[SceneTensors]:
     for first in range(0, len(index), size):
         part = index[first : first + size]
-        world, looks = sampling.draw(VARIANTS[variant], part, key, ahead=size)
-        images, masks = render(world, looks)
-        factors, names = factors_of(variant, world, looks)
+        world, textures = sampling.draw(VARIANTS[variant], part, key, ahead=size)
+        images, masks = render(world, textures)
+        factors, names = factors_of(variant, world, textures)
         yield SceneTensors(part, images, masks, factors, names)
 
 
-def factors_of(variant: str, world: World, looks: Looks) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+def factors_of(
+    variant: str, world: World, textures: Textures
+) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """The factors with the released names and entity axis (N,11), and what the codes among them stand for."""
     objects = world.objects
     column, row, depth = world.camera.project(objects.place)
@@ -109,7 +111,7 @@ def factors_of(variant: str, world: World, looks: Looks) -> tuple[dict[str, Tens
         "ground_material": materials,
     }
     factors = {
-        "ground_material": looks.material[:, 0],
+        "ground_material": textures.material[:, 0],
         "shape": with_background(objects.shape),
         "material": with_background(objects.material),
         "size": with_background(objects.size),

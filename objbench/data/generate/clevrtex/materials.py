@@ -31,16 +31,16 @@ class Material:
     family: str
     colors: tuple[str, str, str]
     scale: float
-    knobs: tuple[float, float, float]
+    params: tuple[float, float, float]
     bump: float = 0.5
     rough: tuple[float, float] = (0.6, 0.8)
     metal: tuple[float, float] = (0.0, 0.0)
     tint: float = 0.0
 
 
-def _m(name: str, family: str, colors: str, scale: float, *knobs: float, **rest: object) -> Material:
+def _m(name: str, family: str, colors: str, scale: float, *params: float, **rest: object) -> Material:
     first, second, accent = colors.split()
-    a, b, c = knobs
+    a, b, c = params
     return Material(name, family, (first, second, accent), scale, (a, b, c), **rest)  # type: ignore[arg-type]
 
 
@@ -160,7 +160,7 @@ class Table(NamedTuple):
     family: Tensor  # int64 (C,), place in FAMILIES
     colors: Tensor  # (3,3,C): which, channel; as linear light
     scale: Tensor  # (C,)
-    knobs: Tensor  # (3,C)
+    params: Tensor  # (3,C)
     bump: Tensor  # (C,)
     rough: Tensor  # (2,C)
     metal: Tensor  # (2,C)
@@ -179,7 +179,7 @@ def table(device: torch.device) -> Table:
         torch.tensor([families.index(m.family) for m in MATERIALS], device=device),
         column([[linear(color) for color in m.colors] for m in MATERIALS]).permute(1, 2, 0).contiguous(),
         column([m.scale for m in MATERIALS]),
-        column([m.knobs for m in MATERIALS]).T.contiguous(),
+        column([m.params for m in MATERIALS]).T.contiguous(),
         column([m.bump for m in MATERIALS]),
         column([m.rough for m in MATERIALS]).T.contiguous(),
         column([m.metal for m in MATERIALS]).T.contiguous(),

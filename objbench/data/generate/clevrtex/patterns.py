@@ -1,7 +1,7 @@
 """The families of procedural materials: formulas of a place on a surface. Add one by adding a function to FAMILIES.
 
 A family is evaluated at M places at once, of any objects of any scenes that have a material of it. What differs between
-the materials of a family besides colours and scale are three knobs in about [0,1], whose meaning each says.
+the materials of a family besides colours and scale are three params in about [0,1], whose meaning each says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Site(NamedTuple):
     at: Tensor  # (3,M); where a family is drawn on faces, (along, across, 0)
     seed: Tensor  # int32 (M,), of the entity
     blur: Tensor  # (M,), the distance between neighbouring points of the picture
-    knobs: Tensor  # (3,M)
+    params: Tensor  # (3,M)
 
 
 class Pattern(NamedTuple):
@@ -36,8 +36,8 @@ Family = Callable[[Site], Pattern]
 
 
 def mottled(site: Site) -> Pattern:
-    """Soft patches. Knobs: contrast of the patches; grain; share of spots of the third colour."""
-    contrast, grain, spots = site.knobs
+    """Soft patches. Params: contrast of the patches; grain; share of spots of the third colour."""
+    contrast, grain, spots = site.params
     large = fbm(site.at, site.seed, site.blur, 4)
     fine = fading(site.blur * 6) * noise(site.at * 9, site.seed + 11)
     tone = _half(large * (0.4 + 1.4 * contrast) + 0.7 * grain * fine)
@@ -47,8 +47,8 @@ def mottled(site: Site) -> Pattern:
 
 
 def rocky(site: Site) -> Pattern:
-    """Broken stone or earth in ridges. Knobs: sharpness; contrast; share of the third colour in the hollows."""
-    sharp, contrast, hollow = site.knobs
+    """Broken stone or earth in ridges. Params: sharpness; contrast; share of the third colour in the hollows."""
+    sharp, contrast, hollow = site.params
     base = fbm(site.at, site.seed, site.blur, 5, 0.62)
     ridge = 1 - 2 * noise(site.at * 1.7 + 0.3 * base, site.seed + 31).abs()
     height = _half((1 - sharp) * base + sharp * ridge * 0.8 + 0.15 * base)
@@ -57,8 +57,8 @@ def rocky(site: Site) -> Pattern:
 
 
 def veined(site: Site) -> Pattern:
-    """Marble: a net of veins that come and go. Knobs: width of veins; how much they bend; contrast of the clouds."""
-    width, bend, clouds = site.knobs
+    """Marble: a net of veins that come and go. Params: width of veins; how much they bend; contrast of the clouds."""
+    width, bend, clouds = site.params
     warp = fbm(site.at * 0.9, site.seed, site.blur, 4, 0.6)
     bent = site.at + (0.15 + 0.5 * bend) * torch.stack([warp, -warp, warp])
     coming = (0.7 + 0.9 * noise(site.at * 0.7, site.seed + 37)).clamp(0, 1)
@@ -71,8 +71,8 @@ def veined(site: Site) -> Pattern:
 
 
 def pebbled(site: Site) -> Pattern:
-    """Stones or chips in a bed of the third colour. Knobs: width of the gaps; roundness; unlikeness of the stones."""
-    gap, round_, unlike = site.knobs
+    """Stones or chips in a bed of the third colour. Params: width of the gaps; roundness; unlikeness of the stones."""
+    gap, round_, unlike = site.params
     warp = 0.25 * noise(site.at * 1.5, site.seed + 53)
     found = cells(site.at + warp, site.seed)
     edge = found.second - found.nearest
@@ -84,11 +84,11 @@ def pebbled(site: Site) -> Pattern:
 
 
 def bricks(site: Site) -> Pattern:
-    """Rows of bricks or tiles in mortar. Knobs: length (0 square, 1 four times as long); width of joints; wear.
+    """Rows of bricks or tiles in mortar. Params: length (0 square, 1 four times as long); width of joints; wear.
 
     Every other row is shifted by half a brick, but square ones are tiles and stand in line.
     """
-    length, joint, wear = site.knobs
+    length, joint, wear = site.params
     rough = fbm(site.at * 1.8, site.seed + 61, site.blur * 1.8, 4, 0.7)
     across = site.at[1]
     row = across.floor()
@@ -104,8 +104,8 @@ def bricks(site: Site) -> Pattern:
 
 
 def planks(site: Site) -> Pattern:
-    """Boards side by side with their grain. Knobs: darkness of the joints; contrast of the grain; its fineness."""
-    joint, grain, fine = site.knobs
+    """Boards side by side with their grain. Params: darkness of the joints; contrast of the grain; its fineness."""
+    joint, grain, fine = site.params
     row = site.at[1].floor()
     shifted = site.at[0] * 0.22 + 0.618 * row
     column = shifted.floor()
@@ -119,8 +119,8 @@ def planks(site: Site) -> Pattern:
 
 
 def grained(site: Site) -> Pattern:
-    """Solid wood: rings around a bent axis and pores. Knobs: tightness of the rings; contrast; pores."""
-    tight, contrast, pores = site.knobs
+    """Solid wood: rings around a bent axis and pores. Params: tightness of the rings; contrast; pores."""
+    tight, contrast, pores = site.params
     bent = noise(site.at * torch.tensor([[0.7], [0.7], [0.25]], device=site.at.device), site.seed + 79)
     radius = ((site.at[0] + 2.1) ** 2 + (site.at[1] + 0.7) ** 2).sqrt() + 0.35 * bent
     frequency = 2 + 6 * tight
@@ -132,8 +132,8 @@ def grained(site: Site) -> Pattern:
 
 
 def woven(site: Site) -> Pattern:
-    """Two threads over and under each other. Knobs: unlikeness of the threads; gaps; twill (0 plain, 1 diagonal)."""
-    unlike, gaps, twill = site.knobs
+    """Two threads over and under each other. Params: unlikeness of the threads; gaps; twill (0 plain, 1 diagonal)."""
+    unlike, gaps, twill = site.params
     u, v = site.at[0], site.at[1]
     column, row = u.floor(), v.floor()
     over = torch.where(
@@ -151,8 +151,8 @@ def woven(site: Site) -> Pattern:
 
 
 def chevron(site: Site) -> Pattern:
-    """Slanting strips in columns that meet in points. Knobs: width of the joints; slope; unlikeness of the strips."""
-    joint, slope, unlike = site.knobs
+    """Slanting strips in columns that meet in points. Params: width of the joints; slope; unlikeness of the strips."""
+    joint, slope, unlike = site.params
     column = (site.at[0] * 0.5).floor()
     u = site.at[0] * 0.5 - column - 0.5
     v = site.at[1] + (1.0 + 2 * slope) * (0.5 - u.abs()) * 2
@@ -166,8 +166,8 @@ def chevron(site: Site) -> Pattern:
 
 
 def ribbed(site: Site) -> Pattern:
-    """Parallel ribs, of sheet metal or cord. Knobs: sharpness; dirt of the third colour in the grooves; waviness."""
-    sharp, dirt, wavy = site.knobs
+    """Parallel ribs, of sheet metal or cord. Params: sharpness; dirt of the third colour in the grooves; waviness."""
+    sharp, dirt, wavy = site.params
     bent = noise(site.at * 0.6, site.seed + 103)
     clear = fading(0.8 * site.blur)
     wave = clear * _wave(site.at[1] + 0.5 * wavy * bent)
@@ -178,8 +178,8 @@ def ribbed(site: Site) -> Pattern:
 
 
 def brushed(site: Site) -> Pattern:
-    """Fine scratches one way. Knobs: their contrast; smudges; bent dents."""
-    contrast, smudges, dents = site.knobs
+    """Fine scratches one way. Params: their contrast; smudges; bent dents."""
+    contrast, smudges, dents = site.params
     narrow = torch.stack([site.at[0] * 0.4, site.at[1] * 9, site.at[2] * 9])
     fine = fading(site.blur * 5) * noise(narrow, site.seed + 109)
     smudge = fbm(site.at * 0.8, site.seed + 113, site.blur, 2)
@@ -188,8 +188,8 @@ def brushed(site: Site) -> Pattern:
 
 
 def rusted(site: Site) -> Pattern:
-    """A coat broken open over the third colour. Knobs: share that is gone; raggedness; streaks that run down."""
-    share, ragged, streaks = site.knobs
+    """A coat broken open over the third colour. Params: share that is gone; raggedness; streaks that run down."""
+    share, ragged, streaks = site.params
     pull = torch.stack([torch.ones_like(share), torch.ones_like(share), 1 - 0.8 * streaks])
     patch = fbm(site.at * pull, site.seed, site.blur, 5, 0.45 + 0.3 * ragged)
     fine = fading(site.blur * 5) * noise(site.at * 7, site.seed + 127)
@@ -202,8 +202,8 @@ def rusted(site: Site) -> Pattern:
 
 
 def leafy(site: Site) -> Pattern:
-    """Leaves or litter heaped on each other. Knobs: length of the leaves; depth of the gaps; unlikeness."""
-    long_, gaps, unlike = site.knobs
+    """Leaves or litter heaped on each other. Params: length of the leaves; depth of the gaps; unlikeness."""
+    long_, gaps, unlike = site.params
     turn = noise(site.at * 0.45, site.seed + 131) * 4
     lean = torch.stack([turn, -turn, turn * 0.5])
     pull = torch.stack([1 + 0.5 * long_, 1 - 0.5 * long_, torch.ones_like(long_)])
@@ -221,8 +221,8 @@ def leafy(site: Site) -> Pattern:
 
 
 def tufted(site: Site) -> Pattern:
-    """Grass, moss, pile or fur: fine upright strands on soft patches. Knobs: depth; patches; share of other strands."""
-    depth, patches, other = site.knobs
+    """Grass, moss, pile or fur: fine upright strands on soft patches. Params: depth; patches; share of other strands."""
+    depth, patches, other = site.params
     strand = fading(site.blur * 2.4) * noise(site.at * 4, site.seed + 137)
     finer = fading(site.blur * 5) * noise(site.at * 9 + 2 * strand, site.seed + 139)
     patch = fbm(site.at * 0.6, site.seed + 149, site.blur * 0.6, 2)
@@ -232,8 +232,8 @@ def tufted(site: Site) -> Pattern:
 
 
 def scaled(site: Site) -> Pattern:
-    """Overlapping scales or shingles. Knobs: pointedness; unlikeness; width of the rims of the third colour."""
-    pointed, unlike, rim = site.knobs
+    """Overlapping scales or shingles. Params: pointedness; unlikeness; width of the rims of the third colour."""
+    pointed, unlike, rim = site.params
     best = torch.full_like(pointed, -1.0)
     tone, edge = torch.zeros_like(best), torch.ones_like(best)
     for lower in (1, 0):
@@ -253,8 +253,8 @@ def scaled(site: Site) -> Pattern:
 
 
 def cracked(site: Site) -> Pattern:
-    """Asphalt, clay or concrete: grain under a net of cracks. Knobs: width of the cracks; grain; patches."""
-    width, grain, patches = site.knobs
+    """Asphalt, clay or concrete: grain under a net of cracks. Params: width of the cracks; grain; patches."""
+    width, grain, patches = site.params
     bend = 0.3 * fbm(site.at, site.seed + 157, site.blur, 2)
     found = cells(site.at * 0.7 + bend, site.seed)
     edge = found.second - found.nearest
@@ -266,8 +266,8 @@ def cracked(site: Site) -> Pattern:
 
 
 def studded(site: Site) -> Pattern:
-    """Raised studs or holes in a grid. Knobs: size; holes (above a half) or studs; stagger of the rows."""
-    size, holes, stagger = site.knobs
+    """Raised studs or holes in a grid. Params: size; holes (above a half) or studs; stagger of the rows."""
+    size, holes, stagger = site.params
     row = site.at[1].floor()
     shifted = site.at[0] + 0.5 * stagger * torch.remainder(row, 2)
     u, v = shifted - shifted.floor() - 0.5, site.at[1] - row - 0.5
@@ -280,8 +280,8 @@ def studded(site: Site) -> Pattern:
 
 
 def swirled(site: Site) -> Pattern:
-    """Bands of a twice bent field, as of a painted rug or agate. Knobs: number of bands; bend; share of the third colour."""
-    bands, bend, third = site.knobs
+    """Bands of a twice bent field, as of a painted rug or agate. Params: number of bands; bend; share of the third colour."""
+    bands, bend, third = site.params
     warp = fbm(site.at * 0.7, site.seed, site.blur, 2)
     again = fbm(site.at * 0.7 + 1.5 * bend * torch.stack([warp, -warp, warp]), site.seed + 179, site.blur, 3)
     frequency = 1.5 + 4 * bands

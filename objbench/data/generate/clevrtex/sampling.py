@@ -13,25 +13,25 @@ from torch import Tensor
 
 from objbench.data.generate.clevr import sampling
 from objbench.data.generate.clevr.materials import COLORS
-from objbench.data.generate.clevr.sampling import MOST, Law, World, unit_of, words_of
+from objbench.data.generate.clevr.sampling import MOST, SceneDistribution, World, unit_of, words_of
 from objbench.data.generate.clevrtex.materials import CLEVRTEX, MATERIALS, UNSEEN, code_of
 from objbench.data.generate.clevrtex.shapes import Solids, UnseenSolids
 from objbench.random import below, cos_sin_turns
 
-_LOOKS = 70  # what the numbers are for, beside laws of CLEVR: the first of four
+_TEXTURES = 70  # what the numbers are for, beside laws of CLEVR: the first of four
 _SPREAD = 64.0  # of the places that textures start from, in lattice cells
 
 
 class Variant(NamedTuple):
     """A set: its law, and which of the materials its objects and grounds have."""
 
-    law: Law
-    objects: int = 1  # code of the first of law.materials
+    distribution: SceneDistribution
+    objects: int = 1  # code of the first of distribution.materials
     ground: int = 1  # code of the first of `grounds`, unless the ground is like the objects
     grounds: int = len(CLEVRTEX)
 
 
-_FULL = Law(
+_FULL = SceneDistribution(
     Solids, radii=(0.9, 0.6, 0.4), shapes=4, materials=len(CLEVRTEX), colors=8, min_pixels=201, narrowed=(1,),
     whole=True,
 )  # fmt: skip
@@ -49,7 +49,7 @@ VARIANTS = {
 }  # fmt: skip
 
 
-class Looks(NamedTuple):
+class Textures(NamedTuple):
     """The textures of N scenes: entity 0 is the ground, entity 1 + o the object in place o; E entities."""
 
     material: Tensor  # int64 (N,E), 0 in an empty place
@@ -61,35 +61,35 @@ class Looks(NamedTuple):
     color: Tensor  # (3,N,E), one of CLEVR's eight, any for the ground; seen where the material takes it
     gain: Tensor  # (3,N,E), of all colours
 
-    def to(self, dtype: torch.dtype) -> Looks:
+    def to(self, dtype: torch.dtype) -> Textures:
         """The same in another precision."""
-        return Looks(*(v.to(dtype) if v.is_floating_point() else v for v in self))
+        return Textures(*(v.to(dtype) if v.is_floating_point() else v for v in self))
 
 
-def draw(variant: Variant, index: Tensor, key: tuple[int, int], ahead: int = 1) -> tuple[World, Looks]:
+def draw(variant: Variant, index: Tensor, key: tuple[int, int], ahead: int = 1) -> tuple[World, Textures]:
     """The scenes `index` int64 (N,) of the stream `key`; the materials of the objects are codes of MATERIALS."""
-    world, attempt = sampling.find(variant.law, index, key, MOST, ahead)
+    world, attempt = sampling.find(variant.distribution, index, key, MOST, ahead)
     objects = world.objects
     material = torch.where(objects.shape > 0, objects.material + variant.objects - 1, 0)
-    looks = _looks(variant, material, objects.color, index, attempt, key)
-    return world._replace(objects=objects._replace(material=material)), looks
+    textures = _textures(variant, material, objects.color, index, attempt, key)
+    return world._replace(objects=objects._replace(material=material)), textures
 
 
-def _looks(
+def _textures(
     variant: Variant, material: Tensor, color: Tensor, index: Tensor, attempt: Tensor, key: tuple[int, int]
-) -> Looks:
+) -> Textures:
     entity = torch.arange(1 + MOST, device=index.device)
-    blocks = [words_of(index[:, None], attempt[:, None], _LOOKS + i, key, entity) for i in range(4)]
+    blocks = [words_of(index[:, None], attempt[:, None], _TEXTURES + i, key, entity) for i in range(4)]
     kinds, starts, colors, gains = blocks  # (N,E,4) each
     ground = variant.ground + below(kinds[:, :1, 0], variant.grounds)
-    if variant.law.alike:
+    if variant.distribution.alike:
         ground = material[:, :1]
     cosine, sine = cos_sin_turns(unit_of(kinds[..., 2]))
     eight = [[value / 255 for value in rgb] for rgb in ((0, 0, 0), *COLORS)]
     table = torch.tensor(eight, dtype=torch.float64, device=index.device)
     any_color = unit_of(colors[:, :1, :3])
     hue = 0.95 + 0.1 * unit_of(gains[..., :3]).permute(2, 0, 1)
-    return Looks(
+    return Textures(
         material=torch.cat([ground, material], 1),
         seed=(kinds[..., 1] >> 1).to(torch.int32),
         start=_SPREAD * (unit_of(starts[..., :3]).permute(2, 0, 1) - 0.5),

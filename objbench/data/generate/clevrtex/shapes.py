@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from objbench.data.generate.tracer.objects import Objects
-from objbench.data.generate.tracer.sdf import Implicit, ellipsoid, ring, tapered, union
+from objbench.data.generate.tracer.sdf import SdfShape, ellipsoid, ring, tapered, union
 from objbench.data.generate.tracer.shapes import Cube, Cylinder, Shape, Sphere
 
 
@@ -22,7 +22,7 @@ class Block(Cube):
     bound = 1.696
 
 
-class Monkey(Implicit):
+class Monkey(SdfShape):
     """A monkey's head that looks along -y: skull, brows, eyes, muzzle, nose and two hollow ears."""
 
     bound = 1.13
@@ -46,7 +46,7 @@ class Cone(Shape):
 
     bound = math.sqrt(2)
 
-    def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def sdf(self, points: Tensor) -> tuple[Tensor, Tensor]:
         radius = (points[0] * points[0] + points[1] * points[1]).sqrt()
         slope = 1 / math.sqrt(5)
         side, base = (2 * radius + points[2] - 1) * slope, -1 - points[2]
@@ -64,7 +64,7 @@ class Icosahedron(Shape):
     bound = 1.16
     extent = 1.05
 
-    def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def sdf(self, points: Tensor) -> tuple[Tensor, Tensor]:
         x, y, z = points[0], points[1], points[2] - self.center
         most = torch.full_like(x, -torch.inf)
         slope = torch.zeros_like(points)
@@ -77,7 +77,7 @@ class Icosahedron(Shape):
         return most - self.inner, slope
 
 
-class Torus(Implicit):
+class Torus(SdfShape):
     """A thick ring that lies on the ground."""
 
     bound = 1.36
@@ -87,7 +87,7 @@ class Torus(Implicit):
         return ring(points[0], points[1], points[2] + 0.516, 0.70, 0.477)
 
 
-class Teapot(Implicit):
+class Teapot(SdfShape):
     """A pot with a lid and a knob, its spout along x, its handle behind."""
 
     bound = 1.26

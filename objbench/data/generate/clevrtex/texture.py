@@ -9,7 +9,7 @@ from torch import Tensor
 
 from objbench.data.generate.clevrtex.materials import Table, table
 from objbench.data.generate.clevrtex.patterns import FAMILIES, WRAPPED, Pattern, Site
-from objbench.data.generate.clevrtex.sampling import Looks
+from objbench.data.generate.clevrtex.sampling import Textures
 from objbench.data.generate.tracer.vectors import length, turn, unit
 
 BOX, GLOBE, DRUM = 0, 1, 2  # how faces are cut open: six sides, longitude and latitude, or wall and lids
@@ -19,7 +19,7 @@ _WITHIN = 0.6  # of the way to the next pixel, two places besides its middle are
 _CAVITY = 0.55  # of the light around is kept from the bottom of a bump of one
 
 
-class Place(NamedTuple):
+class SurfacePoints(NamedTuple):
     """M points of entities, each in its entity's frame, where lengths are in units of the object's radius."""
 
     entity: Tensor  # int64 (M,): scene * E + entity
@@ -29,12 +29,12 @@ class Place(NamedTuple):
     along: Tensor  # (3,M), and the next one above
     cut: Tensor  # int64 (M,): BOX, GLOBE or DRUM
 
-    def only(self, chosen: Tensor) -> Place:
+    def only(self, chosen: Tensor) -> SurfacePoints:
         """The points `chosen`, int64."""
-        return Place(*(values[..., chosen] for values in self))
+        return SurfacePoints(*(values[..., chosen] for values in self))
 
 
-class Skin(NamedTuple):
+class TexturedSurface(NamedTuple):
     """What M points look like."""
 
     color: Tensor  # (3,M), linear albedo
@@ -44,40 +44,42 @@ class Skin(NamedTuple):
     open: Tensor  # (M,) in [0,1], how much of its surroundings a point between bumps sees
 
 
-def skin(looks: Looks, places: Place, bumps: bool = True) -> Skin:
-    """The skin of `places`, family by family; without `bumps` the normals stay as they are."""
+def textured(textures: Textures, places: SurfacePoints, bumps: bool = True) -> TexturedSurface:
+    """What is seen of `places`, family by family; without `bumps` the normals stay as they are."""
     known = table(places.at.device)
-    code = looks.material.flatten()[places.entity] - 1
+    code = textures.material.flatten()[places.entity] - 1
     family = known.family[code]
     rough, metal, open_ = (torch.empty_like(places.at[0]) for _ in range(3))
-    whole = Skin(torch.empty_like(places.at), torch.empty_like(places.at), rough, metal, open_)
+    whole = TexturedSurface(torch.empty_like(places.at), torch.empty_like(places.at), rough, metal, open_)
     size = _AT_ONCE.get(places.at.device.type, _AT_ONCE["cpu"])
     for number, name in enumerate(FAMILIES):
         for chosen in torch.split((family == number).nonzero().flatten(), size):
             if not len(chosen):
                 continue
-            part = _skin(name, known, code[chosen], looks, places.only(chosen), bumps)
+            part = _textured(name, known, code[chosen], textures, places.only(chosen), bumps)
             for values, new in zip(whole, part, strict=True):
                 values[..., chosen] = new
     return whole
 
 
-def _skin(name: str, known: Table, code: Tensor, looks: Looks, places: Place, bumps: bool) -> Skin:
-    scale = known.scale[code] * looks.scale.flatten()[places.entity]
+def _textured(
+    name: str, known: Table, code: Tensor, textures: Textures, places: SurfacePoints, bumps: bool
+) -> TexturedSurface:
+    scale = known.scale[code] * textures.scale.flatten()[places.entity]
     bump = known.bump[code]
-    knobs = known.knobs[:, code]
+    params = known.params[:, code]
     blur = (length(places.across) * length(places.along)).sqrt()
     if bumps:
-        pattern, normal = _relief(name, knobs, scale, bump, looks, places, blur)
+        pattern, normal = _relief(name, params, scale, bump, textures, places, blur)
     else:
-        pattern = _pattern(name, knobs, scale, looks, places, places.at, blur)
+        pattern = _pattern(name, params, scale, textures, places, places.at, blur)
         normal = places.normal
     rough, metal = (
         pair[0] + pattern.accent * (pair[1] - pair[0])
         for pair in (known.rough[:, code], known.metal[:, code])
     )
-    return Skin(
-        _color(pattern, known.colors[:, :, code], known.tint[code], looks, places.entity),
+    return TexturedSurface(
+        _color(pattern, known.colors[:, :, code], known.tint[code], textures, places.entity),
         normal,
         rough,
         metal,
@@ -86,7 +88,13 @@ def _skin(name: str, known: Table, code: Tensor, looks: Looks, places: Place, bu
 
 
 def _relief(
-    name: str, knobs: Tensor, scale: Tensor, bump: Tensor, looks: Looks, places: Place, blur: Tensor
+    name: str,
+    params: Tensor,
+    scale: Tensor,
+    bump: Tensor,
+    textures: Textures,
+    places: SurfacePoints,
+    blur: Tensor,
 ) -> tuple[Pattern, Tensor]:
     """The mean pattern of three places in a pixel, and the normals (3,M) turned by the slope of their heights."""
     count = len(scale)
@@ -95,7 +103,7 @@ def _relief(
     across, along = places.across / wide, places.along / high
     at = torch.cat([places.at, places.at + aside * across, places.at + up * along], 1)
     again = torch.arange(count, device=scale.device).repeat(3)
-    pattern = _pattern(name, knobs[:, again], scale[again], looks, places.only(again), at, blur[again])
+    pattern = _pattern(name, params[:, again], scale[again], textures, places.only(again), at, blur[again])
     here, beside, above = pattern.height.view(3, count)
     rise = _RELIEF * bump / scale
     tilt = (rise * (beside - here) / aside).clamp(-2, 2) * across
@@ -105,18 +113,24 @@ def _relief(
 
 
 def _pattern(
-    name: str, knobs: Tensor, scale: Tensor, looks: Looks, places: Place, at: Tensor, blur: Tensor
+    name: str,
+    params: Tensor,
+    scale: Tensor,
+    textures: Textures,
+    places: SurfacePoints,
+    at: Tensor,
+    blur: Tensor,
 ) -> Pattern:
     entity = places.entity
-    cosine, sine = looks.cosine.flatten()[entity], looks.sine.flatten()[entity]
+    cosine, sine = textures.cosine.flatten()[entity], textures.sine.flatten()[entity]
     if name in WRAPPED:
-        ground = entity % looks.material.shape[1] == 0
+        ground = entity % textures.material.shape[1] == 0
         at = turn(at, torch.where(ground, cosine, 1), torch.where(ground, sine, 0))
         at = _unwrapped(at, places.normal, places.cut) * scale
-        at = at + looks.start.flatten(1)[:, entity] * torch.tensor([[1.0], [1.0], [0.0]], device=at.device)
+        at = at + textures.start.flatten(1)[:, entity] * torch.tensor([[1.0], [1.0], [0.0]], device=at.device)
     else:
-        at = turn(at, cosine, sine) * scale + looks.start.flatten(1)[:, entity]
-    return FAMILIES[name](Site(at, looks.seed.flatten()[entity], blur * scale, knobs))
+        at = turn(at, cosine, sine) * scale + textures.start.flatten(1)[:, entity]
+    return FAMILIES[name](Site(at, textures.seed.flatten()[entity], blur * scale, params))
 
 
 def _unwrapped(at: Tensor, normal: Tensor, cut: Tensor) -> Tensor:
@@ -134,10 +148,10 @@ def _unwrapped(at: Tensor, normal: Tensor, cut: Tensor) -> Tensor:
     return torch.stack([along, across, face])
 
 
-def _color(pattern: Pattern, colors: Tensor, tint: Tensor, looks: Looks, entity: Tensor) -> Tensor:
+def _color(pattern: Pattern, colors: Tensor, tint: Tensor, textures: Textures, entity: Tensor) -> Tensor:
     """The albedo (3,M) from the colours (which, channel, M) of the materials."""
-    own = looks.color.flatten(1)[:, entity]
+    own = textures.color.flatten(1)[:, entity]
     base = colors[0] + pattern.tone * (colors[1] - colors[0])
     base = base + tint * (own * (0.6 + 0.8 * pattern.tone) - base)
     base = base + pattern.accent * (colors[2] - base)
-    return (base * looks.gain.flatten(1)[:, entity]).clamp(0.0, 0.95)
+    return (base * textures.gain.flatten(1)[:, entity]).clamp(0.0, 0.95)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from objbench.data.generate.clevrtex.materials import table
-from objbench.data.generate.clevrtex.sampling import Looks
-from objbench.data.generate.clevrtex.texture import BOX, DRUM, GLOBE, Place, Skin, skin
+from objbench.data.generate.clevrtex.sampling import Textures
+from objbench.data.generate.clevrtex.texture import BOX, DRUM, GLOBE, SurfacePoints, TexturedSurface, textured
 from objbench.data.generate.tracer import ground
 from objbench.data.generate.tracer.camera import FOCAL, Camera
 from objbench.data.generate.tracer.light import POWERS, Light, lights_of
@@ -39,15 +39,15 @@ def lamps_of(lamps: Tensor) -> list[Light]:
 
 
 class TexturedTracer(Tracer):
-    """N scenes with the textures `looks`."""
+    """N scenes with the textures `textures`."""
 
     again, kept = 0.5, 0.12
 
     def __init__(
-        self, objects: Objects, lights: list[Light], camera: Camera, window: Window, looks: Looks
+        self, objects: Objects, lights: list[Light], camera: Camera, window: Window, textures: Textures
     ) -> None:
         super().__init__(objects, lights, camera, window)
-        self.looks = looks
+        self.textures = textures
         self.glow = torch.zeros(3, len(objects.shape), device=objects.shape.device)
 
     def backdrop(self, free: Tensor) -> Tensor:
@@ -72,8 +72,8 @@ class TexturedTracer(Tracer):
         own = torch.full_like(scene, -1)
         surface = Surface(scene, points, normal, -directions, points, own, phase[:, met], own)
         across, along = (step * _GROUND_SCALE for step in self._steps(surface))
-        places = Place(
-            scene * self.looks.material.shape[1],
+        places = SurfacePoints(
+            scene * self.textures.material.shape[1],
             points * _GROUND_SCALE,
             normal,
             across,
@@ -81,7 +81,7 @@ class TexturedTracer(Tracer):
             torch.full_like(scene, BOX),
         )
         light = torch.zeros_like(origins)
-        seen = skin(self.looks, places, depth == MIRRORS)
+        seen = textured(self.textures, places, depth == MIRRORS)
         around = self.around(surface)
         thrown = self.bleeding(surface, around) if depth == MIRRORS else 0.0
         light[:, met] = self._sent(surface, seen, self.lit(surface, around), thrown, depth)
@@ -97,7 +97,7 @@ class TexturedTracer(Tracer):
             [_CUTS.get(type(shape).__name__, BOX) for shape in objects.shapes], device=at.device
         )
         across, along = (turn(step, cosine, -sine) / radius for step in self._steps(surface))
-        places = Place(
+        places = SurfacePoints(
             surface.scene + number + 1,  # one more entity than objects for each scene before, and the ground
             at,
             turn(surface.normal, cosine, -sine),
@@ -105,7 +105,7 @@ class TexturedTracer(Tracer):
             along,
             cuts[objects.shape.flatten()[number] - 1],
         )
-        seen = skin(self.looks, places, depth == MIRRORS)
+        seen = textured(self.textures, places, depth == MIRRORS)
         seen = seen._replace(normal=turn(seen.normal, cosine, sine))
         below = (0.6 - 0.4 * seen.normal[2]) * self.glow[:, surface.scene]
         return self._sent(surface, seen, self.lit(surface, self.around(surface)), below, depth)
@@ -114,15 +114,15 @@ class TexturedTracer(Tracer):
         """The colours (3,M) of the objects `number` (M,), as they light up what is around them."""
         known = table(number.device)
         entity = number // self.objects.shape.shape[1] + number + 1
-        code = self.looks.material.flatten()[entity] - 1
+        code = self.textures.material.flatten()[entity] - 1
         mean = (known.colors[0, :, code] + known.colors[1, :, code]) / 2
-        own = self.looks.color.flatten(1)[:, entity]
+        own = self.textures.color.flatten(1)[:, entity]
         return mean + known.tint[code] * (own - mean)
 
     def _sent(
-        self, surface: Surface, seen: Skin, lit: list[Lit], thrown: Tensor | float, depth: int
+        self, surface: Surface, seen: TexturedSurface, lit: list[Lit], thrown: Tensor | float, depth: int
     ) -> Tensor:
-        """The light (3,M) that a skin sends on: of the lamps, of what is around, and mirrored."""
+        """The light (3,M) that a textured surface sends on: of the lamps, of what is around, and mirrored."""
         bumped = surface._replace(normal=seen.normal)
         # Bumps catch no light on the side of an object that is turned away from it.
         gated = [
@@ -146,7 +146,7 @@ class TexturedTracer(Tracer):
         image = self._image(bumped, seen, depth)
         return seen.color * (1 - seen.metal) * matte + mirror * (shine + image * seen.open)
 
-    def _image(self, surface: Surface, seen: Skin, depth: int) -> Tensor:
+    def _image(self, surface: Surface, seen: TexturedSurface, depth: int) -> Tensor:
         """What the surface mirrors (3,M) of the world without its lamps: followed where it can be made out."""
         facing = dot(surface.toward, surface.normal)
         away = 2 * facing * surface.normal - surface.toward

@@ -58,7 +58,7 @@ def lights_of(lamps: Tensor, powers: Sequence[tuple[float, float, float]] = POWE
     return [*lights, Light(far, _FAR * _SUN_HALF, powers[3], far=True)]
 
 
-class Around(NamedTuple):
+class Neighbours(NamedTuple):
     """The objects as M points see them, (M,O) each: where their centres are, and the spheres around them."""
 
     center: tuple[Tensor, Tensor, Tensor]  # relative to the point
@@ -66,13 +66,13 @@ class Around(NamedTuple):
     bound: Tensor  # negative where there is none to be looked at
 
     @staticmethod
-    def of(objects: Objects, scene: Tensor, points: Tensor, own: Tensor) -> Around:
+    def of(objects: Objects, scene: Tensor, points: Tensor, own: Tensor) -> Neighbours:
         """The objects but `own` (M,) around `points` (3,M) of the scenes `scene`."""
         x, y, z = (objects.place[i][scene] - points[i][:, None] for i in range(3))
         bound = objects.bounds()[scene]
         place = torch.arange(bound.shape[1], device=scene.device)
         itself = own[:, None] == scene[:, None] * bound.shape[1] + place
-        return Around((x, y, z), x * x + y * y + z * z, torch.where(itself, -1, bound))
+        return Neighbours((x, y, z), x * x + y * y + z * z, torch.where(itself, -1, bound))
 
     def met(self, directions: Tensor, spread: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Point and place of each object whose sphere a ray meets, the ray widening by `spread` (M,) to each side."""
@@ -85,7 +85,7 @@ class Around(NamedTuple):
 
 
 def visible(
-    light: Light, arriving: Arriving, scene: Tensor, points: Tensor, around: Around, objects: Objects
+    light: Light, arriving: Arriving, scene: Tensor, points: Tensor, around: Neighbours, objects: Objects
 ) -> Tensor:
     """The share (M,) of the light that `points` (3,M) of the scenes `scene` see past the objects around them.
 

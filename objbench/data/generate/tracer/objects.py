@@ -89,7 +89,7 @@ class Objects(NamedTuple):
         local, _ = self.local(number, points, points)
 
         def gradients(shape: Shape, chosen: Tensor) -> tuple[Tensor, ...]:
-            return tuple(shape.field(local[:, chosen])[1])
+            return tuple(shape.sdf(local[:, chosen])[1])
 
         normal = torch.stack(self.by_shape(number, 3, gradients))
         return turn(normal, self.cosine.flatten()[number], self.sine.flatten()[number])

@@ -17,14 +17,14 @@ _SAMPLES = 12  # of a line that may only pass by
 _SHIFT = 1e-4  # for differences
 
 
-class Implicit(Shape):
+class SdfShape(Shape):
     """A shape by its distance alone."""
 
     @abstractmethod
     def distance(self, points: Tensor) -> Tensor:
         """About the signed distance (M,) of points (3,M), and in front of the surface not much more than it."""
 
-    def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def sdf(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """The distance, and its gradient by differences at the corners of a tetrahedron."""
         total = torch.zeros_like(points)
         for x, y, z in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)):

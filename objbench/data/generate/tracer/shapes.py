@@ -38,7 +38,7 @@ class Shape(ABC):
     extent: float = 1.0
 
     @abstractmethod
-    def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def sdf(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """The signed distance (M,) of points (3,M) from the surface, negative inside, and its gradient (3,M).
 
         On the surface the gradient is the outward normal.
@@ -56,11 +56,11 @@ class Shape(ABC):
         farthest = middle + 2 * self.bound
         for _ in range(_STEPS):
             points = origins + at * directions
-            distance, gradient = self.field(points)
+            distance, gradient = self.sdf(points)
             slope = dot(gradient, directions)
             met = met & (slope < 0)
             at = (at - distance / slope.clamp_max(-_TINY)).clamp_max(farthest)
-        off, _ = self.field(origins + at * directions)
+        off, _ = self.sdf(origins + at * directions)
         return torch.where(met & (off < _TOUCH), at, torch.inf)
 
     def approach(self, origins: Tensor, directions: Tensor) -> Approach:
@@ -85,7 +85,7 @@ class Shape(ABC):
         return Approach(torch.where(f_low < f_high, low, high), best)
 
     def _along(self, origins: Tensor, directions: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        distance, gradient = self.field(origins + at * directions)
+        distance, gradient = self.sdf(origins + at * directions)
         return distance, dot(gradient, directions)
 
 
@@ -94,7 +94,7 @@ class Sphere(Shape):
 
     bound = 1.0
 
-    def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def sdf(self, points: Tensor) -> tuple[Tensor, Tensor]:
         radius = length(points)
         return radius - 1, points / radius.clamp_min(_TINY)
 
@@ -115,7 +115,7 @@ class Cylinder(Shape):
     rounding = 0.05
     bound = 1.394
 
-    def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def sdf(self, points: Tensor) -> tuple[Tensor, Tensor]:
         inner = 1 - self.rounding
         radius = (points[0] * points[0] + points[1] * points[1]).sqrt()
         out, rise = radius - inner, points[2].abs() - inner
@@ -137,7 +137,7 @@ class Cube(Shape):
     rounding = 0.18
     bound = 1.601
 
-    def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def sdf(self, points: Tensor) -> tuple[Tensor, Tensor]:
         excess = points.abs() - (1 - self.rounding)
         outside = excess.clamp_min(0)
         norm = length(outside)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from objbench.data.generate.tracer.camera import Camera
-from objbench.data.generate.tracer.light import Around, Arriving, Light, visible
+from objbench.data.generate.tracer.light import Arriving, Light, Neighbours, visible
 from objbench.data.generate.tracer.objects import Objects
 from objbench.data.generate.tracer.surface import MIRRORS, Surface
 from objbench.data.generate.tracer.vectors import dot, unit
@@ -167,11 +167,11 @@ class Tracer(ABC):
             weight += alike
         return total / weight
 
-    def around(self, surface: Surface) -> Around:
+    def around(self, surface: Surface) -> Neighbours:
         """The other objects as the points of `surface` see them."""
-        return Around.of(self.objects, surface.scene, surface.point, surface.own)
+        return Neighbours.of(self.objects, surface.scene, surface.point, surface.own)
 
-    def lit(self, surface: Surface, around: Around) -> list[Lit]:
+    def lit(self, surface: Surface, around: Neighbours) -> list[Lit]:
         """The lights as they reach `surface` past the objects around it."""
         found = []
         for light in self.lights:
@@ -213,7 +213,7 @@ class Tracer(ABC):
             total += power * torch.where(falling > 0, density * masking * falling.clamp_min(0), 0)
         return total
 
-    def bleeding(self, surface: Surface, around: Around) -> Tensor:
+    def bleeding(self, surface: Surface, around: Neighbours) -> Tensor:
         """The light (3,M) that objects throw onto the ground near them, less the light they keep from it.
 
         An object is taken as a wall of its height and width, of one colour, lit as its middle is on this side.

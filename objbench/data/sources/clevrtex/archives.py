@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from objbench.data.sources import gzipped
-from objbench.data.sources.clevrtex.names import MOST_BYTES, ForeignError, Place, Variant, parse
+from objbench.data.sources.clevrtex.names import MOST_BYTES, FileId, ForeignError, Variant, parse
 from objbench.data.sources.gzipped import StreamError
 from objbench.errors import ObjbenchError
 
@@ -23,7 +23,7 @@ _SPECIAL = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4"
 class Member(NamedTuple):
     """A file of a scene in an archive: what it is, its full name, and what it holds."""
 
-    place: Place
+    file_id: FileId
     name: str
     content: bytes
 
@@ -40,11 +40,11 @@ def members(path: Path, variant: Variant) -> Generator[Member, None, None]:
         try:
             while header := _header(read, first=last == "none"):
                 last = header.name
-                place = _place(header, variant)
-                if place is None:
+                file_id = _file_id(header, variant)
+                if file_id is None:
                     _skip(read, header.padded)
                 else:
-                    yield Member(place, header.name, _content(read, header))
+                    yield Member(file_id, header.name, _content(read, header))
             while read(_STEP):  # what follows the end mark: behind it stands the checksum of the gzip stream
                 pass
         except (StreamError, _TarError) as error:
@@ -112,11 +112,11 @@ def _text(field: bytes) -> str:
     return field.split(b"\0", 1)[0].decode("utf-8", "replace")
 
 
-def _place(header: _Header, variant: Variant) -> Place | None:
+def _file_id(header: _Header, variant: Variant) -> FileId | None:
     """What the member is, None if it is not wanted."""
     *folders, name = header.name.split("/")
-    place = parse(name, variant)
-    if place is None:
+    file_id = parse(name, variant)
+    if file_id is None:
         return None
     if header.name.startswith("/") or ".." in folders:
         raise _UnsafeError("its name leads out of the archive: this is not the release")
@@ -125,7 +125,7 @@ def _place(header: _Header, variant: Variant) -> Place | None:
         raise _UnsafeError(f"it is {what}, expected a plain file: this is not the release")
     if header.size > MOST_BYTES:
         raise _UnsafeError(f"it has {header.size:,} bytes, expected at most {MOST_BYTES:,}")
-    return place
+    return file_id
 
 
 def _content(read: Callable[[int], bytes], header: _Header) -> bytes:

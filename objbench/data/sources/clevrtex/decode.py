@@ -31,7 +31,7 @@ _NUMBERS = {"rotation": 1, "3d_coords": 3, "pixel_coords": 3}
 _FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # of Pillow, for a damaged PNG
 
 
-class Piece(NamedTuple):
+class SceneFile(NamedTuple):
     """A file of a scene: where a person finds it, and its bytes; None where it is to be read from there."""
 
     where: str
@@ -43,14 +43,14 @@ class Scene:
     """A scene that is still to be decoded; its three files."""
 
     index: int
-    image: Piece
-    mask: Piece
-    facts: Piece
+    image: SceneFile
+    mask: SceneFile
+    facts: SceneFile
 
     @property
     def size(self) -> int:
         """The bytes that it holds."""
-        return sum(len(piece.content or b"") for piece in (self.image, self.mask, self.facts))
+        return sum(len(file.content or b"") for file in (self.image, self.mask, self.facts))
 
 
 @dataclass(frozen=True)
@@ -78,26 +78,26 @@ class ClevrTexBlock:
         masks = np.empty((len(self), HEIGHT, WIDTH), np.uint8)
         rows = []
         for row, scene in enumerate(self.scenes):
-            what, piece = "JSON", scene.facts
+            what, file = "JSON", scene.facts
             try:
-                factors, count = _factors(_read(piece), scene.index, self.variant)
-                what, piece = "image", scene.image
-                images[row] = _image(_read(piece))
-                what, piece = "mask", scene.mask
-                masks[row] = _mask(_read(piece), count)
+                factors, count = _factors(_read(file), scene.index, self.variant)
+                what, file = "image", scene.image
+                images[row] = _image(_read(file))
+                what, file = "mask", scene.mask
+                masks[row] = _mask(_read(file), count)
             except (ValueError, OverflowError) as error:
-                raise BadScene(row, scene.index, piece.where, f"the {what} {error}") from None
+                raise BadScene(row, scene.index, file.where, f"the {what} {error}") from None
             rows.append(factors)
         index = np.array([scene.index for scene in self.scenes], np.int64)
         return SceneBatch(index, images, masks, {name: np.array([f[name] for f in rows]) for name in rows[0]})
 
 
-def _read(piece: Piece) -> bytes:
-    if piece.content is not None:
-        return piece.content
+def _read(file: SceneFile) -> bytes:
+    if file.content is not None:
+        return file.content
     try:
-        with Path(piece.where).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        with Path(file.where).open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise ValueError("is missing") from None
     except OSError as error:

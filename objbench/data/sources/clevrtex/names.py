@@ -35,13 +35,13 @@ class Variant:
         """The folder that its archives unpack into."""
         return f"clevrtex_{self.name}"
 
-    def file(self, place: Place) -> str:
+    def file(self, file_id: FileId) -> str:
         """The base name of a file of a scene.
 
-        >>> Variant("outd").file(Place(17, MASK))
+        >>> Variant("outd").file(FileId(17, MASK))
         'CLEVRTEX_outd_000017_flat.png'
         """
-        return f"CLEVRTEX_{self.name}_{place.scene:06d}{place.suffix}"
+        return f"CLEVRTEX_{self.name}_{file_id.scene:06d}{file_id.suffix}"
 
     def home(self, index: int) -> str:
         """The folder of a scene.
@@ -55,7 +55,7 @@ class Variant:
 VARIANTS = {name: Variant(name) for name in ("full", "outd", "camo", "pbg", "vbg", "grassbg")}
 
 
-class Place(NamedTuple):
+class FileId(NamedTuple):
     """A file that is read: the index of its scene, and which of KINDS it is."""
 
     scene: int
@@ -66,13 +66,13 @@ class ForeignError(Exception):
     """A file or folder of another dataset; the message says of which."""
 
 
-def parse(name: str, variant: Variant) -> Place | None:
+def parse(name: str, variant: Variant) -> FileId | None:
     """What the file or folder of base name `name` is in the release; None for all that is not read.
 
     Raises ForeignError for those of another variant and of version 2.
 
     >>> parse("CLEVRTEX_full_000003_flat.png", VARIANTS["full"])
-    Place(scene=3, suffix='_flat.png')
+    FileId(scene=3, suffix='_flat.png')
     >>> parse("CLEVRTEX_full_000003_albedo_0001.png", VARIANTS["full"])
     """
     found = _SCENE.fullmatch(name)
@@ -82,7 +82,7 @@ def parse(name: str, variant: Variant) -> Place | None:
         raise ForeignError(_version_2(variant))
     if found[2] != variant.name:
         raise ForeignError(_other(found[2], variant))
-    return Place(int(found[3]), found[4]) if found[4] in KINDS else None
+    return FileId(int(found[3]), found[4]) if found[4] in KINDS else None
 
 
 def refuse_foreign(name: str, variant: Variant) -> None:

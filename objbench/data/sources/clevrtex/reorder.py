@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import IO
 
 from objbench.data.sources.clevrtex.archives import Member, members
-from objbench.data.sources.clevrtex.decode import Piece, Scene
-from objbench.data.sources.clevrtex.names import KINDS, Place, Variant
-from objbench.data.sources.clevrtex.spool import Spool
+from objbench.data.sources.clevrtex.decode import Scene, SceneFile
+from objbench.data.sources.clevrtex.names import KINDS, FileId, Variant
 from objbench.data.sources.clevrtex.unpacked import Files
-from objbench.errors import first_few
+from objbench.errors import ObjbenchError, first_few
 
+MEMORY = 256 << 20  # of files that come early
 log = logging.getLogger("objbench")
 
 
@@ -26,7 +28,7 @@ class AbsentError(Exception):
         self.indices = indices
 
 
-class Supply:
+class OrderedScenes:
     """Gives the `wanted` scenes: by path those that are unpacked, by content those of the archives, read once.
 
     files     what is unpacked;  root: the folder that the archives would be unpacked in
@@ -37,40 +39,40 @@ class Supply:
     ) -> None:
         self._variant, self._files, self._root = variant, files, root
         self._awaited = {
-            Place(index, suffix) for index in wanted for suffix in KINDS if index not in files[suffix]
+            FileId(index, suffix) for index in wanted for suffix in KINDS if index not in files[suffix]
         }
         self._stream = _stream(archives, variant)
-        self._spool = Spool()
-        self._names: dict[Place, str] = {}
+        self._buffer = ReorderBuffer()
+        self._names: dict[FileId, str] = {}
         if not archives:
             self._end()
 
     def scene(self, index: int) -> Scene:
-        """A scene, each asked for once. A file that is nowhere is named as the place where it should be.
+        """A scene, each asked for once. A file that is nowhere is named by the path where it should be.
 
         Raises AbsentError if the archives have ended, and not a single file of some wanted scenes was there.
         """
-        places = [Place(index, suffix) for suffix in KINDS]
-        while not self._awaited.isdisjoint(places):
+        file_ids = [FileId(index, suffix) for suffix in KINDS]
+        while not self._awaited.isdisjoint(file_ids):
             arrived = next(self._stream, None)
             if arrived is None:
                 self._end()
-            elif (place := arrived.place) in self._awaited:
-                self._awaited.remove(place)
-                self._spool.put(place, arrived.content)
-                self._names[place] = arrived.name
-        return Scene(index, *map(self._piece, places))
+            elif (file_id := arrived.file_id) in self._awaited:
+                self._awaited.remove(file_id)
+                self._buffer.put(file_id, arrived.content)
+                self._names[file_id] = arrived.name
+        return Scene(index, *map(self._scene_file, file_ids))
 
     def close(self) -> None:
         """Close the archive that is being read, and remove the temporary file."""
         self._stream.close()
-        self._spool.close()
+        self._buffer.close()
 
-    def _piece(self, place: Place) -> Piece:
-        if place in self._spool:
-            return Piece(self._names.pop(place), self._spool.take(place))
-        folder = self._files[place.suffix].get(place.scene) or self._home(place.scene)
-        return Piece(os.path.join(folder, self._variant.file(place)))
+    def _scene_file(self, file_id: FileId) -> SceneFile:
+        if file_id in self._buffer:
+            return SceneFile(self._names.pop(file_id), self._buffer.take(file_id))
+        folder = self._files[file_id.suffix].get(file_id.scene) or self._home(file_id.scene)
+        return SceneFile(os.path.join(folder, self._variant.file(file_id)))
 
     def _home(self, index: int) -> str:
         """Where the files of a scene lie, or would lie."""
@@ -79,12 +81,69 @@ class Supply:
 
     def _end(self) -> None:
         """Nothing more will come: AbsentError for scenes that are awaited whole, a warning for single files."""
-        missing = Counter(place.scene for place in self._awaited)
+        missing = Counter(file_id.scene for file_id in self._awaited)
         if absent := sorted(index for index, count in missing.items() if count == len(KINDS)):
             raise AbsentError(absent)
-        if names := [self._variant.file(place) for place in sorted(self._awaited)]:
+        if names := [self._variant.file(file_id) for file_id in sorted(self._awaited)]:
             log.warning("%s: missing files of scenes (%d): %s", self._root, len(names), first_few(names))
         self._awaited.clear()
+
+
+class ReorderBuffer:
+    """The bytes of files that come before their turn, each put once and taken once.
+
+    The file has no name, so that nothing is left of it however the process ends; it lies in the folder for
+    temporary files ($TMPDIR), and is emptied whenever nothing in it is still to be taken.
+    """
+
+    def __init__(self, memory: int = MEMORY) -> None:
+        self._room = memory
+        self._held: dict[FileId, bytes] = {}
+        self._spooled: dict[FileId, tuple[int, int]] = {}
+        self._file: IO[bytes] | None = None
+
+    def __contains__(self, file_id: FileId) -> bool:
+        return file_id in self._held or file_id in self._spooled
+
+    def put(self, file_id: FileId, content: bytes) -> None:
+        """Keep a file. Raises ObjbenchError if the temporary file cannot be written."""
+        if len(content) <= self._room:
+            self._held[file_id] = content
+            self._room -= len(content)
+            return
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="objbench-")  # noqa: SIM115 - closed by close()
+            at = self._file.seek(0, 2)
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            raise ObjbenchError(
+                f"{tempfile.gettempdir()}: {error.strerror}: the archives hold the scenes in another order, and those "
+                "that come early are kept here; free some space, choose another folder with TMPDIR=FOLDER, or unpack "
+                "the archives"
+            ) from None
+        self._spooled[file_id] = (at, len(content))
+
+    def take(self, file_id: FileId) -> bytes:
+        """A file that was put; it is then gone from here."""
+        if file_id in self._held:
+            content = self._held.pop(file_id)
+            self._room += len(content)
+            return content
+        at, size = self._spooled.pop(file_id)
+        assert self._file is not None
+        self._file.seek(at)
+        content = self._file.read(size)
+        if not self._spooled:
+            self._file.truncate(0)
+        return content
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _stream(archives: list[Path], variant: Variant) -> Generator[Member, None, None]:

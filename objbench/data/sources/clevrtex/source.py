@@ -22,8 +22,8 @@ from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.clevrtex import unpacked
 from objbench.data.sources.clevrtex.archives import members
 from objbench.data.sources.clevrtex.decode import ClevrTexBlock, Scene
-from objbench.data.sources.clevrtex.names import KINDS, VARIANTS, ForeignError, Place, refuse_foreign
-from objbench.data.sources.clevrtex.reorder import AbsentError, Supply
+from objbench.data.sources.clevrtex.names import KINDS, VARIANTS, FileId, ForeignError, refuse_foreign
+from objbench.data.sources.clevrtex.reorder import AbsentError, OrderedScenes
 from objbench.data.sources.clevrtex.unpacked import Files
 from objbench.errors import ObjbenchError, first_few
 
@@ -69,10 +69,10 @@ class OfficialSource(Source):
         """The scenes; of those that are unpacked only the paths, their files are read where they are decoded."""
         wanted = [[i for i in self._indices(plan) if i >= done.get(plan.split, 0)] for plan in plans]
         root = self._raw if self._raw.is_dir() else self._raw.parent
-        supply = Supply(self._variant, self._files, self._archives, root, chain.from_iterable(wanted))
-        with closing(supply):
+        ordered = OrderedScenes(self._variant, self._files, self._archives, root, chain.from_iterable(wanted))
+        with closing(ordered):
             for plan, indices in zip(plans, wanted, strict=True):
-                for scenes in _in_blocks(self._scene(supply, index, plans) for index in indices):
+                for scenes in _in_blocks(self._scene(ordered, index, plans) for index in indices):
                     yield plan.split, ClevrTexBlock(self._variant.name, scenes)
 
     @cached_property
@@ -103,26 +103,26 @@ class OfficialSource(Source):
 
     def _found(self, needed: set[int]) -> set[int]:
         """The scenes of which there is any file; archives are read as long as some of those `needed` are not found."""
-        found = {index for places in self._files.values() for index in places}
+        found = {index for folders in self._files.values() for index in folders}
         missing = needed - found
         for path in self._archives:
             with closing(members(path, self._variant)) as files:
-                for place, _, _ in files:
+                for file_id, _, _ in files:
                     if not missing:
                         return found
-                    found.add(place.scene)
-                    missing.discard(place.scene)
+                    found.add(file_id.scene)
+                    missing.discard(file_id.scene)
         return found
 
-    def _scene(self, supply: Supply, index: int, plans: list[SplitPlan]) -> Scene:
+    def _scene(self, ordered: OrderedScenes, index: int, plans: list[SplitPlan]) -> Scene:
         try:
-            return supply.scene(index)
+            return ordered.scene(index)
         except AbsentError as error:
             found = sum(map(len, plans)) - len(error.indices)
             raise self._incomplete(plans, error.indices, found) from None
 
     def _incomplete(self, plans: list[SplitPlan], missing: list[int], found: int) -> ObjbenchError:
-        names = first_few([self._variant.file(Place(index, "")) for index in missing])
+        names = first_few([self._variant.file(FileId(index, "")) for index in missing])
         expected = f"needs {sum(map(len, plans)):,}; missing: {names}"
         return release.incomplete(self.request, self._raw, found, expected)
 

@@ -29,12 +29,12 @@ def scan(folder: Path, variant: Variant) -> Files:
     for entry in _entries(folder):
         for file in _entries(entry.path) if entry.is_dir() else [entry]:
             try:
-                place = parse(file.name, variant)
+                file_id = parse(file.name, variant)
             except ForeignError as error:
                 raise ObjbenchError(f"{file.path}: {error}") from None
-            if place is not None:
+            if file_id is not None:
                 parent = os.path.dirname(file.path)
-                first = files[place.suffix].setdefault(place.scene, parent)
+                first = files[file_id.suffix].setdefault(file_id.scene, parent)
                 if first != parent:
                     raise ObjbenchError(
                         f"{file.path}: this file is also in {first}; which one is right? Move the other one away"

@@ -16,7 +16,7 @@ from objbench.data.generate.clevr.sampling import MOST, Camera, World, cameras, 
 from objbench.data.generate.clevrtex import sampling
 from objbench.data.generate.clevrtex.generator import ClevrTex, factors_of
 from objbench.data.generate.clevrtex.materials import CLEVRTEX, UNSEEN
-from objbench.data.generate.clevrtex.sampling import VARIANTS, Looks
+from objbench.data.generate.clevrtex.sampling import VARIANTS, Textures
 from objbench.data.generate.generator import generator_of
 from objbench.data.generate.tracer import tonemap
 from objbench.data.generate.tracer.visibility import label_map
@@ -31,7 +31,7 @@ SEEN, NEW = ({material.name for material in table} for table in (CLEVRTEX, UNSEE
 
 
 @pytest.fixture(scope="module")
-def drawn() -> tuple[World, Looks]:
+def drawn() -> tuple[World, Textures]:
     return sampling.draw(VARIANTS["full"], torch.arange(DRAWN), KEY, ahead=8)
 
 
@@ -44,7 +44,7 @@ def proposals(variant: str, count: int = 300) -> tuple[torch.Tensor, ...]:
     """Shape, size, material and colour of the ten objects of many proposals."""
     index = torch.arange(count)
     objects, _ = propose(
-        index, torch.zeros_like(index), torch.full_like(index, MOST), KEY, VARIANTS[variant].law
+        index, torch.zeros_like(index), torch.full_like(index, MOST), KEY, VARIANTS[variant].distribution
     )
     return objects.shape, objects.size, objects.material, objects.color
 
@@ -70,7 +70,7 @@ def test_camo_proposes_one_material_and_colour_for_a_scene() -> None:
     assert even(size, 3)
 
 
-def test_sizes_heights_and_narrowed_cubes(drawn: tuple[World, Looks]) -> None:
+def test_sizes_heights_and_narrowed_cubes(drawn: tuple[World, Textures]) -> None:
     objects = drawn[0].objects
     there = objects.shape > 0
     radius = torch.tensor([0.0, 0.9, 0.6, 0.4], dtype=torch.float64)[objects.size]
@@ -78,11 +78,13 @@ def test_sizes_heights_and_narrowed_cubes(drawn: tuple[World, Looks]) -> None:
     assert torch.equal(objects.radius[there], expected[there])
     assert torch.equal(objects.place[2][there], objects.radius[there])
     assert {0.636, 0.424, 0.283} & {round(r, 3) for r in objects.radius[objects.shape == 1].tolist()}
-    unseen = propose(torch.arange(9), torch.zeros(9).long(), torch.full((9,), 5), KEY, VARIANTS["ood"].law)[0]
+    unseen = propose(
+        torch.arange(9), torch.zeros(9).long(), torch.full((9,), 5), KEY, VARIANTS["ood"].distribution
+    )[0]
     assert set(unseen.radius[unseen.shape > 0].tolist()) == {1.0, 0.8, 0.6}
 
 
-def test_objects_keep_their_distance_and_show_more_than_200_pixels(drawn: tuple[World, Looks]) -> None:
+def test_objects_keep_their_distance_and_show_more_than_200_pixels(drawn: tuple[World, Textures]) -> None:
     world = drawn[0]
     objects, there = world.objects, world.objects.shape > 0
     offset = objects.place[:2, :, :, None] - objects.place[:2, :, None]
@@ -96,15 +98,15 @@ def test_objects_keep_their_distance_and_show_more_than_200_pixels(drawn: tuple[
 
 
 def test_a_scene_is_the_first_good_proposal_each_under_a_camera_of_its_own(
-    drawn: tuple[World, Looks],
+    drawn: tuple[World, Textures],
 ) -> None:
-    world, attempt = find(VARIANTS["full"].law, torch.arange(4), KEY, MOST)
+    world, attempt = find(VARIANTS["full"].distribution, torch.arange(4), KEY, MOST)
     count = (world.objects.shape > 0).sum(1)
     assert attempt.max() > 0
     for n in range(4):
         for tried in range(int(attempt[n]) + 1):
             one, placed = propose(
-                torch.tensor([n]), torch.tensor([tried]), count[n : n + 1], KEY, VARIANTS["full"].law
+                torch.tensor([n]), torch.tensor([tried]), count[n : n + 1], KEY, VARIANTS["full"].distribution
             )
             camera = clevr_camera(n, tried)
             masks = label_map(one, camera)
@@ -122,10 +124,10 @@ def clevr_camera(index: int, attempt: int) -> Camera:
 
 def names(variant: str, count: int = 1) -> tuple[set[str], set[str], set[str]]:
     """Shapes, materials and grounds of some scenes."""
-    world, looks = sampling.draw(
+    world, textures = sampling.draw(
         VARIANTS[variant], torch.arange(count), ClevrTex(variant).stream_key("test", 1), ahead=4
     )
-    factors, words = factors_of(variant, world, looks)
+    factors, words = factors_of(variant, world, textures)
     return tuple(
         {words[name][code] for code in factors[name].flatten().tolist()} - {""}
         for name in ("shape", "material", "ground_material")
@@ -149,14 +151,14 @@ def test_each_variant_has_its_shapes_and_materials() -> None:
     assert materials == grounds
 
 
-def test_textures_of_one_material_differ_from_object_to_object(drawn: tuple[World, Looks]) -> None:
-    looks = drawn[1]
-    there = looks.material > 0
-    for values in (looks.seed, looks.start[0], looks.cosine, looks.scale, looks.gain[1]):
+def test_textures_of_one_material_differ_from_object_to_object(drawn: tuple[World, Textures]) -> None:
+    textures = drawn[1]
+    there = textures.material > 0
+    for values in (textures.seed, textures.start[0], textures.cosine, textures.scale, textures.gain[1]):
         assert len(values[there].unique()) == there.sum()
-    assert looks.scale.min() >= 0.85
-    assert looks.scale.max() < 1.2
-    assert (looks.gain - 1).abs().max() < 0.22
+    assert textures.scale.min() >= 0.85
+    assert textures.scale.max() < 1.2
+    assert (textures.gain - 1).abs().max() < 0.22
 
 
 def test_factors_have_the_released_form(scenes: SceneBatch) -> None:
@@ -180,8 +182,8 @@ def test_factors_have_the_released_form(scenes: SceneBatch) -> None:
 
 
 def test_the_colour_of_a_variant_with_colours_is_named() -> None:
-    world, looks = sampling.draw(VARIANTS["vbg"], torch.arange(1), KEY)
-    factors, words = factors_of("vbg", world, looks)
+    world, textures = sampling.draw(VARIANTS["vbg"], torch.arange(1), KEY)
+    factors, words = factors_of("vbg", world, textures)
     there = world.objects.shape[0] > 0
     found = [words["color"][code] for code in factors["color"][0, 1:][there].tolist()]
     assert set(found) <= {"red", "cyan", "green", "blue", "brown", "gray", "purple", "yellow"}
@@ -195,25 +197,25 @@ def test_the_batch_changes_nothing(scenes: SceneBatch) -> None:
         assert np.array_equal(again.factors[name], values)
 
 
-def test_trying_ahead_changes_nothing(drawn: tuple[World, Looks]) -> None:
-    world, looks = sampling.draw(VARIANTS["full"], torch.arange(4), KEY, ahead=1)
+def test_trying_ahead_changes_nothing(drawn: tuple[World, Textures]) -> None:
+    world, textures = sampling.draw(VARIANTS["full"], torch.arange(4), KEY, ahead=1)
     assert torch.equal(world.masks, drawn[0].masks[:4])
-    for values, expected in zip(looks, drawn[1], strict=True):
+    for values, expected in zip(textures, drawn[1], strict=True):
         assert torch.equal(values, expected[..., :4, :])
 
 
 @pytest.mark.parametrize(
     ("split", "seed", "variant"), [("val", 0, "full"), ("train", 1, "full"), ("train", 0, "pbg")]
 )
-def test_every_stream_is_its_own(drawn: tuple[World, Looks], split: str, seed: int, variant: str) -> None:
+def test_every_stream_is_its_own(drawn: tuple[World, Textures], split: str, seed: int, variant: str) -> None:
     index = torch.arange(2)
     key = ClevrTex(variant).stream_key(split, seed)
-    first, _ = propose(index, index * 0, index * 0 + 3, key, VARIANTS[variant].law)
-    own, _ = propose(index, index * 0, index * 0 + 3, KEY, VARIANTS["full"].law)
+    first, _ = propose(index, index * 0, index * 0 + 3, key, VARIANTS[variant].distribution)
+    own, _ = propose(index, index * 0, index * 0 + 3, KEY, VARIANTS["full"].distribution)
     assert not torch.isclose(first.rotation[:, :3], own.rotation[:, :3]).any()
 
 
-def test_the_stream_of_version_1_is_fixed(drawn: tuple[World, Looks], scenes: SceneBatch) -> None:
+def test_the_stream_of_version_1_is_fixed(drawn: tuple[World, Textures], scenes: SceneBatch) -> None:
     digest = hashlib.sha256()
     for values in (*drawn[0].objects, drawn[0].camera.place, drawn[0].lamps, drawn[0].masks, *drawn[1]):
         digest.update(values.contiguous().numpy().tobytes())

@@ -20,8 +20,8 @@ from objbench.data.generate.clevrtex.materials import (
 )
 from objbench.data.generate.clevrtex.noise import cells, dice, fbm, noise
 from objbench.data.generate.clevrtex.patterns import FAMILIES, Site
-from objbench.data.generate.clevrtex.sampling import Looks
-from objbench.data.generate.clevrtex.texture import BOX, DRUM, GLOBE, Place, Skin, skin
+from objbench.data.generate.clevrtex.sampling import Textures
+from objbench.data.generate.clevrtex.texture import BOX, DRUM, GLOBE, SurfacePoints, TexturedSurface, textured
 
 SIDE = 24
 
@@ -34,17 +34,17 @@ def seeds(count: int, seed: int = 5) -> Tensor:
     return torch.full((count,), seed, dtype=torch.int32)
 
 
-def looks(count: int, material: Tensor, color: tuple[float, float, float] = (0.2, 0.5, 0.8)) -> Looks:
+def textures(count: int, material: Tensor, color: tuple[float, float, float] = (0.2, 0.5, 0.8)) -> Textures:
     """Grounds of `count` scenes without objects, all alike but for their material."""
     one, zero = torch.ones(count, 1), torch.zeros(count, 1)
     column = torch.tensor(color)[:, None, None].expand(3, count, 1)
-    return Looks(
+    return Textures(
         material[:, None], seeds(count)[:, None], torch.zeros(3, count, 1), one, zero, one, column,
         torch.ones(3, count, 1),
     )  # fmt: skip
 
 
-def patches(some: tuple[Material, ...], step: float = 0.08) -> Skin:
+def patches(some: tuple[Material, ...], step: float = 0.08) -> TexturedSurface:
     """The skins of flat patches of some materials, SIDE x SIDE points each."""
     codes = torch.tensor([code_of(material.name) for material in some])
     rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
@@ -54,7 +54,9 @@ def patches(some: tuple[Material, ...], step: float = 0.08) -> Skin:
     up[2] = 1
     across, along = up.roll(1, 0) * step, up.roll(2, 0) * step
     entity = torch.arange(len(some)).repeat_interleave(SIDE * SIDE)
-    return skin(looks(len(some), codes), Place(entity, at, up, across, along, torch.full_like(entity, BOX)))
+    return textured(
+        textures(len(some), codes), SurfacePoints(entity, at, up, across, along, torch.full_like(entity, BOX))
+    )
 
 
 def test_there_are_sixty_materials_and_twenty_five_others() -> None:
@@ -112,9 +114,9 @@ def test_dice_are_even() -> None:
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_a_family_stays_in_its_range_with_any_knobs(family: str) -> None:
     count = 3000
-    knobs = torch.randint(0, 3, (3, count), generator=torch.Generator().manual_seed(1)) / 2
+    params = torch.randint(0, 3, (3, count), generator=torch.Generator().manual_seed(1)) / 2
     blur = torch.linspace(0, 2, count)
-    for values in FAMILIES[family](Site(places(count), seeds(count), blur, knobs)):
+    for values in FAMILIES[family](Site(places(count), seeds(count), blur, params)):
         assert values.shape == (count,)
         assert values.min() >= 0
         assert values.max() <= 1
@@ -164,10 +166,10 @@ def test_a_brick_wall_is_laid_in_level_rows(cut: int) -> None:
     normal = torch.stack([x, y, torch.zeros_like(x)])
     small = torch.stack([torch.zeros_like(x), torch.zeros_like(x), torch.full_like(x, 1e-3)])
     entity = torch.ones_like(x).long()
-    one = looks(2, material)
-    both = Looks(*(values.view(*values.shape[:-2], 1, 2) for values in one))
+    one = textures(2, material)
+    both = Textures(*(values.view(*values.shape[:-2], 1, 2) for values in one))
     beside = 1e-3 * torch.stack([-y, x, torch.zeros_like(x)])
-    found = skin(both, Place(entity, at, normal, beside, small, torch.full_like(entity, cut)))
+    found = textured(both, SurfacePoints(entity, at, normal, beside, small, torch.full_like(entity, cut)))
     mortar = linear("b9b0a2")[2]
     joints = (found.color[2].view(40, 200) - mortar).abs() < 0.02
     everywhere = joints.float().mean(0)

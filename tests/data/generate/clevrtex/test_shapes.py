@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from objbench.data.generate.clevrtex.shapes import Cone, Icosahedron, Solids, Teapot, UnseenSolids
-from objbench.data.generate.tracer.sdf import Implicit
+from objbench.data.generate.tracer.sdf import SdfShape
 from objbench.data.generate.tracer.shapes import Shape
 from objbench.data.generate.tracer.vectors import length, unit
 
@@ -32,7 +32,7 @@ def lines(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def level(shape: Shape, points: torch.Tensor) -> torch.Tensor:
     """The signed distance alone."""
-    return shape.distance(points) if isinstance(shape, Implicit) else shape.field(points)[0]
+    return shape.distance(points) if isinstance(shape, SdfShape) else shape.sdf(points)[0]
 
 
 def along(shape: Shape, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,10 +75,10 @@ def test_normals_point_out_of_the_surface(shape: Shape) -> None:
     origins, directions = lines(2000)
     at = shape.intersect(origins, directions)
     points = (origins + at * directions)[:, at < torch.inf]
-    distance, normal = shape.field(points)
+    distance, normal = shape.sdf(points)
     assert distance.abs().max() < 2e-3
     assert torch.allclose(length(normal), torch.ones_like(distance), atol=1e-6)
-    outside, inside = (shape.field(points + step * normal)[0] for step in (0.01, -0.01))
+    outside, inside = (shape.sdf(points + step * normal)[0] for step in (0.01, -0.01))
     assert (outside > 0).float().mean() > 0.999
     assert (inside < 0).float().mean() > 0.99
 
@@ -107,7 +107,7 @@ def test_the_icosahedron_has_twenty_even_faces_and_stands_on_one() -> None:
     solid = Icosahedron()
     at = solid.intersect(origins, directions)
     points = (origins + at * directions)[:, at < torch.inf]
-    normals = solid.field(points)[1]
+    normals = solid.sdf(points)[1]
     faces = {tuple(round(v, 4) for v in normal) for normal in normals.T.tolist()}
     assert len(faces) == 20
     assert (0.0, 0.0, -1.0) in {tuple(v + 0.0 for v in face) for face in faces}
@@ -123,11 +123,11 @@ def test_implicit_shapes_have_holes() -> None:
 
 
 def test_convex_shapes_are_no_implicit_ones() -> None:
-    assert {named(shape) for shape in SHAPES if isinstance(shape, Implicit)} == {"Monkey", "Torus", "Teapot"}
+    assert {named(shape) for shape in SHAPES if isinstance(shape, SdfShape)} == {"Monkey", "Torus", "Teapot"}
 
 
 def test_the_cone_is_a_cone() -> None:
     points = torch.tensor([[0.5, 0.0, 2.0], [0.0, 0.0, 0.0], [0.0, -1.5, 1.0]], dtype=torch.float64)
     assert torch.allclose(
-        Cone().field(points)[0], torch.tensor([0.0, 0.5, 4 / math.sqrt(5)], dtype=torch.float64)
+        Cone().sdf(points)[0], torch.tensor([0.0, 0.5, 4 / math.sqrt(5)], dtype=torch.float64)
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from objbench.data.generate.tracer.light import Around, Light, visible
+from objbench.data.generate.tracer.light import Light, Neighbours, visible
 from objbench.data.generate.tracer.objects import Objects
 
 
@@ -21,7 +21,9 @@ def test_shadows_are_full_behind_half_at_the_edge_and_none_beside(shape: int) ->
     points = torch.stack([torch.full_like(aside, -3.0), aside, torch.ones_like(aside)])
     scene, nobody = torch.zeros(81, dtype=torch.long), torch.full((81,), -1)
     arriving = light.arriving(scene, points)
-    share = visible(light, arriving, scene, points, Around.of(one(shape), scene, points, nobody), one(shape))
+    share = visible(
+        light, arriving, scene, points, Neighbours.of(one(shape), scene, points, nobody), one(shape)
+    )
     assert torch.allclose(share, share.flip(0), atol=1e-4)
     assert share[40] == 0
     assert share[0] == share[-1] == 1

@@ -22,7 +22,7 @@ def test_a_ray_hits_where_the_distance_along_it_first_vanishes(shape: Shape) -> 
     origins, directions = lines(400)
     at = shape.intersect(origins, directions)
     steps = torch.linspace(0, 9, 3001, dtype=torch.float64)
-    along = torch.stack([shape.field(origins + t * directions)[0] for t in steps])
+    along = torch.stack([shape.sdf(origins + t * directions)[0] for t in steps])
     inside = along < 0
     clearly_met, clearly_missed = along.amin(0) < -0.01, along.amin(0) > 0.01
     assert 100 < clearly_met.sum() < 300
@@ -35,7 +35,7 @@ def test_a_ray_hits_where_the_distance_along_it_first_vanishes(shape: Shape) -> 
 def test_the_closest_approach_is_the_least_distance(shape: Shape) -> None:
     origins, directions = lines(400)
     least = torch.stack(
-        [shape.field(origins + t * directions)[0] for t in torch.linspace(0, 9, 3001, dtype=torch.float64)]
+        [shape.sdf(origins + t * directions)[0] for t in torch.linspace(0, 9, 3001, dtype=torch.float64)]
     ).amin(0)
     near = least.abs() < 0.3  # where half shadows are
     error = shape.approach(origins, directions).distance - least
@@ -47,7 +47,7 @@ def test_the_gradient_is_that_of_the_distance(shape: Shape) -> None:
     points, _ = lines(200)
     points = points / 3
     points.requires_grad_(True)
-    distance, gradient = shape.field(points)
+    distance, gradient = shape.sdf(points)
     (expected,) = torch.autograd.grad(distance.sum(), points)
     assert torch.allclose(gradient, expected, atol=1e-9)
     assert torch.allclose(length(gradient), torch.ones_like(distance))

@@ -12,9 +12,10 @@ import pytest
 from helpers.clevrtex import FORMS, PARTS, archive, five_parts, opened, same, scenes, small, unpack
 
 from objbench.data.scene import SceneBatch
-from objbench.data.sources.clevrtex import reorder, source, spool
+from objbench.data.sources.clevrtex import reorder, source
 from objbench.data.sources.clevrtex.archives import members
-from objbench.data.sources.clevrtex.names import VARIANTS, Place
+from objbench.data.sources.clevrtex.names import VARIANTS, FileId
+from objbench.data.sources.clevrtex.reorder import ReorderBuffer
 from objbench.errors import ObjbenchError
 
 
@@ -58,13 +59,13 @@ def test_the_files_are_the_archives(tmp_path: Path) -> None:
 def temporary(monkeypatch: pytest.MonkeyPatch) -> list[IO[bytes]]:
     """The temporary files that are opened."""
     made: list[IO[bytes]] = []
-    original = spool.tempfile.TemporaryFile
+    original = reorder.tempfile.TemporaryFile
 
     def opening(**options: Any) -> IO[bytes]:
         made.append(original(**options))
         return made[-1]
 
-    monkeypatch.setattr(spool.tempfile, "TemporaryFile", opening)
+    monkeypatch.setattr(reorder.tempfile, "TemporaryFile", opening)
     return made
 
 
@@ -76,7 +77,7 @@ def test_what_comes_early_goes_to_a_temporary_file_that_is_gone_afterwards(
     temporary: list[IO[bytes]],
     memory: int,
 ) -> None:
-    monkeypatch.setattr(reorder, "Spool", lambda: spool.Spool(memory))
+    monkeypatch.setattr(reorder, "ReorderBuffer", lambda: ReorderBuffer(memory))
     assert same(scenes(small(packed)), reference)
     assert [file.closed for file in temporary] == [True]
 
@@ -84,7 +85,7 @@ def test_what_comes_early_goes_to_a_temporary_file_that_is_gone_afterwards(
 def test_the_temporary_file_is_gone_after_an_error(
     tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch, temporary: list[IO[bytes]]
 ) -> None:
-    monkeypatch.setattr(reorder, "Spool", lambda: spool.Spool(0))
+    monkeypatch.setattr(reorder, "ReorderBuffer", lambda: ReorderBuffer(0))
     path = tmp_path / "cut.tar.gz"
     path.write_bytes(packed.read_bytes()[:-300_000])
     with pytest.raises(ObjbenchError, match="truncated"):
@@ -95,15 +96,15 @@ def test_the_temporary_file_is_gone_after_an_error(
 def test_the_temporary_file_is_emptied_when_nothing_in_it_is_still_to_be_taken(
     temporary: list[IO[bytes]],
 ) -> None:
-    held = spool.Spool(memory=4)
-    pieces = {Place(index, ".png"): bytes([index]) * 4 for index in range(4)}
+    held = ReorderBuffer(memory=4)
+    pieces = {FileId(index, ".png"): bytes([index]) * 4 for index in range(4)}
     for place, content in pieces.items():
         held.put(place, content)
     sizes = []
     for place, content in reversed(pieces.items()):
         assert held.take(place) == content
         sizes.append(temporary[0].seek(0, 2))
-    assert sizes == [12, 12, 0, 0]  # the first piece is in memory
+    assert sizes == [12, 12, 0, 0]  # the first file is in memory
     held.close()
 
 
@@ -118,8 +119,8 @@ def test_a_full_disk_says_what_the_temporary_file_is_for(
     def full(**_: Any) -> IO[bytes]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(reorder, "Spool", lambda: spool.Spool(0))
-    monkeypatch.setattr(spool.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(reorder, "ReorderBuffer", lambda: ReorderBuffer(0))
+    monkeypatch.setattr(reorder.tempfile, "TemporaryFile", full)
     with pytest.raises(ObjbenchError, match=r"No space left on device: the archives hold .* TMPDIR=FOLDER"):
         scenes(small(packed))
 
@@ -230,7 +231,11 @@ def test_a_truncated_tar_is_refused(tmp_path: Path) -> None:
         list(members(path, VARIANTS["full"]))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"x" * 2000, gzip.compress(b"y" * 2000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>not found</html>", b"x" * 2000, gzip.compress(b"y" * 2000, mtime=0)],
+    ids=["empty", "a page", "bytes", "gzip"],
+)
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "clevrtex_full_part1.tar.gz"
     path.write_bytes(content)
