@@ -13,7 +13,12 @@ from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.build import build
-from objbench.report.tables.hyperparameters import settings, settings_csv, settings_json, settings_table
+from objbench.report.tables.hyperparameters import (
+    hyperparameters,
+    hyperparameters_csv,
+    hyperparameters_json,
+    hyperparameters_table,
+)
 from objbench.report.tables.paper import paper_plans
 from objbench.report.tables.plan import Plan, dataset_plans, with_success
 from objbench.report.tables.table import Table
@@ -33,9 +38,9 @@ def write_report(request: ReportRequest, tell: Tell) -> None:
     """
     if request.kind == "hyper-parameters":
         assert request.table is not None
-        found = settings(request.table, request.spec, request.dataset)
-        exports = {"json": lambda: settings_json(found), "csv": lambda: settings_csv(found)}
-        _write([settings_table(found)], exports, request, tell)
+        found = hyperparameters(request.table, request.spec, request.dataset)
+        exports = {"json": lambda: hyperparameters_json(found), "csv": lambda: hyperparameters_csv(found)}
+        _write([hyperparameters_table(found)], exports, request, tell)
         return
     collected = collect(request.spec, request.runs, request.select)
     for line in collected.skipped:
@@ -84,17 +89,17 @@ def _draw(request: ReportRequest, collected: Collected, tell: Tell) -> None:
 
 
 def _compare(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
-    from objbench.report.tables.pairwise import versus, versus_csv, versus_json, versus_table
+    from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
 
     wanted = [row for row in rows if not request.dataset or _is_on(row, request.dataset)]
-    pairs, refused = versus(wanted, request.compare, request.metrics or list(request.spec.columns()))
+    pairs, refused = compare_methods(wanted, request.compare, request.metrics or list(request.spec.columns()))
     order = [*request.spec.datasets, *(pair.first.dataset for pair in pairs)]
     pairs.sort(key=lambda pair: order.index(pair.first.dataset))
     _tell_unmeasured(request.metrics, {name for pair in pairs for name in pair.by_metric}, tell)
     for line in refused:
         tell(f"not compared: {line}")
-    exports = {"json": lambda: versus_json(pairs), "csv": lambda: versus_csv(pairs)}
-    _write([versus_table(pair) for pair in pairs], exports, request, tell)
+    exports = {"json": lambda: pairwise_json(pairs), "csv": lambda: pairwise_csv(pairs)}
+    _write([pairwise_table(pair) for pair in pairs], exports, request, tell)
 
 
 def _is_on(row: Row, datasets: Sequence[str]) -> bool:

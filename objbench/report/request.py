@@ -14,7 +14,7 @@ from objbench.registry import names
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.row import Row
 from objbench.report.rows.success import Success
-from objbench.report.tables.hyperparameters import SETTINGS_TABLES
+from objbench.report.tables.hyperparameters import HYPERPARAMETER_TABLES
 from objbench.report.tables.paper import PAPER_TABLES
 from objbench.spec.schema import Spec
 from objbench.stored import Strict
@@ -68,7 +68,7 @@ class ReportRequest(Strict):
 
             return "failures" if self.figure == FAILURES else "figure"
         if self.table is not None:
-            return "hyper-parameters" if self.table in SETTINGS_TABLES else "table"
+            return "hyper-parameters" if self.table in HYPERPARAMETER_TABLES else "table"
         return "datasets"
 
     def check_names(self, rows: Sequence[Row]) -> None:
@@ -86,7 +86,7 @@ class ReportRequest(Strict):
     @field_validator("table")
     @classmethod
     def _known_table(cls, number: str | None) -> str | None:
-        tables = (*PAPER_TABLES, *SETTINGS_TABLES)
+        tables = (*PAPER_TABLES, *HYPERPARAMETER_TABLES)
         if number is not None and number not in tables:
             raise RequestError(f"--table {number}: there are tables {', '.join(tables)}")
         return number

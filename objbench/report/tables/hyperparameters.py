@@ -16,7 +16,7 @@ from objbench.spec.schema import Spec
 
 METHOD = "objmae"
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
-SETTINGS_TABLES = {
+HYPERPARAMETER_TABLES = {
     "7": ("Table 7: model", ("dataset", "model")),
     "8": ("Table 8: training", ("recipe", "optimizer")),
     "9": ("Table 9: schedules and loss weights", ("schedule",)),
@@ -25,17 +25,17 @@ _OF_THE_DATASET = ("slots", "height", "width")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings by their dotted keys, and the value of each on each dataset."""
+class Hyperparameters:
+    """Hyperparameters by their dotted keys, and the value of each on each dataset."""
 
     title: str
     datasets: tuple[str, ...]
     values: dict[str, dict[str, Any]]
 
 
-def settings(number: str, spec: Spec, datasets: Sequence[str]) -> Settings:
+def hyperparameters(number: str, spec: Spec, datasets: Sequence[str]) -> Hyperparameters:
     """The settings of Table `number`, narrowed to `datasets` (`DATASET[@PROTOCOL]`) if any are given."""
-    title, rooms = SETTINGS_TABLES[number]
+    title, rooms = HYPERPARAMETER_TABLES[number]
     shown = tuple(datasets) or DATASETS
     values: dict[str, dict[str, Any]] = {}
     for name in shown:
@@ -44,10 +44,10 @@ def settings(number: str, spec: Spec, datasets: Sequence[str]) -> Settings:
         blocks["dataset"] = {key: getattr(dataset.spec, key) for key in _OF_THE_DATASET}
         for key, value in flatten({room: blocks[room] for room in rooms}).items():
             values.setdefault(key, {})[name] = value
-    return Settings(f"{title} ({METHOD})", shown, values)
+    return Hyperparameters(f"{title} ({METHOD})", shown, values)
 
 
-def settings_table(found: Settings) -> Table:
+def hyperparameters_table(found: Hyperparameters) -> Table:
     """A line per setting, a column per dataset."""
     lines = [
         Line(key.partition(".")[0], Cell(key), (), [Cell(_text(by_dataset[name])) for name in found.datasets])
@@ -56,13 +56,13 @@ def settings_table(found: Settings) -> Table:
     return Table(found.title, "setting", (), [""] * len(found.datasets), list(found.datasets), lines)
 
 
-def settings_json(found: Settings) -> str:
+def hyperparameters_json(found: Hyperparameters) -> str:
     """An array of objects, one per setting: its name and its value on each dataset."""
     content = [{"name": key, "values": by_dataset} for key, by_dataset in found.values.items()]
     return json.dumps(content, indent=2) + "\n"
 
 
-def settings_csv(found: Settings) -> str:
+def hyperparameters_csv(found: Hyperparameters) -> str:
     """One line per setting and dataset."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

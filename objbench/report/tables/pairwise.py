@@ -31,7 +31,7 @@ _MATCH = 1e-6  # of the mean over images and the one in the record
 
 
 @dataclass(frozen=True)
-class Versus:
+class Pairwise:
     """Two rows that may be compared, and how they compare by each metric."""
 
     first: Measured
@@ -43,14 +43,14 @@ class Versus:
         return self.first.values[name].metric
 
 
-def named(row: Measured) -> str:
+def full_name(row: Measured) -> str:
     """`METHOD[:VARIANT][+hash6 of the overrides]`: what tells the methods of a comparison apart."""
     return f"{row.label}+{digest(dict(row.who.overrides))[:6]}" if row.who.overrides else row.label
 
 
-def versus(
+def compare_methods(
     rows: Iterable[Row], methods: Sequence[str], metrics: Iterable[str]
-) -> tuple[list[Versus], list[str]]:
+) -> tuple[list[Pairwise], list[str]]:
     """Every pair of measured rows of the two `methods` that may be compared, by those of `metrics` that both have.
 
     And why there is no pair on other datasets.
@@ -60,7 +60,7 @@ def versus(
     """
     measured = [row for row in rows if isinstance(row, Measured)]
     first, second = (_rows_named(name, measured) for name in methods)
-    if named(first[0]) == named(second[0]):
+    if full_name(first[0]) == full_name(second[0]):
         raise RequestError(f"--compare {methods[0]} --compare {methods[1]}: name two different methods")
     pairs: list[tuple[Measured, Measured]] = []
     refused: dict[str, list[str]] = {}
@@ -85,18 +85,18 @@ def versus(
 
 def _rows_named(name: str, rows: Sequence[Measured]) -> list[Measured]:
     """The rows of the method that `name` means; the overrides may be left out where there is one choice of them."""
-    exact = [row for row in rows if named(row) == name]
+    exact = [row for row in rows if full_name(row) == name]
     found = exact or [row for row in rows if row.label == name]
     if not found:
-        raise unknown_name("method with records", name, {named(row) for row in rows})
-    choices = {named(row): row for row in found}
+        raise unknown_name("method with records", name, {full_name(row) for row in rows})
+    choices = {full_name(row): row for row in found}
     if len(choices) > 1:
         told = "; ".join(f"{full} ({row.who.settings})" for full, row in choices.items())
         raise RequestError(f"--compare {name}: there are several, name one of them: {told}")
     return found
 
 
-def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> Versus:
+def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> Pairwise:
     one, other = _values(first), _values(second)
     if one["keys"].tolist() != other["keys"].tolist():
         raise ObjbenchError(
@@ -105,7 +105,7 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> Versus:
         )
     shared = [metric for metric in metrics if metric in one and metric in other]
     usable = [metric for metric in shared if _defined(one[metric]) and _defined(other[metric])]
-    return Versus(first, second, {metric: paired(one[metric], other[metric]) for metric in usable})
+    return Pairwise(first, second, {metric: paired(one[metric], other[metric]) for metric in usable})
 
 
 def _defined(values: NDArray[Any]) -> bool:
@@ -147,10 +147,10 @@ def _same(values: NDArray[Any], mean: float) -> bool:
     return bool(abs(np.nanmean(values) - mean) <= _MATCH * max(1.0, abs(mean)))
 
 
-def versus_table(found: Versus) -> Table:
+def pairwise_table(found: Pairwise) -> Table:
     """A line per metric; what sets the two methods apart stands below."""
     first, second = found.first, found.second
-    names = [named(first), named(second)]
+    names = [full_name(first), full_name(second)]
     lines = [
         Line(
             "measured",
@@ -181,13 +181,13 @@ def versus_table(found: Versus) -> Table:
     )
 
 
-def _notes(found: Versus) -> list[str]:
+def _notes(found: Pairwise) -> list[str]:
     """What is to be said of both methods, and of one of them."""
     first, second = found.first, found.second
     common = [note for note in first.notes if note in second.notes]
     told = [f"both: {note}" for note in common]
     for row in (first, second):
-        name = named(row)
+        name = full_name(row)
         told += [f"{name}: {note}" for note in row.notes if note not in common]
         if row.n == 1:
             told.append(f"{name}: one seed, so the interval says nothing of how its seeds differ")
@@ -195,7 +195,7 @@ def _notes(found: Versus) -> list[str]:
 
 
 def _with_seeds(row: Measured) -> str:
-    return f"{named(row)} ({row.n} seed{'s' * (row.n != 1)})"
+    return f"{full_name(row)} ({row.n} seed{'s' * (row.n != 1)})"
 
 
 def _signed(metric: MetricSpec, value: float) -> str:
@@ -213,13 +213,13 @@ _RESULT = (
 )  # fmt: skip
 
 
-def versus_json(pairs: Sequence[Versus]) -> str:
+def pairwise_json(pairs: Sequence[Pairwise]) -> str:
     """An array of objects, one per pair and metric; scores as fractions."""
     lines = [_about(pair) | result for pair in pairs for result in _results(pair)]
     return json.dumps(lines, indent=2) + "\n"
 
 
-def versus_csv(pairs: Sequence[Versus]) -> str:
+def pairwise_csv(pairs: Sequence[Pairwise]) -> str:
     """One line per pair and metric; scores as fractions."""
     out = io.StringIO()
     writer = csv.DictWriter(out, [*_about(pairs[0]), *_RESULT], lineterminator="\n")
@@ -231,18 +231,18 @@ def versus_csv(pairs: Sequence[Versus]) -> str:
     return out.getvalue()
 
 
-def _about(pair: Versus) -> dict[str, Any]:
+def _about(pair: Pairwise) -> dict[str, Any]:
     """What was compared, and on what."""
     return {
         **pair.first.scored.names,
-        "first": named(pair.first),
-        "second": named(pair.second),
+        "first": full_name(pair.first),
+        "second": full_name(pair.second),
         "seeds_first": sorted(pair.first.origins),
         "seeds_second": sorted(pair.second.origins),
     }
 
 
-def _results(pair: Versus) -> Iterator[dict[str, Any]]:
+def _results(pair: Pairwise) -> Iterator[dict[str, Any]]:
     for metric, result in pair.by_metric.items():
         (low, high), (ahead, behind) = result.interval, _ahead(pair.metric(metric), result)
         values = (metric, *result.means, result.difference, low, high, ahead, behind, result.n_images)

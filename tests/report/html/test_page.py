@@ -26,7 +26,7 @@ from objbench.report.html.sprites import LEVELS, deflated, planes
 from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
 from objbench.report.tables.build import build
-from objbench.report.tables.hyperparameters import settings, settings_table
+from objbench.report.tables.hyperparameters import hyperparameters, hyperparameters_table
 from objbench.report.tables.paper import paper_plans
 from objbench.report.tables.plan import dataset_plans
 from objbench.spec.load import load_spec
@@ -187,7 +187,9 @@ def test_tables_of_several_datasets_have_headings_above_headings(runs):
 
 def test_tables_without_rows_stand_as_they_are():
     spec = load_spec()
-    document = Document(page([], spec, tables=[settings_table(settings("7", spec, ["tetrominoes"]))]))
+    document = Document(
+        page([], spec, tables=[hyperparameters_table(hyperparameters("7", spec, ["tetrominoes"]))])
+    )
     assert ["setting", "tetrominoes"] in document.lines
     assert "runs" not in document.ids
 

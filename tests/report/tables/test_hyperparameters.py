@@ -8,11 +8,11 @@ import pytest
 
 from objbench.errors import RequestError
 from objbench.report.tables.hyperparameters import (
-    SETTINGS_TABLES,
-    settings,
-    settings_csv,
-    settings_json,
-    settings_table,
+    HYPERPARAMETER_TABLES,
+    hyperparameters,
+    hyperparameters_csv,
+    hyperparameters_json,
+    hyperparameters_table,
 )
 from objbench.spec.load import load_spec
 from objbench.spec.nested import flatten
@@ -20,7 +20,7 @@ from objbench.spec.resolve import resolve
 
 
 def column(number, dataset):
-    table = settings_table(settings(number, load_spec(), []))
+    table = hyperparameters_table(hyperparameters(number, load_spec(), []))
     place = table.headings.index(dataset)
     return {line.label.text: line.cells[place].text for line in table.lines}
 
@@ -53,25 +53,27 @@ def test_table_9_is_the_schedules_and_loss_weights():
 def test_together_they_hold_all_that_a_run_resolves(dataset):
     spec = load_spec()
     shown = {}
-    for number in SETTINGS_TABLES:
-        found = settings(number, spec, []).values
+    for number in HYPERPARAMETER_TABLES:
+        found = hyperparameters(number, spec, []).values
         shown |= {key: by[dataset] for key, by in found.items() if not key.startswith("dataset.")}
     assert shown == flatten(resolve(spec, "objmae", spec.dataset(dataset), {}).config)
 
 
 def test_datasets_are_chosen():
-    found = settings("9", load_spec(), ["clevr6@first70k", "tetrominoes"])
-    assert settings_table(found).headings == ["clevr6@first70k", "tetrominoes"]
+    found = hyperparameters("9", load_spec(), ["clevr6@first70k", "tetrominoes"])
+    assert hyperparameters_table(found).headings == ["clevr6@first70k", "tetrominoes"]
     with pytest.raises(RequestError, match="unknown dataset 'clevr'"):
-        settings("9", load_spec(), ["clevr"])
+        hyperparameters("9", load_spec(), ["clevr"])
     with pytest.raises(RequestError, match="method 'objmae' has no hyper-parameters for dataset 'clevr10'"):
-        settings("9", load_spec(), ["clevr10"])
+        hyperparameters("9", load_spec(), ["clevr10"])
 
 
 def test_programs_get_values_as_they_are():
-    found = settings("8", load_spec(), ["clevr6"])
-    by_name = {item["name"]: item["values"] for item in json.loads(settings_json(found))}
+    found = hyperparameters("8", load_spec(), ["clevr6"])
+    by_name = {item["name"]: item["values"] for item in json.loads(hyperparameters_json(found))}
     assert by_name["recipe.steps"] == {"clevr6": None}
     assert by_name["optimizer.eps"] == {"clevr6": 1e-8}
-    lines = {line["setting"]: line["value"] for line in csv.DictReader(io.StringIO(settings_csv(found)))}
+    lines = {
+        line["setting"]: line["value"] for line in csv.DictReader(io.StringIO(hyperparameters_csv(found)))
+    }
     assert (lines["recipe.steps"], lines["recipe.checkpoint_steps"]) == ("", "5000")

@@ -14,7 +14,7 @@ from objbench.errors import ObjbenchError, RequestError
 from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.records import find_records
-from objbench.report.tables.pairwise import versus, versus_csv, versus_json, versus_table
+from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
 from objbench.report.write.text import text
 from objbench.spec.load import load_spec
 from objbench.train.artifacts import write_per_image
@@ -53,7 +53,7 @@ def two(runs, gap=0.1):
 
 def test_images_are_paired_by_their_keys(tmp_path):
     two(tmp_path)
-    ((found,), refused) = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    ((found,), refused) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     assert refused == []
     ari = found.by_metric["ari"]
     assert ari.difference == pytest.approx(0.075)
@@ -62,8 +62,8 @@ def test_images_are_paired_by_their_keys(tmp_path):
 
 def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     two(tmp_path)
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
-    table = versus_table(found)
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    table = pairwise_table(found)
     assert table.title == "tetrominoes, emorl, test: objmae (2 seeds) against color_kmeans (1 seed)"
     assert table.full_headings == [
         "metric", "objmae", "color_kmeans", "difference", "95 % interval", "ahead objmae", "ahead color_kmeans",
@@ -82,27 +82,27 @@ def test_nobody_is_ahead_in_a_metric_that_no_layer_describes(tmp_path):
     spec = load_spec()
     spec = spec.model_copy(update={"metrics": {name: m for name, m in spec.metrics.items() if name != "ari"}})
     measured = collect(spec, tmp_path, Selection()).rows
-    ((found,), _) = versus(measured, ["objmae", "color_kmeans"], ["ari", "mse"])
-    cells = {line.label.text: [cell.text for cell in line.cells] for line in versus_table(found).lines}
+    ((found,), _) = compare_methods(measured, ["objmae", "color_kmeans"], ["ari", "mse"])
+    cells = {line.label.text: [cell.text for cell in line.cells] for line in pairwise_table(found).lines}
     assert cells["ari"][2:] == ["+0.07500", cells["ari"][3], "-", "-", "40"]
-    (line, _) = json.loads(versus_json([found]))
+    (line, _) = json.loads(pairwise_json([found]))
     assert (line["metric"], line["ahead_first"], line["ahead_second"]) == ("ari", None, None)
 
 
 def test_exchanged_methods_give_the_negative(tmp_path):
     two(tmp_path)
-    ((found,), _) = versus(rows(tmp_path), ["color_kmeans", "objmae"], METRICS)
+    ((found,), _) = compare_methods(rows(tmp_path), ["color_kmeans", "objmae"], METRICS)
     assert found.by_metric["ari"].difference == pytest.approx(-0.075)
     assert found.by_metric["ari"].ahead == (0.0, 1.0)
 
 
 def test_programs_get_fractions(tmp_path):
     two(tmp_path)
-    pairs, _ = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
-    first = json.loads(versus_json(pairs))[0]
+    pairs, _ = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    first = json.loads(pairwise_json(pairs))[0]
     assert (first["first"], first["seeds_first"], first["metric"]) == ("objmae", [0, 1], "ari")
     assert first["low"] < first["difference"] < first["high"]
-    line = next(csv.DictReader(io.StringIO(versus_csv(pairs))))
+    line = next(csv.DictReader(io.StringIO(pairwise_csv(pairs))))
     assert float(line["difference"]) == first["difference"]
     assert line["ahead_first"] == "1.0"
 
@@ -110,13 +110,13 @@ def test_programs_get_fractions(tmp_path):
 def test_overrides_may_be_left_out_where_there_is_one_choice_of_them(tmp_path):
     keep(tmp_path, 0, "objmae", np.full(40, 0.5), overrides={"recipe.steps": 300})
     keep(tmp_path, 0, "monet", np.full(40, 0.4))
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"], METRICS)
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert found.first.who.overrides == {"recipe.steps": 300}
     keep(tmp_path, 0, "objmae", np.full(40, 0.6), overrides={"recipe.steps": 600}, config_hash="b")
     with pytest.raises(
         RequestError, match=r"--compare objmae: there are several, name one of them: objmae\+"
     ):
-        versus(rows(tmp_path), ["objmae", "monet"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_overrides_may_be_left_out_where_there_is_one_choice_of_them(tmp_path):
 def test_wrong_names_are_refused(tmp_path, names, message):
     two(tmp_path)
     with pytest.raises(RequestError) as refused:
-        versus(rows(tmp_path), names, METRICS)
+        compare_methods(rows(tmp_path), names, METRICS)
     assert message in str(refused.value)
 
 
@@ -152,7 +152,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path, changes, r
     keep(tmp_path, 0, "objmae", np.full(40, 0.5))
     keep(tmp_path, 0, "monet", np.full(40, 0.4), **changes)
     with pytest.raises(ObjbenchError) as refused:
-        versus(rows(tmp_path), ["objmae", "monet"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert str(refused.value).startswith("objmae and monet cannot be compared:\n  ")
     assert reason in str(refused.value)
 
@@ -162,7 +162,7 @@ def test_another_dataset_that_cannot_be_compared_is_told(tmp_path):
     on = {"dataset": "clevr6"}
     keep(tmp_path, 0, "objmae", np.full(40, 0.5), on={"test": scored("clevr6")}, **on)
     keep(tmp_path, 0, "color_kmeans", np.full(40, 0.5), on={"test": scored("clevr6", height=64)}, **on)
-    pairs, refused = versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    pairs, refused = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     assert [pair.first.dataset for pair in pairs] == ["tetrominoes"]
     assert refused == ["clevr6: color_kmeans (emorl) against objmae (emorl): height 64 is not 35"]
 
@@ -171,10 +171,10 @@ def test_other_images_are_refused(tmp_path):
     keep(tmp_path, 0, "objmae", np.full(40, 0.5))
     keep(tmp_path, 0, "monet", np.full(39, 0.5), keys=KEYS[1:], on={"test": scored()})
     with pytest.raises(ObjbenchError, match=r"cannot be compared:\n.*number of images 39 is not 40"):
-        versus(rows(tmp_path), ["objmae", "monet"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
     keep(tmp_path, 0, "iodine", np.full(40, 0.5), keys=np.char.add("1", KEYS))
     with pytest.raises(ObjbenchError, match=r"per_image\.npz names other images of tetrominoes"):
-        versus(rows(tmp_path), ["objmae", "iodine"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "iodine"], METRICS)
 
 
 def test_missing_values_per_image_are_named(tmp_path):
@@ -182,10 +182,10 @@ def test_missing_values_per_image_are_named(tmp_path):
     path = next(tmp_path.glob("color*/seed-0")) / "per_image.npz"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ObjbenchError, match=rf"{path}: damaged \(.*\); run that seed, or"):
-        versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     path.unlink()
     with pytest.raises(ObjbenchError, match=f"{path}: no values per image of 'test', which --compare needs"):
-        versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
 
 
 def test_values_per_image_of_another_record_are_refused(tmp_path):
@@ -193,7 +193,7 @@ def test_values_per_image_of_another_record_are_refused(tmp_path):
     folder = next(tmp_path.glob("color*/seed-0"))
     write_per_image(folder, {"test": {"ari": np.full(40, 0.1), "keys": KEYS}})
     with pytest.raises(ObjbenchError, match=r"per_image\.npz: ari is not that of the record beside it \(0\."):
-        versus(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
 
 
 def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):
@@ -201,7 +201,7 @@ def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):
     folder = keep(tmp_path, 0, "monet", np.full(40, 0.5))
     nothing = np.full(40, np.nan)
     write_per_image(folder, {"test": {"ari": np.full(40, 0.5), "mse": nothing, "keys": KEYS}})
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"], METRICS)
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert list(found.by_metric) == ["ari"]
 
 
@@ -210,7 +210,7 @@ def test_generated_data_is_told_of_both(tmp_path):
     for method in ("objmae", "monet"):
         keep(tmp_path, 0, method, np.full(40, 0.5), on=on, source="generated", n_train=60_000)
     assert len(find_records(tmp_path).records) == 2
-    ((found,), _) = versus(rows(tmp_path), ["objmae", "monet"], METRICS)
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert "both: generated data, not the upstream release (generator version 1, seed 0)" in text(
-        versus_table(found)
+        pairwise_table(found)
     )

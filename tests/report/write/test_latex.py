@@ -13,7 +13,11 @@ from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.success import Success
 from objbench.report.tables.build import build
-from objbench.report.tables.hyperparameters import SETTINGS_TABLES, settings, settings_table
+from objbench.report.tables.hyperparameters import (
+    HYPERPARAMETER_TABLES,
+    hyperparameters,
+    hyperparameters_table,
+)
 from objbench.report.tables.paper import PAPER_TABLES, paper_plans
 from objbench.report.tables.plan import dataset_plans, with_success
 from objbench.report.tables.table import Cell, Line, Table
@@ -38,7 +42,7 @@ def tables(tmp_path):
     plans = [plan for number in PAPER_TABLES for plan in paper_plans(number, rows, [])]
     plans += [with_success(plan, Success("ari_fg", 0.5)) for plan in dataset_plans(rows, [], spec)]
     found = [build(plan, spec, all_seeds=True, intervals=True) for plan in plans]
-    found += [settings_table(settings(number, spec, [])) for number in SETTINGS_TABLES]
+    found += [hyperparameters_table(hyperparameters(number, spec, [])) for number in HYPERPARAMETER_TABLES]
     return [*found, odd_table()]
 
 
