@@ -1,4 +1,4 @@
-"""The record of a run: result.json, typed and versioned."""
+"""Records, stored as result.json: the scores of a run or of external predictions, typed and versioned."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from objbench.files import write_atomically
 from objbench.stored import Strict, first_fault
 
 RECORD = "result.json"
-# The keys of result.json in the order of version 1; an external record has null where it knows nothing.
+# The keys of result.json, in the order of version 1. An external record has null for the keys that only a run has.
 _KEYS = (
     "version", "kind", "dataset", "protocol", "source", "fingerprint", "n_train", "method", "variant", "overrides",
     "seed", "config_hash", "code_version", "torch_version", "device", "date", "steps", "train_seconds", "wall_seconds",
@@ -32,8 +32,9 @@ _KEYS = (
 class MeanStd(Strict):
     """Mean and sample standard deviation over the images of a split, as fractions.
 
-    `n` is given where the metric is undefined for some images: over how many the mean was taken. `interval` is the
-    95 % bootstrap confidence interval of the mean over images (`objbench.metrics.bootstrap`), in records.
+    Attributes:
+        n: Over how many images the mean is taken, if the metric is undefined for some of them.
+        interval: 95 % bootstrap confidence interval of the mean over images (`objbench.metrics.bootstrap`).
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -44,7 +45,7 @@ class MeanStd(Strict):
     interval: tuple[float, float] | None = None
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         optional = ("n", "interval")
         return {
             key: value for key, value in handler(self).items() if key not in optional or value is not None
@@ -52,7 +53,7 @@ class MeanStd(Strict):
 
 
 class Scores(BaseModel):
-    """The scores on one prepared split: `n_images`, and one MeanStd per metric name."""
+    """The scores on one prepared split: the number of images, and a MeanStd per metric name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, MeanStd]
@@ -66,12 +67,15 @@ class Scores(BaseModel):
 
 
 class Scored(Strict):
-    """What scores were measured on, and by which definition of the metrics: equal where they may be compared.
+    """What scores were measured on, and by which definition of the metrics.
 
     Attributes:
+        fingerprint: Of the split.
         standard: Whether it is the whole standard split of the protocol.
-        generator: Version, seed and sizes of generated data, None for an upstream release.
-        height: Pixels of the true masks that predictions were compared with; `width` likewise.
+        generator: Version, seed and sizes of generated data; None for an upstream release.
+        height: Of the true masks, in pixels.
+        width: Of the true masks, in pixels.
+        definition: Which evaluator's definition of the metrics was used.
     """
 
     dataset: str
@@ -90,7 +94,7 @@ class Scored(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """The fields that are names, by field: all but flags, sizes and the generator."""
+        """The values of all fields that hold a name: no flags, no sizes, no generator."""
         return {name: value for name, value in self if isinstance(value, str)}
 
     @property
@@ -100,7 +104,7 @@ class Scored(Strict):
 
 
 class Trained(Strict):
-    """How the method of a run was trained, as far as it tells two trainings of one method apart."""
+    """What tells two trainings of the same method on the same data apart."""
 
     n_train: int = Field(title="training scenes")
     steps: int = Field(title="steps")
@@ -108,7 +112,12 @@ class Trained(Strict):
 
 
 class Record(Strict):
-    """Scores of one method and seed, with everything needed to judge them: a `Run` or `External` scores."""
+    """The scores of one method and seed, with everything needed to judge them: a `Run` or `External`.
+
+    Attributes:
+        metrics: "test", or the id of an also_test dataset -> scores.
+        scored: What each of these scores was measured on, under the same keys.
+    """
 
     version: Literal[1] = 1
     kind: Literal["run", "external"]
@@ -123,8 +132,8 @@ class Record(Strict):
     torch_version: str
     device: str
     date: str
-    metrics: dict[str, Scores]  # "test", or the id of an also_test dataset
-    scored: dict[str, Scored]  # the same keys
+    metrics: dict[str, Scores]
+    scored: dict[str, Scored]
 
     @model_validator(mode="before")
     @classmethod
@@ -139,7 +148,7 @@ class Record(Strict):
         }
 
     @model_serializer(mode="wrap")
-    def _in_the_order_of_the_file(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
         return {key: values.get(key) for key in _KEYS} | values
 
@@ -150,7 +159,7 @@ class Record(Strict):
 
     @property
     def place(self) -> str:
-        """`DATASET@PROTOCOL/SOURCE`: what a run was trained on."""
+        """`DATASET@PROTOCOL/SOURCE`: for a run, what it was trained on."""
         return f"{self.dataset_ref}/{self.source}"
 
     @property
@@ -159,12 +168,12 @@ class Record(Strict):
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
     def with_scores(self, key: str, scores: Scores, scored: Scored) -> Self:
-        """The same record with these scores under `key`, in place of those that stood there."""
+        """Return the record with these scores under `key`, which replace any others under that key."""
         update = {"metrics": self.metrics | {key: scores}, "scored": self.scored | {key: scored}}
         return self.model_copy(update=update)
 
     def save(self, folder: Path) -> None:
-        """Write result.json into `folder`, whole or not at all."""
+        """Write result.json into `folder`, completely or not at all."""
         write_atomically(folder / RECORD, self.model_dump_json(indent=1) + "\n")
 
 
@@ -173,8 +182,10 @@ class Run(Record, Trained):
 
     Attributes:
         fingerprint: Of the train split.
-        wall_seconds: With everything, over all processes that worked on the run.
-        images_per_second: Training images through the model, None where nothing is trained.
+        train_seconds: Time spent in training steps.
+        wall_seconds: Total time, over all processes that worked on the run.
+        images_per_second: Training images through the model; None if nothing is trained.
+        parameters: How many the model has.
     """
 
     kind: Literal["run"] = "run"
@@ -187,12 +198,12 @@ class Run(Record, Trained):
 
     @property
     def trained(self) -> Trained:
-        """How it was trained."""
+        """The fields that tell this training from another one."""
         return Trained(**{name: getattr(self, name) for name in Trained.model_fields})
 
 
 class External(Record):
-    """Scores of predictions made outside objbench; `method` is the name that they were given."""
+    """Scores of predictions made outside objbench; `method` is the name given to them."""
 
     kind: Literal["external"] = "external"
 
@@ -201,7 +212,14 @@ _READER: TypeAdapter[Run | External] = TypeAdapter(Annotated[Run | External, Fie
 
 
 def read_record(path: Path) -> Run | External:
-    """The record in `path` (a result.json or the folder of a run); ObjbenchError if it is none."""
+    """Read a record.
+
+    Args:
+        path: A result.json, or the folder that holds it.
+
+    Raises:
+        ObjbenchError: The file is missing, damaged, or not a record of this version.
+    """
     path = path / RECORD if path.is_dir() else path
     try:
         return _READER.validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The paper's Figures 3 to 12 remade from records: what a run kept of its images, and the course of its training."""
+"""The paper's Figures 3 to 12, drawn from records: the images that a run saved, and its training curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matplotlib figures as a paper needs them: sizes, fonts that stay text, and the same bytes every time."""
+"""Matplotlib figures for a paper: sizes, fonts that stay text, and the same bytes every time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Draw and save with this module's settings, whatever the user's own matplotlibrc says."""
+    """Use this module's settings for drawing and saving, regardless of the user's matplotlibrc."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -65,7 +65,11 @@ def paper_style() -> Iterator[None]:
 
 
 def outputs(output: Path) -> list[Path]:
-    """The files to write for `--output`: by its suffix, without one both a PNG and a PDF."""
+    """The files to write for `--output`: by its suffix; without a suffix both a PNG and a PDF.
+
+    Raises:
+        RequestError: The suffix is another one.
+    """
     if output.suffix in FORMATS:
         return [output]
     if output.suffix:
@@ -76,13 +80,20 @@ def outputs(output: Path) -> list[Path]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `figure` as the suffix of `path` says, whole or not at all; equal figures give equal bytes."""
+    """Write `figure` in the format of the suffix, completely or not at all; equal figures give equal bytes."""
     with paper_style(), replacing(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=figure.get_dpi(), metadata=_METADATA[path.suffix])
 
 
 def lines_of(paragraphs: Sequence[str], inches: float, size: float, bold: bool = False) -> list[str]:
-    """The lines of paragraphs set in `size` points in a place of this width, each beginning on a line of its own."""
+    """Break paragraphs into lines.
+
+    Args:
+        paragraphs: Each starts on a new line.
+        inches: The width available.
+        size: Of the text, in points.
+        bold: Whether the text is bold.
+    """
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 

@@ -1,4 +1,4 @@
-"""Which runs a figure is drawn of: the seeds of one method on one test set, found among all records."""
+"""Which runs a figure shows: the seeds of one method on one test set, among all records."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from objbench.report.rows.row import Measured
 from objbench.spec.datasets import TEST
 from objbench.spec.schema import Spec
 
-PREFERRED = "objmae"  # whose figures these are
-RANKING = "ari_fg"  # by which the best method is chosen where that one has no records
+PREFERRED = "objmae"  # the method of the paper
+RANKING = "ari_fg"  # chooses the best method if the preferred one has no records
 Tell = Callable[[str], None]
 
 
 def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured]:
-    """Those of `rows` that are of the test split of `dataset` (`DATASET[@PROTOCOL]`), by the default definition.
+    """Select the rows on the test split of `dataset` (`DATASET[@PROTOCOL]`) by the default definition.
 
-    Of one method first what is of the default protocol, of upstream data, of a whole recipe and of most seeds.
+    The rows of one method are sorted: default protocol, upstream data, whole training set and most seeds first.
     """
     name, _, protocol = dataset.partition("@")
     here = [
@@ -47,9 +47,20 @@ def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured
 def choose_rows(
     rows: Sequence[Measured], methods: Sequence[str], spec: Spec, dataset: str, tell: Tell
 ) -> list[Measured]:
-    """A row for each of `methods`, all on the same test images; without any one of objmae, or else of the best method, and `tell` says which.
+    """Choose a row for each of `methods`, all on the same test images.
 
-    Raises ObjbenchError with the command to run where there is none.
+    Without methods the row is one of objmae, or of the best method if objmae has no records.
+
+    Args:
+        rows: As `rows_on` sorts them.
+        methods: `METHOD[:VARIANT]`.
+        spec: The benchmarks.
+        dataset: Its name, for messages.
+        tell: Called with a message that names the choice if there was one.
+
+    Raises:
+        ObjbenchError: There are no records (the message has the command that makes them), or none on the same images.
+        RequestError: A method is not known.
     """
     if not rows:
         raise ObjbenchError(f"no records on {dataset} to draw from: {_how_to_make(methods, dataset, spec)}")
@@ -76,7 +87,11 @@ def choose_rows(
 
 
 def choose_seeds(row: Measured, seed: int | None) -> list[int]:
-    """The seeds of a row that are drawn: all, or the one asked for."""
+    """The seeds of a row to draw: all, or the one asked for.
+
+    Raises:
+        RequestError: The row does not have the seed.
+    """
     if seed is None:
         return sorted(row.origins)
     if seed not in row.origins:
@@ -86,7 +101,7 @@ def choose_seeds(row: Measured, seed: int | None) -> list[int]:
 
 
 def seeds(n: int) -> str:
-    """`1 seed`, `2 seeds`."""
+    """Print `1 seed`, `2 seeds`."""
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
@@ -121,7 +136,7 @@ def _steps(row: Measured) -> int:
 
 
 def _how_to_make(methods: Sequence[str], dataset: str, spec: Spec) -> str:
-    """The commands after which there would be records."""
+    """The command that makes the missing records."""
     method = methods[0] if methods else PREFERRED
     name = dataset.partition("@")[0]
     parents = [other for other, block in spec.datasets.items() if name in block.also_test]

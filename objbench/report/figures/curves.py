@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# The palette's colours that carry a thin line on white, those that differ most first.
+# The colours of the palette that are visible as a thin line on white, the most different ones first.
 _COLOURS = tuple("#{:02x}{:02x}{:02x}".format(*colour(label)) for label in (5, 6, 3, 1, 7, 2, 8, 12, 14, 11))
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1)))
 _AXIS = 1.4  # inches, the height of an axis
@@ -41,7 +41,12 @@ _FEW = 12
 
 @dataclass(frozen=True)
 class Course:
-    """The validations of one training: `values[metric][i]` after `steps[i]` training steps, as fractions."""
+    """The validation scores of one training.
+
+    Attributes:
+        steps: Training steps before each validation.
+        values: Metric -> its values at these steps, as fractions.
+    """
 
     label: str
     seed: int
@@ -50,7 +55,11 @@ class Course:
 
     @classmethod
     def read(cls, path: Path, label: str, seed: int) -> Course:
-        """From `path`, a metrics.jsonl or the folder of a run; ObjbenchError where it tells of no validation."""
+        """Read a course from `path`, a metrics.jsonl or the folder of a run.
+
+        Raises:
+            ObjbenchError: It has no validation.
+        """
         try:
             lines = [line for line in read_log(path) if "val" in line]
         except FileNotFoundError:
@@ -67,10 +76,11 @@ class Course:
 def training_curves(
     title: str, courses: Sequence[Course], metrics: Mapping[str, MetricSpec], notes: Sequence[str] = ()
 ) -> Figure:
-    """A panel for each metric, a score in percent over training steps; one is as wide as a column of a page, two as a page.
+    """Draw a panel for each metric: its score in percent over training steps.
 
-    Where all courses have one label, each seed has a colour. Where there are several, each label has a colour; its
-    seeds are thin lines, with their mean as a thick one if all were validated after the same steps.
+    One panel is as wide as a column of a page, two are as wide as a page. If all courses have the same label, each
+    seed has a colour. Else each label has a colour; its seeds are thin lines, and their mean is a thick line if all
+    were validated after the same steps.
     """
     from matplotlib.figure import Figure
 
@@ -140,7 +150,7 @@ def _draw(axes: Axes, metric: str, courses: Sequence[Course]) -> None:
 
 
 def _method(axes: Axes, metric: str, seeds: Sequence[Course], style: dict[str, Any]) -> None:
-    """The seeds of one method among several, the line that stands in the legend last."""
+    """Draw the seeds of one method among several; the line that the legend shows comes last."""
     label, values = seeds[0].label, [_percent(course, metric) for course in seeds]
     same = len(seeds) > 1 and all(course.steps == seeds[0].steps for course in seeds)
     thin: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.6} if same else {}
@@ -156,12 +166,12 @@ def _percent(course: Course, metric: str) -> list[float]:
 
 
 def _dots(course: Course) -> dict[str, Any]:
-    """Each validation is a dot where there are few: one alone makes no line."""
+    """Draw a dot per validation if there are few: a single one makes no line."""
     return {"marker": "o", "markersize": 1.8, "clip_on": False} if len(course.steps) <= _FEW else {}
 
 
 def _style(i: int) -> dict[str, Any]:
-    """Colour, then dashes: no two of the first thirty lines look the same."""
+    """Vary colours, then dashes: no two of the first thirty lines look the same."""
     return {
         "color": _COLOURS[i % len(_COLOURS)],
         "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)],

@@ -1,4 +1,4 @@
-"""The figures of Vikström and Ilin (2022) by their numbers: what each shows, of which dataset, and how it is made."""
+"""The figures of Vikström and Ilin (2022), by number: their datasets, and how each is drawn."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ from objbench.spec.schema import Spec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-IMAGES, IMAGES_WITH_ATTENTION, IMAGES_OF_FAILED = 6, 4, 2  # the last of each seed, the others of all methods
+IMAGES, IMAGES_WITH_ATTENTION, IMAGES_OF_FAILED = (
+    6,
+    4,
+    2,
+)  # the last is per seed, the others are for all methods together
 MOST_FAILED = 4  # seeds
 SUCCESS = Success("ari_fg", 0.5)
-FAILURES = "12"  # the number of the figure that goes by it
+FAILURES = "12"  # the figure of the seeds that did not reach it
 
 _COLOURS = (
     "Segments have the colour of the true one that they overlap most, a darker one where they match none; frames of "
@@ -35,12 +39,12 @@ _COLOURS = (
 )
 _ATTENTION = "Attention from 0, black, to 1, white; slots are shown without their masks."
 _VALIDATION = "Scores on the validation split, segmented as in the test"
-_RATIO = f" ({PREFERRED}: at mask ratio 0; the paper's own curve is at the ratio of the moment)"
+_RATIO = f" ({PREFERRED}: at mask ratio 0; the paper's own curve is at the current ratio)"
 
 
 @dataclass(frozen=True)
-class Request:
-    """A figure on one dataset (`DATASET[@PROTOCOL]`): of which methods and seeds it is drawn."""
+class FigureRequest:
+    """What a figure shows: one dataset (`DATASET[@PROTOCOL]`), and which methods and seeds."""
 
     number: str
     measured: Sequence[Measured]
@@ -55,7 +59,12 @@ class Request:
     def rows(
         self, usable: Callable[[Measured], bool] = lambda row: True, lacking: str = ""
     ) -> list[Measured]:
-        """A row for each method that is drawn, of those that are `usable`; the others are `lacking` something."""
+        """Choose a row for each method to draw.
+
+        Args:
+            usable: Which rows the figure can show.
+            lacking: What the others lack, for the message.
+        """
         there = rows_on(self.measured, self.dataset, self.spec)
         fitting = [row for row in there if usable(row)]
         labels, able = {row.label for row in there}, {row.label for row in fitting}
@@ -67,10 +76,10 @@ class Request:
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """What a figure of the paper is of, and the kind of drawing that it is."""
+    """A figure of the paper: its dataset, and the function that draws it."""
 
     dataset: str
-    draw: Callable[[Request], Figure]
+    draw: Callable[[FigureRequest], Figure]
 
 
 def draw(
@@ -85,13 +94,26 @@ def draw(
     success: Success = SUCCESS,
     tell: Tell = lambda line: print(line, file=sys.stderr),
 ) -> list[Path]:
-    """Draw Figure `number` of rows and their records into `output` (.png, .pdf, or both where it has no suffix); the files written.
+    """Draw a figure and write it.
 
-    datasets: at most one `DATASET[@PROTOCOL]`, in place of the paper's;  methods: `METHOD[:VARIANT]`, by default objmae
-    or the best one that there is;  seed: which is drawn, by default the first of the selected ones, or all as curves;
-    success: what a seed must reach not to count as failed;  tell: for what was chosen. Raises ObjbenchError, with the
-    command that would make it, where a record that is needed is missing, RequestError for a number or a combination
-    that there is not.
+    Args:
+        number: A key of PAPER_FIGURES.
+        measured: All measured rows, with `selection` applied.
+        spec: The benchmarks.
+        selection: Of seeds.
+        datasets: At most one `DATASET[@PROTOCOL]`, which replaces the dataset of the paper.
+        output: The file, .png or .pdf; both are written if it has no suffix.
+        methods: `METHOD[:VARIANT]`; by default objmae, or the best method if it has no records.
+        seed: By default the first of the selected ones, or all of them as curves.
+        success: What a seed must reach not to count as failed.
+        tell: Called with messages about what was chosen.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ObjbenchError: A record is missing; the message has the command that makes it.
+        RequestError: There is no such figure, or the options do not fit it.
     """
     if number not in PAPER_FIGURES:
         raise RequestError(f"--figure {number}: there are figures {', '.join(PAPER_FIGURES)}")
@@ -99,22 +121,22 @@ def draw(
         raise RequestError(f"--figure {number} is of one dataset, not of {' and '.join(datasets)}")
     paths = outputs(output)
     dataset = datasets[0] if datasets else PAPER_FIGURES[number].dataset
-    figure = compose(Request(number, measured, spec, dataset, methods, selection, seed, success, tell))
+    figure = compose(FigureRequest(number, measured, spec, dataset, methods, selection, seed, success, tell))
     for path in paths:
         save(figure, path)
     return paths
 
 
-def compose(request: Request) -> Figure:
-    """The figure that was asked for, not yet written anywhere."""
+def compose(request: FigureRequest) -> Figure:
+    """Draw the figure without writing it."""
     return PAPER_FIGURES[request.number].draw(request)
 
 
-def _segmentations(request: Request) -> Figure:
+def _segmentations(request: FigureRequest) -> Figure:
     return _pictures(request, request.rows(), pictures.segmentations, IMAGES)
 
 
-def _attention(request: Request) -> Figure:
+def _attention(request: FigureRequest) -> Figure:
     def keeps(row: Measured) -> bool:
         seeds = choose_seeds(row, request.seed)
         return pictures.has_attention(row, seeds[0])
@@ -128,13 +150,13 @@ def _attention(request: Request) -> Figure:
 
 
 def _pictures(
-    request: Request,
+    request: FigureRequest,
     rows: Sequence[Measured],
     layout: pictures.Layout,
     images: int,
     notes: Sequence[str] = (),
 ) -> Figure:
-    """The first images of one seed of each row; `images` in all."""
+    """Draw the first images of one seed of each row, `images` in all."""
     each = max(1, images // len(rows))
     sections = [
         pictures.section(row, choose_seeds(row, request.seed)[0], each, layout, layout is pictures.attention)
@@ -145,7 +167,7 @@ def _pictures(
     return sheet(f"{rows[0].scored.place}, test split", sections, [shown, *notes, *_marks(rows)])
 
 
-def _failures(request: Request) -> Figure:
+def _failures(request: FigureRequest) -> Figure:
     if request.selection != Selection() or request.seed is not None or len(request.methods) > 1:
         raise RequestError(
             f"--figure {request.number} shows the seeds of one method that failed, and chooses them itself: it goes "
@@ -172,7 +194,7 @@ def _failures(request: Request) -> Figure:
     return sheet(f"{row.scored.place}, test split: {what}", sections, [note, _COLOURS, *_marks([row])])
 
 
-def _curves(request: Request) -> Figure:
+def _curves(request: FigureRequest) -> Figure:
     def is_trained_here(row: Measured) -> bool:
         return row.learned is not None and all(origin.key == TEST for origin in row.origins.values())
 
@@ -193,7 +215,7 @@ def _curves(request: Request) -> Figure:
 
 
 def _marks(rows: Sequence[Measured]) -> list[str]:
-    """What tables would mark the rows with, in one paragraph; of which methods it holds where not of all."""
+    """The notes of the rows in one paragraph; a note that is not of all rows names its methods."""
     holders: dict[str, list[str]] = {}
     for row in rows:
         for note in row.notes:

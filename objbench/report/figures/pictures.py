@@ -1,4 +1,4 @@
-"""The samples of a run as rows of pictures: what stands beside what in each of the figures."""
+"""The saved samples of a run as rows of pictures, laid out for each figure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Sample = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture uint8 (H,W,3), a word over it, and the colour of the segment that it belongs to."""
+    """A picture uint8 (H,W,3), the heading above it, and the colour of its segment as a frame."""
 
     picture: Array
     heading: str
@@ -44,7 +44,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """A row of tiles, None where a place stays empty; `caption` stands below its first tiles."""
+    """A row of tiles, None for an empty place, with a caption below."""
 
     tiles: list[Tile | None]
     caption: str = ""
@@ -52,7 +52,11 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """The strips of one run, under a heading. In `repeat` every strip has its headings, else the first alone."""
+    """The strips of one run, under a heading.
+
+    Attributes:
+        repeat: Whether every strip shows the headings of its tiles, not only the first.
+    """
 
     heading: str
     strips: list[Strip] = field(default_factory=list)
@@ -63,7 +67,7 @@ Layout = Callable[[Sample, str], list[Strip]]
 
 
 def section(row: Measured, seed: int, count: int, layout: Layout, repeat: bool = False) -> Section:
-    """The first `count` images of a seed's samples, laid out; in the heading what it is, and its scores on the split."""
+    """Lay out the first `count` saved images of a seed; the heading names it and its scores on the split."""
     samples, captions = _samples(row, seed)
     strips: list[Strip] = []
     for i in range(min(count, len(captions))):
@@ -77,7 +81,7 @@ def section(row: Measured, seed: int, count: int, layout: Layout, repeat: bool =
 
 
 def segmentations(sample: Sample, caption: str) -> list[Strip]:
-    """Image, truth, prediction, and what each slot reconstructs, seen through its mask."""
+    """Lay out image, truth, prediction, and the reconstruction of each slot, seen through its mask."""
     tiles: list[Tile | None] = _scene(sample)
     if "soft_masks" in sample:
         masks, frames = sample["soft_masks"], _frames(sample)
@@ -92,7 +96,7 @@ def segmentations(sample: Sample, caption: str) -> list[Strip]:
 
 
 def attention(sample: Sample, caption: str) -> list[Strip]:
-    """Two rows: image, truth and each slot's attention; reconstruction, prediction and each slot without its mask."""
+    """Lay out two rows: image, truth, attention of each slot; reconstruction, prediction, each slot without its mask."""
     image, truth, prediction = _scene(sample)
     frames = _frames(sample)
     above: list[Tile | None] = [image, truth]
@@ -108,7 +112,7 @@ def attention(sample: Sample, caption: str) -> list[Strip]:
 
 
 def has_attention(row: Measured, seed: int) -> bool:
-    """Whether the samples of a seed hold attention masks and the planes that they belong to."""
+    """Whether the samples of a seed have attention masks and the planes they belong to."""
     origin = row.origins[seed]
     return {"attention", "soft_masks"} <= sample_names(origin.folder).get(samples_key(origin.key), set())
 
@@ -123,17 +127,17 @@ def _scene(sample: Sample) -> list[Tile | None]:
 
 
 def _planes(sample: Sample, word: str) -> list[tuple[str, int]]:
-    """What stands over each plane that is shown, and its index."""
+    """(heading, index) of each plane that is shown."""
     return [(f"{word} {plane + 1}", plane) for plane in shown_planes(sample["soft_masks"])]
 
 
 def _frames(sample: Sample) -> dict[int, RGB]:
-    """The colours of the planes that the prediction has pixels of."""
+    """Plane -> colour, for the planes that have pixels in the prediction."""
     return prediction_colours(sample["prediction"], sample["masks"])
 
 
 def _samples(row: Measured, seed: int) -> tuple[dict[str, Array], list[str]]:
-    """The kept images of a seed, and the scores of each in words."""
+    """Read the saved images of a seed, and the caption with the scores of each."""
     folder, key = row.origins[seed].folder, row.origins[seed].key
     samples = read_samples(folder, [samples_key(key)]).get(samples_key(key))
     columns = read_per_image(folder, [key]).get(key)
@@ -165,7 +169,7 @@ def _scores(row: Measured, values: Mapping[str, float]) -> str:
 
 
 def _again(row: Measured, seed: int) -> str:
-    """The command that keeps what is missing."""
+    """The command that saves what is missing."""
     what = str(row.origins[seed].folder)
     if row.kind == "external":
         what = f"PREDICTIONS --name {row.label} --seed {seed} --fresh"

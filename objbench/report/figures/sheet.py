@@ -1,4 +1,4 @@
-"""A sheet of pictures: the rows of one or more runs on a grid whose every picture falls on whole dots."""
+"""A sheet of pictures: the rows of one or more runs on a grid, every pixel a whole number of dots."""
 
 from __future__ import annotations
 
@@ -37,7 +37,14 @@ _FRAME = 0.9  # points
 
 @dataclass(frozen=True)
 class Grid:
-    """The measures of a sheet in dots: a picture's side, the gaps, how many stand in a row, dots per inch."""
+    """The measures of a sheet.
+
+    Attributes:
+        tile: Side of a picture, in dots.
+        gap: Between pictures, in dots.
+        columns: Pictures in a row.
+        dpi: Dots per inch.
+    """
 
     tile: int
     gap: int
@@ -46,7 +53,7 @@ class Grid:
 
     @classmethod
     def fit(cls, side: int, columns: int) -> Grid:
-        """Pictures of `side` pixels, each pixel a whole number of dots, in the width of a page or of a column of it."""
+        """Fit pictures of `side` pixels, each a whole number of dots, into the width of a page or of one of its columns."""
         inches = COLUMN if columns <= NARROW else FULL
         of_pictures = inches - (columns + 1) * _GAP
         tile = side * math.ceil(MINIMUM_DPI * of_pictures / columns / side)
@@ -55,20 +62,20 @@ class Grid:
 
     @property
     def width(self) -> int:
-        """Dots from edge to edge."""
+        """Width of the sheet, in dots."""
         return self.columns * self.tile + (self.columns + 1) * self.gap
 
     def left(self, column: int) -> int:
-        """The first dot of a column's pictures."""
+        """The first dot of the pictures of a column."""
         return self.gap + column * (self.tile + self.gap)
 
     def line(self, points: float) -> int:
-        """The height of a line of text."""
+        """Height of a line of text, in dots."""
         return round(points * _LEADING * self.dpi / POINTS)
 
 
 def sheet(title: str, sections: Sequence[Section], notes: Sequence[str]) -> Figure:
-    """Draw the sections below each other, the title above and the notes below them."""
+    """Draw the sections below each other, with the title above and the notes below."""
     tiles = [tile for section in sections for strip in section.strips for tile in strip.tiles if tile]
     columns = max(len(strip.tiles) for section in sections for strip in section.strips)
     grid = Grid.fit(max(tiles[0].picture.shape[:2]), columns)
@@ -86,7 +93,7 @@ def sheet(title: str, sections: Sequence[Section], notes: Sequence[str]) -> Figu
 
 
 class Pen:
-    """Draws from the top of a sheet to its bottom; `y` is where it stands, in dots."""
+    """Draws a sheet from top to bottom; `y` is the current position, in dots."""
 
     def __init__(self, grid: Grid) -> None:
         from matplotlib.figure import Figure
@@ -101,7 +108,7 @@ class Pen:
         self.y += self.grid.line(points)
 
     def text(self, paragraphs: Sequence[str], size: float, colour: str, bold: bool = False) -> None:
-        """Lines of text from the left edge on."""
+        """Write lines of text from the left edge."""
         left, weight = self.grid.gap, "bold" if bold else "normal"
         for line in lines_of(paragraphs, (self.grid.width - 2 * left) / self.grid.dpi, size, bold):
             y = self.y + self.grid.line(size) / 2
@@ -109,7 +116,7 @@ class Pen:
             self.y += self.grid.line(size)
 
     def strip(self, strip: Strip, headings: bool) -> None:
-        """A row of pictures, what they are over them, the caption below."""
+        """Draw a row of pictures, with headings above and the caption below."""
         size = self._heading_size(strip)
         if headings:
             middle = self.y + self.grid.line(size) / 2
@@ -130,7 +137,7 @@ class Pen:
             self.y += self.grid.gap // 2
 
     def done(self) -> Figure:
-        """The figure, as high as what was drawn."""
+        """Return the figure, cut to the height of what was drawn."""
         width, height, dpi = self.grid.width, self.y + self.grid.gap, self.grid.dpi
         # A hundredth of a dot more, since the size comes back from inches and is cut to whole dots.
         self.figure.set_size_inches((width + 0.01) / dpi, (height + 0.01) / dpi)
@@ -160,7 +167,7 @@ class Pen:
 
 
 def scaled(picture: Array, side: int) -> Array:
-    """A picture (h,w,3) on side x side dots, each of the colour of the pixel that it lies in."""
+    """Scale a picture (h,w,3) to side x side dots; each dot has the colour of the pixel it lies in."""
     rows, columns = (np.arange(side) * length // side for length in picture.shape[:2])
     dots: Array = picture[rows[:, None], columns]
     return dots

@@ -1,4 +1,4 @@
-"""The course of training of each run, thinned to what a chart can show."""
+"""The training curves of each run, thinned to what a chart can show."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ _POINTS = (10, 150)  # of a curve, at the least and at the most
 def curves_of(
     runs: Iterable[ShownRun], metrics: Mapping[str, MetricSpec]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Run id -> name of a curve -> {"x": steps, "y": values}; and a line per log that could not be read.
+    """Read the training curves of all runs.
 
-    The curves are those of `metrics` on the validation split, in percent where tables print them so, and "loss", each
-    method's own total.
+    Args:
+        runs: Whose logs are read.
+        metrics: The curves, by their values on the validation split; "loss", each method's own total, is one more.
+
+    Returns:
+        Run id -> name of a curve -> {"x": steps, "y": values}, in percent for metrics that tables print so; and a
+        line per log that could not be read.
     """
     logged: dict[str, dict[str, list[tuple[int, float]]]] = {}
     unread = []
@@ -55,7 +60,7 @@ def _points(
 
 
 def _thinned(points: list[tuple[int, float]], most: int) -> dict[str, Any]:
-    """Every n-th point with the last one, n as small as `most` allows; said by "every" where n is not 1."""
+    """Keep every n-th point and the last one, n as small as `most` allows; "every" gives n if it is not 1."""
     every = math.ceil(len(points) / most)
     kept = points[::every]
     if kept[-1] != points[-1]:

@@ -1,4 +1,4 @@
-"""The kept test images of the runs, as many of them as a page has room for."""
+"""The saved test images of the runs, as many as a page has room for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ _UNREADABLE = (ObjbenchError, OSError, ValueError, KeyError, IndexError, EOFErro
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of a run, of which sample images may be kept; `turn` is 0 for the first seed of a configuration."""
+    """An evaluation of a run, with or without saved images.
+
+    Attributes:
+        evaluation: Key of its scores in the record.
+        turn: Place of the seed among those of its configuration; 0 is the first.
+    """
 
     run: ShownRun
     evaluation: str
@@ -36,24 +41,24 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        """What the page calls it."""
+        """Its name on the page."""
         return f"{self.run.series}, seed {self.run.record.seed}, on {self.where}"
 
     @property
     def where(self) -> str:
-        """`DATASET@PROTOCOL/SOURCE`, with the split where that is not test."""
+        """`DATASET@PROTOCOL/SOURCE`, with the split if that is not test."""
         on = self.run.record.scored[self.evaluation]
         return on.place if on.split == TEST else f"{on.place}:{on.split}"
 
     def samples(self) -> dict[str, Array]:
-        """The first 16 images of samples.npz by name; read anew each time, together they would not fit memory."""
+        """Read the arrays of the first 16 saved images, by name; not cached, as all together would not fit into memory."""
         found = read_samples(self.run.folder).get(samples_key(self.evaluation), {})
         return {name: values[:N_SAMPLES] for name, values in found.items()}
 
 
 @dataclass
 class Gallery:
-    """What a page shows: scenes by set, what each run makes of them, and what is not shown."""
+    """What a page shows: scenes by set, the output of each run on them, and what is not shown."""
 
     level: Level
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -64,9 +69,10 @@ class Gallery:
 
 
 def gallery_of(runs: Sequence[ShownRun], spec: Spec, budget: int = BUDGET) -> Gallery:
-    """The images of `runs` in at most about `budget` characters: the first seed of each configuration first of all.
+    """Collect the images of `runs` in at most about `budget` characters.
 
-    Those decide how large the planes of the slots can be; further seeds follow in rounds until one does not fit.
+    The first seed of each configuration comes first and decides how large the planes of the slots can be. Further
+    seeds follow in rounds until one does not fit.
     """
     shown = sorted(_evaluations(runs), key=lambda entry: entry.turn)
     result = Gallery(_level([entry for entry in shown if entry.turn == 0], budget))
@@ -84,7 +90,7 @@ def gallery_of(runs: Sequence[ShownRun], spec: Spec, budget: int = BUDGET) -> Ga
 
 
 def _evaluations(runs: Sequence[ShownRun]) -> Iterator[Evaluation]:
-    """Every evaluation with images of its own; of several definitions of the metrics the first, the default one if any."""
+    """Every evaluation with images of its own: one of several definitions of the metrics, if possible the default."""
     turns: dict[tuple[str, str, str], int] = {}
     for run in runs:
         distinct: dict[str, str] = {}
@@ -97,7 +103,7 @@ def _evaluations(runs: Sequence[ShownRun]) -> Iterator[Evaluation]:
 
 
 def _level(shown: Sequence[Evaluation], budget: int) -> Level:
-    """The best level at which the images of all of `shown` fit, foreseen from two images of each."""
+    """Find the best level at which all images of `shown` fit, estimated from two images of each."""
     foreseen = [0.0] * len(LEVELS)
     sets = set()
     for entry in shown:
@@ -112,7 +118,7 @@ def _level(shown: Sequence[Evaluation], budget: int) -> Level:
                     for total, size in zip(foreseen, sizes, strict=True)
                 ]
             sets.add(name)
-        except _UNREADABLE:  # said when it is added
+        except _UNREADABLE:  # reported when it is added
             continue
         if min(foreseen) > budget:
             break
@@ -121,7 +127,7 @@ def _level(shown: Sequence[Evaluation], budget: int) -> Level:
 
 
 def _foreseen(samples: dict[str, Array], i: int, with_scene: bool) -> list[int]:
-    """What image `i` takes at each level."""
+    """The size of image `i` at each level."""
     labels, slots = _slots(samples["prediction"][i], samples["masks"][i])
     fixed = len(deflated(labels)) + _length(slots)
     sizes = [fixed + _length(_image(samples, i, level)) for level in LEVELS]
@@ -162,13 +168,13 @@ def _add(result: Gallery, entry: Evaluation, spec: Spec, budget: int) -> None:
 
 
 def _set_name(entry: Evaluation, samples: dict[str, Array]) -> str:
-    """What tells sets of scenes apart: the split, and which of its images."""
+    """The identity of a set of scenes: the split, and which of its images."""
     fingerprint = entry.run.record.scored[entry.evaluation].fingerprint
     return " ".join([fingerprint, *(str(key) for key in samples["keys"])])
 
 
 def _scenes(samples: dict[str, Array], level: Level) -> dict[str, Any]:
-    """Images and truth, which all runs scored on the same split share."""
+    """Images and truth, shared by all runs that were scored on the same split."""
     truth = samples["masks"]
     count, height, width = truth.shape
     return {
@@ -182,7 +188,7 @@ def _scenes(samples: dict[str, Array], level: Level) -> dict[str, Any]:
 
 
 def _slots(prediction: Array, truth: Array) -> tuple[Array, list[dict[str, Any]]]:
-    """A predicted label map with its labels counted from 0, and what is said of each of them."""
+    """Renumber the labels of a predicted map from 0, and describe each of them."""
     labels, indices = np.unique(prediction, return_inverse=True)
     matched, colours = match_labels(prediction, truth), prediction_colours(prediction, truth)
     slots = []
@@ -201,7 +207,7 @@ def _slots(prediction: Array, truth: Array) -> tuple[Array, list[dict[str, Any]]
 
 
 def _image(samples: dict[str, Array], i: int, level: Level) -> dict[str, Any]:
-    """What the method has of image `i` besides its prediction: reconstruction, planes, attention."""
+    """The outputs for image `i` besides its prediction: reconstruction, planes, attention."""
     found: dict[str, Any] = {}
     if "reconstruction" in samples:
         found["reconstruction"] = picture(channels_last(samples["reconstruction"][i]), level)
@@ -227,14 +233,14 @@ def _image(samples: dict[str, Array], i: int, level: Level) -> dict[str, Any]:
 
 
 def _scores(entry: Evaluation, samples: dict[str, Array], spec: Spec) -> dict[str, Any]:
-    """Metric -> its values on the kept images as printed, and their ranks among ALL images of the split (1 = best).
+    """Metric -> values of the saved images as printed, and their ranks among ALL images of the split (1 is best).
 
-    Images of equal value share a rank, "ties" says how many do; where the metric is undefined there is neither.
+    Images of equal value share a rank; "ties" is their number. Both are None if the metric is undefined.
     """
     columns = read_per_image(entry.run.folder, [entry.evaluation]).get(entry.evaluation, {})
     places = {str(key): i for i, key in enumerate(columns.get("keys", ()))}
     kept = [places.get(str(key)) for key in samples["keys"]]
-    if None in kept:  # the values are of other images: nothing is better than something wrong
+    if None in kept:  # the values are of other images: show none rather than wrong ones
         return {}
     rows = [place for place in kept if place is not None]
     return {
@@ -263,7 +269,7 @@ def _rounded(value: float) -> float:
 
 
 def _length(content: Any) -> int:
-    """Characters of all texts in `content`, about what it takes as JSON."""
+    """Number of characters of `content` as JSON, approximately."""
     if isinstance(content, dict):
         return sum(_length(value) + len(str(key)) + 6 for key, value in content.items())
     if isinstance(content, list):

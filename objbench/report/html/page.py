@@ -1,4 +1,4 @@
-"""The page as a whole: templates, style and scripts of assets/ filled with what the other files prepare."""
+"""The page: the templates, style and scripts of assets/, filled with what the other modules prepare."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ def page(
     tables: Sequence[Table] = (),
     all_seeds: bool = False,
 ) -> str:
-    """The tables of `plans` with the runs behind them, as a document without any other resource.
+    """Write a page with tables and the runs behind them, which needs no other file.
 
-    The folders of the records behind the rows are read for curves and images; what cannot be read or has no room is
+    Curves and images are read from the folders of the records behind the rows; what cannot be read or has no room is
     named on the page. The same input gives the same text.
 
     Args:
+        plans: The tables.
+        spec: The benchmarks.
+        intervals: Whether the score of a seed is followed by its confidence interval over images.
         tables: Further tables, with no rows behind them.
         all_seeds: Whether the seeds below each mean are shown at first.
     """
@@ -103,12 +106,12 @@ def _script() -> str:
 
 
 def _hash(text: str) -> str:
-    """What the page's content security policy allows: this style and this script, and nothing else."""
+    """Hash of a style or script, by which the page's content security policy allows it and nothing else."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _described(views: Sequence[RunView]) -> list[dict[str, Any]]:
-    """What the charts and the gallery need of each run."""
+    """The facts of each run that the charts and the gallery need."""
     return [
         {
             "id": view.run.id,

@@ -1,4 +1,4 @@
-"""The runs behind the measured rows of a report, and what is told of each: its provenance."""
+"""The runs behind the measured rows of a report, and the provenance of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _FOLDERS = 4  # DATASET/SOURCE/METHOD/seed-N: what lies above them belongs to on
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A record that some row counts; `evaluations` are the keys of its scores that the rows are made of."""
+    """A record behind some row.
+
+    Attributes:
+        id: Identifies it on the page.
+        evaluations: The keys of its scores that the rows are made of.
+    """
 
     id: str
     folder: Path
@@ -24,17 +29,17 @@ class ShownRun:
 
     @property
     def label(self) -> str:
-        """`METHOD[:VARIANT]`, as rows are labelled."""
+        """`METHOD[:VARIANT]`, the label of its rows."""
         return self.record.method_label
 
     @property
     def overrides(self) -> str:
-        """The overrides as `key=value, ...`; empty where there are none."""
+        """The overrides as `key=value, ...`; empty if there are none."""
         return ", ".join(f"{key}={value}" for key, value in self.record.overrides.items())
 
     @property
     def series(self) -> str:
-        """What the seeds of one configuration share: the label, and the overrides where there are any."""
+        """The name that all seeds of one configuration share: the label, and the overrides if there are any."""
         return f"{self.label} ({self.overrides})" if self.record.overrides else self.label
 
     @property
@@ -44,7 +49,7 @@ class ShownRun:
 
 
 def runs_of(plans: Sequence[Plan]) -> list[ShownRun]:
-    """Every record that a measured row of `plans` counts, once, in the order of the rows and of the seeds."""
+    """Find the records behind the measured rows of `plans`, each once, in the order of the rows and of their seeds."""
     records: dict[Path, Run | External] = {}
     used: dict[Path, set[str]] = {}
     for row in (row for plan in plans for row in plan.rows if isinstance(row, Measured)):
@@ -58,7 +63,7 @@ def runs_of(plans: Sequence[Plan]) -> list[ShownRun]:
 
 
 def facts(run: ShownRun) -> list[tuple[str, str]]:
-    """What the record says of how the run came about, in the order of reading."""
+    """The provenance of a run, as (name, value) in the order of reading."""
     record = run.record
     made = [
         ("device", record.device),
@@ -85,7 +90,7 @@ def facts(run: ShownRun) -> list[tuple[str, str]]:
 
 
 def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
-    """For each evaluation that the rows use: where, and on what exactly."""
+    """For each evaluation that the rows use: its test split, and facts about it as (name, value)."""
     told = []
     for key in run.evaluations:
         on = run.record.scored[key]
@@ -106,7 +111,7 @@ def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def duration(seconds: float) -> str:
-    """`1 h 05 min`, `12 min 03 s` or `4.2 s`."""
+    """Format a duration: `1 h 05 min`, `12 min 03 s` or `4.2 s`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Pictures and label maps as text that a page can hold: WebP in data URIs, deflated bytes in base64."""
+"""Pictures and label maps as text inside a page: WebP in data URIs, deflated bytes in base64."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from PIL import Image
 
 from objbench.viz import Array
 
-_SMALL = 48  # pictures of at most this side are kept without loss where there is room
-_SPLIT = 64  # planes larger than this are shrunk where there is none
-_FAINT = 8  # of 255: what is fainter is left out of lossy planes, it costs the most and shows the least
+_SMALL = 48  # pictures of at most this side are stored without loss if there is room
+_SPLIT = 64  # planes larger than this are scaled down if there is no room
+_FAINT = 8  # of 255: fainter pixels are left out of lossy planes, as they cost the most and show the least
 
 
 @dataclass(frozen=True)
 class Level:
-    """How much room pictures get: quality 0-100 of colours and of alpha, whole factor by which planes are shrunk."""
+    """How much room pictures get.
+
+    Attributes:
+        quality: Of colours, 0 to 100.
+        alpha_quality: Of alpha, 0 to 100.
+        shrink: Integer factor by which large planes are scaled down.
+        lossless_small: Whether small pictures are stored without loss.
+    """
 
     name: str
     quality: int
@@ -39,17 +46,26 @@ LEVELS = (
 
 
 def picture(pixels: Array, level: Level) -> str:
-    """uint8 (H,W), (H,W,3) or (H,W,4) as a data URI."""
+    """Encode uint8 (H,W), (H,W,3) or (H,W,4) as a data URI."""
     return _webp(pixels, level, max(pixels.shape[:2]))
 
 
 def atlas(tiles: Array, level: Level) -> str:
-    """Tiles uint8 (M,h,w,C) below each other in one picture (M*h,w,C), C = 3 or 4, as a data URI."""
+    """Encode tiles uint8 (M,h,w,C), C = 3 or 4, below each other in one picture (M*h,w,C), as a data URI."""
     return _webp(tiles.reshape(-1, *tiles.shape[2:]), level, max(tiles.shape[1:3]))
 
 
 def planes(masks: Array, components: Array | None, level: Level) -> tuple[str, int, int]:
-    """Masks uint8 (M,H,W) as the alpha of their components (M,3,H,W), or of white: an atlas, its tiles' height and width."""
+    """Encode masks as the alpha of their components.
+
+    Args:
+        masks: uint8 (M,H,W).
+        components: uint8 (M,3,H,W), or None for white.
+        level: How much room there is.
+
+    Returns:
+        An atlas as a data URI, and the height and width of its tiles.
+    """
     colours = (
         np.full((*masks.shape, 3), 255, np.uint8) if components is None else np.moveaxis(components, 1, -1)
     )
@@ -62,13 +78,13 @@ def planes(masks: Array, components: Array | None, level: Level) -> tuple[str, i
 
 
 def deflated(labels: npt.ArrayLike) -> str:
-    """Labels as little-endian 16-bit integers, deflated (RFC 1950), base64."""
+    """Encode labels as little-endian 16-bit integers, deflated (RFC 1950), in base64."""
     content = np.asarray(labels).astype("<u2").tobytes()
     return base64.b64encode(zlib.compress(content)).decode()
 
 
 def _shrunk(tiles: Array, factor: int) -> Array:
-    """Means over squares of `factor`, colours weighted by their alpha; what is left over at the edges is cut off."""
+    """Average over squares of `factor` pixels, colours weighted by alpha; incomplete squares at the edges are cut off."""
     count, height, width, channels = tiles.shape
     h, w = height // factor, width // factor
     cut = np.ascontiguousarray(tiles[:, : h * factor, : w * factor]).reshape(-1, w * factor, channels)

@@ -1,4 +1,4 @@
-"""What the templates print: the tables of the report, the filters over them, and the list of runs."""
+"""The data of the templates: the tables of the report, the filters over them, and the list of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDEST_MARKS = 12
 
 @dataclass
 class Facets:
-    """The values that one can filter by; pages refer to them by their number, so that any name will do."""
+    """The values to filter by: value -> number. The page uses the numbers, so that names can have any characters."""
 
     dataset: dict[str, int] = field(default_factory=dict)
     method: dict[str, int] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Facets:
 
     @classmethod
     def of(cls, plans: Sequence[Plan], runs: Sequence[ShownRun]) -> Facets:
-        """All that stands in the rows of `plans` and in `runs`."""
+        """Collect the values of all rows of `plans` and of `runs`."""
         rows = [row for plan in plans for row in plan.rows]
         origins = {origin(row) for row in rows}
         return cls(
@@ -41,7 +41,12 @@ class Facets:
 
 @dataclass(frozen=True)
 class Heading:
-    """A column of values: which way its best come first, and the room that its longest footnote mark needs."""
+    """The heading of a column.
+
+    Attributes:
+        first: The sort order that puts the best values first.
+        room: Characters that its longest footnote mark needs.
+    """
 
     text: str
     datasets: str = ""
@@ -51,7 +56,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class ShownLine:
-    """A line with the numbers of what one can filter it by; none where it is of no row."""
+    """A line with the numbers of its facets; empty if it shows no row."""
 
     line: Line
     datasets: str = ""
@@ -62,7 +67,12 @@ class ShownLine:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table with its lines grouped: each with the seeds behind it. `groups` are (heading, columns it spans)."""
+    """A table with its lines grouped.
+
+    Attributes:
+        groups: (heading, number of columns it spans).
+        sections: (name, lines), each line with the lines of its seeds.
+    """
 
     id: str
     table: Table
@@ -74,7 +84,7 @@ class TableView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as the list of runs has it."""
+    """A run in the list of runs."""
 
     run: ShownRun
     datasets: str
@@ -87,7 +97,7 @@ class RunView:
 
 
 def table_view(number: int, plan: Plan, table: Table, facets: Facets, spec: Spec) -> TableView:
-    """`table` as made of `plan` with all seeds."""
+    """Prepare `table`, made of `plan` with all seeds."""
     headings = [
         Heading(text, str(facets.dataset[column.dataset]), _best_first(column, spec), _room(table.lines, i))
         for i, (text, column) in enumerate(zip(table.headings, plan.columns, strict=True))
@@ -98,7 +108,7 @@ def table_view(number: int, plan: Plan, table: Table, facets: Facets, spec: Spec
 
 
 def plain_view(number: int, table: Table) -> TableView:
-    """A table without rows behind it, which no filter touches."""
+    """Prepare a table without rows behind it, which filters do not touch."""
     headings = [Heading(text) for text in table.headings]
     return TableView(
         f"t{number}", table, headings, _groups(table), _sections([ShownLine(line) for line in table.lines])
@@ -106,7 +116,7 @@ def plain_view(number: int, table: Table) -> TableView:
 
 
 def run_view(run: ShownRun, facets: Facets) -> RunView:
-    """A run with all that is told of it."""
+    """Prepare a run with its provenance."""
     scored = [run.record.scored[key].dataset for key in run.evaluations]
     name = ORIGINS[1] if run.generated else ORIGINS[0]
     return RunView(
@@ -122,14 +132,14 @@ def run_view(run: ShownRun, facets: Facets) -> RunView:
 
 
 def origin(row: Row) -> str:
-    """Which of ORIGINS a row is of."""
+    """The element of ORIGINS for a row."""
     if not isinstance(row, Measured):
         return ORIGINS[2]
     return ORIGINS[0] if row.scored.generator is None else ORIGINS[1]
 
 
 def marks_text(cell: Cell) -> str:
-    """The letters of a cell as they are printed."""
+    """The footnote letters of a cell as printed."""
     return ",".join(cell.marks)
 
 
@@ -145,7 +155,7 @@ def _shown(line: Line, facets: Facets) -> ShownLine:
 
 
 def _sections(lines: Iterable[ShownLine]) -> list[tuple[str, list[tuple[ShownLine, list[ShownLine]]]]]:
-    """The lines by section, those of single seeds with the one they belong to."""
+    """Group lines by section, and the lines of single seeds with the line of their mean."""
     sections: list[tuple[str, list[tuple[ShownLine, list[ShownLine]]]]] = []
     for shown in lines:
         if not sections or sections[-1][0] != shown.line.section:
@@ -159,7 +169,7 @@ def _sections(lines: Iterable[ShownLine]) -> list[tuple[str, list[tuple[ShownLin
 
 
 def _groups(table: Table) -> list[tuple[str, int]]:
-    """The headings above the headings, each once with the number of columns below it; none if there are none."""
+    """The headings of groups, each with the number of its columns; empty if there are none."""
     spans = [(text, len(list(same))) for text, same in itertools.groupby(table.groups)]
     return spans if any(text for text, _ in spans) else []
 
@@ -170,7 +180,7 @@ def _best_first(column: Column, spec: Spec) -> str:
 
 
 def _room(lines: Iterable[Line], column: int) -> int:
-    """The characters that the longest footnote mark of a column takes."""
+    """Number of characters of the longest footnote mark of a column."""
     return min(max((len(marks_text(line.cells[column])) for line in lines), default=0), _WIDEST_MARKS)
 
 

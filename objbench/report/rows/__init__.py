@@ -1,1 +1,1 @@
-"""What stands in tables: measured and published rows, and what may be compared."""
+"""The rows of tables: made of records and of published numbers, with their notes, and what can be compared."""

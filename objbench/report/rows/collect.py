@@ -1,4 +1,4 @@
-"""All rows that a report can show: those of the records under a folder, and the published ones."""
+"""All rows that a report can show: measured ones from the records under a folder, and published ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from objbench.spec.schema import Spec
 
 @dataclass(frozen=True)
 class Collected:
-    """All rows there are, and one line per file that could not be used."""
+    """All rows, and one line per file that could not be used."""
 
     measured: list[Measured]
     published: list[Published]
@@ -27,7 +27,7 @@ class Collected:
 
 
 def collect(spec: Spec, runs: Path, selection: Selection) -> Collected:
-    """The rows of the records under `runs` with `selection` applied, and of the published numbers."""
+    """Collect the rows of the records under `runs`, with `selection` applied, and of the published numbers."""
     found = find_records(runs)
     measured = measured_rows(found.records, spec, selection)
     return Collected(measured.rows, published_rows(spec), [*found.skipped, *measured.skipped])

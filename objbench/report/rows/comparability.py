@@ -1,4 +1,4 @@
-"""What may be compared with what: the reasons why not, and the best among what may."""
+"""Which rows can be compared, the reasons if they cannot, and the best among those that can."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from objbench.spec.metrics import NOT_STATED
 
 
 def conflicts(rows: Iterable[Row], metrics: Sequence[str]) -> list[str]:
-    """One line per row of a dataset that cannot be compared with the first row of it, measured ones first."""
+    """Return one line for each row that cannot be compared with the first row of its dataset (measured rows first)."""
     by_dataset: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.published):
         by_dataset.setdefault(row.dataset, []).append(row)
@@ -27,14 +27,20 @@ def conflicts(rows: Iterable[Row], metrics: Sequence[str]) -> list[str]:
 
 
 def describe(row: Row) -> str:
-    """A row in the words of a message: `objmae (generated)` or `monet (greff2019)`."""
+    """Name a row in a message: `objmae (generated)` or `monet (greff2019)`."""
     return f"{row.label} ({row.data})"
 
 
 def best(rows: Iterable[Row], metric: str, printed: Callable[[float], float]) -> set[int]:
-    """The ids of the rows of one dataset that are better than one they may be compared with, and worse than none.
+    """Find the best rows of one dataset: better than some row they can be compared with, and worse than none.
 
-    printed: a mean as it will be read; what reads the same is neither better nor worse.
+    Args:
+        rows: All of one dataset, with a value of `metric`.
+        metric: Its name.
+        printed: A mean as it is printed. Values that print the same are neither better nor worse.
+
+    Returns:
+        The `id()` of each best row.
     """
     classes: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
@@ -57,7 +63,7 @@ def best(rows: Iterable[Row], metric: str, printed: Callable[[float], float]) ->
 
 
 def comparable(one: Row, other: Row, metric: str) -> bool:
-    """Whether the values of `metric` may be compared: no conflict, and both over all seeds or over a like selection."""
+    """Whether the values of `metric` can be compared: no difference, and the same selection of seeds."""
     if one.selected != other.selected or (one.selected and one.selection != other.selection):
         return False
     row, reference = (one, other) if one.published else (other, one)
@@ -65,7 +71,7 @@ def comparable(one: Row, other: Row, metric: str) -> bool:
 
 
 def _standing(row: Row, metric: str) -> tuple[object, ...]:
-    """All of a row that `comparable` looks at: rows of the same standing may be compared with the same rows."""
+    """Everything that `comparable` reads of a row: rows of equal standing can be compared with the same rows."""
     stated = (row.test_id, row.definitions.get(metric), row.selection if row.selected else None)
     if not isinstance(row, Measured):
         return (row.protocol, *stated)
@@ -75,7 +81,10 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
 
 
 def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
-    """Why `row` cannot be compared with `reference`, a measured one wherever either is; nothing if it can."""
+    """Return the reasons why `row` cannot be compared with `reference`; none if it can.
+
+    If only one of the two is measured, it must be `reference`.
+    """
     if isinstance(row, Measured) and isinstance(reference, Measured):
         reasons = [*_scored_differences(row, reference), *_training_difference(row, reference)]
     else:
@@ -110,7 +119,7 @@ def _training_difference(row: Measured, reference: Measured) -> list[str]:
 
 
 def _protocol_difference(row: Row, reference: Row) -> list[str]:
-    """Of published numbers against others, published or measured."""
+    """Compare published numbers with others, published or measured."""
     if row.test_id is not None and row.test_id == reference.test_id:
         learned = reference.learned if isinstance(reference, Measured) else None
         if isinstance(reference, Measured) and learned and learned.trained_on != reference.scored.place:

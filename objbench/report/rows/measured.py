@@ -1,4 +1,4 @@
-"""Records to rows: grouped over seeds, selected where that is declared, with mean and sample std."""
+"""Rows from records: seeds grouped, selected if that is asked for, with mean and sample std."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ from objbench.spec.schema import Spec
 
 @dataclass(frozen=True)
 class Selection:
-    """`all` seeds, or the `top` ones by the mean of `metric` on the test split of the training dataset.
+    """Which seeds count: all, or the `top` ones by the mean of `metric` on the test split of the training dataset.
 
-    sign: -1 where lower values of the metric are better.
+    Attributes:
+        top: How many; None for all.
+        metric: By which they are ranked.
+        sign: -1 if lower values of the metric are better.
     """
 
     top: int | None = None
@@ -40,7 +43,11 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str, spec: Spec) -> Selection:
-        """Read `all` or `top:N:METRIC`; RequestError for anything else."""
+        """Parse `all` or `top:N:METRIC`.
+
+        Raises:
+            RequestError: For anything else, and for a metric that is not known.
+        """
         if text == ALL_SEEDS:
             return cls()
         head, _, rest = text.partition(":")
@@ -50,7 +57,11 @@ class Selection:
         return cls(int(count), metric, spec.directed_metric(metric).sign)
 
     def choose(self, seeds: Sequence[Record]) -> tuple[Sequence[Record], str]:
-        """The chosen seeds of one method on one training set, and the words for what was chosen."""
+        """Choose among the seeds of one method on one training set.
+
+        Returns:
+            The chosen records, and a description of the choice.
+        """
         ranked = [record for record in seeds if self._is_scored(record)]
         if self.top is None or self.top >= len(seeds):
             return seeds, ALL_SEEDS
@@ -72,14 +83,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class MeasuredRows:
-    """The rows made of records, and one line per record that could not be used."""
+    """Rows, and one line per record that could not be used."""
 
     rows: list[Measured]
     skipped: list[str]
 
 
 def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) -> MeasuredRows:
-    """One row per method and scored dataset, over the selected seeds; a seed that comes twice counts once."""
+    """Make one row per method and test split, over the selected seeds; a seed that occurs twice counts once."""
     rows: list[Measured] = []
     skipped: list[str] = []
     for group in _grouped(found):
@@ -96,7 +107,7 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
 
 
 def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
-    """Records that differ in nothing but their seed and in what else they were scored on."""
+    """Group records that differ only in their seed and in the further test splits that they were scored on."""
     groups: dict[tuple[Any, ...], list[FoundRecord]] = {}
     for item in found:
         r = item.record
@@ -108,7 +119,7 @@ def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
 
 
 def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Measured]:
-    """A row for every test split that the seeds of one group were scored on."""
+    """Make a row for every test split that the seeds of one group were scored on."""
     splits: dict[tuple[str, Scored], list[Origin]] = {}
     for item in found:
         for key, scored in item.record.scored.items():
@@ -154,7 +165,7 @@ def _meanings(values: Mapping[str, Statistic], definition: str) -> dict[str, str
 
 
 def _standard_n_train(record: Run, spec: Spec) -> int | None:
-    """How many training scenes the protocol makes of the whole source, None where it does not say it exactly."""
+    """How many training scenes the protocol has for the whole source; None if it does not fix the number."""
     dataset = spec.datasets.get(record.dataset)
     protocol = dataset.protocols.get(record.protocol) if dataset else None
     rule = protocol.sources.get(record.source, {}).get("train") if protocol else None
@@ -169,7 +180,7 @@ def _standard_n_train(record: Run, spec: Spec) -> int | None:
 
 
 def _statistics(members: list[Origin], spec: Spec) -> dict[str, Statistic]:
-    """Mean and sample std over seeds of every metric; the cost of a run goes with its own test split."""
+    """Compute mean and sample std over seeds for every metric; the costs of a run belong to its own test split."""
     seeds: dict[str, dict[int, float]] = {}
     intervals: dict[str, dict[int, tuple[float, float]]] = {}
     for origin in members:
@@ -195,14 +206,14 @@ def _statistic(
     try:
         mean = statistics.fmean(values)
         squares = math.fsum((value - mean) * (value - mean) for value in values)
-    except (OverflowError, ValueError):  # a seed that diverged beyond all numbers
+    except (OverflowError, ValueError):  # a seed that diverged to values that overflow
         mean = squares = math.nan
     std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
     return Statistic(metric, mean, std, seeds, intervals)
 
 
 def _rank(row: Measured, spec: Spec) -> tuple[Any, ...]:
-    """Methods in the order of benchmarks.yaml with the trivial ones last, variants after the method itself."""
+    """Sort key: methods in the order of benchmarks.yaml, trivial ones last, variants after the method itself."""
     who, order = row.who, list(spec.methods)
     place = order.index(who.method) if who.method in order else len(order)
     of_method = (who.trivial, row.kind != "run", place, who.method, who.variant or "")

@@ -1,4 +1,4 @@
-"""What sets numbers apart from what their column stands for: the texts of footnotes."""
+"""The texts of footnotes: in what a number differs from what its column stands for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objbench.spec.metrics import NOT_STATED
 
 
 def with_notes(rows: Iterable[Measured]) -> list[Measured]:
-    """The rows with their notes, each compared with those of the same dataset and protocol."""
+    """Add its notes to each row; some compare it with the other rows of the same dataset and protocol."""
     rows = list(rows)
     members: dict[str, list[Measured]] = {}
     for row in rows:
@@ -22,7 +22,7 @@ def with_notes(rows: Iterable[Measured]) -> list[Measured]:
 
 
 def published_notes(row: Published) -> tuple[str, ...]:
-    """Protocol, kind of std, selection and remarks of published numbers."""
+    """The notes of published numbers: protocol, kind of std, selection, remarks."""
     seeds = f" over {row.n} seeds" if row.n else ""
     parts = [_stated("protocol", row.protocol)]
     if any(value.std is not None for value in row.values.values()):
@@ -34,7 +34,7 @@ def published_notes(row: Published) -> tuple[str, ...]:
 
 
 def cell_notes(row: Row, metric: str) -> list[str]:
-    """What sets one value apart: another definition of its metric, the device of a cost, missing seeds."""
+    """The notes of one value: another definition of its metric, the device of a cost, missing seeds."""
     value = row.values[metric]
     if isinstance(row, Measured):
         if value.metric.cost:
@@ -64,7 +64,7 @@ class _Varying:
                 of_method.add((row.trained.config_hash, row.trained.steps))
 
     def notes(self, row: Measured) -> list[str]:
-        """Which of the different ones a row is of."""
+        """The values of `row` for everything in which the rows differ."""
         on, notes = row.scored, []
         if len(self.fingerprints) > 1:
             notes.append(f"{on.split} split of fingerprint {on.fingerprint[:12]} ({on.source})")

@@ -1,4 +1,4 @@
-"""Published numbers to rows: one per method and dataset, numbers of one paper and protocol put together."""
+"""Rows from published numbers: one per method and dataset, the numbers of one paper and protocol merged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from objbench.spec.schema import PublishedRow, Spec
 
 
 def published_rows(spec: Spec) -> list[Published]:
-    """A row per published method and dataset, in the order of benchmarks.yaml.
+    """Make a row per published method and dataset, in the order of benchmarks.yaml.
 
-    What several tables of a paper say of the same runs (ARI-FG in one, mIoU in another) becomes one row, unless
-    two tables give the same metric different values.
+    Numbers that several tables of a paper give for the same runs (ARI-FG in one, mIoU in another) become one row,
+    unless two tables give the same metric different values.
     """
     rows: dict[tuple[Any, ...], Published] = {}
     for block in spec.published:
@@ -24,7 +24,7 @@ def published_rows(spec: Spec) -> list[Published]:
             key = _identity(row)
             while key in rows and not _agree(rows[key], row):
                 key = (*key, "again")
-            rows[key] = _together(rows[key], row) if key in rows else row
+            rows[key] = _merged(rows[key], row) if key in rows else row
     return [replace(row, notes=published_notes(row)) for row in rows.values()]
 
 
@@ -64,7 +64,7 @@ def _fraction(percent: float) -> float:
 
 
 def _identity(row: Published) -> tuple[Any, ...]:
-    """What rows must share to be the same runs; costs are a table of their own."""
+    """What two rows must share to be of the same runs; costs stay in a row of their own."""
     cost = any(value.metric.cost for value in row.values.values())
     stated = (row.protocol, row.selection, row.std_kind, row.n, row.remarks)
     return (row.dataset, row.who, row.citation, row.quoted_in, cost, *stated)
@@ -77,7 +77,7 @@ def _agree(one: Published, other: Published) -> bool:
     )
 
 
-def _together(one: Published, other: Published) -> Published:
+def _merged(one: Published, other: Published) -> Published:
     return replace(
         one,
         values={**one.values, **other.values},

@@ -1,4 +1,4 @@
-"""Every record under a folder of runs; what is no record is named and left out."""
+"""Find and read all records under a folder of runs; files that cannot be used are named and skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from objbench.records import RECORD, External, Record, Run, read_record
 
 @dataclass(frozen=True)
 class FoundRecord:
-    """A record and the file that it was read from."""
+    """A record, and the file it was read from."""
 
     path: Path
     record: Run | External
@@ -21,14 +21,14 @@ class FoundRecord:
 
 @dataclass(frozen=True)
 class FoundRecords:
-    """The readable records under a folder, in the order of their paths, and one line per file left out."""
+    """The readable records under a folder, in the order of their paths, and one line per skipped file."""
 
     records: list[FoundRecord]
     skipped: list[str]
 
 
 def find_records(runs: Path) -> FoundRecords:
-    """Read every result.json under `runs`; what is damaged, foreign or cannot be read is skipped."""
+    """Read every result.json under `runs`; skip files that are damaged, unreadable, or not records."""
     records: list[FoundRecord] = []
     skipped: list[str] = []
     for path in sorted(_record_files(runs, skipped)):
@@ -58,7 +58,7 @@ def _record_files(runs: Path, skipped: list[str]) -> Iterator[Path]:
 
 
 def _check(path: Path, record: Record) -> None:
-    """A record must have scores, must say of each what it was measured on, and its names must fit into a table."""
+    """Refuse a record without scores, with scores of unknown origin, or with names that do not fit into a table."""
     unknown = sorted(set(record.metrics) ^ set(record.scored))
     if unknown or not record.metrics:
         what = (

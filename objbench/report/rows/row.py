@@ -1,4 +1,4 @@
-"""The rows of every table: a method on a dataset, measured or published, with where the numbers come from."""
+"""The row types of all tables: the numbers of a method on a dataset, measured or published, and their provenance."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ALL_SEEDS = "all"
 
 @dataclass(frozen=True)
 class Statistic:
-    """A metric over seeds, as it was computed: scores as fractions.
+    """The values of one metric over seeds, as computed: scores are fractions, not percent.
 
     Attributes:
-        metric: What it is.
-        std: Over seeds, None where there is one seed or none is printed.
+        metric: What the reader must know of it.
+        std: Over seeds; None for a single seed, or if the paper prints none.
         seeds: Seed -> value; empty if published.
         intervals: Seed -> 95 % bootstrap confidence interval of its mean over images.
-        decimals: How many the paper prints, None if measured.
+        decimals: How many the paper prints; None if measured.
     """
 
     metric: MetricSpec
@@ -38,10 +38,10 @@ class Statistic:
 
 @dataclass(frozen=True, eq=False)
 class MethodId:
-    """Who was scored: a method of objbench, predictions under a name of their own, or a method of a paper.
+    """The identity of what was scored: a method of objbench, named external predictions, or a method of a paper.
 
     Attributes:
-        trivial: Whether it is a baseline that learns nothing.
+        trivial: Whether it is a trivial baseline, which learns nothing.
     """
 
     method: str
@@ -62,7 +62,7 @@ class MethodId:
 
     @property
     def settings(self) -> str:
-        """The overrides as `key=value, key=value`; empty where there are none."""
+        """The overrides as `key=value, key=value`; empty if there are none."""
         return ", ".join(f"{key}={value}" for key, value in self.overrides.items())
 
 
@@ -71,7 +71,7 @@ class Training(Trained):
 
     Attributes:
         trained_on: `DATASET@PROTOCOL/SOURCE`.
-        standard_n_train: How many training scenes the protocol has there, None where it does not say it exactly.
+        standard_n_train: How many training scenes the protocol has there; None if it does not fix the number.
     """
 
     trained_on: str
@@ -79,7 +79,7 @@ class Training(Trained):
 
     @property
     def shortened(self) -> str | None:
-        """A note where the training set is not the whole one of the protocol and something was trained."""
+        """A note, if something was trained and not on the whole training set of the protocol."""
         if not self.steps or self.standard_n_train in (None, self.n_train):
             return None
         return f"trained on {self.n_train:,} scenes, the protocol has {self.standard_n_train:,}"
@@ -87,7 +87,7 @@ class Training(Trained):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the values of one seed come from: a record, the folder that it stands in, the key of its scores."""
+    """Where the values of one seed come from: a record, its folder, and the key of the scores in it."""
 
     folder: Path
     record: Run | External
@@ -96,15 +96,16 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Row(ABC):
-    """A method on one dataset, with everything needed to judge what its numbers may stand beside.
+    """The numbers of a method on one dataset, with everything needed to judge what they can be compared with.
 
     Attributes:
-        label: What tables call the method.
+        label: The name of the method in tables.
+        who: The identity of the method.
         protocol: A name of benchmarks.yaml, or what the paper says.
-        n: How many seeds.
-        selection: "all", or which of the seeds were chosen and how.
-        definitions: What each metric means, where that is known.
-        notes: What sets the row apart from what its dataset stands for, as footnotes say it.
+        n: Number of seeds; None if not stated.
+        selection: "all", or a description of which seeds were chosen.
+        definitions: Metric -> its definition, if known.
+        notes: Texts of its footnotes: in what it differs from what its column stands for.
     """
 
     label: str
@@ -140,18 +141,18 @@ class Row(ABC):
 
     @property
     def dataset_ref(self) -> str:
-        """`DATASET`, or `DATASET@PROTOCOL` where a measured row is not of the default protocol."""
+        """`DATASET`, or `DATASET@PROTOCOL` for a measured row of another than the default protocol."""
         return self.dataset
 
     @property
     @abstractmethod
     def test_id(self) -> str | None:
-        """`PROTOCOL/SOURCE` of the standard upstream test split that the numbers are of, None if of no such one."""
+        """`PROTOCOL/SOURCE`, if the numbers are of the standard test split of an upstream release."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(Row):
-    """A row made of records.
+    """A row made of the records of one or several seeds.
 
     Attributes:
         trained: None for predictions made outside objbench.
@@ -167,7 +168,7 @@ class Measured(Row):
 
     @property
     def kind(self) -> Kind:
-        """A run's, or predictions made outside objbench."""
+        """Either "run", or "external" for predictions made outside objbench."""
         return "external" if self.trained is None else "run"
 
     @property
@@ -177,17 +178,17 @@ class Measured(Row):
 
     @property
     def learned(self) -> Training | None:
-        """The training, None where nothing is learned or how is not known."""
+        """The training; None if nothing was trained, or if it is not known."""
         return self.trained if self.trained and self.trained.steps else None
 
     @property
     def dataset_ref(self) -> str:
-        """`DATASET`, or `DATASET@PROTOCOL` where it is not the default protocol."""
+        """`DATASET`, or `DATASET@PROTOCOL` if it is not the default protocol."""
         return self.dataset if self.default_protocol else f"{self.dataset}@{self.protocol}"
 
     @property
     def test_id(self) -> str | None:
-        """`PROTOCOL/SOURCE` of the standard test split of an upstream release, None for any other split."""
+        """`PROTOCOL/SOURCE`, if it is the standard test split of an upstream release."""
         on = self.scored
         upstream = on.generator is None and on.standard and on.split == TEST
         return f"{on.protocol}/{on.source}" if upstream else None
@@ -199,10 +200,10 @@ class Published(Row):
 
     Attributes:
         citation: Key of the reference that the numbers come from.
-        quoted_in: Key of the reference that prints them too, None if they were read in the former.
-        tables: Which tables of the paper in benchmarks.yaml they stand in.
-        test_set: `PROTOCOL/SOURCE` of the standard test split that they are of, None if of no such one.
-        remarks: What benchmarks.yaml notes of them.
+        quoted_in: Key of the reference that quotes them, if they were read there.
+        tables: The tables of benchmarks.yaml that contain them.
+        test_set: `PROTOCOL/SOURCE`, if they are of the standard test split of an upstream release.
+        remarks: Notes of benchmarks.yaml on them.
     """
 
     citation: str
@@ -213,7 +214,7 @@ class Published(Row):
 
     @property
     def kind(self) -> Kind:
-        """A paper's."""
+        """Always "published"."""
         return "published"
 
     @property

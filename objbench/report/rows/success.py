@@ -29,7 +29,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Success:
-    """A seed succeeds whose `metric` is above `threshold`, or below it where lower values are better (sign -1)."""
+    """A seed succeeds if its `metric` is above `threshold`, or below it if lower values are better (sign -1)."""
 
     metric: str
     threshold: float
@@ -37,7 +37,11 @@ class Success:
 
     @classmethod
     def parse(cls, text: str, spec: Spec) -> Success:
-        """Read METRIC:THRESHOLD; RequestError for anything else."""
+        """Parse METRIC:THRESHOLD.
+
+        Raises:
+            RequestError: For anything else.
+        """
         metric, _, number = text.partition(":")
         try:
             threshold = float(number)
@@ -58,7 +62,7 @@ class Success:
         return self.sign * value > self.sign * self.threshold
 
     def of(self, value: Statistic | None) -> Share | None:
-        """The share of the seeds behind `value`, None where they are not known one by one (published numbers)."""
+        """Compute the share of successful seeds; None if the seeds are not known (published numbers)."""
         if value is None or not value.seeds:
             return None
         count = sum(self.reached(seed) for seed in value.seeds.values())

@@ -1,1 +1,1 @@
-"""What a table shows, and how it is laid out."""
+"""The tables of a report: which rows and columns each has, and their layout."""

@@ -1,4 +1,4 @@
-"""Plans to tables: one line per method, a cell per column, footnotes for all that sets numbers apart."""
+"""Tables from plans: a line per method, a cell per column, footnotes for all in which numbers differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _INTERVALS = "[ , ]: 95 % bootstrap interval of one seed's mean over its test im
 def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = False) -> Table:
     """Lay out the rows of `plan`: measured lines first, then published ones, footnotes lettered from the top.
 
-    all_seeds  every seed below its mean;  intervals  the confidence interval over images behind the score of a seed
+    Args:
+        plan: What the table shows.
+        spec: Has the references of published numbers.
+        all_seeds: Whether each seed has a line below the mean.
+        intervals: Whether the score of a seed is followed by its confidence interval over images.
     """
     footnotes = Footnotes()
     columns = [_Printer(column, plan.rows, intervals) for column in plan.columns]
@@ -53,19 +57,19 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
 
 
 class _Printer:
-    """How the values of one column are printed, and which of them are the best that they may be compared with."""
+    """Prints the values of one column; knows which of them are the best among those they can be compared with."""
 
     def __init__(self, column: Column, rows: list[Row], intervals: bool) -> None:
         self.dataset, self.metric, self.success = column.dataset, column.metric, column.success
         members = [row for row in rows if row.dataset == self.dataset and self.metric in row.values]
         stated = [row.values[self.metric].decimals for row in members]
-        # As many decimals as the published values beside the measured ones print.
+        # Measured values are printed with as many decimals as the published values beside them.
         self.places = max((places for places in stated if places is not None), default=1)
         self.intervals = intervals
         self.best = set() if column.success else self._best(members)
 
     def cell(self, row: Row | None, notes: list[str], footnotes: Footnotes) -> Cell:
-        """The value of `row` with its own footnotes."""
+        """The value of `row`, with its footnotes."""
         value = row.values.get(self.metric) if row else None
         if row is None or value is None:
             return Cell("-")
@@ -90,7 +94,7 @@ class _Printer:
 
 
 def _lines(plan: Plan) -> list[dict[str, Row]]:
-    """The rows of each line by dataset: the same method on data of the same kind, over the datasets of the table."""
+    """Join rows to lines, as dataset -> row: the same method on data of the same kind, over all datasets of the table."""
     shown = {(column.dataset, column.metric) for column in plan.columns}
     lines: dict[tuple[object, ...], list[dict[str, Row]]] = {}
     for row in sorted(plan.rows, key=lambda row: row.published):
@@ -107,7 +111,7 @@ def _lines(plan: Plan) -> list[dict[str, Row]]:
 
 
 def _same_data(row: Row) -> tuple[object, ...]:
-    """What rows on several datasets share where they stand on one line."""
+    """What rows of several datasets must share to stand on one line."""
     if isinstance(row, Measured):
         return (row.scored.source, row.default_protocol)
     assert isinstance(row, Published)
@@ -126,7 +130,7 @@ def _line(members: Mapping[str, Row], label: Cell, cells: list[Cell]) -> Line:
 
 
 def _one(values: list[str]) -> str:
-    """One value where all are the same, else all of them in the order of the columns."""
+    """One value if all are the same, else all of them in the order of the columns."""
     return values[0] if len(set(values)) == 1 else "/".join(values)
 
 
@@ -157,7 +161,7 @@ def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer]) -> list
 
 
 def _headings(plan: Plan) -> tuple[list[str], list[str]]:
-    """What stands above each column, and above several of them; what all columns share stands in the title."""
+    """The headings above groups of columns, and above each column; what all columns share is in the title."""
     names = [str(column.success or column.metric) for column in plan.columns]
     datasets = [column.dataset for column in plan.columns]
     if len(set(datasets)) == 1:

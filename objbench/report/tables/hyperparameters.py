@@ -26,7 +26,7 @@ _OF_THE_DATASET = ("slots", "height", "width")
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyperparameters by their dotted keys, and the value of each on each dataset."""
+    """Hyper-parameters: dotted key -> dataset -> value."""
 
     title: str
     datasets: tuple[str, ...]
@@ -34,7 +34,13 @@ class Hyperparameters:
 
 
 def hyperparameters(number: str, spec: Spec, datasets: Sequence[str]) -> Hyperparameters:
-    """The settings of Table `number`, narrowed to `datasets` (`DATASET[@PROTOCOL]`) if any are given."""
+    """Resolve the hyper-parameters of Table `number`.
+
+    Args:
+        number: A key of HYPERPARAMETER_TABLES.
+        spec: The benchmarks.
+        datasets: The columns, as `DATASET[@PROTOCOL]`; none for those of the paper.
+    """
     title, rooms = HYPERPARAMETER_TABLES[number]
     shown = tuple(datasets) or DATASETS
     values: dict[str, dict[str, Any]] = {}
@@ -48,7 +54,7 @@ def hyperparameters(number: str, spec: Spec, datasets: Sequence[str]) -> Hyperpa
 
 
 def hyperparameters_table(found: Hyperparameters) -> Table:
-    """A line per setting, a column per dataset."""
+    """Lay out a line per hyper-parameter and a column per dataset."""
     lines = [
         Line(key.partition(".")[0], Cell(key), (), [Cell(_text(by_dataset[name])) for name in found.datasets])
         for key, by_dataset in found.values.items()
@@ -57,13 +63,13 @@ def hyperparameters_table(found: Hyperparameters) -> Table:
 
 
 def hyperparameters_json(found: Hyperparameters) -> str:
-    """An array of objects, one per setting: its name and its value on each dataset."""
+    """Write an array of objects, one per hyper-parameter: its name, and its value on each dataset."""
     content = [{"name": key, "values": by_dataset} for key, by_dataset in found.values.items()]
     return json.dumps(content, indent=2) + "\n"
 
 
 def hyperparameters_csv(found: Hyperparameters) -> str:
-    """One line per setting and dataset."""
+    """Write one line per hyper-parameter and dataset."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["setting", "dataset", "value"])

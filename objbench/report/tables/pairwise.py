@@ -1,4 +1,4 @@
-"""Two methods against each other on the datasets that both were scored on, image by image."""
+"""Paired comparison of two methods, image by image, on the datasets that both were scored on."""
 
 from __future__ import annotations
 
@@ -32,31 +32,39 @@ _MATCH = 1e-6  # of the mean over images and the one in the record
 
 @dataclass(frozen=True)
 class Pairwise:
-    """Two rows that may be compared, and how they compare by each metric."""
+    """Two rows that can be compared, and metric -> the result of the comparison."""
 
     first: Measured
     second: Measured
     by_metric: dict[str, Paired]
 
     def metric(self, name: str) -> MetricSpec:
-        """What the metric `name` is."""
+        """The description of a metric."""
         return self.first.values[name].metric
 
 
 def full_name(row: Measured) -> str:
-    """`METHOD[:VARIANT][+hash6 of the overrides]`: what tells the methods of a comparison apart."""
+    """`METHOD[:VARIANT][+hash6 of the overrides]`, which names one method of a comparison."""
     return f"{row.label}+{digest(dict(row.who.overrides))[:6]}" if row.who.overrides else row.label
 
 
 def compare_methods(
     rows: Iterable[Row], methods: Sequence[str], metrics: Iterable[str]
 ) -> tuple[list[Pairwise], list[str]]:
-    """Every pair of measured rows of the two `methods` that may be compared, by those of `metrics` that both have.
+    """Compare every pair of measured rows of two methods that can be compared.
 
-    And why there is no pair on other datasets.
+    Args:
+        rows: All rows of the report.
+        methods: The two names, as `full_name` gives them; the overrides can be left out if there is one choice.
+        metrics: Those to compare by, if both rows have them.
 
-    RequestError where a name is unknown or means several methods; ObjbenchError where no pair can be compared, with
-    the reasons, or where the values per image are missing or are not those of the record.
+    Returns:
+        The pairs, and for each dataset without one the reasons.
+
+    Raises:
+        RequestError: A name is unknown or means several methods.
+        ObjbenchError: No pair can be compared (the message has the reasons), or the values per image are missing or
+            do not fit the record.
     """
     measured = [row for row in rows if isinstance(row, Measured)]
     first, second = (_rows_named(name, measured) for name in methods)
@@ -84,7 +92,7 @@ def compare_methods(
 
 
 def _rows_named(name: str, rows: Sequence[Measured]) -> list[Measured]:
-    """The rows of the method that `name` means; the overrides may be left out where there is one choice of them."""
+    """Find the rows of the method `name`; its overrides can be left out if there is one choice of them."""
     exact = [row for row in rows if full_name(row) == name]
     found = exact or [row for row in rows if row.label == name]
     if not found:
@@ -109,12 +117,12 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> Pairwise
 
 
 def _defined(values: NDArray[Any]) -> bool:
-    """Whether every seed has a value for some image, and no value is beyond all numbers."""
+    """Whether every seed has a value for some image, and no value is infinite."""
     return bool(np.isfinite(values).any(1).all() and not np.isinf(values).any())
 
 
 def _values(row: Measured) -> dict[str, NDArray[Any]]:
-    """Metric -> the values of all seeds float64 (S,N), and "keys", in the order of the keys."""
+    """Read metric -> values of all seeds, float64 (S,N), in the order of "keys", which is there too."""
     seeds = [_of_seed(row, seed, origin) for seed, origin in sorted(row.origins.items())]
     for seed in seeds[1:]:
         if seed["keys"].tolist() != seeds[0]["keys"].tolist():
@@ -148,7 +156,7 @@ def _same(values: NDArray[Any], mean: float) -> bool:
 
 
 def pairwise_table(found: Pairwise) -> Table:
-    """A line per metric; what sets the two methods apart stands below."""
+    """Lay out a line per metric, with the notes of both methods below."""
     first, second = found.first, found.second
     names = [full_name(first), full_name(second)]
     lines = [
@@ -182,7 +190,7 @@ def pairwise_table(found: Pairwise) -> Table:
 
 
 def _notes(found: Pairwise) -> list[str]:
-    """What is to be said of both methods, and of one of them."""
+    """The notes of both methods, then of each alone."""
     first, second = found.first, found.second
     common = [note for note in first.notes if note in second.notes]
     told = [f"both: {note}" for note in common]
@@ -203,7 +211,7 @@ def _signed(metric: MetricSpec, value: float) -> str:
 
 
 def _ahead(metric: MetricSpec, result: Paired) -> tuple[float | None, float | None]:
-    """The shares of the images on which each method is the better one; None where nothing says which that is."""
+    """The share of images on which each method is better; None if the metric does not say which values are better."""
     first, second = result.ahead
     return {"higher": (first, second), "lower": (second, first), None: (None, None)}[metric.better]
 
@@ -214,13 +222,13 @@ _RESULT = (
 
 
 def pairwise_json(pairs: Sequence[Pairwise]) -> str:
-    """An array of objects, one per pair and metric; scores as fractions."""
+    """Write an array of objects, one per pair and metric; scores are fractions."""
     lines = [_about(pair) | result for pair in pairs for result in _results(pair)]
     return json.dumps(lines, indent=2) + "\n"
 
 
 def pairwise_csv(pairs: Sequence[Pairwise]) -> str:
-    """One line per pair and metric; scores as fractions."""
+    """Write one line per pair and metric; scores are fractions."""
     out = io.StringIO()
     writer = csv.DictWriter(out, [*_about(pairs[0]), *_RESULT], lineterminator="\n")
     writer.writeheader()
@@ -232,7 +240,7 @@ def pairwise_csv(pairs: Sequence[Pairwise]) -> str:
 
 
 def _about(pair: Pairwise) -> dict[str, Any]:
-    """What was compared, and on what."""
+    """The fields of a pair: what both were scored on, and the two methods."""
     return {
         **pair.first.scored.names,
         "first": full_name(pair.first),

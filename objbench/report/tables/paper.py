@@ -15,7 +15,11 @@ _ABLATIONS = ("4", "5", "6")
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One part of a table of the paper: `sources` are the `table` keys of its published rows."""
+    """One part of a table of the paper.
+
+    Attributes:
+        sources: The `table` keys of its published rows in benchmarks.yaml.
+    """
 
     title: str
     datasets: tuple[str, ...]
@@ -48,7 +52,16 @@ PAPER_TABLES: dict[str, list[PaperTable]] = {
 
 
 def paper_plans(number: str, rows: Sequence[Row], datasets: Sequence[str]) -> list[Plan]:
-    """The plans of Table `number`, narrowed to `datasets` (`DATASET[@PROTOCOL]`) if any are given."""
+    """Plan the parts of Table `number`.
+
+    Args:
+        number: A key of PAPER_TABLES.
+        rows: All rows of the report.
+        datasets: The columns to show, as `DATASET[@PROTOCOL]`; none for all.
+
+    Raises:
+        RequestError: The table has no column for any of `datasets`.
+    """
     names = [dataset.partition("@")[0] for dataset in datasets]
     plans = []
     for table in PAPER_TABLES[number]:

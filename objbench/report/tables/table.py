@@ -1,4 +1,4 @@
-"""A table ready for printing, as every writer of tables takes it: cells, lines, footnotes, and numbers as text."""
+"""A table that is ready to be written in any format: cells, lines, footnotes, and numbers as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from objbench.spec.schema import Reference
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed value, the letters of its footnotes, and whether it is the best that it may be compared with."""
+    """A printed value, the letters of its footnotes, and whether it is the best among those it can be compared with."""
 
     text: str
     marks: tuple[str, ...] = ()
@@ -22,9 +22,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A printed line: label, facts about it, one cell per column. `section` changes where a rule belongs.
+    """A printed line: label, facts about it, and one cell per column.
 
-    rows  what the line shows;  seed  the one seed of them that it shows, None for all
+    Attributes:
+        section: Lines of the same section follow each other; a rule separates sections.
+        rows: What the line shows.
+        seed: The one seed that it shows; None for the mean over all.
     """
 
     section: str
@@ -37,11 +40,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready for printing.
+    """A table that is ready to be written.
 
-    first       heading of the labels;  facts  headings of the facts, the first of which are words, the others counts
-    groups      what stands above each of `headings` ("" where nothing does)
-    explained   what the signs in the table mean;  legend  (letter, text);  references  (key, reference)
+    Attributes:
+        first: Heading of the labels.
+        facts: Headings of the facts; the first fact is text, the others are counts.
+        groups: Heading above each of `headings`; equal neighbours are one group, "" is none.
+        explained: What the signs in the table mean.
+        legend: (letter, text) of the footnotes.
+        references: (key, reference) of the papers that are cited.
     """
 
     title: str
@@ -56,24 +63,24 @@ class Table:
 
     @property
     def full_headings(self) -> list[str]:
-        """Every heading in one line, those of the groups before their own."""
+        """All headings in one line, each with the heading of its group before it."""
         below = [f"{g} {h}" if g else h for g, h in zip(self.groups, self.headings, strict=True)]
         return [self.first, *self.facts, *below]
 
     @property
     def has_best(self) -> bool:
-        """Whether any cell is to be shown as the best."""
+        """Whether any cell is marked as the best."""
         return any(cell.best for line in self.lines for cell in line.cells)
 
 
 @dataclass
 class Footnotes:
-    """Texts in the order of their first use, each with a letter."""
+    """Footnotes in the order of their first use: text -> letter."""
 
     texts: dict[str, str] = field(default_factory=dict)
 
     def letters(self, notes: Iterable[str]) -> tuple[str, ...]:
-        """The letters of these texts; a text that is new gets the next one."""
+        """Return the letters of these texts; a new text gets the next letter."""
         return tuple(self.texts.setdefault(note, _letter(len(self.texts))) for note in notes)
 
     def legend(self) -> list[tuple[str, str]]:
@@ -88,7 +95,7 @@ def _letter(index: int) -> str:
 
 
 def printed(value: Statistic, places: int, intervals: bool = False) -> str:
-    """`mean ± std`, a single seed as it is; a published value with the decimals that its paper gives."""
+    """Print `mean ± std`, or the value of a single seed; published values with the decimals of their paper."""
     places = value.decimals or places
     if len(value.seeds) == 1:
         return of_seed(value, next(iter(value.seeds)), places, intervals)
@@ -97,7 +104,7 @@ def printed(value: Statistic, places: int, intervals: bool = False) -> str:
 
 
 def of_seed(value: Statistic, seed: int, places: int, intervals: bool = False) -> str:
-    """The value of one seed, with its interval over images where that is asked for and known."""
+    """Print the value of one seed, with its interval over images if asked for and known."""
     mean = value.metric.format(value.seeds[seed], places)
     if not intervals or seed not in value.intervals:
         return mean
@@ -105,11 +112,11 @@ def of_seed(value: Statistic, seed: int, places: int, intervals: bool = False) -
 
 
 def bounds(metric: MetricSpec, interval: tuple[float, float], places: int = 1) -> str:
-    """`[low, high]`."""
+    """Print `[low, high]`."""
     low, high = (metric.format(bound, places) for bound in interval)
     return f"[{low}, {high}]"
 
 
 def share(found: Share) -> str:
-    """`count/n [low, high]`, the bounds in percent."""
+    """Print `count/n [low, high]`, the bounds in percent."""
     return f"{found.count}/{found.n} [{100 * found.low:.0f}, {100 * found.high:.0f}]"

@@ -1,4 +1,4 @@
-"""Rows for programs: JSON with all provenance, and long CSV with a line per row, metric and seed."""
+"""Rows for programs, with all provenance: JSON, and long CSV with a line per row, metric and seed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,25 @@ _COLUMNS = (*_FIRST_COLUMNS, *(name for name in _FIELDS if name not in (*_FIRST_
 
 
 def as_json(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
-    """An array of row objects; scores as fractions, also those that papers print in percent. No metrics: all."""
+    """Write an array of row objects.
+
+    Scores are fractions, also those that papers print in percent.
+
+    Args:
+        plans: Whose rows are written.
+        metrics: Which values; none for all.
+    """
     content = _finite([_object(row, shares) for row, shares in _shown(plans, metrics)])
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
-    """One line per row, metric and seed, and one for the mean: `seed` is a number, "mean", or "share" (of successes)."""
+    """Write a line per row, metric and seed, and one for the mean: `seed` is a number, "mean", or "share" (of successes).
+
+    Args:
+        plans: Whose rows are written.
+        metrics: Which values; none for all.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
@@ -56,7 +68,7 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
 
 
 def _facts(row: Row) -> list[Any]:
-    """What is known of a row besides its numbers, in the order of the columns; None where it is not known."""
+    """The values of `_COLUMNS` for a row; None if not known."""
     known = {"devices": (), "tables": (), **vars(row.who), **vars(row), "kind": row.kind, "notes": ()}
     if isinstance(row, Measured):
         known |= {**dict(row.scored), **dict(row.trained or {})}
@@ -67,7 +79,7 @@ def _facts(row: Row) -> list[Any]:
 
 
 def _shown(plans: Sequence[Plan], metrics: Sequence[str]) -> list[tuple[Row, dict[str, Share]]]:
-    """Every row of the plans once, with its values of `metrics` if any are named, and the successes counted of it."""
+    """Return every row of the plans once, narrowed to `metrics` if any are named, with its success rates."""
     found: dict[int, tuple[Row, dict[str, Share]]] = {}
     for plan in plans:
         successes = {column.success for column in plan.columns if column.success}
@@ -106,7 +118,7 @@ def _object(row: Row, shares: dict[str, Share]) -> dict[str, Any]:
 
 
 def _finite(content: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them, wherever they are."""
+    """Replace NaN and infinities, which JSON does not have, by None."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, dict):
@@ -115,7 +127,7 @@ def _finite(content: Any) -> Any:
 
 
 def _flat(value: Any) -> Any:
-    """A value of one CSV field: nothing for None, JSON for mappings, words joined by `;`."""
+    """Turn a value into one CSV field: empty for None, JSON for mappings, items joined by `;`."""
     if value is None:
         return ""
     if isinstance(value, dict):

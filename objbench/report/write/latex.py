@@ -15,14 +15,14 @@ _SPECIAL = {
     "±": r"$\pm$", "×": r"$\times$", "–": "--", "—": "---", "’": "'", "…": r"\dots{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }  # fmt: skip
-# Letters of Latin-1 and Latin Extended-A that LaTeX's default encoding (OT1) has no form of.
+# Letters of Latin-1 and Latin Extended-A that do not exist in LaTeX's default encoding (OT1).
 _WITHOUT_FORM = set("ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſªµº")
 
 
 def latex(table: Table, spec: Spec) -> str:
-    r"""The table as an environment that compiles where booktabs is loaded; published rows \cite their keys.
+    r"""Write a table environment that needs the package booktabs; published rows \cite their keys.
 
-    Metrics have the names that papers print. The references that it cites follow as BibTeX entries in comments.
+    Metrics have the names that papers print. The cited references follow as BibTeX entries in comments.
     """
     label = "tab:" + re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
     title = re.sub(r"^Table \d+: ", "", table.title)
@@ -50,7 +50,7 @@ def latex(table: Table, spec: Spec) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""`text` as LaTeX prints it. What pdflatex has no letter for becomes its code point, such as [U+6A21].
+    r"""Escape `text` for LaTeX. A character that pdflatex cannot print becomes its code point, such as [U+6A21].
 
     >>> escaped("100 % of a_b")
     '100 \\% of a\\_b'
@@ -59,7 +59,7 @@ def escaped(text: str) -> str:
 
 
 def _named(text: str, spec: Spec) -> str:
-    """`text` escaped, with the metrics as papers write them."""
+    """Escape `text`, with metrics named as papers name them."""
     return escaped(re.sub(r"\w+", lambda word: spec.metric(word[0]).title, text))
 
 
@@ -75,7 +75,7 @@ def _sign(sign: str) -> str:
 
 
 def _heading(table: Table, spec: Spec) -> list[str]:
-    """One line of headings, or two where groups stand above them."""
+    """One line of headings, or two if there are groups."""
     leading = [escaped(name) for name in (table.first, *table.facts)]
     names = [_named(name, spec) for name in table.headings]
     if not any(table.groups):
@@ -118,7 +118,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _notes(table: Table) -> list[str]:
-    """What stands below the rules, in small print as wide as the text."""
+    """The explanations and footnotes below the table, in small print."""
     keys = [key for key, _ in table.references]
     explained = [escaped(line) for line in [*table.explained, *([BEST] if table.has_best else [])]]
     notes = [rf"\textsuperscript{{{letter}}}~{_citing(text, keys)}" for letter, text in table.legend]

@@ -1,4 +1,4 @@
-"""Tables as text: aligned columns for pipes and files, the same with colour for a terminal, markdown."""
+"""Tables as text: aligned columns for pipes and files, styled text for a terminal, Markdown."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-METHOD_WIDTH = 14  # below this a terminal folds the other columns first
+METHOD_WIDTH = 14  # a narrow terminal folds the other columns before it makes this one narrower
 BEST = "Bold: the best of those of its column that it can be compared with."
 
 
 def text(table: Table) -> str:
-    """The table in aligned columns, however wide, with its legend below."""
+    """Write aligned columns, of any width, with the legend below."""
     grid = [table.full_headings, *(_texts(line, _bracketed) for line in table.lines)]
     widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
     rule = "  ".join("-" * width for width in widths)
@@ -31,7 +31,7 @@ def text(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The table in GitHub's markdown, footnotes as superscripts, the best in bold."""
+    """Write GitHub's Markdown, with footnotes as superscripts and the best in bold."""
     heading = table.full_headings
     aligned = ["---"] * n_left(table) + ["---:"] * (len(heading) - n_left(table))
     rows = [heading, aligned, *(_texts(line, _superscript, _escaped) for line in table.lines)]
@@ -42,7 +42,7 @@ def markdown(table: Table) -> str:
 
 
 def rich(table: Table) -> Iterable[RenderableType]:
-    """The table for a terminal, the best in bold: folded where that is too narrow, never cut."""
+    """Render for a terminal, with the best in bold; cells are folded if it is too narrow, never cut."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -62,7 +62,7 @@ def rich(table: Table) -> Iterable[RenderableType]:
 
 
 def print_tables(tables: Sequence[Table]) -> None:
-    """Tables on stdout, whole whatever its width: styled on a terminal, aligned text in a pipe."""
+    """Print tables to stdout: styled on a terminal, aligned text in a pipe."""
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join(map(text, tables)))
         return
@@ -74,12 +74,12 @@ def print_tables(tables: Sequence[Table]) -> None:
 
 
 def n_left(table: Table) -> int:
-    """How many columns hold words, which are aligned on the left: the label and the first of the facts."""
+    """How many columns are aligned to the left: the label, and the first of the facts."""
     return 1 + min(1, len(table.facts))
 
 
 def legend(table: Table, mark: Callable[[str], str], bold: bool = False) -> list[str]:
-    """What stands below a table: its signs, its footnotes with their letters `mark`ed, its references."""
+    """The lines below a table: explanations, footnotes with their letters formatted by `mark`, references."""
     lines = [*table.explained, *([BEST] if bold and table.has_best else [])]
     lines += [f"{mark(letter)} {note}" for letter, note in table.legend]
     lines += [f"{key}: {r.text}{f', {r.url}' if r.url else ''}" for key, r in table.references]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from objbench.errors import ObjbenchError, RequestError
 from objbench.report.figures import PAPER_FIGURES, SUCCESS, draw
-from objbench.report.figures.paper import Request, compose
+from objbench.report.figures.paper import FigureRequest, compose
 from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.success import Success
@@ -35,7 +35,9 @@ def text_of(runs, number="3", dataset=None, select="all", told=None, **options):
     }
     selection = Selection.parse(select, load_spec())
     rows, dataset = rows_in(runs, selection), dataset or PAPER_FIGURES[number].dataset
-    figure = compose(Request(number, rows, load_spec(), dataset, selection=selection, **request | options))
+    figure = compose(
+        FigureRequest(number, rows, load_spec(), dataset, selection=selection, **request | options)
+    )
     return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
