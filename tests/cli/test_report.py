@@ -16,7 +16,7 @@ from helpers.synthetic import generated, record, save, scores
 
 from objbench.records import Scores
 from objbench.report.figures import PAPER_FIGURES
-from objbench.report.tables.hyperparameters import SETTINGS_TABLES
+from objbench.report.tables.hyperparameters import HYPERPARAMETER_TABLES
 from objbench.report.tables.paper import PAPER_TABLES
 from objbench.train.artifacts import write_per_image
 
@@ -348,7 +348,7 @@ def test_no_torch_is_imported(runs):
 
 def test_the_help_names_the_tables_the_figures_and_the_definitions_that_there_are():
     words = " ".join(call("--help").stdout.split())
-    results, settings, figures = list(PAPER_TABLES), list(SETTINGS_TABLES), list(PAPER_FIGURES)
+    results, settings, figures = list(PAPER_TABLES), list(HYPERPARAMETER_TABLES), list(PAPER_FIGURES)
     assert f"{results[0]} to {results[-1]} (results) or {settings[0]} to {settings[-1]} (hyper" in words
     assert f"figure of the paper, {figures[0]} to {figures[-1]}," in words
     assert "definition of the metrics: clevrtex, deepmind or emorl" in words
