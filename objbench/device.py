@@ -1,4 +1,4 @@
-"""Which device to work on."""
+"""Choose and describe the device to compute on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from objbench.errors import RequestError
 
 
 def choose_device(name: str | torch.device | None) -> torch.device:
-    """`auto` is CUDA where there is one, None the CPU; RequestError for a device that is not there."""
+    """The device of this name: "auto" is CUDA if available, else the CPU; None is the CPU.
+
+    Raises:
+        RequestError: The device is unknown or not available.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if str(name or "cpu").partition(":")[0] not in ("cpu", "cuda"):
@@ -23,20 +27,20 @@ def choose_device(name: str | torch.device | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(
-            f"device {name} is not to be had here: {reason}; auto takes what there is"
+            f"device {name} is not available: {reason}; auto takes CUDA if there is one, else the CPU"
         ) from None
     return device
 
 
 def describe(device: torch.device) -> str:
-    """The card's name, or the processor architecture with the threads in use."""
+    """The name of the GPU, or the architecture of the CPU with the number of threads in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: on CUDA of all tensors since the statistics were last reset, on the CPU of the process so far."""
+    """Peak memory in bytes: on CUDA of all tensors since the last reset of the statistics, on the CPU of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,4 @@
-"""The two ways an objbench command can end badly, with the exit code of each."""
+"""The two kinds of errors of objbench, with the exit code of each."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 class ObjbenchError(Exception):
     """The work failed: damaged or missing input, a failed training, a difference found. Exit code 1.
 
-    The message is for the user: which file, which record, what was expected, what was found, what to do.
+    The message tells the user which file and record, what was expected, what was found and what to do.
     """
 
     exit_code = 1
 
 
 class RequestError(ObjbenchError):
-    """The request was wrong: an unknown name, key or option, or other settings in place. Exit code 2."""
+    """The request was wrong: an unknown name, key or option, or settings that differ from earlier ones. Exit code 2."""
 
     exit_code = 2
 
@@ -32,7 +32,7 @@ def first_few(names: Sequence[str]) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
-    """A refusal of `name` that offers the closest match and lists what there is.
+    """The error for an unknown `name`, with the closest match and a list of the known names.
 
     >>> str(unknown_name("dataset", "tetrominos", ["clevr6", "tetrominoes"]))
     "unknown dataset 'tetrominos': did you mean 'tetrominoes'? Known: clevr6, tetrominoes"

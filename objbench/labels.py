@@ -9,14 +9,20 @@ from objbench.errors import ObjbenchError
 
 
 def hard_labels(masks: Tensor) -> Tensor:
-    """The plane with the largest mask at each pixel, the lowest one where several are equal.
+    """The plane with the largest mask at each pixel; of equal planes the first.
 
-    masks float (B,M,H,W) -> uint8 (B,H,W) for up to 256 planes, int64 beyond. Infinities are ordinary values, so
-    logits and log-masks will do. A NaN anywhere: ObjbenchError with the position of the image in the batch.
+    Args:
+        masks: float (B,M,H,W). Infinities are ordinary values, so logits and log-masks are allowed.
+
+    Returns:
+        (B,H,W), uint8 for up to 256 planes, else int64.
+
+    Raises:
+        ObjbenchError: A mask is NaN; the message names the position of the image in the batch.
     """
     B, M, H, W = masks.shape
     labels = torch.zeros((B, H, W), dtype=torch.uint8 if M <= 256 else torch.int64, device=masks.device)
-    # On a CPU image by image: each stays in the cache, and no thread waits for another on a busy machine.
+    # On a CPU one image at a time: it stays in the cache, and no thread waits for another one on a busy machine.
     size = 1 if masks.device.type == "cpu" else B
     blocks = zip(torch.split(masks, size), torch.split(labels, size), strict=True)
     undefined = torch.cat([_running_argmax(planes, out) for planes, out in blocks])
@@ -30,9 +36,9 @@ def hard_labels(masks: Tensor) -> Tensor:
 
 
 def _running_argmax(masks: Tensor, labels: Tensor) -> Tensor:
-    """Write the arg-max over planes into `labels`, zeros (B,H,W); returns which images hold NaN, bool (B,).
+    """Write the arg-max over planes into `labels`, zeros (B,H,W). Returns bool (B,): which images hold NaN.
 
-    Plane by plane, because a reduction over a strided axis costs about ten times as much.
+    It works plane by plane, because a reduction over a strided axis takes about ten times as long.
     """
     first, *others = masks.detach().unbind(1)
     best = first.clone()

@@ -1,4 +1,4 @@
-"""Progress of long jobs on stderr: a bar with rate and remaining time on a terminal, plain lines elsewhere."""
+"""Progress of long jobs on stderr: a bar with rate and remaining time on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PLAIN_SECONDS = 10.0
 
 
 class Advance(Protocol):
-    """Reports `amount` more units done; `note` replaces the word at the end of the line.
+    """Reports that `amount` more units are done; `note` replaces the text at the end of the line.
 
-    `resumed` units were done before: they count as done, but not into the rate.
+    `resumed` units were done by an earlier process: they count as done, but not for the rate.
     """
 
     def __call__(self, amount: int = 1, note: str = "", resumed: int = 0) -> None: ...
@@ -26,7 +26,7 @@ def silent(amount: int = 1, note: str = "", resumed: int = 0) -> None:
 
 @contextmanager
 def bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
-    """Show the progress of a job of `total` units (None: unknown); yields its Advance."""
+    """Show the progress of a job of `total` units (None: unknown). Yields the function that reports it."""
     if sys.stderr.isatty():
         yield from _rich_bar(description, total, unit)
     else:
@@ -51,12 +51,12 @@ def _rich_bar(description: str, total: int | None, unit: str) -> Iterator[Advanc
     with Progress(*columns, console=Console(stderr=True), transient=False) as display:
         task = display.add_task(description, total=total, rate="-", note="")
 
-        fresh = 0
+        done_here = 0
 
         def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
-            nonlocal fresh
-            fresh += amount
-            rate = fresh / max(time.monotonic() - start, 1e-9)
+            nonlocal done_here
+            done_here += amount
+            rate = done_here / max(time.monotonic() - start, 1e-9)
             shown = f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
             note = note or display.tasks[0].fields["note"]
             display.update(task, advance=amount + resumed, rate=shown, note=note)
@@ -66,22 +66,22 @@ def _rich_bar(description: str, total: int | None, unit: str) -> Iterator[Advanc
 
 def _plain_lines(description: str, total: int | None, unit: str) -> Iterator[Advance]:
     start = shown = time.monotonic()
-    fresh, earlier, last_note = 0, 0, ""
+    done_here, earlier, last_note = 0, 0, ""
 
     def line() -> str:
         seconds = max(time.monotonic() - start, 1e-9)
-        rate, done = fresh / seconds, fresh + earlier
+        rate, done = done_here / seconds, done_here + earlier
         of = f"/{total:,}" if total is not None else ""
         left = (
             f", {(total - done) / rate:,.0f} s left"
-            if total is not None and fresh > 0 and done < total
+            if total is not None and done_here > 0 and done < total
             else ""
         )
         return f"{description}: {done:,}{of} {unit}, {rate:,.1f} {unit}/s{left} {last_note}".rstrip()
 
     def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
-        nonlocal fresh, earlier, shown, last_note
-        fresh += amount
+        nonlocal done_here, earlier, shown, last_note
+        done_here += amount
         earlier += resumed
         last_note = note or last_note
         if time.monotonic() - shown >= PLAIN_SECONDS:

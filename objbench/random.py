@@ -1,8 +1,8 @@
 """The random numbers of objbench: a counter-based generator that gives the same bits on every device.
 
-torch.Generator draws other numbers on CUDA than on the CPU, and in an order that depends on the batch. Here
-every number is a pure function of (key, counter): Philox4x32-10 of Salmon et al., "Parallel Random Numbers: As
-Easy as 1, 2, 3", SC 2011, in integer operations that are exact everywhere.
+torch.Generator draws different numbers on CUDA and on the CPU, in an order that depends on the batch. Here every number
+is a pure function of (key, counter): Philox4x32-10 of Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC
+2011, computed with integer operations, which are exact on all devices.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
 def seed_from(*parts: str | int) -> int:
-    """A seed in [0, 2**63) from words and numbers: equal for equal parts, unrelated for all others.
+    """A seed in [0, 2**63) from strings and numbers: the first 63 bits of the sha256 of their JSON list.
 
-    It fits torch.manual_seed and an int64 tensor. The first 63 bits of sha256 of the parts as a JSON list.
+    It is valid for torch.manual_seed and fits into an int64 tensor.
 
     >>> seed_from("tetrominoes", 0) == seed_from("tetrominoes", "0")
     False
@@ -38,11 +38,14 @@ def split_seed(seed: int) -> tuple[int, int]:
 
 
 def philox(counter: Tensor, key: tuple[int, int] | Tensor) -> Tensor:
-    """Four random 32-bit words for each counter: Philox4x32-10.
+    """Four random 32-bit words for each counter (Philox4x32-10).
 
-    counter  int64 (...,4), each word in [0, 2**32)
-    key      two words for all counters, or int64 (...,2) that broadcasts against counter[..., :2]
-    Returns int64 (...,4), each word uniform in [0, 2**32).
+    Args:
+        counter: int64 (...,4), each word in [0, 2**32).
+        key: Two words for all counters, or int64 (...,2) that broadcasts against counter[..., :2].
+
+    Returns:
+        int64 (...,4), each word uniform in [0, 2**32).
     """
     a, b, c, d = counter.unbind(-1)
     k0, k1 = key.unbind(-1) if isinstance(key, Tensor) else key
@@ -73,10 +76,14 @@ def uniform(words: Tensor) -> Tensor:
 
 
 def normal(seeds: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal float32 (B, *shape): row b is a function of seeds[b], `draw` and `shape` alone.
+    """Standard normal float32 (B, *shape): row b depends on seeds[b], `draw` and `shape` alone.
 
-    seeds  int64 (B,);  draw  int in [0, 2**63), one for each call that is to give new numbers
-    Box-Muller on pairs of 32-bit words; the largest magnitude is sqrt(64 ln 2) = 6.66.
+    Box-Muller transform of pairs of 32-bit words; the largest magnitude is sqrt(64 ln 2) = 6.66.
+
+    Args:
+        seeds: int64 (B,).
+        draw: Number in [0, 2**63); another one gives other values.
+        shape: Shape of a row.
     """
     size = math.prod(shape)
     block = torch.arange((size + 3) // 4, device=seeds.device)
@@ -90,8 +97,8 @@ def normal(seeds: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
     return pairs.flatten(1)[:, :size].reshape(len(seeds), *shape).float()
 
 
-# torch's own log, cos and sin differ in the last bit between devices, and on the CPU even with an element's place
-# in the tensor. These use additions, multiplications, divisions and roots only, which IEEE 754 fixes to the bit.
+# torch's log, cos and sin differ in the last bit between devices, and on the CPU even with the position of an element in
+# the tensor. The functions below only add, multiply, divide and take roots, for which IEEE 754 defines every bit.
 
 
 def _log(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures of scenes and of what a method makes of them: contact sheets and sample sheets."""
+"""Pictures of scenes and predictions: contact sheets and sample sheets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 Array = npt.NDArray[Any]
 RGB = tuple[int, int, int]
 
-TILE = 96  # smallest side of a picture, in pixels: smaller ones are enlarged by a whole factor
+TILE = 96  # smallest side of a picture in pixels; smaller pictures are enlarged by an integer factor
 GAP = 4
 HEADING = 18
 MAX_PLANES = 12
@@ -21,17 +21,17 @@ MAX_SAMPLES = 8
 _PAPER = (255, 255, 255)
 _INK = (20, 20, 20)
 _BACKGROUND = (64, 64, 64)
-# Okabe and Ito's colours, then Tol's bright and muted ones that differ most from them.
+# The colours of Okabe and Ito, then those of Tol's bright and muted schemes that differ most from them.
 _COLOURS = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
     (136, 34, 85), (153, 221, 255), (221, 221, 221), (170, 170, 0), (51, 34, 136), (255, 170, 187), (17, 119, 51),
 )  # fmt: skip
-# Planes that match nothing in the truth: the same hues, lighter or darker, so that they are not taken for a match.
+# Predicted segments without a match in the truth have the same hues, but darker, so that they do not look like a match.
 _UNMATCHED_SHADE = 0.55
 
 
 def colour(label: int) -> RGB:
-    """The colour of a label: dark gray for 0, the background; from 1 on colour-blind friendly, then repeating."""
+    """The colour of a label: dark gray for 0 (background), then colour-blind friendly colours, which repeat."""
     return _BACKGROUND if label == 0 else _COLOURS[(label - 1) % len(_COLOURS)]
 
 
@@ -42,7 +42,7 @@ def label_picture(labels: Array) -> Array:
 
 
 def contact_sheet(images: Array, masks: Array, columns: int = 8) -> Image.Image:
-    """Images uint8 (N,3,H,W) in rows of `columns`, each with its label map uint8 (N,H,W) in colours below it."""
+    """Images uint8 (N,3,H,W) in rows of `columns`, each above its coloured label map uint8 (N,H,W)."""
     if len(images) == 0:
         raise ValueError("a contact sheet needs at least one image")
     tiles = [
@@ -55,11 +55,13 @@ def contact_sheet(images: Array, masks: Array, columns: int = 8) -> Image.Image:
 def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
     """One row per image (at most 8): original, truth, prediction, reconstruction, then one picture per plane.
 
-    samples: `images` uint8 (N,3,H,W), `masks` and `prediction` integer (N,H,W); `reconstruction` uint8 (N,3,H,W),
-    `soft_masks` uint8 (N,M,H,W) as probability x 255 and `components` uint8 (N,M,3,H,W) where the method has them.
-    A plane shows its component with its mask as alpha, on a checkerboard; without components the mask in gray.
-    Of more than 12 planes the 12 largest are shown, largest first. A predicted segment has the colour of the true one that it
-    overlaps most, and a darker colour where it matches none.
+    A plane shows its component with its mask as alpha, on a checkerboard; without components the mask in gray. Of more
+    than 12 planes the 12 largest are shown, largest first. A predicted segment has the colour of the true segment that it
+    matches, or a darker colour if it matches none.
+
+    Args:
+        samples: `images` uint8 (N,3,H,W), `masks` and `prediction` integer (N,H,W); optionally `reconstruction` uint8
+            (N,3,H,W), `soft_masks` uint8 (N,M,H,W) as probability x 255, and `components` uint8 (N,M,3,H,W).
     """
     count = min(len(samples["images"]), MAX_SAMPLES)
     if count == 0:
@@ -71,7 +73,7 @@ def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
 
 
 def prediction_colours(prediction: Array, truth: Array) -> dict[int, RGB]:
-    """Predicted label -> colour: that of the true label which it matches, or a dark one of a label that is not there."""
+    """Predicted label -> colour: that of the true label it matches, otherwise a darker colour of an unused label."""
     matched = match_labels(prediction, truth)
     spare = [label for label in range(1, len(_COLOURS) + 1) if label not in matched.values()]
     unmatched = [int(label) for label in np.unique(prediction) if int(label) not in matched]
@@ -84,7 +86,7 @@ def prediction_colours(prediction: Array, truth: Array) -> dict[int, RGB]:
 
 
 def prediction_picture(prediction: Array, truth: Array) -> Array:
-    """A predicted label map (H,W) as uint8 RGB (H,W,3) in `prediction_colours`."""
+    """A predicted label map (H,W) as uint8 RGB (H,W,3), coloured by `prediction_colours`."""
     picture = np.zeros((*prediction.shape, 3), dtype=np.uint8)
     for label, rgb in prediction_colours(prediction, truth).items():
         picture[prediction == label] = rgb
@@ -92,7 +94,7 @@ def prediction_picture(prediction: Array, truth: Array) -> Array:
 
 
 def shown_planes(soft_masks: Array) -> list[int]:
-    """Which of the planes of masks (M,H,W) are shown: all in their order, of more than 12 the largest, largest first."""
+    """The planes of masks (M,H,W) to show: all in their order, or of more than 12 the 12 largest, largest first."""
     if len(soft_masks) <= MAX_PLANES:
         return list(range(len(soft_masks)))
     sizes = soft_masks.reshape(len(soft_masks), -1).sum(1, dtype=np.int64)
@@ -100,7 +102,7 @@ def shown_planes(soft_masks: Array) -> list[int]:
 
 
 def on_checkerboard(image: Array, alpha: Array) -> Array:
-    """uint8 RGB (H,W,3) of the image seen through alpha uint8 (H,W), with a light checkerboard behind it."""
+    """The image uint8 (H,W,3) with alpha uint8 (H,W) on a light checkerboard, as uint8 RGB (H,W,3)."""
     height, width = alpha.shape
     side = max(2, min(height, width) // 12)
     rows, columns = np.arange(height)[:, None] // side, np.arange(width)[None, :] // side
@@ -121,7 +123,7 @@ def channels_last(image: Array) -> Array:
 
 
 def match_labels(prediction: Array, truth: Array) -> dict[int, int]:
-    """Predicted label -> true label, one to one, the pairs of largest IoU first; pairs that share no pixel are none."""
+    """Predicted label -> true label: a one-to-one matching, greedy by IoU, of labels that share a pixel."""
     predicted, true = np.unique(prediction), np.unique(truth)
     overlaps = []
     for p in predicted:
@@ -159,7 +161,7 @@ def _sample_row(sample: Mapping[str, Array]) -> list[Array]:
 
 
 def _planes(sample: Mapping[str, Array]) -> list[Array]:
-    """Every plane as RGB (H,W,3): the component seen through its mask, or the mask itself."""
+    """Each plane as RGB (H,W,3): its component with the mask as alpha, or the mask."""
     if "soft_masks" not in sample:
         return []
     masks = sample["soft_masks"]
@@ -175,12 +177,12 @@ def _enlarged(picture: Array) -> Array:
 
 
 def _stack(parts: list[Array]) -> Array:
-    """Pictures of one width below each other, touching."""
+    """Pictures of equal width below each other, without a gap."""
     return np.concatenate(parts, axis=0)
 
 
 def _grid(rows: list[list[Array]]) -> Array:
-    """Tiles of one size in rows, on white with gaps around them; the last row may be shorter."""
+    """Tiles of equal size in rows on white, with gaps between them; the last row may be shorter."""
     height, width = rows[0][0].shape[:2]
     shape = (GAP + len(rows) * (height + GAP), GAP + len(rows[0]) * (width + GAP), 3)
     sheet = np.full(shape, _PAPER, dtype=np.uint8)

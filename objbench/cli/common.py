@@ -1,4 +1,4 @@
-"""What every verb shares: the common options, exit codes, progress on stderr and data on stdout."""
+"""What all verbs share: common options, exit codes, messages on stderr and data on stdout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Size = Annotated[
 
 @dataclass(frozen=True)
 class Context:
-    """The options that are accepted after every verb."""
+    """The values of the options that every verb has."""
 
     data: Path
     runs: Path
@@ -40,7 +40,7 @@ class Context:
 
     @functools.cached_property
     def spec(self) -> Spec:
-        """benchmarks.yaml with all its layers."""
+        """benchmarks.yaml with all layers."""
         from objbench.spec.load import load_spec
 
         return load_spec(self.config)
@@ -65,9 +65,9 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """A command: `function(context, ...)` with the common options added and every error made a plain line.
+    """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
 
-    Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 Ctrl-C.
+    Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 130 Ctrl-C.
     """
 
     @functools.wraps(function)
@@ -87,7 +87,7 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             logging.getLogger("objbench").debug("unexpected", exc_info=error)
             last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows how it came there"
+            where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows the traceback"
             _fail(f"{type(error).__name__}: {error} ({where})", 1, context.debug)
 
     signature = inspect.signature(function, eval_str=True)
@@ -104,7 +104,7 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def sizes_of(train: int | None, val: int | None, test: int | None) -> dict[str, int]:
-    """The sizes of those splits whose size was given."""
+    """Split -> size, for the splits whose size was given."""
     given = {"train": train, "val": val, "test": test}
     return {split: size for split, size in given.items() if size is not None}
 
@@ -127,7 +127,7 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def say(message: str) -> None:
-    """A line for the person at the terminal: stderr, so that stdout stays data."""
+    """Print a message for the user on stderr; stdout is for data."""
     print(message, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""objbench demo: the whole journey on generated Tetrominoes, in minutes on two CPU cores."""
+"""objbench demo: prepare, train, evaluate and report on generated Tetrominoes, in minutes on two CPU cores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def demo(
     if quick:
         context = replace(context, data=context.data / "quick", runs=context.runs / "quick")
     reference = context.spec.dataset(DATASET)
-    say(f"1. prepare {DATASET}: scenes of our own generator, nothing is downloaded")
+    say(f"1. prepare {DATASET}: scenes are generated, nothing is downloaded")
     sizes = QUICK_SIZES if quick else {}
     if finished(reference, SOURCE, context.data, sizes, seed=0) is None:
         preparation = plan(reference, SOURCE, context.data, None, sizes, seed=0)
@@ -58,4 +58,4 @@ def demo(
     else:
         print_report(context.spec, context.runs, [DATASET])
     say(f"pictures: {records[0][0] / 'samples.png'}")
-    say(f"the journey took {(time.perf_counter() - start) / 60:.1f} minutes")
+    say(f"the demo took {(time.perf_counter() - start) / 60:.1f} minutes")

@@ -1,4 +1,4 @@
-"""objbench evaluate: score a finished run on another prepared set, or what any model predicted."""
+"""objbench evaluate: score a finished run on another dataset, or the predictions of any model."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def evaluate(
         }
         refused = [option for option, is_given in given.items() if is_given]
         if refused:
-            raise RequestError(f"{' and '.join(refused)}: for predictions, but {subject} is a run")
+            raise RequestError(f"{' and '.join(refused)}: only for predictions, but {subject} is a run")
         scored = _evaluate_run(context, folder, scenes, definition)
     _print(context, *scored)
 
 
 def _run_folder(subject: Path) -> Path | None:
-    """The folder of the run that is meant, None if it is none."""
+    """The folder of the run that `subject` names, None if it is not a run."""
     from objbench.records import RECORD
     from objbench.train.run_folder import CONFIG, read_config
 
@@ -112,8 +112,8 @@ def _evaluate_run(context: Context, folder: Path, scenes: Callable[[], Scenes], 
 
     if read_record(folder).kind == "external":
         raise RequestError(
-            f"{folder} holds scores of predictions, and no model that could segment other images: give evaluate "
-            "the predictions"
+            f"{folder} holds scores of predictions, without a model that could segment images: evaluate the "
+            "predictions instead"
         )
     return (folder, *reevaluate(folder, scenes(), context.spec, definition))
 
@@ -132,11 +132,11 @@ def _evaluate_predictions(
     from objbench.train.score_predictions import external_name, score_predictions
 
     if seed is not None and seed < 0:
-        raise RequestError(f"--seed {seed}: expected a number from 0 on")
+        raise RequestError(f"--seed {seed}: expected a number of at least 0")
     with open_predictions(path, by_order) as predictions:
-        called = external_name(path, name)
+        record_name = external_name(path, name)
         return score_predictions(
-            predictions, scenes(), context.runs, called, seed or 0, definition, fresh, say
+            predictions, scenes(), context.runs, record_name, seed or 0, definition, fresh, say
         )
 
 

@@ -1,4 +1,4 @@
-"""The command `objbench`: its verbs, each imported only when it is used."""
+"""The command `objbench` and its verbs, which are imported when they are used."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PLAIN: dict[str, Any] = {
 
 
 class Verbs(typer.core.TyperGroup):
-    """The group of verbs. Its usage errors are plain lines on stderr, with exit code 2."""
+    """The group of verbs. Usage errors are plain lines on stderr with exit code 2."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -43,20 +43,18 @@ class Verbs(typer.core.TyperGroup):
             self.add_command(typer.core.TyperCommand(verb, help=line))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb that is used, imported now: until here its line of help stands for it."""
+        """Import the verb that is used; until then a command with its line of help represents it."""
         verb, _, rest = super().resolve_command(ctx, args)
         return verb, _load(str(verb)), rest
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run a command line (default: that of the process); no arguments at all ask for the help."""
+        """Run a command line, by default that of the process. Without arguments the help is printed."""
         line = args[0] if args else options.pop("args", None)
         standalone = options.pop("standalone_mode", True)
         line = list(sys.argv[1:] if line is None else line) or ["--help"]
         try:
             code = super().main(line, *args[1:], **{**options, "standalone_mode": False})
-        except (
-            Exception
-        ) as error:  # click's own errors, which live in different modules from version to version
+        except Exception as error:  # click's errors, whose module depends on the version
             if not hasattr(error, "format_message"):
                 raise
             context = getattr(error, "ctx", None)

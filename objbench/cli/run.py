@@ -56,16 +56,16 @@ def run(
     resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
     sizes = sizes_of(train, val, test)
     if in_memory and source != "generated":
-        raise RequestError("--in-memory makes scenes: it goes with --source generated")
+        raise RequestError("--in-memory needs --source generated")
     if sizes and not in_memory:
         raise RequestError(
-            f"--{next(iter(sizes))} goes with --in-memory; the sizes of prepared splits are given to objbench prepare"
+            f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
         )
     from objbench.methods.create import build
     from objbench.train.run import run_seed
     from objbench.train.run_data import generated_run_data, prepared_run_data
 
-    build(resolved, reference)  # what makes no model is refused here, before data is made or read
+    build(resolved, reference)  # wrong settings are refused here, before data is generated or read
     if in_memory:
         run_data = generated_run_data(reference, sizes, device)
     else:
@@ -86,7 +86,7 @@ def run(
 
 
 def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
-    """`5` means 0..4, `0,3,7` these, `--seed 3` that one; one seed, 0, by default."""
+    """The seeds of `--seeds 5` (0 to 4), `--seeds 0,3,7` or `--seed 3`; by default seed 0 alone."""
     if seeds is not None and seed is not None:
         raise RequestError("give either --seeds or --seed, not both")
     if seed is not None:
@@ -99,7 +99,7 @@ def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
         if seeds is None or "," not in seeds:
             numbers = list(range(numbers[0]))
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise RequestError("seeds are distinct numbers from 0 on, at least one")
+        raise RequestError("expected at least one seed, distinct numbers of at least 0")
     return numbers
 
 

@@ -42,7 +42,7 @@ def verify(
         command = " ".join(
             ("objbench prepare", str(reference), "--source", manifest.source, *given, "--force")
         )
-        raise ObjbenchError(f"{folder}: {len(problems)} differences; {command} makes it anew")
+        raise ObjbenchError(f"{folder}: {len(problems)} differences; {command} prepares it again")
     say(f"{folder}: {scenes} scenes as the manifest says")
     for name, split in manifest.splits.items():
         for scene in split.skipped:

@@ -1,4 +1,4 @@
-"""Masks (and reconstructions) that any model predicted, read from files and matched with the images of a split."""
+"""Masks (and reconstructions) predicted by any model, read from files and matched to the images of a split."""
 
 from objbench.predictions.read import Batch, Predictions, open_predictions
 from objbench.predictions.target import Target

@@ -1,4 +1,4 @@
-"""Predictions in .npy and .npz files, streamed from first to last without unpickling anything."""
+"""Predictions in .npy and .npz files, streamed without unpickling anything."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, Ru
 
 
 class ArrayFile:
-    """Predictions in `masks`, and perhaps `reconstruction` and `keys`, of an .npz; or the masks of a .npy.
+    """Predictions in an .npz with `masks` and optionally `reconstruction` and `keys`, or in an .npy with masks.
 
-    ObjbenchError if the file is damaged or holds other arrays.
+    Raises:
+        ObjbenchError: The file is damaged or holds other arrays.
     """
 
     by_order = False
@@ -54,7 +55,7 @@ class ArrayFile:
         self._rows(target)
 
     def saved_batches(self, target: Target) -> Iterator[SavedBatch]:
-        """Batches in the order of the file."""
+        """See `PredictionFiles.saved_batches`: in the order of the file."""
         shape, rows = self._mask_shape(target), self._rows(target)
         bytes_per_image = sum(
             math.prod(of[1:]) * dtype.itemsize for name, (of, dtype) in self.headers.items() if name != "keys"
@@ -65,14 +66,14 @@ class ArrayFile:
             for start in range(0, self.count, size):
                 part = rows[start : start + size]
                 planes = masks.read(len(part)).reshape(len(part), *shape)
-                painted = None if reconstruction is None else reconstruction.read(len(part))
-                yield SavedBatch(part, planes, painted)
+                reconstructions = None if reconstruction is None else reconstruction.read(len(part))
+                yield SavedBatch(part, planes, reconstructions)
             masks.finish()
             if reconstruction is not None:
                 reconstruction.finish()
 
     def digest(self) -> str:
-        """sha256 of the file."""
+        """The sha256 of the file."""
         return sha256_of(self.path)
 
     def _length(self, name: str) -> int:
@@ -92,7 +93,7 @@ class ArrayFile:
 
 
 class _Stream:
-    """An array in a file: its header at once, then its entries from first to last."""
+    """Reads an array from a file: the header at once, then its entries from first to last."""
 
     def __init__(self, file: IO[bytes], where: str) -> None:
         self._file, self.where = file, where
@@ -103,19 +104,19 @@ class _Stream:
             read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
             self.shape, fortran, self.dtype = read[version[0]](file)
         except (ValueError, tokenize.TokenError) as error:
-            raise ObjbenchError(f"{where}: damaged, or no array ({error}); save it again") from None
+            raise ObjbenchError(f"{where}: damaged, or not an array ({error}); save it again") from None
         if self.dtype.hasobject:
             raise ObjbenchError(
-                f"{where}: Python objects, which only unpickling could read; save an array of one dtype "
+                f"{where}: an array of Python objects, which is not read because that would run code; save an array of one dtype "
                 "(np.stack for masks, np.array(keys, dtype=str) for keys)"
             )
         if fortran:
             raise ObjbenchError(
-                f"{where}: in Fortran order, which cannot be read image by image; save np.ascontiguousarray of it"
+                f"{where}: in Fortran order, which cannot be read image by image; save np.ascontiguousarray(array)"
             )
 
     def read(self, count: int) -> Array:
-        """The next `count` entries."""
+        """Read the next `count` entries."""
         values = np.empty((count, *self.shape[1:]), self.dtype)
         rest = values.reshape(-1).view(np.uint8).data if values.size else memoryview(b"")
         while rest:
@@ -126,14 +127,14 @@ class _Stream:
         return values
 
     def finish(self) -> None:
-        """EOFError unless all was read; makes the archive compare its checksum."""
+        """Raise EOFError if something is left to read. Reading to the end makes the archive check its checksum."""
         if self._file.read(1):
             raise EOFError(f"{self.where} goes on after its last image")
 
 
 @contextmanager
 def _streams(path: Path) -> Iterator[dict[str, _Stream]]:
-    """The arrays of a file by name; damage that shows while they are read becomes an ObjbenchError."""
+    """The arrays of a file by name; damage found while they are read becomes an ObjbenchError."""
     with ExitStack() as opened:
         file = opened.enter_context(path.open("rb"))
         try:

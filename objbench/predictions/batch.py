@@ -1,4 +1,4 @@
-"""Predictions of a few images as they were saved."""
+"""Predictions of some images, as they are saved."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ BATCH_IMAGES = 256
 
 @dataclass(frozen=True)
 class SavedBatch:
-    """Saved values, not yet looked at: `rows` are positions in the split, `damaged` says what could not be read.
+    """Saved values, not yet checked.
 
-    masks  (B,H,W) or (B,M,H,W);  reconstruction  (B,3,H,W) or None
+    Attributes:
+        rows: Positions of the images in the split.
+        masks: (B,H,W) or (B,M,H,W).
+        reconstruction: (B,3,H,W) or None.
+        damaged: Files that could not be decoded.
     """
 
     rows: list[int]
@@ -24,5 +28,5 @@ class SavedBatch:
 
 
 def images_per_batch(bytes_per_image: int) -> int:
-    """How many images are read at a time, so that memory stays small."""
+    """The number of images to read at a time, so that a batch needs little memory."""
     return max(1, min(BATCH_IMAGES, BATCH_BYTES // max(1, bytes_per_image)))

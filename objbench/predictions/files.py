@@ -1,4 +1,4 @@
-"""The files of a folder, or of a tar archive, by name."""
+"""The files of a folder or of a tar archive, by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _END = bytes(tarfile.BLOCKSIZE)
 
 
 class Files(Protocol):
-    """Files by name; hidden ones are left out, and so are links and devices of an archive."""
+    """Files by name, without hidden ones, and without links and devices in an archive."""
 
     names: list[str]
 
@@ -28,7 +28,7 @@ class Files(Protocol):
 
 
 class FolderFiles:
-    """The files that stand directly in a folder."""
+    """The files directly in a folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class FolderFiles:
 
 
 class TarFiles:
-    """The files of an uncompressed tar archive, whatever folders they lie in there."""
+    """The files of an uncompressed tar archive, in any of its folders."""
 
     def __init__(self, path: Path, archive: IO[bytes]) -> None:
         self._file = archive
@@ -77,7 +77,7 @@ class TarFiles:
         return self._file.read(size if limit < 0 else min(size, limit))
 
     def _check_end(self, path: Path, end: int) -> None:
-        """tarfile takes what it cannot read for the end of the archive: that must be a block of zeros."""
+        """Check that the archive ends with a block of zeros: tarfile takes everything it cannot read for the end."""
         self._file.seek(end)
         if self._file.read(len(_END)) != _END:
             raise ObjbenchError(
@@ -87,7 +87,7 @@ class TarFiles:
 
 @contextmanager
 def open_files(path: Path) -> Iterator[Files]:
-    """The files in a folder or in an archive, which is unpacked into a temporary file first if it is compressed."""
+    """The files of a folder or an archive. A compressed archive is unpacked into a temporary file first."""
     if path.is_dir():
         yield FolderFiles(path)
     elif path.suffix == ".tar":

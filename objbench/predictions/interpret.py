@@ -1,4 +1,4 @@
-"""Which arrays are masks and reconstructions, seen from shape and dtype; and the label maps in their values."""
+"""Check the shape, dtype and values of masks and reconstructions, and convert them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from objbench.predictions.target import Problems
 
 Shape = tuple[int, ...]
 CHANNELS = 3
-_PLAUSIBLE = (-0.5, 1.5)  # of a reconstruction in [0,1] that is not clamped
+_PLAUSIBLE = (-0.5, 1.5)  # values of a reconstruction in [0,1] that is not clamped
 MASKS_EXPECTED = "expected label maps (N,H,W) or planes (N,M,H,W)"
 RECONSTRUCTION_EXPECTED = "expected (N,3,H,W), float in [0,1] or uint8"
 
@@ -24,9 +24,15 @@ RECONSTRUCTION_EXPECTED = "expected (N,3,H,W), float in [0,1] or uint8"
 def image_masks(where: str, shape: Shape, dtype: np.dtype, size: tuple[int, int]) -> Shape:
     """The shape of one image's masks: (H,W) for a label map, (M,H,W) for planes.
 
-    shape, dtype  of the array of all images: label maps (N,H,W), or (N,1,H,W) of integers; planes (N,M,H,W) or
-                  (N,M,1,H,W) of numbers of any kind
-    ObjbenchError, which names the array as `where`, for every other one.
+    Args:
+        where: Name of the array for messages.
+        shape: Shape of the array of all images: label maps (N,H,W), or (N,1,H,W) of integers; planes (N,M,H,W) or
+            (N,M,1,H,W) of any numbers.
+        dtype: Its dtype.
+        size: (H,W) of the images.
+
+    Raises:
+        ObjbenchError: The array has another shape or dtype.
     """
     found = f"found {dtype} {shape}"
     if dtype.kind not in "biuf" or (dtype.kind == "f" and dtype.itemsize > 8):
@@ -44,7 +50,7 @@ def image_masks(where: str, shape: Shape, dtype: np.dtype, size: tuple[int, int]
     if planes[0] == 1:
         if dtype.kind in "bf":
             raise ObjbenchError(
-                f"{where}: {found} is a single plane, of which the arg-max is 0 everywhere; {MASKS_EXPECTED}"
+                f"{where}: {found} is a single plane, whose arg-max is 0 everywhere; {MASKS_EXPECTED}"
             )
         return size
     if not 0 < planes[0] <= MAX_PLANES:
@@ -53,7 +59,7 @@ def image_masks(where: str, shape: Shape, dtype: np.dtype, size: tuple[int, int]
 
 
 def check_reconstruction(where: str, shape: Shape, dtype: np.dtype, size: tuple[int, int]) -> None:
-    """ObjbenchError unless an array of this shape and dtype is a reconstruction: (N,3,H,W), float or uint8."""
+    """Raise ObjbenchError unless this is the shape and dtype of a reconstruction: (N,3,H,W), float or uint8."""
     found = f"found {dtype} {shape}"
     if not (dtype.kind == "f" and dtype.itemsize <= 8) and dtype != np.uint8:
         raise ObjbenchError(f"{where}: {RECONSTRUCTION_EXPECTED}, {found}")
@@ -65,7 +71,7 @@ def check_reconstruction(where: str, shape: Shape, dtype: np.dtype, size: tuple[
 
 
 def as_tensor(values: Array) -> Tensor:
-    """`values` in a type that torch calculates with: half floats and unsigned integers become wider ones."""
+    """`values` in a dtype that torch can compute with: float16 and unsigned integers become wider ones."""
     if values.dtype == np.uint64:
         values = np.minimum(values, np.iinfo(np.int64).max)
     wider = {"f2": np.float32, "u2": np.int32, "u4": np.int64, "u8": np.int64}
@@ -75,7 +81,7 @@ def as_tensor(values: Array) -> Tensor:
 
 
 def to_labels(masks: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
-    """Integer label maps (B,H,W) of masks (B,H,W) or (B,M,H,W); images where that fails are added to `problems`."""
+    """Integer label maps (B,H,W) of masks (B,H,W) or (B,M,H,W). Images with wrong values are added to `problems`."""
     if masks.ndim == 4:
         return _arg_max(masks.byte() if masks.dtype == torch.bool else masks, keys, problems)
     if masks.dtype == torch.bool:
@@ -93,7 +99,7 @@ def to_labels(masks: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
 
 
 def to_unit_range(reconstruction: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
-    """Float (B,3,H,W) in image units; images that are not finite, or of another range, are added to `problems`."""
+    """Float (B,3,H,W) with intensities in [0,1], not clamped. Images with values that are not finite or out of range are added to `problems`."""
     if reconstruction.dtype == torch.uint8:
         return reconstruction.double().div_(255)
     infinite = ~reconstruction.isfinite().flatten(1).all(1)
@@ -113,7 +119,7 @@ def to_unit_range(reconstruction: Tensor, keys: Sequence[str], problems: Problem
 def _arg_max(planes: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
     try:
         return hard_labels(planes)
-    except ObjbenchError:  # it counts in images of the batch, which mean nothing to the user
+    except ObjbenchError:  # its message names a position in the batch, which means nothing to the user
         _note("masks hold NaN", planes.isnan().flatten(1).any(1), keys, problems)
         return planes.new_zeros((len(planes), *planes.shape[2:]), dtype=torch.uint8)
 

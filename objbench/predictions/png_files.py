@@ -1,4 +1,4 @@
-"""Predictions in PNGs: one label map per image, perhaps with a reconstruction, in a folder or a tar archive."""
+"""Predictions in PNGs in a folder or tar archive: a label map and optionally a reconstruction per image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError)
 
 @dataclass(frozen=True)
 class _ImageFiles:
-    """What one image's predictions stand in."""
+    """The names of the files with the predictions of one image."""
 
     stem: str
     mask: str
@@ -37,9 +37,9 @@ class _ImageFiles:
 
 
 class PngFiles:
-    """Predictions in `<key>.png` or `<key>.mask.png`, and perhaps `<key>.reconstruction.png`.
+    """Predictions in `<key>.png` or `<key>.mask.png`, optionally with `<key>.reconstruction.png`.
 
-    by_order: the names are no keys; their natural order (2 before 10) is the order of the images.
+    With `by_order`, names are not keys: their natural order (2 before 10) is the order of the images.
     """
 
     def __init__(self, path: Path, files: Files, by_order: bool) -> None:
@@ -47,7 +47,7 @@ class PngFiles:
         self._images = sorted(_image_files(path, files), key=lambda image: _natural(image.stem))
 
     def check(self, target: Target) -> None:
-        """See `Predictions.check`: names and the headers of all files."""
+        """See `Predictions.check`: checks the names and the headers of all files."""
         self._rows(target)
         problems = Problems(self.path)
         for image in self._images:
@@ -57,7 +57,7 @@ class PngFiles:
         problems.refuse()
 
     def saved_batches(self, target: Target) -> Iterator[SavedBatch]:
-        """Batches in the order of the split."""
+        """See `PredictionFiles.saved_batches`: in the order of the split."""
         ordered = sorted(zip(self._rows(target), self._images, strict=True), key=lambda pair: pair[0])
         height, width = target.size
         size = images_per_batch(5 * height * width)
@@ -66,7 +66,7 @@ class PngFiles:
             yield self._batch(list(rows), list(images))
 
     def digest(self) -> str:
-        """sha256 over the names and contents of all PNGs, the same for a folder and an archive of it."""
+        """The sha256 of the names and contents of all PNGs, the same for a folder and an archive of it."""
         sha = hashlib.sha256()
         for name in sorted(name for p in self._images for name in (p.mask, p.reconstruction) if name):
             sha.update(f"{hashlib.sha256(self._files.read(name)).hexdigest()}  {name}\n".encode())
@@ -84,7 +84,7 @@ class PngFiles:
     ) -> None:
         head = self._files.read(name, _HEAD)
         if len(head) < _HEAD or head[:8] != png.SIGNATURE or head[12:16] != b"IHDR":
-            problems.add("no PNG, or a damaged one", name)
+            problems.add("not a PNG, or a damaged one", name)
             return
         found = int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")
         if found != size:
@@ -108,8 +108,8 @@ class PngFiles:
                 damaged.append(f"{image.reconstruction} ({error})")
         if damaged:
             return SavedBatch(rows, np.empty(0), None, tuple(damaged))
-        painted = np.stack(reconstructions).transpose(0, 3, 1, 2) if reconstructions else None
-        return SavedBatch(rows, np.stack(masks), painted)
+        reconstruction = np.stack(reconstructions).transpose(0, 3, 1, 2) if reconstructions else None
+        return SavedBatch(rows, np.stack(masks), reconstruction)
 
 
 _LABELS_EXPECTED = (
@@ -127,19 +127,19 @@ def _labels(content: bytes) -> Array:
 
 def _image_files(path: Path, files: Files) -> list[_ImageFiles]:
     names = [name for name in files.names if name.lower().endswith(PNG)]
-    painted = {_stem(name): name for name in names if name.lower().endswith(RECONSTRUCTION)}
+    reconstructions = {_stem(name): name for name in names if name.lower().endswith(RECONSTRUCTION)}
     masks = [(_stem(name), name) for name in names if not name.lower().endswith(RECONSTRUCTION)]
     if not masks:
         found = first_few(files.names) if files.names else "nothing"
         raise ObjbenchError(f"{path}: expected label maps in PNGs, <key>.png, found {found}")
-    if painted:
-        unpaired = {stem for stem, _ in masks} ^ painted.keys()
+    if reconstructions:
+        unpaired = {stem for stem, _ in masks} ^ reconstructions.keys()
         if unpaired:
             raise ObjbenchError(
                 f"{path}: a label map without a reconstruction, or the reverse, for {first_few(sorted(unpaired))}; "
                 "expected reconstructions of all images or of none"
             )
-    return [_ImageFiles(stem, name, painted.get(stem)) for stem, name in masks]
+    return [_ImageFiles(stem, name, reconstructions.get(stem)) for stem, name in masks]
 
 
 def _stem(name: str) -> str:
@@ -150,5 +150,5 @@ def _stem(name: str) -> str:
 
 
 def _natural(name: str) -> tuple[object, ...]:
-    parts = re.split(r"([0-9]+)", name)  # text and digits by turns, so that equal places hold equal types
+    parts = re.split(r"([0-9]+)", name)  # text and digits alternate, so that equal positions have equal types
     return (*(int(part) if i % 2 else part for i, part in enumerate(parts)), name)

@@ -1,4 +1,4 @@
-"""Open predictions, whatever form they have, and read them batch by batch."""
+"""Open predictions in any format and read them batch by batch."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ FORMS = "an .npz or .npy of masks, or a folder, .tar, .tar.gz or .tgz of PNGs"
 class Batch:
     """Predictions of B images.
 
-    rows            positions of the images in their split
-    labels          integer label maps (B,H,W)
-    planes          the masks (B,M,H,W) that the labels are the arg-max of, None if label maps were given
-    reconstruction  float (B,3,H,W) in image units, or None
+    Attributes:
+        rows: Positions of the images in the split.
+        labels: Integer label maps (B,H,W).
+        planes: Masks (B,M,H,W), of which `labels` are the arg-max; None if label maps were given.
+        reconstruction: Float (B,3,H,W) with intensities in [0,1], not clamped; or None.
     """
 
     rows: list[int]
@@ -38,45 +39,47 @@ class Batch:
     reconstruction: Tensor | None
 
 
-class Source(Protocol):
-    """One form of predictions."""
+class PredictionFiles(Protocol):
+    """Predictions in files of one format."""
 
     path: Path
     by_order: bool
 
     def check(self, target: Target) -> None:
-        """ObjbenchError if number, keys, sizes or types are not what `target` needs; reads no values."""
+        """Raise ObjbenchError if number, keys, sizes or dtypes do not match `target`. Reads no values."""
 
     def saved_batches(self, target: Target) -> Iterator[SavedBatch]:
-        """All values as they were saved, in the order that is quick to read."""
+        """All values as saved, in the order that is fastest to read."""
 
     def digest(self) -> str:
-        """sha256 of all content."""
+        """The sha256 of the whole content."""
 
 
 class Predictions:
-    """Predictions in files of which only a batch at a time is in memory."""
+    """Predictions in files, of which one batch at a time is in memory."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, files: PredictionFiles) -> None:
+        self._files = files
 
     def check(self, target: Target) -> None:
-        """ObjbenchError if number, keys, sizes or types are not what `target` needs; reads no values."""
-        self._source.check(target)
+        """Raise ObjbenchError if number, keys, sizes or dtypes do not match `target`. Reads no values."""
+        self._files.check(target)
 
     def identity(self) -> dict[str, Any]:
-        """By what the same predictions are known again: `sha256` of the content, and `by_order`; `file` names it."""
-        source = self._source
-        return {"file": source.path.resolve().name, "sha256": source.digest(), "by_order": source.by_order}
+        """What identifies the predictions: the `sha256` of the content, `by_order`, and the name of the `file`."""
+        files = self._files
+        return {"file": files.path.resolve().name, "sha256": files.digest(), "by_order": files.by_order}
 
     def batches(self, target: Target, device: torch.device) -> Iterator[Batch]:
         """Every image of `target` once, in the order of the files. Call `check` first.
 
-        Where values are wrong (NaN, labels out of range, a damaged picture) no further batch follows, and an
-        ObjbenchError at the end names the first of all images concerned.
+        If values are wrong (NaN, labels out of range, a damaged PNG), no further batch is returned.
+
+        Raises:
+            ObjbenchError: At the end, with the images whose values are wrong.
         """
-        problems = Problems(self._source.path)
-        for raw in self._source.saved_batches(target):
+        problems = Problems(self._files.path)
+        for raw in self._files.saved_batches(target):
             keys = [target.keys[row] for row in raw.rows]
             for key in raw.damaged:
                 problems.add("cannot be decoded", key)
@@ -94,9 +97,13 @@ class Predictions:
 
 @contextmanager
 def open_predictions(path: Path, by_order: bool = False) -> Iterator[Predictions]:
-    """The predictions in `path`: .npz, .npy, or a folder or tar of PNGs, in the `by_order` of whose names they are.
+    """Open the predictions in `path`: an .npz or .npy, or a folder or tar of PNGs.
 
-    RequestError for anything else, ObjbenchError if it is damaged, empty or says something that is not understood.
+    With `by_order`, PNGs are matched to images by the order of their names instead of by keys.
+
+    Raises:
+        RequestError: `path` is something else.
+        ObjbenchError: It is damaged, empty or holds something unknown.
     """
     if path.suffix.lower() in (".npz", ".npy") and path.is_file():
         if by_order:

@@ -1,4 +1,4 @@
-"""What predictions must fit: the images of a split, by their number, keys and size."""
+"""The images of a split that predictions must match: their number, keys and size."""
 
 from __future__ import annotations
 
@@ -12,23 +12,35 @@ from objbench.errors import ObjbenchError, first_few
 
 @dataclass(frozen=True)
 class Target:
-    """The images that are to be predicted: the `name` of their split for messages, their keys, their (H,W)."""
+    """The images of a split.
+
+    Attributes:
+        name: Name of the split for messages.
+        keys: Keys of the images.
+        size: (H,W) of the images.
+    """
 
     name: str
     keys: Sequence[str]
     size: tuple[int, int]
 
     def check_count(self, path: Path, found: int) -> None:
-        """ObjbenchError unless there is one prediction per image."""
+        """Raise ObjbenchError unless there is one prediction per image."""
         if found != len(self.keys):
             raise ObjbenchError(
                 f"{path}: predictions of {found:,} images, expected {len(self.keys):,}: all of {self.name}"
             )
 
     def rows(self, path: Path, keys: Sequence[str], hint: str = "") -> list[int]:
-        """The position in the split of every key, leading zeros aside. ObjbenchError unless each image has one key.
+        """The position of each key in the split. Leading zeros are ignored.
 
-        `hint` is what to say where keys are not known.
+        Args:
+            path: The file or folder of the predictions, for messages.
+            keys: The keys of the predictions.
+            hint: What the user can do if keys are unknown.
+
+        Raises:
+            ObjbenchError: A key is unknown, missing or repeated.
         """
         rows = {_unpadded(key): row for row, key in enumerate(self.keys)}
         found = [rows.get(_unpadded(key), -1) for key in keys]
@@ -53,7 +65,7 @@ class Target:
 
 
 class Problems:
-    """What is wrong with the predictions of single images, gathered so that one message can name them."""
+    """Collects what is wrong with the predictions of single images, for one message."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,11 +75,11 @@ class Problems:
         return bool(self._found)
 
     def add(self, kind: str, image: str) -> None:
-        """Note a fault: what kind, and at which image."""
+        """Add a problem of this kind with this image."""
         self._found.setdefault(kind, []).append(image)
 
     def refuse(self) -> None:
-        """ObjbenchError if there is any fault."""
+        """Raise ObjbenchError if there is any problem."""
         if self._found:
             raise ObjbenchError(
                 f"{self._path}: "

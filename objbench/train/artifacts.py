@@ -18,7 +18,7 @@ from objbench.spec.datasets import TEST
 PER_IMAGE, SAMPLES, SAMPLE_SHEET = "per_image.npz", "samples.npz", "samples.png"
 _REMEDY = {
     PER_IMAGE: "run that seed, or evaluate those predictions, again with --fresh",
-    SAMPLES: "remove it, objbench evaluate makes it anew",
+    SAMPLES: "remove it and run objbench evaluate",
 }
 
 

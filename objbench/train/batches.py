@@ -1,4 +1,4 @@
-"""The training images on the device, and which of them make each batch: a function of seed and step alone."""
+"""The training images on the device and the batches made of them, which depend on seed and step alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SETUP_IMAGES = 1024
 
 
 class StageScenes:
-    """The TrainingScenes of one stage: shuffled anew each epoch, the last incomplete batch dropped."""
+    """The TrainingScenes of one stage. Images are shuffled in each epoch; its last, incomplete batch is dropped."""
 
     def __init__(self, images: Tensor, stage: Stage, nominal_epochs: int, seed: int) -> None:
         self.images, self.stage, self.seed = images, stage, seed
@@ -42,9 +42,14 @@ class StageScenes:
         return self._order[position * size : (position + 1) * size]
 
     def reseed(self, step: int, stream: str = "step") -> None:
-        """Seed the default generators of CPU and of the images' device for `step`, or for what else happens there.
+        """Seed the default generators of the CPU and of the images' device.
 
-        As torch.manual_seed does, which takes a third of a millisecond to look for other kinds of devices.
+        It does what torch.manual_seed does, without the third of a millisecond that that spends on looking for other
+        devices.
+
+        Args:
+            step: The seed is a function of this step,
+            stream: and of what the random numbers are for.
         """
         seed = seed_from(self.seed, stream, self.stage.name, step)
         torch.default_generator.manual_seed(seed)
@@ -53,12 +58,12 @@ class StageScenes:
             torch.cuda.default_generators[device].manual_seed(seed)
 
     def progress(self, step: int) -> Progress:
-        """The progress before `step`."""
+        """The progress at the beginning of `step`."""
         epoch = step // self.steps_per_epoch
         return Progress(self.stage.name, step, self.steps, epoch, self.nominal_epochs)
 
     def setup_sample(self) -> Tensor:
-        """Up to SETUP_IMAGES training images as float (n,3,H,W) in [0,1]; reseeds for the setup of the stage."""
+        """Up to SETUP_IMAGES random training images as float (n,3,H,W) in [0,1]. Also seeds torch for the setup."""
         key = seed_from(self.seed, "setup", self.stage.name)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(key))
         torch.manual_seed(key)

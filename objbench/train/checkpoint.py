@@ -1,4 +1,4 @@
-"""Checkpoints and weights on disk: written whole or not at all, read without executing anything."""
+"""Checkpoints and weights on disk: written completely or not at all, read without executing any code."""
 
 from __future__ import annotations
 
@@ -21,11 +21,17 @@ CHECKPOINT, WEIGHTS = "checkpoint.pt", "model.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a training goes on from.
+    """Everything that is needed to resume a training.
 
-    stage, step     position;  trainable: the parameters that require a gradient in this stage
-    method, stepper all state of the two;  log_bytes: the log's length
-    seconds         spent in training steps;  wall_seconds: spent in all
+    Attributes:
+        stage: Index of the current stage.
+        step: Number of finished steps in this stage.
+        trainable: Names of the parameters that require a gradient in this stage.
+        method: State of the method.
+        stepper: State of the stepper.
+        log_bytes: Length of the log.
+        seconds: Time spent in training steps.
+        wall_seconds: Time spent in total.
     """
 
     stage: int
@@ -38,31 +44,35 @@ class Checkpoint:
     wall_seconds: float
 
     def save(self, folder: Path) -> None:
-        """Replace the checkpoint in `folder` at one stroke."""
+        """Replace the checkpoint in `folder` atomically."""
         try:
             with replacing(folder / CHECKPOINT) as partial:
                 torch.save(dict(vars(self)), partial)
-        except RuntimeError as error:  # how torch says that a write failed
+        except RuntimeError as error:  # torch reports a failed write like this
             reason = str(error).splitlines()[0]
             raise ObjbenchError(
                 f"{folder / CHECKPOINT}: could not be written, is the disk full? ({reason}); "
-                "the same command goes on from the checkpoint before"
+                "the same command resumes from the previous checkpoint"
             ) from error
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The checkpoint in `folder`, on the CPU, None if there is none; ObjbenchError if it is damaged."""
+    """The checkpoint in `folder`, on the CPU, or None if there is none.
+
+    Raises:
+        ObjbenchError: The file is damaged.
+    """
     path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError):
-        raise ObjbenchError(f"{path}: damaged checkpoint; --fresh starts this seed anew") from None
+        raise ObjbenchError(f"{path}: damaged checkpoint; --fresh starts this seed again") from None
 
 
 def save_weights(method: Method, folder: Path) -> None:
-    """All tensors of the method's state as model.safetensors (extra state stays in the checkpoint)."""
+    """Write all tensors of the method's state to model.safetensors; other state stays in the checkpoint."""
     tensors = {
         name: value.detach().cpu().clone().contiguous()
         for name, value in method.state_dict().items()
@@ -73,7 +83,11 @@ def save_weights(method: Method, folder: Path) -> None:
 
 
 def load_weights(method: Method, folder: Path) -> None:
-    """Put the saved weights, and extra state where training made any, into the method."""
+    """Load the saved weights into the method, and its other state from the checkpoint.
+
+    Raises:
+        ObjbenchError: A file is missing, damaged or of another configuration.
+    """
     path = folder / WEIGHTS
     if not path.exists():
         raise ObjbenchError(f"{path}: no such file; is the run finished?")

@@ -1,9 +1,9 @@
-"""The training step as a captured CUDA graph: one launch per step instead of hundreds, and no wait for the host.
+"""The training step as a CUDA graph: one launch per step instead of hundreds, and no waiting for the host.
 
-For any method whose step does the same work on tensors of the same shapes as long as its `capture_key` stays the same.
-The first step of each key is taken in eager mode (which readies libraries, kernels and optimizer states), the second is
-captured, the others are replays. Random numbers are those of the plain path: a graph reads the seed of the default
-generator, which is set anew before each replay.
+It works for every method whose step does the same work on tensors of the same shapes while its `capture_key` is the
+same. The first step of each key runs in eager mode (which initialises libraries, kernels and optimizer states), the
+second is captured, all others are replays. Random numbers are those of the eager stepper: a graph reads the seed of the
+default generator, which is set before each replay.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from torch.optim import Optimizer
 from objbench.methods.base import Losses, Method, Progress, Stage, TrainingScenes
 from objbench.train.batches import unit_range
 
-_CAST = (nn.Linear, nn.modules.conv._ConvNd)  # what autocast runs in bfloat16, with its weights
+_CAST = (nn.Linear, nn.modules.conv._ConvNd)  # layers that autocast runs in bfloat16
 
 
 class CapturableLoss(Protocol):
     """A training loss that can be captured."""
 
     def key(self, progress: Progress) -> Hashable:
-        """Equal for steps that may share a graph: all else than tensors that enters the loss is a function of it.
+        """A key that is equal for steps that can share a graph, or None for a step that cannot be captured.
 
-        None for a step that cannot be captured.
+        Everything that enters the loss, except for tensors, must be a function of the key.
         """
 
     def prepare(self, progress: Progress) -> None:
-        """Before each step, outside of the graph: put what the schedules say into tensors that the loss reads."""
+        """Write scheduled values into tensors that the loss reads. Called before each step, outside the graph."""
 
     def loss(self, images: Tensor, progress: Progress) -> Losses:
         """The loss of uint8 images (B,3,H,W)."""
 
 
 class MethodLoss:
-    """The training loss that every method has, for those with a `capture_key`."""
+    """The training loss of a method that has a `capture_key`."""
 
     def __init__(self, method: Method) -> None:
         self.method = method
@@ -54,10 +54,10 @@ class MethodLoss:
 
 
 class CudaGraphStepper:
-    """A Stepper that takes the steps of `EagerStepper`, captured where the images lie on a CUDA device.
+    """Takes the steps of `EagerStepper` by a CUDA graph, if the images are on a CUDA device.
 
-    Elsewhere the same work is done without a graph. In bfloat16 the weights of linear and convolution layers are
-    cast once per step, all together, instead of one by one where they are used.
+    On other devices the same work is done without a graph. In bfloat16 the weights of linear and convolution layers
+    are cast together, once per step, instead of one by one in each layer.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class CudaGraphStepper:
         self.step = 0
         self._pairs = method.optimizers(stage)
         self._optimizers = [optimizer for optimizer, _ in self._pairs]
-        self._rates = [_Rates(optimizer) for optimizer in self._optimizers]
+        self._rates = [_LearningRates(optimizer) for optimizer in self._optimizers]
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         self._parameters = [parameter for group in groups for parameter in group["params"]]
         self._weights = _Weights(method, stage)
@@ -77,28 +77,28 @@ class CudaGraphStepper:
         self._warm = False  # whether a step of this key was taken in eager mode
         self._graph: _Graph | None = None
         self._losses: Losses | None = None
-        # A stream of its own: destroying a graph frees what cuBLAS keeps for the stream that it was captured on.
+        # Use a separate stream: destroying a graph frees what cuBLAS keeps for the stream of the capture.
         self._stream = torch.cuda.Stream(scenes.images.device) if scenes.images.is_cuda else None  # type: ignore[no-untyped-call]
 
     def advance(self, steps: int) -> None:
         """Take `steps` training steps."""
         self.method.train()
         for _ in range(steps):
-            self._take(self.scenes.progress(self.step))
+            self._train_step(self.scenes.progress(self.step))
             self.step += 1
 
-    def _take(self, progress: Progress) -> None:
+    def _train_step(self, progress: Progress) -> None:
         for (_, learning_rate), rates in zip(self._pairs, self._rates, strict=True):
             rates.set(learning_rate(progress))
         self.loss.prepare(progress)
         self._indices.copy_(self.scenes.batch(self.step))
         key = self.loss.key(progress)
         if key != self._key:
-            self._forget()
+            self._drop_graph()
             self._key = key
         if key is None or not self._warm:
             self.scenes.reseed(self.step)
-            self._losses = self._eagerly(progress)
+            self._losses = self._run_eagerly(progress)
             self._warm = True
         else:
             if self._graph is None:
@@ -111,14 +111,14 @@ class CudaGraphStepper:
 
     def _capture(self, progress: Progress) -> _Graph:
         if self._stream is None:
-            return _Replayed(lambda: self._work(progress))
+            return _Rerun(lambda: self._work(progress))
         return _CudaGraph(lambda: self._work(progress), self._stream)
 
-    def _forget(self) -> None:
-        """Drop the graph and all that lies in its memory, so that the next one can have it."""
+    def _drop_graph(self) -> None:
+        """Drop the graph and all tensors in its memory, so that the next graph can use it."""
         self._key, self._warm, self._graph, self._losses = None, False, None, None
 
-    def _eagerly(self, progress: Progress) -> Losses:
+    def _run_eagerly(self, progress: Progress) -> Losses:
         if self._stream is None:
             return self._work(progress)
         outside = torch.cuda.current_stream(self._stream.device)
@@ -129,7 +129,7 @@ class CudaGraphStepper:
         return losses
 
     def _work(self, progress: Progress) -> Losses:
-        """All that happens on the device in one step."""
+        """The work of one step on the device."""
         images = self.scenes.images.index_select(0, self._indices)
         bf16 = self.stage.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
@@ -150,19 +150,19 @@ class CudaGraphStepper:
         return dict(zip(parts, values, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Position and optimizer states, in the form of the plain path: either goes on from the other's."""
+        """Position and optimizer states, in the format of EagerStepper: each of the two can load the other's."""
         return {"step": self.step, "optimizers": [rates.state_dict() for rates in self._rates]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
         self.step = state["step"]
         for rates, saved in zip(self._rates, state["optimizers"], strict=True):
             rates.load_state_dict(saved)
-        self._forget()
+        self._drop_graph()
 
 
-class _Rates:
-    """The learning rates of an optimizer, on the device: a graph reads them from there."""
+class _LearningRates:
+    """The learning rates of an optimizer as tensors on the device, which a graph can read."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -181,7 +181,7 @@ class _Rates:
             group["lr"] = torch.zeros((), device=device)
 
     def set(self, rate: float) -> None:
-        """Set the rate of all groups, if it is another one."""
+        """Set the rate of all groups if it has changed."""
         if rate != self._set:
             for group in self.optimizer.param_groups:
                 group["lr"].fill_(rate * group.get("lr_scale", 1.0))
@@ -201,12 +201,12 @@ class _Rates:
         ]
         self.optimizer.load_state_dict(
             {**state, "param_groups": groups}
-        )  # puts step counts where they must be
+        )  # moves step counts to the right device
         self._make_capturable()
 
 
 class _Weights:
-    """The trained parameters, their gradients in float32, and in bfloat16 the cast copies the loss is computed with."""
+    """The trained parameters, their float32 gradients, and the bfloat16 copies with which the loss is computed."""
 
     def __init__(self, method: Method, stage: Stage) -> None:
         self._module = _Caller(method)
@@ -222,7 +222,7 @@ class _Weights:
         self._gradients = [torch.zeros_like(p) for p in self._owners]
 
     def call(self, loss: Callable[[Tensor, Progress], Losses], images: Tensor, progress: Progress) -> Losses:
-        """The loss, computed with the copies brought up to date."""
+        """The loss, computed with updated copies."""
         if self._copies:
             with torch.no_grad():
                 torch._foreach_copy_(self._copies, self._masters)
@@ -230,15 +230,15 @@ class _Weights:
         return losses
 
     def backward(self, total: Tensor) -> None:
-        """Put the gradient of `total` into the `grad` of every parameter, None where it plays no part.
+        """Write the gradient of `total` into the `grad` of each parameter, None if the loss does not depend on it.
 
-        Into tensors of their own: autograd may give two parameters the same one, or one that repeats a number.
+        Gradients are copied into separate tensors: autograd may give two parameters the same tensor, or an expanded one.
         """
         found = torch.autograd.grad(total, self._leaves, allow_unused=True)
         for owner, gradient, new in zip(self._owners, self._gradients, found, strict=True):
             owner.grad = None if new is None else gradient
         cast = len(self._copies)
-        for part in (slice(cast), slice(cast, None)):  # one kernel for all of a dtype
+        for part in (slice(cast), slice(cast, None)):  # one kernel per dtype
             pairs = [
                 (old, new)
                 for old, new in zip(self._gradients[part], found[part], strict=True)
@@ -249,7 +249,7 @@ class _Weights:
 
 
 class _Caller(nn.Module):
-    """Calls a loss while the parameters of `method` may be replaced."""
+    """Calls a loss while parameters of `method` are replaced by copies."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
@@ -262,7 +262,7 @@ class _Caller(nn.Module):
 
 
 def _cast_by_autocast(method: Method) -> set[str]:
-    """The names of the parameters that autocast casts wherever they are used."""
+    """The names of the parameters that autocast casts."""
     return {
         f"{prefix}.{name}" if prefix else name
         for prefix, module in method.named_modules()
@@ -272,16 +272,16 @@ def _cast_by_autocast(method: Method) -> set[str]:
 
 
 class _Graph(Protocol):
-    """Work that can be done again and again; `losses` are those of the last time."""
+    """Work that can be repeated; `losses` are those of the last time."""
 
     losses: Losses
 
     def replay(self) -> None:
-        """Do it."""
+        """Do the work."""
 
 
 class _CudaGraph:
-    """The work captured as a CUDA graph; capturing it does not do it yet."""
+    """The work as a captured CUDA graph. Capturing it does not run it."""
 
     def __init__(self, work: Callable[[], Losses], stream: torch.cuda.Stream) -> None:
         self._graph = torch.cuda.CUDAGraph()
@@ -292,8 +292,8 @@ class _CudaGraph:
         self._graph.replay()
 
 
-class _Replayed:
-    """The work done anew each time, for devices without graphs."""
+class _Rerun:
+    """The work run again each time, for devices without graphs."""
 
     def __init__(self, work: Callable[[], Losses]) -> None:
         self._work = work

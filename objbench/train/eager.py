@@ -1,4 +1,4 @@
-"""The plain training step, in eager mode: what every method's own stepper must agree with."""
+"""The training step in eager mode, which defines what every other stepper must compute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objbench.train.batches import unit_range
 
 
 class EagerStepper:
-    """One optimizer step after another: seed, batch, loss, joint clipping, all optimizers, after_step."""
+    """Takes one step after another: seed, batch, loss, joint clipping, all optimizers, after_step."""
 
     def __init__(self, method: Method, scenes: TrainingScenes, stage: Stage) -> None:
         self.method, self.scenes, self.stage = method, scenes, stage
@@ -27,10 +27,10 @@ class EagerStepper:
         """Take `steps` training steps."""
         self.method.train()
         for _ in range(steps):
-            self._losses = self._take(self.step)
+            self._losses = self._train_step(self.step)
             self.step += 1
 
-    def _take(self, step: int) -> Losses:
+    def _train_step(self, step: int) -> Losses:
         progress = self.scenes.progress(step)
         self.scenes.reseed(step)
         images = unit_range(self.scenes.images[self.scenes.batch(step)])
@@ -62,7 +62,7 @@ class EagerStepper:
         return {"step": self.step, "optimizers": [optimizer.state_dict() for optimizer in self._optimizers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
         self.step = state["step"]
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

@@ -1,4 +1,4 @@
-"""One method, one prepared split, every metric: the same path for validation, test and any later evaluation."""
+"""Score a method on a split with all metrics: the same code for validation, test and later evaluations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ N_SAMPLES = 16
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores (`n_images` and name -> mean, std), the values behind them per image, and a few images to look at."""
+    """The result of an evaluation.
+
+    Attributes:
+        scores: `n_images`, and metric -> {"mean", "std"}.
+        per_image: The values behind the scores, metric -> (N,), and `keys`.
+        samples: The first images with their predictions, name -> array, for pictures.
+    """
 
     scores: dict[str, Any]
     per_image: dict[str, Array]
@@ -34,7 +40,7 @@ class Evaluation:
 
     @property
     def for_record(self) -> Scores:
-        """The scores as a record holds them: with the confidence intervals of their means."""
+        """The scores with the confidence intervals of their means."""
         intervals = bootstrap({name: values for name, values in self.per_image.items() if name != "keys"})
         with_interval = {
             name: {**self.scores[name], "interval": interval}
@@ -59,10 +65,20 @@ def evaluate(
     advance: Advance = silent,
     definition: str = DEFAULT_DEFINITION,
 ) -> Evaluation:
-    """Segment `scenes` on their device and score them; `progress` None = as at the end of training.
+    """Segment `scenes` on their device and score them.
 
-    Random draws depend on (seed, sample key) alone, so the batch size changes nothing. The method is left in the
-    mode it came in.
+    Random draws depend on (seed, sample key) alone, so the batch size changes nothing. The method keeps its mode
+    (train or eval).
+
+    Args:
+        method: The method, on the device of the scenes.
+        scenes: The scenes to segment.
+        seed: Seed of the run.
+        batch_size: Number of images segmented at a time.
+        progress: State of the training, None after its end.
+        n_samples: Number of images kept as samples.
+        advance: Called with the number of images after each batch.
+        definition: Definition of the metrics.
     """
     evaluator, samples = Evaluator(definition), Samples(n_samples)
     training = method.training
@@ -87,7 +103,7 @@ def evaluate(
 def segment(
     method: Method, images: Tensor, keys: list[str], seed: int, progress: Progress | None = None
 ) -> Segmentation:
-    """`method.segment` with its randomness fixed by (seed, keys), checked for shape."""
+    """Call `method.segment` with randomness fixed by (seed, keys), and check the shape of its result."""
     method.seed_images(torch.tensor([seed_from(seed, "segment", key) for key in keys]))
     torch.manual_seed(seed_from(seed, "evaluate", *keys))
     with torch.no_grad():
@@ -105,7 +121,7 @@ def segment(
 
 
 class Samples:
-    """The first images of an evaluation with all that was said of them, in bytes."""
+    """Collects the first images of an evaluation with their predictions, as uint8."""
 
     def __init__(self, count: int) -> None:
         self.left = count

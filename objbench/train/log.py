@@ -1,4 +1,4 @@
-"""metrics.jsonl: the course of a training, without times or paths, so that equal runs give equal files."""
+"""metrics.jsonl: losses and scores during a training, without times or paths, so that equal runs give equal files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOG = "metrics.jsonl"
 
 
 class Log:
-    """Appends lines `{"step", "stage", "epoch", "losses" | "val"}`; mirrored to TensorBoard if asked for."""
+    """Appends lines `{"step", "stage", "epoch", "losses" | "val"}`, and writes them to TensorBoard if requested."""
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         self.path = folder / LOG
@@ -28,11 +28,11 @@ class Log:
         return self.path.stat().st_size
 
     def cut(self, size: int, step: int) -> None:
-        """Drop what was written after a checkpoint of this size and step."""
+        """Remove what was written after the checkpoint, when the log had this size in bytes and the run this step."""
         if self.size < size:
             raise ObjbenchError(
                 f"{self.path}: shorter than at the last checkpoint ({self.size} < {size} bytes); "
-                "--fresh starts this seed anew"
+                "--fresh starts this seed again"
             )
         with self.path.open("r+b") as file:
             file.truncate(size)
@@ -40,12 +40,12 @@ class Log:
             self._writer = self._tensorboard(str(self.path.parent / "tensorboard"), purge_step=step)
 
     def sync(self) -> None:
-        """Make sure that what was written survives a power cut."""
+        """Make sure that everything written so far survives a power cut."""
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
 
     def write(self, step: int, stage: str, epoch: int, kind: str, values: Mapping[str, float]) -> None:
-        """One line: `kind` is "losses" or "val"."""
+        """Append one line; `kind` is "losses" or "val"."""
         line: dict[str, Any] = {"step": step, "stage": stage, "epoch": epoch, kind: dict(values)}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -56,7 +56,11 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of `path`, a metrics.jsonl or the folder of a run; ObjbenchError where one is damaged."""
+    """The lines of a metrics.jsonl, given by its path or by the folder of its run.
+
+    Raises:
+        ObjbenchError: A line is damaged.
+    """
     path = path / LOG if path.is_dir() else path
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):

@@ -1,4 +1,4 @@
-"""The training loop: stages, steps, and what happens between them. It knows no method by name."""
+"""The training loop: stages, steps, and logging, validation and checkpoints between them, for any method."""
 
 from __future__ import annotations
 
@@ -28,10 +28,13 @@ Validate = Callable[[Method, Progress | None], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training took.
+    """The cost of a training.
 
-    seconds  spent in its steps, evaluations and checkpoints not;  earlier: all seconds of the processes that did
-             what this one went on from;  images: seen, all steps together
+    Attributes:
+        steps: Number of steps in all stages.
+        seconds: Time spent in steps, without evaluations and checkpoints.
+        earlier: Total time of the processes that trained before the checkpoint from which this one resumed.
+        images: Number of images in all batches.
     """
 
     steps: int
@@ -42,21 +45,21 @@ class Trained:
 
 @dataclass(frozen=True)
 class Events:
-    """After which steps, counted over all stages, something happens besides training."""
+    """The steps, counted over all stages, after which something happens besides training."""
 
     total: int
     recipe: Recipe
 
     def logs(self, step: int) -> bool:
-        """Every `log_steps`, and at the end."""
+        """Whether losses are logged: every `log_steps`, and at the end."""
         return step % self.recipe.log_steps == 0 or step == self.total
 
     def checkpoints(self, step: int) -> bool:
-        """Every `checkpoint_steps`; the end of a stage is a checkpoint as well."""
+        """Whether a checkpoint is due: every `checkpoint_steps`. The end of a stage is another one."""
         return step % self.recipe.checkpoint_steps == 0
 
     def evaluates(self, step: int) -> bool:
-        """`evaluations` times, evenly spaced, the last one at the very end."""
+        """Whether a validation is due: `evaluations` times, evenly spaced, the last time at the end."""
         return self._rank(step) > self._rank(step - 1)
 
     def _rank(self, step: int) -> int:
@@ -74,8 +77,8 @@ class Events:
 class Training:
     """The training of one method on uint8 images (N,3,H,W) that lie on its device, with checkpoints in `folder`.
 
-    It goes on from the checkpoint that it finds there; on the CPU the result is bit-identical to that of a training
-    that was never interrupted. `validate` is called as often as the recipe says, with progress None at the end; the
+    It resumes from the checkpoint in the folder, if there is one; on the CPU the result is bit-identical to that of an
+    uninterrupted training. `validate` is called as often as the recipe says, with progress None at the end; the
     progress bar shows those of its scores that are in `noted`.
     """
 
@@ -101,7 +104,11 @@ class Training:
         self.note: dict[str, str] = {}
 
     def run(self, advance: Advance = silent) -> Trained:
-        """Train the method in place. Raises ObjbenchError when the loss is no longer finite."""
+        """Train the method in place.
+
+        Raises:
+            ObjbenchError: The loss is not finite any more.
+        """
         self.advance = advance
         resumed = load_checkpoint(self.folder) if self.stages else None
         first = resumed.stage if resumed else 0
@@ -110,8 +117,8 @@ class Training:
         for index, scenes in enumerate(self.stages[first:], first):
             stepper, step = self._resume(resumed, scenes) if resumed else (self._begin(scenes), 0)
             self.advance(0, resumed=before + step if resumed else 0)
-            resumed = None  # from here on a second copy of the model
-            self._stage(index, scenes, before, stepper, step)
+            resumed = None  # or it would keep a second copy of the model
+            self._run_stage(index, scenes, before, stepper, step)
             before += scenes.steps
         images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
         return Trained(self.total, self.seconds, self.earlier, images)
@@ -133,16 +140,16 @@ class Training:
     def _stepper(self, scenes: StageScenes) -> Stepper:
         return choose_stepper(self.method, scenes, scenes.stage)
 
-    def _stage(self, index: int, scenes: StageScenes, before: int, stepper: Stepper, step: int) -> None:
+    def _run_stage(self, index: int, scenes: StageScenes, before: int, stepper: Stepper, step: int) -> None:
         while step < scenes.steps:
             target = min(self.events.next(before + step) - before, scenes.steps)
-            self._advance(stepper, scenes, target - step)
+            self._take_steps(stepper, scenes, target - step)
             step = target
-            self._after(stepper, scenes, step, before + step)
+            self._log_and_validate(stepper, scenes, step, before + step)
             if self.events.checkpoints(before + step) or step == scenes.steps:
                 self._save(index, step, stepper)
 
-    def _advance(self, stepper: Stepper, scenes: StageScenes, steps: int) -> None:
+    def _take_steps(self, stepper: Stepper, scenes: StageScenes, steps: int) -> None:
         start = time.perf_counter()
         stepper.advance(steps)
         if scenes.images.is_cuda:
@@ -150,7 +157,7 @@ class Training:
         self.seconds += time.perf_counter() - start
         self.advance(steps)
 
-    def _after(self, stepper: Stepper, scenes: StageScenes, step: int, overall: int) -> None:
+    def _log_and_validate(self, stepper: Stepper, scenes: StageScenes, step: int, overall: int) -> None:
         progress = scenes.progress(step)
         where = (overall, scenes.stage.name, progress.epoch)
         losses = stepper.losses()
@@ -187,7 +194,11 @@ class Training:
 
 
 def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper:
-    """The method's own stepper, the captured one on CUDA if the method allows it, or, if not or if so asked, the plain one."""
+    """The stepper of a stage.
+
+    With `recipe.stepper` "auto": the method's own one, else a CUDA graph on CUDA if the method allows it. Otherwise the
+    eager one.
+    """
     if method.recipe.stepper == "auto":
         own = method.stepper(scenes, stage)
         if own is not None:

@@ -1,4 +1,4 @@
-"""Evaluate a finished run on another prepared set, into the same record."""
+"""Evaluate a finished run on another dataset and add the scores to its record."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ from objbench.train.run_folder import lock_run, read_config
 def reevaluate(
     folder: Path, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION
 ) -> tuple[str, Record]:
-    """Score the run in `folder` on `scenes`; the key of the scores in its record, and the record.
+    """Score the run in `folder` on `scenes`.
 
-    Keys: "test" for the run's own test split (by its fingerprint), the id of an also_test set of the run's source, else
-    `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; with `#DEFINITION` behind it where that is not the default one. Raises
-    RequestError if the images are of another size.
+    Returns:
+        The key of the scores in the record, and the record. The key is "test" for the run's own test split (by its
+        fingerprint), the id of an also_test dataset of the run's source, otherwise
+        `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; followed by `#DEFINITION` unless that is the default one.
+
+    Raises:
+        RequestError: The images have another size than the training images.
     """
     with lock_run(folder):
         record = read_record(folder)
@@ -56,11 +60,11 @@ def load_run(folder: Path, record: Record, spec: Spec) -> Method:
 
 
 def evaluation_key(record: Record, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION) -> str:
-    """Under which key of the record the scores on `scenes` stand."""
-    return _place(record, scenes, spec) + definition_suffix(definition)
+    """The key in the record of the scores on `scenes`."""
+    return _split_key(record, scenes, spec) + definition_suffix(definition)
 
 
-def _place(record: Record, scenes: Scenes, spec: Spec) -> str:
+def _split_key(record: Record, scenes: Scenes, spec: Spec) -> str:
     on = scored(scenes)
     if on.source == record.source and on.split == TEST:
         if on.fingerprint == record.scored[TEST].fingerprint:

@@ -1,4 +1,4 @@
-"""A run from its configuration to its record: train one seed, evaluate it, write down everything."""
+"""A run from its configuration to its record: train one seed, evaluate it, save everything."""
 
 from __future__ import annotations
 
@@ -45,9 +45,14 @@ def run_seed(
     tensorboard: bool = False,
     say: Callable[[str], None] = print,
 ) -> tuple[Path, Record]:
-    """Train and evaluate one seed, or go on with it, or find it finished; the folder and its record.
+    """Train and evaluate one seed. An interrupted run is resumed, a finished one only read.
 
-    Raises RequestError if the folder holds a run of another configuration and `fresh` is not set.
+    Returns:
+        The folder of the run and its record.
+
+    Raises:
+        RequestError: The folder holds a run of another configuration, and `fresh` is not set.
+        ObjbenchError: The training failed.
     """
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     with lock_run(folder):
@@ -153,7 +158,7 @@ def _test(model: Method, data: RunData, seed: int) -> dict[str, Evaluation]:
 
 @cache
 def code_version() -> str:
-    """The version of objbench, with the commit if it runs from a checkout."""
+    """The version of objbench, followed by the commit if it runs from a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return objbench.__version__

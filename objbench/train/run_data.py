@@ -1,4 +1,4 @@
-"""The data of a run: what it trains on, and all that it is scored on."""
+"""The data of a run: what it trains on and what it is scored on."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ from objbench.spec.load import load_spec
 
 
 class RunData:
-    """The data that the runs of one command share: a manifest, and the scenes, each split loaded when first needed.
+    """The data shared by the runs of one command. Each split is loaded when it is first used.
 
-    also_test  the ids of further sets that a run is scored on;  load: DATASET[@PROTOCOL], split -> its scenes
+    Args:
+        dataset: The dataset to train on.
+        manifest: Its manifest.
+        device: The device of all scenes.
+        load: (DATASET[@PROTOCOL], split) -> scenes.
+        also_test: The ids of further datasets that a run is scored on.
     """
 
     def __init__(
@@ -48,12 +53,12 @@ class RunData:
 
     @cached_property
     def val(self) -> Scenes | None:
-        """The val split, None if it was left out."""
+        """The val split, or None if it was left out."""
         return self._load(str(self.dataset), "val") if "val" in self.manifest.splits else None
 
     @cached_property
     def tests(self) -> dict[str, Scenes]:
-        """ "test", and by their ids those also_test sets that are there from the same source."""
+        """The test split under "test", and the also_test datasets that are prepared from the same source, by id."""
         return {TEST: self._load(str(self.dataset), TEST)} | {
             name: self._load(name, TEST) for name in self.also_test
         }
@@ -62,7 +67,12 @@ class RunData:
 def prepared_run_data(
     dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
 ) -> RunData:
-    """What is prepared under `data`: complete, and with the splits that a run needs."""
+    """The data of a run on a dataset that is prepared in the folder `data`.
+
+    Raises:
+        ObjbenchError: The dataset is not prepared, or incomplete.
+        RequestError: It has no train or no test split.
+    """
     where = choose_device(device)
     folder, manifest = find(data, dataset, source)
     also_test = []
@@ -89,7 +99,7 @@ def prepared_run_data(
 
 
 def generated_run_data(dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> RunData:
-    """Scenes made in memory, with nothing on disk: what `prepare --source generated` with these sizes would give."""
+    """The data of a run on scenes generated in memory: those that `prepare --source generated` would write."""
     from objbench.data.generate.generator import SOURCE
     from objbench.data.prepare.in_memory import splits_in_memory
 
@@ -110,16 +120,16 @@ def _refuse_test_set(dataset: DatasetRef, source: str, config: Path | None) -> N
         return
     parents = [name for name, spec in load_spec(config).datasets.items() if dataset.name in spec.also_test]
     also = f"; a run on {' or '.join(parents)} is scored on it too, once it is prepared" if parents else ""
-    raise RequestError(f"{dataset} ({source}) is a test set, there is nothing in it to train on{also}")
+    raise RequestError(f"{dataset} ({source}) is a test set without training scenes{also}")
 
 
 def definition_suffix(definition: str) -> str:
-    """What the key of scores ends with that were made by another definition than the default one."""
+    """Suffix of a score key: "" for the default definition, else `#NAME`."""
     return "" if definition == DEFAULT_DEFINITION else f"#{definition}"
 
 
 def scored(scenes: Scenes, definition: str = DEFAULT_DEFINITION) -> Scored:
-    """On which `scenes` an evaluation was made, and by which definition of the metrics, for its record."""
+    """What scores on `scenes` were measured on, for the record."""
     manifest = scenes.manifest
     assert manifest is not None
     known = {

@@ -1,4 +1,4 @@
-"""The folder of one run: method x dataset x seed. Which configuration it belongs to, and who may work in it."""
+"""The folder of one run (method, dataset, seed): its configuration, and the lock of the process that uses it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, see
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Keep every other process out of a seed's folder, which is made if need be."""
-    occupied = f"{folder}: another process is at work on this seed"
+    """Lock the folder of a run, creating it if needed; raise ObjbenchError if another process has the lock."""
+    occupied = f"{folder}: another process is running this seed"
     with (
         explain_os_errors(folder, "--runs"),
         exclusive_lock(folder.with_name(f".{folder.name}.lock"), occupied),
@@ -37,9 +37,12 @@ def lock_run(folder: Path) -> Iterator[None]:
 
 
 def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
-    """Make `folder` a run of `config`; True if such a run is finished there already.
+    """Make `folder` a run of `config`. Returns whether such a run is already finished there.
 
-    A folder of another configuration is refused if anything came of it; `fresh` empties it first, whatever it holds.
+    With `fresh`, the folder is emptied first, whatever it holds.
+
+    Raises:
+        RequestError: The folder holds results of another configuration, or files that are no run.
     """
     path = folder / CONFIG
     if fresh:
@@ -53,32 +56,36 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
             more = f" and {len(different) - 3} more" if len(different) > 3 else ""
             raise RequestError(
                 f"{folder} holds a run of another configuration: {'; '.join(different[:3])}{more}; "
-                "--fresh throws that run away"
+                "--fresh deletes that run"
             )
     elif any(folder.iterdir()):
         raise RequestError(
-            f"{folder} holds files but no {CONFIG}: no run to go on with; --fresh throws them away"
+            f"{folder} holds files but no {CONFIG}, so it is not a run that could be resumed; --fresh deletes them"
         )
     write_atomically(path, json.dumps(config, indent=1) + "\n")
     return False
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a run; ObjbenchError if the folder is none or the file is damaged."""
+    """The config.json of a run.
+
+    Raises:
+        ObjbenchError: The folder is not that of a run, or the file is damaged.
+    """
     path = folder / CONFIG
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ObjbenchError(f"{folder}: not the folder of a run (no {CONFIG})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ObjbenchError(f"{path}: damaged ({error}); --fresh starts this seed anew") from None
+        raise ObjbenchError(f"{path}: damaged ({error}); --fresh starts this seed again") from None
     if not isinstance(content, dict):
-        raise ObjbenchError(f"{path}: damaged (not a JSON object); --fresh starts this seed anew")
+        raise ObjbenchError(f"{path}: damaged (not a JSON object); --fresh starts this seed again")
     return content
 
 
 def empty(folder: Path) -> None:
-    """Empty `folder`; a kill in between leaves all of it or nothing of it in its place."""
+    """Empty `folder`. If the process is killed, the folder still holds everything or nothing."""
     aside = folder.with_name(f".{folder.name}.thrown-away")
     shutil.rmtree(aside, ignore_errors=True)
     folder.replace(aside)

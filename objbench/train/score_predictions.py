@@ -1,4 +1,4 @@
-"""Score predictions that were made outside objbench, into a record that stands beside those of runs."""
+"""Score predictions that were made outside objbench, and save a record like that of a run."""
 
 from __future__ import annotations
 
@@ -41,13 +41,14 @@ from objbench.viz import sample_sheet
 
 EXTERNAL = "external"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-_SOFT_RANGE = (-0.1, 1.1)  # masks outside of it are logits, of which no picture can be made
+_SOFT_RANGE = (-0.1, 1.1)  # masks outside of it are logits, which cannot be drawn
 
 
 def external_name(path: Path, name: str | None) -> str:
-    """What the predictions in `path` are called: `name`, by default the file's without its suffix.
+    """The name of the record: `name`, by default that of the file without its suffix.
 
-    RequestError where that is no name for a folder.
+    Raises:
+        RequestError: The name cannot be the name of a folder.
     """
     chosen = name
     if chosen is None:
@@ -73,24 +74,40 @@ def score_predictions(
     fresh: bool = False,
     say: Callable[[str], None] = print,
 ) -> tuple[Path, str, Record]:
-    """Score `predictions` of all `scenes`: the folder of the record, the key of the scores in it, and the record.
+    """Score `predictions` of all `scenes`.
 
-    Keys: "test" for the test split, else `DATASET[@PROTOCOL]/SOURCE:SPLIT`; with `#DEFINITION` behind it where that is
-    not the default one. Several splits and definitions of one name and seed stand in one record. The same
-    predictions are not scored twice, but with `fresh`. Where the record is of other predictions, `fresh` throws all
-    of it away. Raises RequestError if it is and `fresh` is not set; ObjbenchError where predictions do not fit the scenes.
+    One record holds all splits and definitions of one name and seed. Predictions that were scored before are not
+    scored again unless `fresh` is set.
+
+    Args:
+        predictions: The predictions.
+        scenes: The scenes, all of a split.
+        runs: The folder of the runs.
+        name: Name of the record.
+        seed: Seed of the record.
+        definition: Definition of the metrics.
+        fresh: Score again; delete the record first if it is of other predictions.
+        say: Called with messages for the user.
+
+    Returns:
+        The folder of the record, the key of the scores in it, and the record. The key is "test" for the test split,
+        otherwise `DATASET[@PROTOCOL]/SOURCE:SPLIT`; followed by `#DEFINITION` unless that is the default one.
+
+    Raises:
+        RequestError: The record is of other predictions, and `fresh` is not set.
+        ObjbenchError: The predictions do not fit the scenes.
     """
-    place, target = _place(scenes), target_of(scenes)
-    key = place + definition_suffix(definition)
+    split_key, target = _split_key(scenes), target_of(scenes)
+    key = split_key + definition_suffix(definition)
     predictions.check(target)
     claimed = predictions.identity() | {"fingerprint": scored(scenes).fingerprint}
     folder = _folder(runs, scenes, name, seed)
     with lock_run(folder):
         try:
-            config = _held(folder)
+            config = _read_config(folder)
             known = read_record(folder) if (folder / RECORD).exists() else None
             if known is not None:
-                _refuse_others(folder, known, config, place, claimed)
+                _refuse_other_predictions(folder, known, config, split_key, claimed)
         except ObjbenchError:
             if not fresh:
                 raise
@@ -104,7 +121,7 @@ def score_predictions(
         record = _record(known, scenes, name, seed, key, definition, found)
         if known is None:
             empty(folder)
-        write_samples(folder, read_samples(folder) | {place: found.samples})
+        write_samples(folder, read_samples(folder) | {split_key: found.samples})
         _write(folder, config, record, {key: found.per_image})
         if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
             sample_sheet(found.samples).save(folder / SAMPLE_SHEET)
@@ -112,7 +129,7 @@ def score_predictions(
 
 
 def target_of(scenes: Scenes) -> Target:
-    """What predictions of `scenes` must fit."""
+    """The images that predictions of `scenes` must match."""
     height, width = scenes.masks.shape[1:]
     return Target(f"{scenes.spec} {scenes.split}", scenes.keys, (height, width))
 
@@ -120,7 +137,7 @@ def target_of(scenes: Scenes) -> Target:
 def _evaluate(
     predictions: Predictions, scenes: Scenes, target: Target, definition: str, advance: Advance
 ) -> Evaluation:
-    evaluator, samples, rows = Evaluator(definition), _FirstOfSplit(), list[int]()
+    evaluator, samples, rows = Evaluator(definition), _FirstImages(), list[int]()
     for batch in predictions.batches(target, scenes.images.device):
         at = torch.tensor(batch.rows, device=scenes.images.device)
         images, masks = scenes.images[at], scenes.masks[at]
@@ -134,8 +151,8 @@ def _evaluate(
     return Evaluation(evaluator.compute(), per_image, samples.arrays(scenes))
 
 
-class _FirstOfSplit:
-    """The predictions of the images that come first in the split, whatever the order they are read in."""
+class _FirstImages:
+    """Collects the predictions of the first images of the split, in whatever order predictions are read."""
 
     def __init__(self) -> None:
         self._found: dict[int, Batch] = {}
@@ -144,22 +161,24 @@ class _FirstOfSplit:
         for i, row in enumerate(batch.rows):
             if row < N_SAMPLES:
                 parts = (batch.labels, batch.planes, batch.reconstruction)
-                labels, planes, painted = (None if part is None else part[i : i + 1].cpu() for part in parts)
+                labels, planes, reconstruction = (
+                    None if part is None else part[i : i + 1].cpu() for part in parts
+                )
                 assert labels is not None
-                self._found[row] = Batch([row], labels, planes, painted)
+                self._found[row] = Batch([row], labels, planes, reconstruction)
 
     def arrays(self, scenes: Scenes) -> dict[str, Array]:
         rows = sorted(self._found)
         found = [self._found[row] for row in rows]
         planes = [batch.planes for batch in found if batch.planes is not None]
-        painted = [batch.reconstruction for batch in found if batch.reconstruction is not None]
+        reconstructions = [batch.reconstruction for batch in found if batch.reconstruction is not None]
         soft = torch.cat(planes).float() if planes else None
         low, high = (0.0, 0.0) if soft is None else (float(extreme) for extreme in soft.aminmax())
         if not _SOFT_RANGE[0] <= low <= high <= _SOFT_RANGE[1]:
             soft = None
         labels = torch.cat([batch.labels for batch in found]) if soft is None else None
         segmentation = Segmentation(
-            masks=soft, labels=labels, reconstruction=torch.cat(painted) if painted else None
+            masks=soft, labels=labels, reconstruction=torch.cat(reconstructions) if reconstructions else None
         )
         samples = Samples(N_SAMPLES)
         part = slice(len(rows))
@@ -171,40 +190,38 @@ def _folder(runs: Path, scenes: Scenes, name: str, seed: int) -> Path:
     return runs / str(scenes.spec) / scored(scenes).source / EXTERNAL / name / f"seed-{seed}"
 
 
-def _place(scenes: Scenes) -> str:
+def _split_key(scenes: Scenes) -> str:
     return TEST if scenes.split == TEST else f"{scenes.spec}/{scored(scenes).source}:{scenes.split}"
 
 
 def _config(scenes: Scenes, name: str, seed: int) -> dict[str, Any]:
     on = scored(scenes)
-    place = {"dataset": on.dataset, "protocol": on.protocol, "source": on.source}
-    return {"kind": EXTERNAL, **place, "name": name, "seed": seed}
+    where = {"dataset": on.dataset, "protocol": on.protocol, "source": on.source}
+    return {"kind": EXTERNAL, **where, "name": name, "seed": seed}
 
 
-def _held(folder: Path) -> dict[str, Any]:
-    """config.json of the folder, {} if nothing is there; RequestError if what is there are no external scores."""
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of the folder, {} if the folder is empty; RequestError if it holds no scores of predictions."""
     if not any(folder.iterdir()):
         return {}
     config = read_config(folder) if (folder / CONFIG).exists() else {}
     if config.get("kind") != EXTERNAL or not isinstance(config.get("predictions"), dict):
-        raise RequestError(
-            f"{folder} holds files that are no scores of predictions; --fresh throws them away"
-        )
+        raise RequestError(f"{folder} holds files, but no scores of predictions; --fresh deletes them")
     return config
 
 
-def _refuse_others(
-    folder: Path, known: Record, config: dict[str, Any], place: str, claimed: dict[str, Any]
+def _refuse_other_predictions(
+    folder: Path, known: Record, config: dict[str, Any], split_key: str, claimed: dict[str, Any]
 ) -> None:
-    """RequestError if the split was scored with other predictions, by whichever definition."""
+    """Raise RequestError if the record holds scores of other predictions of this split, by any definition."""
     for key, held in config["predictions"].items():
-        if key.partition("#")[0] == place and key in known.metrics:
+        if key.partition("#")[0] == split_key and key in known.metrics:
             changed = differences(_identifying(held), _identifying(claimed))
             if changed:
                 what = "on other data" if held.get("sha256") == claimed["sha256"] else "of other predictions"
                 raise RequestError(
                     f"{folder} holds scores {what} under {key} ({'; '.join(changed)}): give these another --name or "
-                    "--seed, or throw all scores in there away with --fresh"
+                    "--seed, or delete all scores in there with --fresh"
                 )
 
 
@@ -243,7 +260,7 @@ def _record(
 def _write(
     folder: Path, config: dict[str, Any], record: Record, per_image: dict[str, dict[str, Array]]
 ) -> None:
-    """The files of a record; result.json last, so that a kill leaves the record as it was."""
+    """Write the files of a record, result.json last: a killed process leaves the record as it was."""
     write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
     write_per_image(folder, read_per_image(folder, record.metrics) | per_image)
     record.save(folder)

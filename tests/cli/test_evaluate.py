@@ -160,7 +160,7 @@ def test_other_predictions_in_the_same_place_are_refused_unless_fresh(scenes):
     for definition in ("clevrtex", "deepmind"):
         message = refused(2, "evaluate", path, *ON, "--definition", definition)
         assert "holds scores of other predictions under test (sha256 is " in message
-        assert "another --name or --seed, or throw all scores in there away with --fresh" in message
+        assert "another --name or --seed, or delete all scores in there with --fresh" in message
     assert (external() / "result.json").read_bytes() == before
     done("evaluate", path, *ON, "--seed", "1")
     done("evaluate", path, *ON, "--fresh")
@@ -262,7 +262,7 @@ def test_nan_is_named_by_key(scenes):
         (["--name", ".."], "'..' cannot name a record"),
         (["--name", "x:y"], "'x:y' cannot name a record"),
         (["--name", ""], "'' cannot name a record"),
-        (["--seed", "-1"], "--seed -1: expected a number from 0 on"),
+        (["--seed", "-1"], "--seed -1: expected a number of at least 0"),
         (["--by-order"], "--by-order is for PNGs"),
         (["--definition", "deepmnd"], "unknown definition 'deepmnd': did you mean 'deepmind'?"),
         (["--split", "tset"], "unknown split 'tset': did you mean 'test'?"),
@@ -295,7 +295,7 @@ def test_a_run_takes_a_definition_but_no_options_of_predictions(scenes):
     folder = Path("runs/tetrominoes/generated/one_slot/seed-0")
     for run in (folder, folder / "result.json"):
         message = refused(2, "evaluate", run, *ON, "--name", "x", "--seed", "0", "--by-order", "--fresh")
-        assert "--name and --seed and --by-order and --fresh: for predictions, but " in message
+        assert "--name and --seed and --by-order and --fresh: only for predictions, but " in message
     lines = done("evaluate", folder, *ON, "--definition", "deepmind").splitlines()
     assert lines[0].startswith("one_slot seed 0 on test#deepmind (10 images): ari 0.0")
     assert lines[-1] == f"  {folder.resolve()}"
@@ -305,13 +305,13 @@ def test_a_run_takes_a_definition_but_no_options_of_predictions(scenes):
 def test_scores_of_predictions_are_no_run(scenes):
     done("evaluate", saved(masks=scenes.masks.numpy()), *ON)
     message = refused(2, "evaluate", external(), "--dataset", "tetrominoes@aligned")
-    assert "holds scores of predictions, and no model that could segment other images" in message
+    assert "holds scores of predictions, without a model that could segment images" in message
 
 
 def test_files_of_others_in_the_place_of_the_record_are_refused(scenes):
     external().mkdir(parents=True)
     (external() / "notes.txt").touch()
     path = saved(masks=scenes.masks.numpy())
-    assert "holds files that are no scores of predictions" in refused(2, "evaluate", path, *ON)
+    assert "holds files, but no scores of predictions" in refused(2, "evaluate", path, *ON)
     done("evaluate", path, *ON, "--fresh")
     assert not (external() / "notes.txt").exists()

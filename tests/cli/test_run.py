@@ -228,7 +228,7 @@ def test_a_run_in_memory_is_the_run_on_the_same_scenes_prepared(tmp_path, monkey
 def test_scenes_in_memory_are_generated_ones(tmp_path):
     arguments = in_memory(tmp_path)
     message = refused(2, *(part for part in arguments if part not in ("--source", "generated")))
-    assert "--in-memory makes scenes: it goes with --source generated" in message
+    assert "--in-memory needs --source generated" in message
 
 
 def test_what_makes_no_model_is_refused_before_scenes_are_made():
@@ -240,7 +240,7 @@ def test_what_makes_no_model_is_refused_before_scenes_are_made():
 
 def test_sizes_go_with_scenes_in_memory(tmp_path):
     message = refused(2, *(part for part in in_memory(tmp_path) if part != "--in-memory"))
-    assert "--train goes with --in-memory" in message
+    assert "--train needs --in-memory" in message
 
 
 def test_a_run_in_memory_needs_train_and_test(tmp_path):

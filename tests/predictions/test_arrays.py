@@ -164,13 +164,13 @@ def zeros(*shape, dtype="f4"):
         ({"masks": zeros(5, 2, 3, H, W)}, "expected label maps (N,H,W) or planes (N,M,H,W), found"),
         ({"masks": zeros(H, W)}, "expected label maps (N,H,W) or planes (N,M,H,W), found float32 (4, 6)"),
         ({"masks": np.float32(0)}, "masks is a single value, expected one entry per image"),
-        ({"masks": zeros(5, 1, H, W)}, "is a single plane, of which the arg-max is 0 everywhere"),
+        ({"masks": zeros(5, 1, H, W)}, "is a single plane, whose arg-max is 0 everywhere"),
         ({"masks": zeros(5, 1, H, W, dtype="?")}, "is a single plane"),
         ({"masks": zeros(5, 0, H, W)}, "has 0 planes, expected 2 to 1,024"),
         ({"masks": zeros(5, 1025, H, W, dtype="?")}, "has 1,025 planes, expected 2 to 1,024"),
         ({"masks": zeros(5, H, W, dtype="c8")}, "of integers, bool or float16 to float64, found complex64"),
         ({"masks": zeros(5, H, W, dtype="U3")}, "found <U3"),
-        ({"masks": np.array([None] * 5)}, "Python objects, which only unpickling could read"),
+        ({"masks": np.array([None] * 5)}, "an array of Python objects, which is not read because that would run code"),
         ({"masks": np.asfortranarray(zeros(5, H, W))}, "in Fortran order, which cannot be read image by image"),
         ({"masks": zeros(5, H, W), "keys": np.arange(4)}, "masks are of 5 images, keys of 4"),
         ({"masks": zeros(5, H, W), "keys": zeros(5)}, "expected one string or integer per image, found float32 (5,)"),
@@ -263,7 +263,7 @@ def test_a_truncated_npy_is_refused(tmp_path, labels, kept):
     path = tmp_path / "p.npy"
     np.save(path, labels)
     path.write_bytes(path.read_bytes()[:kept])
-    assert re.search("p.npy: damaged, or no array|p.npy: damaged or cut short", refusal(path))
+    assert re.search("p.npy: damaged, or not an array|p.npy: damaged or cut short", refusal(path))
 
 
 def test_by_order_is_for_pictures(tmp_path, labels):

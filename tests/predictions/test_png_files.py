@@ -180,7 +180,7 @@ def test_labels_beyond_the_limit_are_named(folder):
 def test_damaged_pictures_are_named(folder):
     (folder / f"{KEYS[0]}.png").write_bytes(b"")
     (folder / f"{KEYS[1]}.png").write_bytes(b"GIF89a" + bytes(50))
-    assert refusal(folder).endswith("no PNG, or a damaged one: 00000007.png, 00000010.png")
+    assert refusal(folder).endswith("not a PNG, or a damaged one: 00000007.png, 00000010.png")
 
 
 def test_a_picture_that_breaks_off_is_named(folder):

@@ -90,7 +90,7 @@ def test_a_finished_seed_is_skipped(prepared_data, tmp_path):
     assert (folder / "result.json").stat().st_mtime_ns == stamp
 
 
-def test_fresh_throws_the_run_away(prepared_data, tmp_path):
+def test_fresh_deletes_the_run(prepared_data, tmp_path):
     folder, _ = run(prepared_data, tmp_path)
     (folder / "left-over").touch()
     run(prepared_data, tmp_path, fresh=True)
@@ -110,9 +110,7 @@ def test_another_configuration_in_the_same_place_is_refused(prepared_data, tmp_p
 def test_files_of_unknown_origin_are_not_adopted(prepared_data, tmp_path):
     folder, _ = run(prepared_data, tmp_path)
     (folder / "config.json").unlink()
-    with pytest.raises(
-        RequestError, match=r"seed-0 holds files but no config.json: .* --fresh throws them away"
-    ):
+    with pytest.raises(RequestError, match=r"seed-0 holds files but no config.json, .* --fresh deletes them"):
         run(prepared_data, tmp_path)
 
 
@@ -165,7 +163,7 @@ def test_two_processes_do_not_share_a_seed(prepared_data, tmp_path):
     folder.mkdir(parents=True)
     with (
         FileLock(folder.with_name(".seed-0.lock")),
-        pytest.raises(ObjbenchError, match="seed-0: another process is at work"),
+        pytest.raises(ObjbenchError, match="seed-0: another process is running this seed"),
     ):
         run(prepared_data, tmp_path)
 
