@@ -46,8 +46,9 @@ def score(
     Example:
         >>> import torch
         >>> true = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 1]]])
-        >>> {name: round(float(value), 4) for name, value in score(true.clamp(max=0), true).items()}
-        {'ari': 0.0, 'ari_fg': 1.0, 'miou': 0.25, 'miou_fg': 0.0, 'miou_gt': 0.25, 'count_accuracy': 0.0}
+        >>> scores = score(true.clamp(max=0), true)
+        >>> {name: float(scores[name]) for name in ("ari", "ari_fg", "miou", "mbo", "count_accuracy")}
+        {'ari': 0.0, 'ari_fg': 1.0, 'miou': 0.25, 'mbo': 0.5, 'count_accuracy': 0.0}
     """
     whole = compare(pred, true, reconstruction, images)
     per_pass = _images_per_pass(whole)
