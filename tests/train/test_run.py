@@ -134,7 +134,7 @@ def test_a_missing_shard_is_noticed_before_the_training(prepared_data, tmp_path)
 def test_a_dataset_in_a_folder_of_another_name_is_refused(prepared_data, tmp_path):
     shutil.copytree(prepared_data / "tetrominoes", tmp_path / "tetrominoes@aligned")
     with pytest.raises(
-        ObjbenchError, match=r"of tetrominoes@standard from generated, not of what its folder"
+        ObjbenchError, match=r"is of tetrominoes@standard from generated, which is not what its folder"
     ):
         open_run_data(tmp_path, "tetrominoes@aligned")
 

@@ -1,1 +1,1 @@
-"""What a prepared folder is: manifest, shards, samples."""
+"""What a prepared folder consists of: manifest, shards, samples."""

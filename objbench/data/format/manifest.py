@@ -1,4 +1,4 @@
-"""manifest.json: what a prepared dataset consists of, and the proof that it is complete."""
+"""manifest.json: what a prepared dataset consists of. It is written last, so a folder that has one is complete."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Shard(Strict):
 
 
 class Records(Strict):
-    """Which records of the source a split was made of: [start, stop) of one file, before any filter.
+    """The records [start, stop) of a file of the source that were read for a split.
 
-    So many were looked at; how many were kept is the split's `count`.
+    The split's `count` says how many of them were kept.
     """
 
     file: str
@@ -41,14 +41,20 @@ class Records(Strict):
 
 
 class Skipped(Strict):
-    """A damaged scene that was left out: its index in the source, and what is wrong with it."""
+    """A damaged scene that was left out: its index in the source, and the fault."""
 
     index: int
     reason: str
 
 
 class Split(Strict):
-    """One prepared split. `object_counts`: number of objects -> number of scenes."""
+    """One prepared split.
+
+    Attributes:
+        standard: Whether it is the whole split that the protocol defines.
+        in_train: Whether its scenes are also in the train split.
+        object_counts: Number of objects -> number of scenes.
+    """
 
     count: int
     standard: bool
@@ -61,7 +67,7 @@ class Split(Strict):
 
 
 class Settings(Strict):
-    """What a prepare was asked for; another prepare in the same place must ask for the same."""
+    """The settings of a prepare. Another prepare into the same folder must have the same."""
 
     sizes: dict[str, int]
     seed: int | None  # of a generator
@@ -75,7 +81,7 @@ class Settings(Strict):
 
 
 class Manifest(Stored):
-    """Everything known of a prepared dataset. It holds no dates and no paths: equal prepares give equal manifests."""
+    """All that is known of a prepared dataset. It has no dates and no paths: equal prepares give equal manifests."""
 
     kind: ClassVar[str] = "a manifest"
     remedy: ClassVar[str] = "prepare it again with --force"
@@ -94,7 +100,7 @@ class Manifest(Stored):
     splits: dict[str, Split]
 
     def split(self, name: str) -> Split:
-        """The split `name`; RequestError for no split's name, ObjbenchError if it was left out."""
+        """The split `name`; RequestError if there is no such name, ObjbenchError if the split was left out."""
         if name not in SPLITS:
             raise unknown_name("split", name, SPLITS)
         if name not in self.splits:
@@ -106,7 +112,7 @@ class Manifest(Stored):
 
 
 def folder_of(data: Path, dataset: DatasetRef, source: str) -> Path:
-    """Where a prepared dataset stands: `<data>/<dataset>[@protocol]/<source>`."""
+    """The folder of a prepared dataset: `<data>/<dataset>[@protocol]/<source>`."""
     return data / str(dataset) / source
 
 
@@ -115,7 +121,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     manifest = Manifest.read(path)
     if manifest is None:
-        raise ObjbenchError(f"{path}: no such file; the dataset is not prepared, or not to its end")
+        raise ObjbenchError(
+            f"{path}: no such file; the dataset is not prepared, or its prepare was interrupted"
+        )
     return manifest
 
 
@@ -134,16 +142,21 @@ def _manifest_of(data: Path, dataset: DatasetRef, source: str) -> Manifest:
     found = (manifest.dataset, manifest.protocol, manifest.source)
     if found != (dataset.name, dataset.protocol, source):
         raise ObjbenchError(
-            f"{folder / MANIFEST}: of {found[0]}@{found[1]} from {found[2]}, not of what its folder is named after; "
-            "move the folder back, or prepare again with --force"
+            f"{folder / MANIFEST}: is of {found[0]}@{found[1]} from {found[2]}, which is not what its folder is named "
+            "after; move the folder back, or prepare again with --force"
         )
     return manifest
 
 
 def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Manifest]:
-    """The folder and manifest of a prepared dataset; without a source, of the only one that is prepared.
+    """The folder and manifest of a prepared dataset.
 
-    RequestError if there are several to choose from, ObjbenchError with the command to give if there is none.
+    Args:
+        source: May be None if only one is prepared.
+
+    Raises:
+        RequestError: Several sources are prepared and none is given.
+        ObjbenchError: None is prepared; the message has the command that prepares it.
     """
     if source is not None:
         folder = folder_of(data, dataset, dataset.source(source))
@@ -165,7 +178,7 @@ def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Man
 
 
 def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
-    """ObjbenchError if a shard is missing or of another size: seen without reading them."""
+    """Raise ObjbenchError if a shard is missing or has another size. Shards are not read."""
     for split in manifest.splits.values():
         for shard in split.shards:
             path = folder / shard.name
@@ -173,5 +186,5 @@ def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
                 found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
                 raise ObjbenchError(
                     f"{path}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all differences, "
-                    "objbench prepare --force makes the set anew"
+                    "objbench prepare --force replaces the dataset"
                 )

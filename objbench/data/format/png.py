@@ -1,4 +1,4 @@
-"""PNG, written so that it is small, and read quickly where it is simple."""
+"""PNG: small files, and a fast way to read those that are written without filters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from objbench.data.scene import Array
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {"L": 0, "RGB": 2}
 _CHANNELS = {"L": 1, "RGB": 3}
-_FLAT_PIXELS = 64 * 64  # up to this size images are unfiltered: they are of few colours, and read 5x faster
-_LEVEL = 4  # on rendered scenes as small as level 6 at 2.5 times its speed
+_FLAT_PIXELS = (
+    64 * 64
+)  # images up to this size are written without filters: they have few colours, and are read 5x faster
+_LEVEL = 4  # rendered scenes get as small as with level 6, 2.5 times faster
 _HEADER = struct.Struct(">IIBBBBB")
 
 
@@ -45,7 +47,7 @@ def _is_flat(height: int, width: int, channels: int = 1) -> bool:
 
 def _unfiltered(pixels: Array) -> bytes:
     height, width = pixels.shape[:2]
-    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)  # every row begins with its filter: 0, none
+    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)  # every row begins with its filter: 0 = none
     rows[:, 1:] = pixels.reshape(height, -1)
     header = _HEADER.pack(width, height, 8, _COLOURS["L" if pixels.ndim == 2 else "RGB"], 0, 0, 0)
     data = zlib.compress(rows.data, 6)
@@ -59,7 +61,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _read_unfiltered(content: bytes, mode: str) -> Array | None:
-    """The pixels of a PNG as `_unfiltered` writes it; None for every other one, damaged ones among them."""
+    """The pixels of a PNG that `_unfiltered` wrote; None for any other PNG and for damaged ones."""
     if content[:16] != SIGNATURE + b"\0\0\0\rIHDR" or content[37:41] != b"IDAT":
         return None
     channels = _CHANNELS[mode]

@@ -1,6 +1,6 @@
-"""One sample of a shard: its three members, what its JSON says, and the digest of its decoded content.
+"""One sample of a shard: its three members, the content of its JSON, and the digest of its decoded content.
 
-Imported by the encoding and decoding workers, so nothing heavier than numpy and Pillow may be imported here.
+Encoding and decoding workers import this module, so it may import nothing heavier than numpy and Pillow.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def key_of(index: int) -> str:
 
 
 def visible_ids(mask: Array) -> list[int]:
-    """The object ids that own at least one pixel of a label map; the background 0 is none."""
+    """The ids of a label map that have at least one pixel, without the background 0."""
     ids: list[int] = (np.flatnonzero(np.bincount(mask.ravel())[1:]) + 1).tolist()
     return ids
 
 
 def count_objects(mask: Array, factors: Mapping[str, Any]) -> int:
-    """The number of objects of a scene: its `visibility` factor without the background, else the visible ids."""
+    """The number of objects of a scene: by its `visibility` factor without the background, else by the visible ids."""
     if "visibility" in factors:
         return round(float(np.sum(factors["visibility"][1:])))
     return len(visible_ids(mask))
@@ -76,7 +76,7 @@ def encode(sample: Sample) -> bytes:
 
 
 def digest(sample: Sample) -> bytes:
-    """sha256 of the decoded content: key, shape, pixels, labels and factors. The PNG settings play no part."""
+    """sha256 of the decoded content: key, shape, pixels, labels and factors. Settings of the PNG do not change it."""
     sha = hashlib.sha256(f"{sample.key} {sample.image.shape}\n".encode())
     sha.update(np.ascontiguousarray(sample.image).data)
     sha.update(np.ascontiguousarray(sample.mask).data)
@@ -90,14 +90,17 @@ def fingerprint(digests: Iterable[bytes]) -> str:
 
 
 def canonical(content: Any) -> bytes:
-    """The one JSON text of `content`: sorted keys, no spaces."""
+    """The JSON text of `content` with sorted keys and no spaces."""
     return _JSON.encode(content).encode()
 
 
 def rows(members: tar.Members, path: Path) -> list[str]:
-    """The keys of a shard whose members are `<key>.json`, `<key>.mask.png`, `<key>.png` and so on, in order.
+    """The keys of a shard, in order: its members are `<key>.json`, `<key>.mask.png`, `<key>.png` and so on.
 
-    Sample i owns members 3i to 3i + 2. ObjbenchError if the archive holds anything else.
+    Sample i has the members 3i to 3i + 2.
+
+    Raises:
+        ObjbenchError: The archive holds anything else.
     """
     names = members.names.reshape(-1, 3) if len(members) % 3 == 0 else np.empty((0, 3), "S")
     keys = [name.removesuffix(FACTS.encode()) for name in names[:, 0].tolist()]

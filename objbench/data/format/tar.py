@@ -1,4 +1,4 @@
-"""The USTAR archives that shards are: members byte-identical on every machine, and a fast way to find them."""
+"""Shards are USTAR archives: members with the same bytes on every machine, and a fast way to find them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OCTAL = 8 ** np.arange(10, -1, -1)
 
 
 def member(name: str, content: bytes) -> bytes:
-    """One regular file of an archive: mode 0644, uid, gid and mtime 0, no owner names; `name` at most 100 bytes."""
+    """One regular file of an archive: mode 0644; uid, gid and mtime 0; no owner names; `name` of at most 100 bytes."""
     header = bytearray(BLOCK)
     header[0 : len(name)] = name.encode("ascii")
     header[100:148] = b"0000644\x000000000\x000000000\x00%011o\x0000000000000\x00" % len(content)
@@ -29,7 +29,13 @@ def member(name: str, content: bytes) -> bytes:
 
 
 class Members(NamedTuple):
-    """The files of an archive in order: names bytes (n,), where each content starts, and its size, int64 (n,)."""
+    """The files of an archive, in order.
+
+    Attributes:
+        names: Bytes (n,).
+        starts: Where each content starts, int64 (n,).
+        sizes: Bytes of each content, int64 (n,).
+    """
 
     names: Array
     starts: Array
@@ -40,10 +46,16 @@ class Members(NamedTuple):
 
 
 def walk(content: Array, path: Path) -> Members:
-    """Find the members of the archive whose bytes are `content`, uint8 (n,), about 20x faster than tarfile.
+    """Find the members of an archive, about 20 times faster than tarfile.
 
-    All headers are read at once: every 512-byte block that carries the USTAR magic. That they follow one another
-    without a gap up to the end mark proves that none of them was a piece of content. ObjbenchError otherwise.
+    All headers are found at once: every 512-byte block with the USTAR magic. If they follow one another without a
+    gap up to the end mark, none of them is part of a file's content.
+
+    Args:
+        content: Bytes of the archive, uint8 (n,).
+
+    Raises:
+        ObjbenchError: There are gaps, or no end mark.
     """
     blocks = content[: len(content) // BLOCK * BLOCK].reshape(-1, BLOCK)
     heads = np.flatnonzero((blocks[:, 257:263] == _MAGIC).all(1))

@@ -1,1 +1,1 @@
-"""From a prepared folder to tensors: load, stream, verify."""
+"""Reading a prepared folder: load, stream, verify."""

@@ -1,4 +1,4 @@
-"""The decoded form of a split: plain bytes on disk, which later loads read at the speed of a memory copy."""
+"""The cache of a decoded split: plain bytes on disk, which later loads read at the speed of a memory copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CacheKey(Strict):
     """What a split was decoded from.
 
     Attributes:
-        manifest: sha256 of the manifest.
+        manifest: Its sha256.
         shards: (size, mtime in ns) of every shard, by name.
     """
 
@@ -41,10 +41,10 @@ class DecodedCache:
     """A folder with the decoded samples of a split, each kind in one file, in the order of the keys.
 
     Attributes:
-        images: file of uint8 (N,3,H,W).
-        masks: file of uint8 (N,H,W).
-        samples: file with one JSON text per line.
-        keys: file with one key per line.
+        images: File of uint8 (N,3,H,W).
+        masks: File of uint8 (N,H,W).
+        samples: File with one JSON text per line.
+        keys: File with one key per line.
     """
 
     def __init__(self, path: Path, count: int, height: int, width: int) -> None:
@@ -55,11 +55,11 @@ class DecodedCache:
 
     @property
     def mask_bytes(self) -> int:
-        """Bytes of one label map; an image has three times as many."""
+        """Bytes of one label map. An image has three times as many."""
         return self.height * self.width
 
     def create(self) -> None:
-        """Make the folder and its large files; OSError where that is impossible."""
+        """Make the folder and its large files; OSError if that is impossible."""
         self.path.mkdir(parents=True)
         for path, size in ((self.images, 3 * self.mask_bytes), (self.masks, self.mask_bytes)):
             with path.open("wb") as file:

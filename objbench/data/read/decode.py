@@ -22,9 +22,14 @@ _FACTS, _MASK, _IMAGE = (SUFFIXES.index(suffix) for suffix in (FACTS, MASK, IMAG
 class Slice(NamedTuple):
     """A job of a decoding worker: some samples of a shard, and where their pixels go.
 
-    starts, sizes  int64 (n,3), of the members of each sample, in the order of SUFFIXES
-    keys           of the samples;  row: of the first one in the split
-    images, masks  the files of the cache;  sha256: what the whole shard must hash to, checked if not None
+    Attributes:
+        starts: Where the members of each sample start, int64 (n,3), in the order of SUFFIXES.
+        sizes: Their sizes, int64 (n,3).
+        keys: Of the samples.
+        row: Of the first sample, in the split.
+        shape: (height, width).
+        images, masks: Files of the cache.
+        sha256: The hash that the whole shard must have; None: it is not checked.
     """
 
     shard: Path
@@ -47,9 +52,10 @@ def slices(
     targets: tuple[Path, Path],
     step: int,
 ) -> Iterator[Slice]:
-    """The jobs that decode a shard, `step` samples each; the first one also checks its hash.
+    """The jobs that decode a shard, `step` samples each. The first one also checks its hash.
 
-    ObjbenchError if the shard is missing, no shard, or not of the `size` that the manifest says.
+    Raises:
+        ObjbenchError: The shard is missing, is no shard, or has not the `size` that the manifest says.
     """
     content = read_shard(shard)
     if len(content) != size:
@@ -64,7 +70,7 @@ def slices(
 
 
 def decode_slice(job: Slice) -> list[bytes]:
-    """Decode the samples of a job into the files of the cache; the answer is their JSON texts."""
+    """Decode the samples of a job into the files of the cache; return their JSON texts."""
     with job.shard.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if job.sha256 is not None and hashlib.sha256(content).hexdigest() != job.sha256:
             raise changed(job.shard, "its sha256 is not the one in the manifest")
@@ -86,26 +92,28 @@ def decode_slice(job: Slice) -> list[bytes]:
 
 
 def read_shard(path: Path) -> Array:
-    """The bytes of a shard, uint8 (n,), mapped from the file; ObjbenchError if it is missing or empty."""
+    """The bytes of a shard, uint8 (n,), mapped into memory; ObjbenchError if it is missing or empty."""
     try:
         return np.memmap(path, np.uint8, "r")
     except FileNotFoundError:
         raise ObjbenchError(
-            f"{path}: this shard is missing; objbench verify lists what is, prepare --force renews it"
+            f"{path}: this shard is missing; objbench verify lists all differences, prepare --force replaces the dataset"
         ) from None
     except ValueError:
-        raise ObjbenchError(f"{path}: not a shard: the file is empty; prepare --force renews it") from None
+        raise ObjbenchError(
+            f"{path}: not a shard: the file is empty; prepare --force replaces the dataset"
+        ) from None
 
 
 def changed(shard: Path, how: str) -> ObjbenchError:
-    """The complaint about a shard that is not what prepare wrote."""
+    """The error for a shard that is not what prepare wrote."""
     return ObjbenchError(
-        f"{shard}: was changed after prepare: {how}; objbench verify lists all differences, prepare --force renews it"
+        f"{shard}: was changed after prepare: {how}; objbench verify lists all differences, prepare --force replaces the dataset"
     )
 
 
 def _write(path: Path, pixels: Array, row: int) -> None:
-    """Write `pixels` (n,...) at row `row` of a file (pwrite: a full disk gives an error, not a SIGBUS)."""
+    """Write `pixels` (n,...) at row `row` of a file. With pwrite a full disk gives an error, not a SIGBUS."""
     rest = pixels.data.cast("B")
     at = row * pixels[0].nbytes
     with path.open("r+b") as file:

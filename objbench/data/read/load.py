@@ -28,7 +28,7 @@ from objbench.spec.load import load_spec
 
 __all__ = ["Scenes", "load"]
 
-_INLINE = 2 * SCENES_PER_JOB  # so few samples are decoded before a worker process has started
+_INLINE = 2 * SCENES_PER_JOB  # up to so many samples are decoded faster than a worker process starts
 log = logging.getLogger("objbench")
 
 
@@ -42,12 +42,16 @@ def load(
 ) -> Scenes:
     """All scenes of a prepared split.
 
-    dataset  DATASET[@PROTOCOL];  source: may be left out if only one is prepared
-    data     folder of the prepared datasets, by default $OBJBENCH_DATA or ./data
-    device   where images and masks are put, by default the CPU
-    config   your own yaml, laid over benchmarks.yaml
-    Raises RequestError for unknown names or an open choice of source, ObjbenchError if the dataset is not
-    prepared or was changed since.
+    Args:
+        dataset: DATASET[@PROTOCOL].
+        source: May be left out if only one is prepared.
+        data: Folder of the prepared datasets, by default $OBJBENCH_DATA or ./data.
+        device: Where images and masks are put, by default the CPU.
+        config: Your own yaml, laid over benchmarks.yaml.
+
+    Raises:
+        RequestError: A name is unknown, or several sources are prepared and none is given.
+        ObjbenchError: The dataset is not prepared, or was changed since.
     """
     where = choose_device(device)
     reference = load_spec(config).dataset(dataset)
@@ -84,7 +88,7 @@ def decoded(folder: Path, manifest: Manifest, split: str) -> Iterator[DecodedCac
 
 
 def _fill(cache: DecodedCache, folder: Path, manifest: Manifest, split: str, key: CacheKey) -> None:
-    """Decode the split into the cache, whole or not at all, unless another process was faster."""
+    """Decode the split into the cache, whole or not at all. Do nothing if another process was faster."""
     with exclusive_lock(cache.path.with_name(f"{split}.lock")):
         if cache.is_valid(key):
             return
@@ -140,6 +144,6 @@ def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
 
 
 def _parse(texts: bytes) -> dict[str, Array]:
-    """The factors in the JSON lines of a split: name -> (N,E,...), int64 or float64."""
+    """The factors in the JSON lines of a split: name -> (N,E,...), int64, float64 or strings."""
     samples = json.loads(b"[" + texts.rstrip().replace(b"\n", b",") + b"]")
     return {name: np.array([sample["factors"][name] for sample in samples]) for name in samples[0]["factors"]}

@@ -21,12 +21,14 @@ _CHUNK = 256
 class Scenes:
     """N scenes of one split, all on one device.
 
-    images    uint8 (N,3,H,W);  masks  uint8 (N,H,W), 0 = background
-    keys      one per scene, ascending
-    spec      the dataset and protocol
-    factors   name -> (N,E,...), row e of entity axis E belonging to mask value e, or (N,), of the whole scene;
-              numbers or strings; made on first use
-    manifest  of the dataset that they are a split of, None for scenes that come straight from a source
+    Attributes:
+        images: uint8 (N,3,H,W).
+        masks: uint8 (N,H,W), 0 = background.
+        keys: One per scene, ascending.
+        spec: The dataset and protocol.
+        factors: Name -> numbers or strings (N,E,...), where row e of the entity axis E belongs to mask value e; or
+            (N,), one per scene. Made on first use.
+        manifest: Of the dataset that they are a split of; None for scenes straight from a source.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Scenes:
     def of(
         batch: SceneBatch, spec: DatasetRef, device: torch.device | str | None = None, split: str = "train"
     ) -> Scenes:
-        """The scenes of a batch, straight from a source, put onto `device`."""
+        """The scenes of a batch, straight from a source, on `device`."""
         images = torch.from_numpy(np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2)))
         keys = [key_of(index) for index in batch.index.tolist()]
         return Scenes(
@@ -94,7 +96,7 @@ class Scenes:
         )
 
     def _with(self, **changes: Any) -> Scenes:
-        """The same scenes but for these arguments of `Scenes`."""
+        """The same scenes, with other values for these arguments of `Scenes`."""
         same: dict[str, Any] = {
             "images": self.images,
             "masks": self.masks,
@@ -108,7 +110,7 @@ class Scenes:
 
 
 def _visible(labels: Tensor) -> Tensor:
-    """How many non-zero ids each row of `labels`, uint8 (n,H*W), holds."""
+    """The number of different non-zero ids in each row of `labels`, uint8 (n,H*W)."""
     present = torch.zeros(len(labels), 256, dtype=torch.bool, device=labels.device)
     present.scatter_(1, labels.long(), True)
     return present[:, 1:].sum(1)

@@ -31,31 +31,35 @@ def stream(
 ) -> wds.DataPipeline:
     """A webdataset pipeline that gives every sample of a split once per epoch.
 
-    Shards are split over nodes and DataLoader workers, so one that gets no shard gives nothing.
-    A sample is a dict: "__key__" str, "index" and "n_objects" int, "image" uint8 (3,H,W), "mask" uint8 (H,W) and
-    "factors", name -> tensor (E,...) or, of the whole scene, (); names stay strings. `shuffle`: the order of shards, and of samples within a buffer of that
-    many (True: 1,000). The other arguments and errors are those of `objbench.load`.
+    Shards are divided among nodes and DataLoader workers; a worker without a shard gives nothing. A sample is a dict:
+    "__key__" str, "index" and "n_objects" int, "image" uint8 (3,H,W), "mask" uint8 (H,W), and "factors": name ->
+    tensor (E,...), or () for one value per scene; strings stay strings.
+
+    Args:
+        shuffle: Shuffle the shards, and the samples within a buffer of this size (True: 1,000).
+
+    The other arguments and the errors are those of `objbench.load`.
     """
     folder, manifest = find(data_folder(data), load_spec(config).dataset(dataset), source)
     paths = [str(folder / shard.name) for shard in manifest.split(split).shards]
     for path in paths:
         read_shard(Path(path))
     stages = [wds.SimpleShardList(paths), wds.split_by_node, wds.split_by_worker, read, wds.map(decode)]
-    if shuffle:  # shards only after they are split: every worker draws an order of its own
+    if shuffle:  # shards are shuffled after the division: every worker draws its own order
         stages.insert(4, wds.shuffle(_BUFFER if shuffle is True else shuffle))
         stages.insert(3, wds.shuffle(len(paths)))
     return wds.DataPipeline(*stages)
 
 
 def read(shards: Iterable[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    """The samples of the shards (as webdataset names them: {"url": path}), not decoded."""
+    """The samples of the shards, not decoded. webdataset gives a shard as {"url": path}."""
     for shard in shards:
         path = Path(shard["url"])
         content = read_shard(path)
         members = tar.walk(content, path)
         starts, sizes = members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist()
-        for key, places in zip(rows(members, path), zip(starts, sizes, strict=True), strict=True):
-            texts = (content[start : start + size].tobytes() for start, size in zip(*places, strict=True))
+        for key, spans in zip(rows(members, path), zip(starts, sizes, strict=True), strict=True):
+            texts = (content[start : start + size].tobytes() for start, size in zip(*spans, strict=True))
             yield {"__key__": key, "__url__": shard["url"], "members": tuple(texts)}
 
 
@@ -75,6 +79,6 @@ def decode(sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def _factor(values: Any) -> Any:
-    """A tensor, or what was given where that holds names."""
+    """A tensor, or `values` themselves if they are strings."""
     array = np.array(values)
     return values if array.dtype.kind == "U" else torch.from_numpy(array)

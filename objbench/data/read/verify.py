@@ -1,4 +1,4 @@
-"""Re-reading a prepared dataset against its manifest: what `objbench verify` does."""
+"""Comparing a prepared dataset with its manifest: what `objbench verify` does."""
 
 from __future__ import annotations
 
@@ -23,35 +23,40 @@ def verify(
     workers: int | None = None,
     advance: progress.Advance = progress.silent,
 ) -> list[str]:
-    """Every difference between what stands in `folder` and its manifest, in words; [] if there is none.
+    """Every difference between the files in `folder` and its manifest, in words; [] if there is none.
 
-    Each shard is hashed, and so is the cache if load would use it; `deep` also decodes every sample and
-    recomputes fingerprints and object counts. `advance` counts scenes. Nothing is changed.
+    Hashes each shard, and compares the cache if load would use it. Changes nothing.
+
+    Args:
+        deep: Also decode every sample, and recompute fingerprints and object counts.
+        advance: Counts scenes.
     """
     workers = workers or available()
-    problems = _strangers(folder, manifest)
+    problems = _unknown_files(folder, manifest)
     shape = (manifest.height, manifest.width)
     jobs = [
         ShardCheck(folder / shard.name, shard.bytes, shard.sha256, shard.count, shape, deep)
         for split in manifest.splits.values()
         for shard in split.shards
     ]
-    few = min(workers, len(jobs)) if deep and sum(job.samples for job in jobs) > 2 * SCENES_PER_JOB else 1
+    processes = (
+        min(workers, len(jobs)) if deep and sum(job.samples for job in jobs) > 2 * SCENES_PER_JOB else 1
+    )
     found: list[Findings] = []
     for job, findings in zip(
-        jobs, run("objbench.data.read.verify_worker:check_shard", jobs, few), strict=True
+        jobs, run("objbench.data.read.verify_worker:check_shard", jobs, processes), strict=True
     ):
         found.append(findings)
         advance(job.samples)
     for name, split in manifest.splits.items():
-        mine, found = found[: len(split.shards)], found[len(split.shards) :]
-        problems += [problem for findings in mine for problem in findings.problems]
-        problems += _compare(folder, manifest, name, mine) if deep else []
+        of_split, found = found[: len(split.shards)], found[len(split.shards) :]
+        problems += [problem for findings in of_split for problem in findings.problems]
+        problems += _compare(folder, manifest, name, of_split) if deep else []
         problems += _check_cache(folder, manifest, name, workers)
     return problems
 
 
-def _strangers(folder: Path, manifest: Manifest) -> list[str]:
+def _unknown_files(folder: Path, manifest: Manifest) -> list[str]:
     known = {shard.name for split in manifest.splits.values() for shard in split.shards}
     there = {path for pattern in ("*.tar", "*.partial") for path in folder.glob(pattern)}
     return [f"{path}: not in the manifest" for path in sorted(there) if path.name not in known]
@@ -82,13 +87,13 @@ def _compare(folder: Path, manifest: Manifest, name: str, found: list[Findings])
 
 
 def _check_cache(folder: Path, manifest: Manifest, name: str, workers: int) -> list[str]:
-    """Whether the cache of a split, if load would use it, holds what the manifest describes."""
+    """Differences between the cache of a split, if load would use it, and the manifest."""
     cache = cache_of(folder, manifest, name)
     try:
         if not cache.is_valid(CacheKey.now(folder, manifest, name)):
             return []
     except FileNotFoundError:
-        return []  # a missing shard is complained about elsewhere
+        return []  # a missing shard is reported with the shards
     keys = cache.keys.read_text(encoding="ascii").split()
     texts = cache.samples.read_bytes().splitlines()
 

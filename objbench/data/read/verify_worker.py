@@ -1,4 +1,4 @@
-"""What the workers of verify do: look into one shard, or into a part of the cache."""
+"""The work of verify's worker processes: check one shard, or a part of the cache."""
 
 from __future__ import annotations
 
@@ -28,13 +28,19 @@ class ShardCheck(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What was found: problems in words; of a deep check also keys, digests and numbers of objects."""
+    """The result of a check.
+
+    Attributes:
+        problems: In words.
+        keys, digests, n_objects: Of the samples, after a deep check.
+        form: The fields and types of the first sample's JSON, after a deep check.
+    """
 
     problems: list[str]
     keys: list[str]
     digests: list[bytes]
     n_objects: list[int]
-    form: Any  # the fields and types of the first sample
+    form: Any
 
 
 class CacheCheck(NamedTuple):
@@ -49,7 +55,7 @@ class CacheCheck(NamedTuple):
 
 
 def check_shard(job: ShardCheck) -> Findings:
-    """Compare one shard with the manifest, and with itself if the check is deep."""
+    """Compare one shard with the manifest; a deep check also compares each sample's JSON with its pixels."""
     found = Findings([], [], [], [], None)
     try:
         content = read_shard(job.path)
@@ -96,7 +102,7 @@ def digest_cache(job: CacheCheck) -> list[bytes]:
 
 
 def form_of(facts: Any) -> Any:
-    """The fields and types of a JSON value; a list is described by its first element, visible ids aside."""
+    """The fields and types of a JSON value. A list is described by its length and first element, `visible` by neither."""
     if isinstance(facts, dict):
         return {name: "ids" if name == "visible" else form_of(value) for name, value in facts.items()}
     if isinstance(facts, list):

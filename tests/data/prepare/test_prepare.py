@@ -230,6 +230,6 @@ def test_a_finished_set_with_a_broken_shard_is_not_called_prepared(tmp_path: Pat
         os.truncate(shard, 512)
     found = "is missing" if damage == "gone" else "has 512 bytes"
     with pytest.raises(
-        ObjbenchError, match=f"test-000000.tar: {found}, .* prepare --force makes the set anew"
+        ObjbenchError, match=f"test-000000.tar: {found}, .* prepare --force replaces the dataset"
     ):
         prepare(TOY, "toy", tmp_path, workers=1)
