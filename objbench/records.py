@@ -90,7 +90,7 @@ class Scored(Strict):
     definition: str = Field(title="definition of metrics")
 
     def __hash__(self) -> int:
-        return hash(tuple(self.names.values()))
+        return hash((self.dataset, self.fingerprint, self.definition))  # the generator, a dict, has no hash
 
     @property
     def names(self) -> dict[str, str]:
