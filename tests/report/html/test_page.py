@@ -349,6 +349,18 @@ def test_curves_are_in_percent_and_losses_as_they_are(document):
     assert course["loss"]["y"][-1] == pytest.approx(0.3 * 0.9**30 + 0.001, rel=1e-4)
 
 
+def test_curves_are_those_of_the_columns_and_only_scores_are_in_percent(document, tmp_path):
+    assert document.data["percent"] == ["ari_fg", "ari", "miou", "miou_fg"]
+    keep(tmp_path / "a", record())
+    lines = [json.dumps({"step": i, "val": {"mse": i / 1000, "mbo": 0.5, "ari": 0.5}}) + "\n" for i in (1, 2)]
+    (tmp_path / "a/metrics.jsonl").write_text("".join(lines))
+    metrics = {name: load_spec().metric(name) for name in ("mse", "mbo")}
+    assert curves_of(shown_runs(tmp_path), metrics)[0]["r0"] == {
+        "mse": {"x": [1, 2], "y": [0.001, 0.002]},
+        "mbo": {"x": [1, 2], "y": [50.0, 50.0]},
+    }
+
+
 def test_long_curves_are_thinned_to_every_nth_point_and_the_last(tmp_path):
     keep(tmp_path / "a", record())
     lines = [json.dumps({"step": i, "val": {"ari_fg": i / 1000}}) + "\n" for i in range(1, 1001)]
