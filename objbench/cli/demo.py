@@ -29,7 +29,8 @@ def demo(
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
     from objbench.progress import bar
-    from objbench.report.report import print_report
+    from objbench.report.report import write_report
+    from objbench.report.request import ReportRequest
     from objbench.spec.resolve import resolve
     from objbench.train.run import run_seed
     from objbench.train.run_data import prepared_run_data
@@ -56,6 +57,6 @@ def demo(
     if context.json:
         print_json([record.model_dump() for _, record in records])
     else:
-        print_report(context.spec, context.runs, [DATASET])
+        write_report(ReportRequest(spec=context.spec, runs=context.runs, dataset=(DATASET,)), say)
     say(f"pictures: {records[0][0] / 'samples.png'}")
     say(f"the demo took {(time.perf_counter() - start) / 60:.1f} minutes")

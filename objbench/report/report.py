@@ -10,7 +10,6 @@ from objbench.errors import ObjbenchError
 from objbench.report.request import ReportRequest
 from objbench.report.rows.collect import Collected, collect
 from objbench.report.rows.comparability import conflicts
-from objbench.report.rows.measured import Selection
 from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.build import build
 from objbench.report.tables.hyperparameters import (
@@ -24,7 +23,6 @@ from objbench.report.tables.plan import Plan, dataset_plans, with_success
 from objbench.report.tables.table import Table
 from objbench.report.write import export, text
 from objbench.report.write.latex import latex
-from objbench.spec.schema import Spec
 
 Tell = Callable[[str], None]
 
@@ -53,14 +51,6 @@ def write_report(request: ReportRequest, tell: Tell) -> None:
         _compare(request, rows, tell)
     else:
         _tabulate(request, rows, collected, tell)
-
-
-def print_report(spec: Spec, runs: Path, datasets: Sequence[str]) -> None:
-    """Print a table for each of `datasets`: the records under `runs`, published numbers beside them."""
-    collected = collect(spec, runs, Selection())
-    for line in collected.skipped:
-        print(f"objbench: skipped {line}", file=sys.stderr)
-    text.print_tables([build(plan, spec) for plan in dataset_plans(collected.rows, list(datasets), spec)])
 
 
 def _is_by(row: Row, definition: str | None) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,8 @@ def test_another_metric_definition_marks_the_cell():
     assert cell_notes(published("monet", "clevrtex"), "miou") == ["miou: very likely background excluded"]
     assert cell_notes(published("monet", "clevrtex"), "ari_fg") == []
     assert cell_notes(published("ast", "clevrtex"), "miou") == []
+    row = replace(published("ast", "clevrtex"), definitions={"miou": "not stated"})
+    assert cell_notes(row, "miou") == ["miou: definition not stated"]
 
 
 def test_rows_of_another_protocol_are_not_what_a_row_is_told_apart_from():
