@@ -37,8 +37,11 @@ class Block(Protocol):
 class BadScene(ObjbenchError):  # noqa: N818, it names the scene
     """A scene that cannot be decoded.
 
-    row     of the scene in its block;  index: of the scene, as SceneBatch has it
-    where   the file and the record, as a person finds them;  reason: what is wrong, without any path
+    Attributes:
+        row: Of the scene in its block.
+        index: Of the scene, as in SceneBatch.
+        where: The file and the record, for people.
+        reason: What is wrong, without any path.
     """
 
     def __init__(self, row: int, index: int, where: str, reason: str) -> None:
@@ -53,12 +56,13 @@ class BadScene(ObjbenchError):  # noqa: N818, it names the scene
 class SceneBatch:
     """N scenes of one source, in the order of their index.
 
-    index    int64 (N,): record number in the source; becomes the sample key
-    images   uint8 (N,H,W,3), as the source has them: crop and resize come later
-    masks    uint8 (N,H,W): 0 = background, 1.. = the upstream's own entity ids, never renumbered
-    factors  name -> (N,E) or (N,E,D), E the upstream's entity axis: row e belongs to mask value e (row 0 the
-             background); or (N,), of the whole scene. Numbers or strings, in upstream meanings and units; {} where
-             the source has none
+    Attributes:
+        index: int64 (N,), record number in the source; becomes the sample key.
+        images: uint8 (N,H,W,3), as the source has them: crop and resize come later.
+        masks: uint8 (N,H,W), 0 = background, 1.. = the upstream's own entity ids, never renumbered.
+        factors: Name -> (N,E) or (N,E,D), E the upstream's entity axis: row e belongs to mask value e (row 0 to the
+            background); or (N,), of the whole scene. Numbers or strings, in upstream meanings and units; {} if the
+            source has none.
     """
 
     index: Array

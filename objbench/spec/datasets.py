@@ -17,8 +17,13 @@ SPLITS = ("train", "val", TEST)
 class SplitRule(Strict):
     """Which records of a source make a split: Python slice bounds, negative ones from the end.
 
-    Where the protocol selects scenes, the bounds count those that qualify among the `records` of the file
-    ([first, stop), null = to its end); `about` how many these are where only the file's end decides it.
+    Attributes:
+        file: The role of the file.
+        records: Where the protocol selects scenes: the records [first, stop) to select from; null: to the end.
+        start: The first one. Where the protocol selects scenes, bounds count qualifying scenes only.
+        stop: The one after the last; null: to the end.
+        in_train: Whether the records are also in the train split.
+        about: About how many scenes this is, where only the file tells exactly.
     """
 
     file: str = "data"
@@ -48,8 +53,9 @@ def slice_size(start: int, stop: int | None) -> int | None:
 class Select(Strict):
     """Which scenes of a source qualify. Exactly one of the two is given; the background is no object.
 
-    max_objects  at most so many objects in the scene, by `visibility`: before the crop
-    max_visible  at most so many objects with a pixel after the crop, before the resize
+    Attributes:
+        max_objects: At most so many objects in the scene, by `visibility`: before the crop.
+        max_visible: At most so many objects with a pixel after the crop, before the resize.
     """
 
     max_objects: int | None = Field(default=None, gt=0)
@@ -59,8 +65,10 @@ class Select(Strict):
 class Transform(Strict):
     """From the release's resolution to the protocol's: Pillow's crop, then Pillow's resize with these filters.
 
-    crop  [left, top, right, bottom] in pixels, the last two exclusive; null leaves it out
-    image, mask  null: what is cropped has the right size and is not resized
+    Attributes:
+        crop: [left, top, right, bottom] in pixels, the last two exclusive; null: no crop.
+        image: The filter for images; null: the crop has the right size and is not resized.
+        mask: The filter for masks; null as for images.
     """
 
     crop: tuple[int, int, int, int] | None = None
@@ -175,8 +183,15 @@ class SourceSpec(Strict):
 class ProtocolSpec(Strict):
     """The named rule that makes a benchmark set out of a source.
 
-    select   source -> which of its scenes qualify; all of a source that is not named
-    height, width  in pixels, where they are not the dataset's;  options: of a generator
+    Attributes:
+        description: What the protocol is, for people.
+        used_by: Which papers or code follow it.
+        sources: Source -> split -> its records.
+        select: Source -> which of its scenes qualify; all of a source that is not named.
+        transform: From the release's resolution to the protocol's; None for generators.
+        height: In pixels, if it is not the dataset's.
+        width: In pixels, if it is not the dataset's.
+        options: Of the generator; they replace those of the source's block.
     """
 
     description: str

@@ -24,7 +24,8 @@ LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "so
 def load_spec(config: Path | None = None) -> Spec:
     """benchmarks.yaml with the layers of installed plugins and, last, the user's own `config` on top.
 
-    Raises RequestError that names the file, the place in it and the closest known key.
+    Raises:
+        RequestError: A layer is wrong; the message names the file, the place in it and the closest known key.
     """
     return _load(config.resolve() if config else None)
 
@@ -77,7 +78,7 @@ def _numbered(place: str, entries: Any) -> list[tuple[str, Any]]:
 
 
 def _refuse_new_keys(known: Any, layer: Any) -> None:
-    """A layer may change the hyper-parameters of a method that stands below it, not invent further ones."""
+    """A layer may change the hyper-parameters of a method of an earlier layer, but not add further ones."""
     for name, method in layer.items() if isinstance(layer, dict) else ():
         if name in known and isinstance(method, dict) and isinstance(method.get("config"), dict):
             declared = {

@@ -93,7 +93,7 @@ class GeneratedBlock:
 
 
 def options_of(dataset: DatasetRef) -> dict[str, Any]:
-    """What a dataset's block and its protocol tell the generator: the source's options, the protocol's over them."""
+    """The options that a dataset's block gives its generator; those of the protocol replace those of the source."""
     source = dataset.spec.sources.get(SOURCE)
     options = {**source.options, **dataset.rule.options} if source else {}
     options.pop("generator", None)
@@ -101,9 +101,10 @@ def options_of(dataset: DatasetRef) -> dict[str, Any]:
 
 
 def generator_of(dataset: DatasetRef) -> Generator:
-    """The generator that a dataset's block names, under the block's options.
+    """The generator that a dataset's block names, with the block's options.
 
-    Raises RequestError where the block names none, an unknown one, or an option that the generator does not have.
+    Raises:
+        RequestError: The block names none or an unknown one, or gives an option that the generator does not have.
     """
     source = dataset.spec.sources.get(SOURCE)
     if source is None or "generator" not in source.options:

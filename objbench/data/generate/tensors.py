@@ -15,9 +15,12 @@ from objbench.data.scene import Array, SceneBatch
 class SceneTensors:
     """N scenes in the order of their index, all tensors on one device; the fields are those of SceneBatch.
 
-    index    int64 (N,): place in the stream;  images: uint8 (N,H,W,3);  masks: uint8 (N,H,W)
-    factors  name -> (N,E,...), E the entities with the background first, or (N,), of the whole scene
-    names    of factors that are codes standing for words: what each code stands for
+    Attributes:
+        index: int64 (N,), place in the stream.
+        images: uint8 (N,H,W,3).
+        masks: uint8 (N,H,W).
+        factors: Name -> (N,E,...), E the entities with the background first, or (N,), of the whole scene.
+        names: Name -> the word for each code, for the factors that are codes.
     """
 
     index: Tensor

@@ -1,4 +1,4 @@
-"""Tetrominoes: three pieces on black, the law of DeepMind's set (Kabra et al., Multi-Object Datasets, 2019).
+"""Tetrominoes: three pieces on black, distributed as in DeepMind's set (Kabra et al., Multi-Object Datasets, 2019).
 
 Read off the released records: 19 shapes, each a piece in one orientation; cells of 5x5 pixels that all carry one
 bevel, multiplied by one of six colours. A proposal draws for each of the three pieces a shape, a place anywhere

@@ -16,10 +16,18 @@ from objbench.spec.datasets import DatasetRef, slice_size
 class SplitPlan:
     """The records [start, stop) of one file that become a split.
 
-    Where the protocol selects scenes: those of them that qualify; `cut` then says which of these, as slice bounds
-    (negative ones count from the end), and `expected` about how many scenes this is. Of plans that differ in their
-    cut alone `read` is given the first, and the scenes are shared out afterwards.
-    standard: exactly the records that the protocol asks for; in_train: they are also in the train split.
+    Where the protocol selects scenes, those of the records that qualify. If several plans differ in `cut` only, `read`
+    gets the first of them, and the scenes are assigned to the splits afterwards.
+
+    Attributes:
+        split: train, val or test.
+        file: The role of the file in the source's block.
+        start: The first record.
+        stop: The record after the last.
+        standard: Whether these are exactly the records that the protocol asks for.
+        in_train: Whether the records are also in the train split.
+        cut: Which of the qualifying scenes, as slice bounds (negative ones count from the end); None without selection.
+        expected: About how many scenes this is, where records are selected.
     """
 
     split: str
@@ -36,13 +44,21 @@ class SplitPlan:
 
     @property
     def size(self) -> int | None:
-        """The number of scenes where it is certain beforehand."""
+        """The number of scenes, or None if it is known only after reading."""
         return self.stop - self.start if self.cut is None else slice_size(*self.cut)
 
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """What the user asked for; sizes holds only the splits whose size was given."""
+    """What the user asked for.
+
+    Attributes:
+        dataset: The dataset and its protocol.
+        source: The name of the source's block.
+        raw: The downloaded release, a file or folder; None if there is none.
+        sizes: The sizes of those splits whose size was given.
+        seed: Of a generator.
+    """
 
     dataset: DatasetRef
     source: str
@@ -52,11 +68,12 @@ class SourceRequest:
 
 
 class Source(ABC):
-    """An opened source. Constructing one checks that its files exist and are of the right kind, reading little.
+    """An opened source. The constructor checks that the files exist and are of the right kind, and reads little.
 
-    Subclasses are registered by name (entry-point group objbench.sources) and constructed with a SourceRequest.
+    Subclasses are registered by name (entry-point group `objbench.sources`) and constructed with a SourceRequest.
 
-    native: its scenes come as the release has them, and the protocol's transform is still to be applied.
+    Attributes:
+        native: Whether the scenes have the release's resolution, so that the protocol's transform must be applied.
     """
 
     native: ClassVar[bool] = True
@@ -71,8 +88,10 @@ class Source(ABC):
 
     @property
     def generator(self) -> dict[str, int] | None:
-        """`{"version": v, "seed": s}` of a generator (and `"stand_in": 1` of one that cannot follow the release's look),
-        None for a release."""
+        """What the manifest says of a generator; None for a release.
+
+        `{"version": v, "seed": s}`, with `"stand_in": 1` if the scenes do not have the release's look.
+        """
         return None
 
     @abstractmethod
@@ -83,11 +102,15 @@ class Source(ABC):
     def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
         """The scenes of `plans`, split after split in that order, each in index order, undecoded, in blocks.
 
-        A block has at most SCENES_PER_JOB scenes and about BYTES_PER_JOB bytes; larger ones, as a generator may
-        give, are cut by who reads them. Where blocks begin and end changes nothing of the result, so they need not
-        keep to any border. Images are of the release's own resolution; the protocol's crop and resize come later.
-        Scenes of a split with an index below `done[split]` are already prepared and are left out.
+        A block should have at most SCENES_PER_JOB scenes and about BYTES_PER_JOB bytes; the caller splits larger
+        ones, as a generator may give. Where blocks begin and end does not change the result. Images have the release's
+        resolution; the protocol's crop and resize come later. A damaged scene goes into a block, too: its `decode`
+        raises BadScene, so that --skip-bad can leave it out.
 
-        A damaged scene is not the reader's matter: it goes into a block, whose `decode` raises BadScene, so that
-        --skip-bad can leave it out. Raises ObjbenchError, naming file and record, where nothing more can be read.
+        Args:
+            plans: Those of `plan` that are not finished.
+            done: Split -> index: scenes with a smaller index are prepared already and are left out.
+
+        Raises:
+            ObjbenchError: Nothing more can be read; the message names file and record.
         """

@@ -49,9 +49,9 @@ class DeepMindSource(Source):
         return [self._path]
 
     def plan(self) -> list[SplitPlan]:
-        """The protocol's records; all sizes given and the file too short for them: one split after the other.
+        """The protocol's records; if all sizes are given and the file is too short, one split after the other.
 
-        Only then are the records counted, as far as they are needed.
+        Records are counted only if all sizes are given, and only as far as needed.
         """
         return self._plan
 
@@ -68,7 +68,7 @@ class DeepMindSource(Source):
         return release.consecutive_plan(self.request, {ROLE: found}, {ROLE: self._path})
 
     def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
-        """The scenes, in one pass over the file; what is done already is passed over unparsed."""
+        """The scenes, in one pass over the file; prepared ones are skipped without parsing."""
         with ExitStack() as opened:
             reader = opened.enter_context(Reader(self._path))
             for plan in plans:
@@ -89,7 +89,7 @@ class DeepMindSource(Source):
         return RecordBlock(self._layout, self._entities, self._path, frames)
 
     def _jobs(self, records: Iterator[Frame]) -> Iterator[list[Frame]]:
-        """Those records that qualify, and damaged ones, in portions for one job each."""
+        """The qualifying and the damaged records, in portions of one job each."""
         frames: list[Frame] = []
         size = 0
         for frame in records:
@@ -106,7 +106,7 @@ class DeepMindSource(Source):
             yield frames
 
     def _look_at_first_record(self) -> None:
-        """ObjbenchError for a file of another kind or dataset; a damaged record is for `read`."""
+        """Raise ObjbenchError if the file is of another kind or dataset; a damaged record is left to `read`."""
         with Reader(self._path) as reader:
             first = next(iter(reader))
         if first.intact and is_example(first.payload):

@@ -38,7 +38,7 @@ class EmorlSource(Source):
         return list(self._files.values())
 
     def plan(self) -> list[SplitPlan]:
-        """The protocol's rows; files of other lengths are cut from their first row on if all sizes are given."""
+        """The protocol's rows; if all sizes are given, files of other lengths are cut from their first row on."""
         odd = next((role for role in self._files if not self._is_complete(role)), None)
         if odd is None:
             return release.protocol_plan(self.request, self._rows)
@@ -51,12 +51,12 @@ class EmorlSource(Source):
         raise release.incomplete(self.request, self._files[odd], self._rows[odd], expected)
 
     def _is_complete(self, role: str) -> bool:
-        """Whether a file has as many rows as is known of it; where that is not known, enough for its splits."""
+        """Whether a file has the known number of rows or, if none is known, enough for its splits."""
         known, rows = self._spec.records[role], self._rows[role]
         return rows >= self._least(role) if known is None else rows == known
 
     def _least(self, role: str) -> int:
-        """The number of rows from which on no split of a file is empty or cut short."""
+        """The least number of rows with which no split of a file is empty or too short."""
         rules = release.rules(self.request).items()
         mine = [rule for split, rule in rules if rule.file == role and release.wanted(self.request, split)]
         return max(max(-rule.start, rule.start + 1, rule.stop or 0, 1 - (rule.stop or 0)) for rule in mine)

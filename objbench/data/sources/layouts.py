@@ -20,7 +20,7 @@ class Layout:
 
     Attributes:
         height: Of image and masks as released, in pixels.
-        width: The same.
+        width: Of image and masks as released, in pixels.
         entity_axis: Of the masks in a record: 0 for (E,H,W,1), 2 for (H,W,E,1).
         factors: The factors in a record, each as the values of one entity.
         channels: Of the image in a record: 3, or 1 for gray.

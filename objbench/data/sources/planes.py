@@ -17,10 +17,15 @@ class SceneError(Exception):
 
 
 def label_map(planes: Array, values: tuple[int, ...]) -> Array:
-    """Label maps uint8 (N,H,W) from entity masks uint8 (N,E,H,W): the entity that a pixel lies in.
+    """Label maps uint8 (N,H,W) from entity masks uint8 (N,E,H,W): the entity that each pixel lies in.
 
-    `values` are those that may stand for "inside". Raises SceneError unless each scene's planes hold 0 and one of
-    these and every pixel lies in exactly one entity.
+    Args:
+        planes: The masks.
+        values: The values that may mean "inside".
+
+    Raises:
+        SceneError: A scene's planes hold anything but 0 and one of `values`, or a pixel does not lie in exactly one
+            entity.
     """
     inside = planes.max(axis=(1, 2, 3))
     exact = np.isin(inside, values)

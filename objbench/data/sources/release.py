@@ -1,4 +1,4 @@
-"""What the sources that read a downloaded release share: its files, how splits are cut."""
+"""What the sources of downloaded releases share: finding the files, and cutting the splits."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def label(request: SourceRequest) -> str:
 
 
 def option(request: SourceRequest, name: str, known: Iterable[str]) -> str:
-    """The one option of the requested source, `name`, whose value is one of `known`.
+    """The value of the only option `name` of the requested source, one of `known`.
 
-    Raises RequestError where the dataset's block does not give it, gives another option or an unknown value.
+    Raises:
+        RequestError: The dataset's block does not give it, or gives another option or an unknown value.
     """
     options = source_spec(request).options
     where = f"datasets.{request.dataset.name}.sources.{request.source}.options"
@@ -39,7 +40,7 @@ def option(request: SourceRequest, name: str, known: Iterable[str]) -> str:
 
 
 def raw_path(request: SourceRequest) -> Path:
-    """The path that --raw names; ObjbenchError that says what to do where there is none."""
+    """The path given with --raw; ObjbenchError that says what to do if there is none."""
     if request.raw is None:
         raise ObjbenchError(
             f"{label(request)}: no files are given. Download it from {source_spec(request).url} and give the file or "
@@ -57,13 +58,13 @@ def find_file(request: SourceRequest, folder: Path, role: str) -> Path | None:
 
 
 def wanted_files(request: SourceRequest) -> set[str]:
-    """The names, accepted or alternative, of all files that the wanted splits are made of."""
+    """All accepted names of the files that the wanted splits are made of."""
     needed = {rule.file for split, rule in rules(request).items() if wanted(request, split)}
     return {name for role in needed for name in source_spec(request).files.get(role, [])}
 
 
 def missing_file(request: SourceRequest, folder: Path, role: str) -> ObjbenchError:
-    """No file of `role` in `folder`."""
+    """The error for a missing file of `role` in `folder`."""
     names = " or ".join(source_spec(request).files[role])
     splits = sorted(
         split for split, rule in rules(request).items() if rule.file == role and wanted(request, split)
@@ -91,10 +92,14 @@ def all_sizes_given(request: SourceRequest) -> bool:
 
 
 def protocol_plan(request: SourceRequest, rows: Mapping[str, int] | None = None) -> list[SplitPlan]:
-    """The records that the protocol names, the first ones of a split where a smaller size is asked for.
+    """The records that the protocol names, in file order; the first ones of a split if a smaller size is asked for.
 
-    In the order of their place in the files. RequestError for a size larger than the protocol's.
-    rows  the number of records in those files where benchmarks.yaml leaves it open
+    Args:
+        request: What the user asked for.
+        rows: Role -> number of records, for the files whose number benchmarks.yaml does not give.
+
+    Raises:
+        RequestError: A size is larger than the protocol's.
     """
     for split, size in request.sizes.items():
         if split not in rules(request) and size:
@@ -118,7 +123,7 @@ def _plain(request: SourceRequest, split: str, rule: SplitRule, records: int) ->
 
 
 def _selected(request: SourceRequest, split: str, rule: SplitRule, records: int) -> SplitPlan:
-    """Those scenes that the rule takes of all that qualify; without a size, how many is not known beforehand."""
+    """The scenes that the rule takes of all that qualify; their number may be known only after reading."""
     first, last, _ = slice(*rule.records).indices(records)
     _refuse_more(request, split, last - first if rule.size is None else rule.size)
     size = request.sizes.get(split)
@@ -139,7 +144,7 @@ def _refuse_more(request: SourceRequest, split: str, most: int) -> None:
 
 
 def _place(plan: SplitPlan) -> tuple[bool, int]:
-    """What the plans of one stretch of records are sorted by: cuts from its start before those from its end."""
+    """The sort key of plans of the same records: cuts from the start before those from the end."""
     start = plan.cut[0] if plan.cut else 0
     return start < 0, start
 
@@ -149,7 +154,13 @@ def consecutive_plan(
 ) -> list[SplitPlan]:
     """An incomplete release cut by the given sizes: in the source's order, each file from its first record on.
 
-    found  records in each file (at most as many as the sizes need, where more were not counted)
+    Args:
+        request: What the user asked for, with the sizes of all splits.
+        found: Role -> records in the file; counting may have stopped at the number that the sizes need.
+        files: Role -> the file, for messages.
+
+    Raises:
+        ObjbenchError: A file holds fewer records than the sizes need.
     """
     plans: list[SplitPlan] = []
     position = dict.fromkeys(found, 0)
@@ -172,7 +183,7 @@ def consecutive_plan(
 
 
 def incomplete(request: SourceRequest, path: Path, found: int, expected: str) -> ObjbenchError:
-    """A file of another length than the protocol builds on."""
+    """The error for a file that has another length than the protocol needs."""
     options = ", ".join(f"--{split}" for split in source_spec(request).order if split in rules(request))
     return ObjbenchError(
         f"{path}: holds {found:,} records; {label(request)} {expected}. To prepare a non-standard set from what is "

@@ -39,7 +39,7 @@ _FLOAT_TAG = 0x0D  # field 1, a single float: a list that is not packed
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature as the dataset declares it: uint8 from a bytes_list, or float32 from a float_list, of this shape."""
+    """A feature as a dataset declares it: uint8 from a bytes_list or float32 from a float_list, in this shape."""
 
     kind: Literal["bytes", "float"]
     shape: tuple[int, ...]
@@ -63,10 +63,11 @@ class Frame(NamedTuple):
 
 
 class Reader:
-    """The records of a file, in order, read or left out. A context: it closes the file.
+    """Reads or skips the records of a file in order. A context manager, which closes the file.
 
-    Raises ObjbenchError, with the record and the byte, for a truncated file or one of another kind, and for damage
-    that leaves it open where the next record begins.
+    Raises:
+        ObjbenchError: The file is truncated, of another kind, or so damaged that the next record cannot be found. The
+            message names the record and the byte.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,7 +92,7 @@ class Reader:
             yield frame
 
     def skip(self, count: int) -> int:
-        """Leave out so many records, unchecked; fewer at the end of the file. The number left out."""
+        """Skip `count` records without checking them, fewer at the end of the file; the number skipped."""
         for done in range(count):
             payload = self._payload()
             if payload is None:
@@ -155,10 +156,14 @@ class SizeError(ValueError):
 
 
 def parse_example(payload: bytes, features: Mapping[str, Feature]) -> dict[str, Array]:
-    """The declared `features` of a tf.train.Example, in whatever order it holds them; others are left alone.
+    """The declared `features` of a tf.train.Example, in any order; other features are ignored.
 
-    The arrays are read-only views of the payload. Raises ValueError for a payload that is no Example and for a
-    feature that is missing or of the other kind, SizeError for one of another size.
+    Returns:
+        Read-only views of the payload.
+
+    Raises:
+        ValueError: The payload is not an Example, or a feature is missing or of the other kind.
+        SizeError: A feature has another size.
     """
     found: dict[str, Array] = {}
     try:

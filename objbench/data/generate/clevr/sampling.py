@@ -1,4 +1,4 @@
-"""CLEVR's laws (Johnson et al., 2017): how many objects, which, where, seen from where and under which lamps.
+"""The distribution of CLEVR's scenes (Johnson et al., 2017): objects, their places, the camera and the lamps.
 
 Everything is float64 in single operations that IEEE 754 fixes, so a scene is accepted or thrown away alike on every
 device. A scene's number of objects, camera and lamps are drawn once; its objects are proposed again and again, as in
@@ -38,7 +38,7 @@ _CAMERA, _LAMPS, _COUNT = 0, 1, 5
 
 
 class SceneDistribution(NamedTuple):
-    """What sets that stand under these laws may have of their own: kinds of objects, and what a rejection draws anew."""
+    """What differs between the sets that are drawn like CLEVR: the kinds of objects, and what a rejection draws anew."""
 
     objects: type[Objects]
     radii: tuple[float, ...]  # by the code of the size, from 1
@@ -64,7 +64,7 @@ class World(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The world of N scenes and the number (N,) of the proposal that it is."""
+    """The world of N scenes, and the index (N,) of the accepted proposal of each."""
 
     world: World
     attempt: Tensor
@@ -73,7 +73,11 @@ class Found(NamedTuple):
 def draw(index: Tensor, key: tuple[int, int], most: int, ahead: int = 1) -> World:
     """CLEVR's scenes `index` int64 (N,) of the stream `key`, of three to `most` objects.
 
-    ahead  proposals are tried at once for at least this many scenes: it changes the speed alone
+    Args:
+        index: Places in the stream.
+        key: The stream's Philox key.
+        most: The largest number of objects, at most 10.
+        ahead: Proposals are tried for at least this many scenes at once. This changes the speed only.
     """
     return find(CLEVR, index, key, most, ahead).world
 
@@ -81,7 +85,7 @@ def draw(index: Tensor, key: tuple[int, int], most: int, ahead: int = 1) -> Worl
 def find(
     distribution: SceneDistribution, index: Tensor, key: tuple[int, int], most: int, ahead: int = 1
 ) -> Found:
-    """The first good proposal for each of the scenes `index` of a law's stream."""
+    """The first good proposal for each of the scenes `index` of a distribution's stream."""
     count = counts(index, key, most)
     once = torch.full_like(index, MASK32)  # of camera and lamps, where they are drawn once
     objects = distribution.objects.none(len(index), MOST, index.device)
@@ -114,7 +118,7 @@ def find(
 
 
 def cameras(index: Tensor, drawn_with: Tensor, key: tuple[int, int]) -> Camera:
-    """The jittered cameras of the scenes `index`, by the proposal `drawn_with` (N,) that they are drawn with."""
+    """The jittered cameras of the scenes `index`, drawn with the proposals `drawn_with` (N,)."""
     jitter = CAMERA_JITTER * (2 * unit_of(words_of(index, drawn_with, _CAMERA, key)[..., :3].T) - 1)
     return Camera.at(torch.tensor(CAMERA, dtype=torch.float64, device=index.device)[:, None] + jitter)
 
@@ -131,7 +135,7 @@ def propose(
     key: tuple[int, int],
     distribution: SceneDistribution = CLEVR,
 ) -> tuple[Objects, Tensor]:
-    """Proposal `attempt` (N,) of `count` (N,) objects for the scenes `index`, and whether all found a place."""
+    """Proposal `attempt` (N,) of `count` (N,) objects for the scenes `index`, and whether all objects found a place."""
     place = torch.arange(MOST, device=index.device)
     kinds = words_of(index[:, None], attempt[:, None], _KIND, key, place)  # (N,MOST,4)
     present = place < count[:, None]
@@ -193,7 +197,7 @@ def visible_pixels(masks: Tensor) -> Tensor:
 
 
 def _lamps(index: Tensor, drawn_with: Tensor, key: tuple[int, int]) -> Tensor:
-    """The places (3,N,3) of key, fill and back lamp, by the proposal that they are drawn with."""
+    """The places (3,N,3) of key, fill and back lamp, drawn with the proposals `drawn_with` (N,)."""
     words = torch.stack([words_of(index, drawn_with, _LAMPS + i, key) for i in range(3)], dim=1)  # (N,3,4)
     jitter = LAMP_JITTER * (2 * unit_of(words[..., :3]) - 1)
     places = torch.tensor(LAMPS, dtype=torch.float64, device=index.device) + jitter

@@ -20,11 +20,16 @@ from objbench.data.generate.clevrtex.patterns import FAMILIES
 class Material:
     """One material.
 
-    colors     first, second and accent, as written on the web
-    scale      lattice cells of its family for each radius of an object
-    bump       how strongly its heights turn normals;  rough: of the two first colours and of the accent, 0 to 1
-    metal      how metallic the two first colours and the accent are, 0 or more up to 1
-    tint       how far the object's colour takes the place of the two first, 0 to 1
+    Attributes:
+        name: Of the material.
+        family: Of its pattern, a key of FAMILIES.
+        colors: First, second and accent, in hexadecimal digits.
+        scale: Lattice cells of the pattern per radius of an object.
+        params: Of the pattern; each family says what they mean.
+        bump: How strongly heights turn normals.
+        rough: Roughness of the first two colours and of the accent, 0 to 1.
+        metal: How metallic the first two colours and the accent are, 0 to 1.
+        tint: How far the object's colour replaces the first two, 0 to 1.
     """
 
     name: str

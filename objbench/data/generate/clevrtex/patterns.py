@@ -1,7 +1,7 @@
 """The families of procedural materials: formulas of a place on a surface. Add one by adding a function to FAMILIES.
 
 A family is evaluated at M places at once, of any objects of any scenes that have a material of it. What differs between
-the materials of a family besides colours and scale are three params in about [0,1], whose meaning each says.
+the materials of a family besides colours and scale are three `params` in about [0,1]; each family says what they mean.
 """
 
 from __future__ import annotations

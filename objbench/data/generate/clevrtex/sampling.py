@@ -1,4 +1,4 @@
-"""ClevrTex's laws (Karazija et al., 2021): CLEVR's, with kinds of objects, grounds and textures of their own.
+"""The distribution of ClevrTex's scenes (Karazija et al., 2021): CLEVR's, with other objects, grounds and textures.
 
 What differs from CLEVR: a rejected proposal draws all but the number of objects anew, and more than 200 pixels of every
 object must be seen.
@@ -18,12 +18,12 @@ from objbench.data.generate.clevrtex.materials import CLEVRTEX, MATERIALS, UNSEE
 from objbench.data.generate.clevrtex.shapes import Solids, UnseenSolids
 from objbench.random import below, cos_sin_turns
 
-_TEXTURES = 70  # what the numbers are for, beside laws of CLEVR: the first of four
+_TEXTURES = 70  # what the numbers are for, beside those of CLEVR: the first of four
 _SPREAD = 64.0  # of the places that textures start from, in lattice cells
 
 
 class Variant(NamedTuple):
-    """A set: its law, and which of the materials its objects and grounds have."""
+    """A set: the distribution of its scenes, and which materials its objects and grounds have."""
 
     distribution: SceneDistribution
     objects: int = 1  # code of the first of distribution.materials

@@ -30,8 +30,9 @@ class Approach(NamedTuple):
 class Shape(ABC):
     """A convex solid within the unit frame.
 
-    bound   the radius of the sphere around it
-    extent  half the side of the upright cube around it
+    Attributes:
+        bound: The radius of the sphere around it.
+        extent: Half the side of the upright cube around it.
     """
 
     bound: float
@@ -47,7 +48,9 @@ class Shape(ABC):
     def intersect(self, origins: Tensor, directions: Tensor) -> Tensor:
         """The distance (M,) to the first hit of rays that start outside, infinity where there is none.
 
-        origins, directions  (3,M); the directions of length one
+        Args:
+            origins: (3,M).
+            directions: (3,M), of length one.
         """
         middle = -dot(origins, directions)
         square = dot(origins, origins) - middle * middle

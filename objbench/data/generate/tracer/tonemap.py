@@ -20,8 +20,12 @@ def develop(light: Tensor) -> Tensor:
 def reduce(frames: Tensor, size: int, kernel: Callable[[int, int], Tensor] | None = None) -> Tensor:
     """Frames (N,3,S,S) of 8-bit values reduced to uint8 (N,3,size,size), bit for bit as Pillow does.
 
-    kernel  the matrix of Pillow's filter: bicubic, the default, or bilinear
-    Like Pillow with weights in whole numbers of 2**-22: float64 holds every sum exactly, in whatever order it is made.
+    As in Pillow, weights are whole multiples of 2**-22: float64 holds every sum exactly, in any order.
+
+    Args:
+        frames: (N,3,S,S).
+        size: The new side.
+        kernel: The matrix of Pillow's filter: `bicubic` or `bilinear`.
     """
     weights = ((kernel or bicubic)(frames.shape[-1], size) * _ONE).round().to(frames.device)
     across = _rounded(frames.double() @ weights.T)

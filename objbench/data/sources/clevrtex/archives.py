@@ -31,8 +31,9 @@ class Member(NamedTuple):
 def members(path: Path, variant: Variant) -> Generator[Member, None, None]:
     """The files of scenes in an archive, in its order.
 
-    Raises ObjbenchError, naming archive and member, where it is truncated, damaged or of another dataset, and for
-    a file of a scene that is no plain file of a sensible size and name.
+    Raises:
+        ObjbenchError: The archive is truncated, damaged or of another dataset, or a scene's file is not a plain file of
+            a sensible size and name. The message names archive and member.
     """
     last = "none"
     with path.open("rb") as file:
@@ -60,7 +61,7 @@ class _TarError(Exception):
 
 
 class _UnsafeError(Exception):
-    """A member that no release has."""
+    """A member that the release cannot have."""
 
 
 class _Header(NamedTuple):

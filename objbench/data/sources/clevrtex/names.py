@@ -67,13 +67,15 @@ class ForeignError(Exception):
 
 
 def parse(name: str, variant: Variant) -> FileId | None:
-    """What the file or folder of base name `name` is in the release; None for all that is not read.
+    """What the file or folder of base name `name` is in the release; None if it is not read.
 
-    Raises ForeignError for those of another variant and of version 2.
+    Raises:
+        ForeignError: It is of another variant or of version 2.
 
-    >>> parse("CLEVRTEX_full_000003_flat.png", VARIANTS["full"])
-    FileId(scene=3, suffix='_flat.png')
-    >>> parse("CLEVRTEX_full_000003_albedo_0001.png", VARIANTS["full"])
+    Example:
+        >>> parse("CLEVRTEX_full_000003_flat.png", VARIANTS["full"])
+        FileId(scene=3, suffix='_flat.png')
+        >>> parse("CLEVRTEX_full_000003_albedo_0001.png", VARIANTS["full"])
     """
     found = _SCENE.fullmatch(name)
     if not found:
@@ -86,7 +88,7 @@ def parse(name: str, variant: Variant) -> FileId | None:
 
 
 def refuse_foreign(name: str, variant: Variant) -> None:
-    """ForeignError if `name` is that of a folder or archive of another variant or of version 2."""
+    """Raise ForeignError if a folder or archive of this name is of another variant or of version 2."""
     found = _RELEASE.fullmatch(name)
     if found and found[1]:
         raise ForeignError(_version_2(variant))

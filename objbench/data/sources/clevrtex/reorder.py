@@ -1,4 +1,4 @@
-"""The files of the scenes, asked for in the order of the splits, from wherever they are."""
+"""The files of the scenes in the order of the splits, from unpacked folders and from archives."""
 
 from __future__ import annotations
 
@@ -29,14 +29,20 @@ class AbsentError(Exception):
 
 
 class OrderedScenes:
-    """Gives the `wanted` scenes: by path those that are unpacked, by content those of the archives, read once.
-
-    files     what is unpacked;  root: the folder that the archives would be unpacked in
-    """
+    """Gives scenes in any order: unpacked ones by path, those of archives by content. Archives are read once."""
 
     def __init__(
         self, variant: Variant, files: Files, archives: list[Path], root: Path, wanted: Iterable[int]
     ) -> None:
+        """Prepare for the scenes `wanted`.
+
+        Args:
+            variant: The variant of ClevrTex.
+            files: The unpacked files.
+            archives: The archives, in the order in which they are read.
+            root: The folder that the archives would be unpacked in.
+            wanted: The indices that `scene` will be asked for.
+        """
         self._variant, self._files, self._root = variant, files, root
         self._awaited = {
             FileId(index, suffix) for index in wanted for suffix in KINDS if index not in files[suffix]
@@ -48,9 +54,10 @@ class OrderedScenes:
             self._end()
 
     def scene(self, index: int) -> Scene:
-        """A scene, each asked for once. A file that is nowhere is named by the path where it should be.
+        """The scene `index`; ask for each scene once. A missing file is named by the path where it should be.
 
-        Raises AbsentError if the archives have ended, and not a single file of some wanted scenes was there.
+        Raises:
+            AbsentError: The archives have ended and hold no file at all of some wanted scenes.
         """
         file_ids = [FileId(index, suffix) for suffix in KINDS]
         while not self._awaited.isdisjoint(file_ids):
@@ -75,12 +82,12 @@ class OrderedScenes:
         return SceneFile(os.path.join(folder, self._variant.file(file_id)))
 
     def _home(self, index: int) -> str:
-        """Where the files of a scene lie, or would lie."""
+        """The folder where the files of a scene are, or should be."""
         known = (folders[index] for folders in self._files.values() if index in folders)
         return next(known, str(self._root / self._variant.home(index)))
 
     def _end(self) -> None:
-        """Nothing more will come: AbsentError for scenes that are awaited whole, a warning for single files."""
+        """Handle the end of the archives: AbsentError for scenes without any file, a warning for single missing files."""
         missing = Counter(file_id.scene for file_id in self._awaited)
         if absent := sorted(index for index, count in missing.items() if count == len(KINDS)):
             raise AbsentError(absent)
@@ -90,10 +97,10 @@ class OrderedScenes:
 
 
 class ReorderBuffer:
-    """The bytes of files that come before their turn, each put once and taken once.
+    """Files that arrive early: kept in memory up to `memory` bytes, beyond that in a temporary file.
 
-    The file has no name, so that nothing is left of it however the process ends; it lies in the folder for
-    temporary files ($TMPDIR), and is emptied whenever nothing in it is still to be taken.
+    Each file is put once and taken once. The temporary file lies in $TMPDIR; it has no name, so that nothing is left of
+    it however the process ends. It is emptied whenever everything in it has been taken.
     """
 
     def __init__(self, memory: int = MEMORY) -> None:
@@ -106,7 +113,7 @@ class ReorderBuffer:
         return file_id in self._held or file_id in self._spooled
 
     def put(self, file_id: FileId, content: bytes) -> None:
-        """Keep a file. Raises ObjbenchError if the temporary file cannot be written."""
+        """Keep a file; ObjbenchError if the temporary file cannot be written."""
         if len(content) <= self._room:
             self._held[file_id] = content
             self._room -= len(content)
@@ -126,7 +133,7 @@ class ReorderBuffer:
         self._spooled[file_id] = (at, len(content))
 
     def take(self, file_id: FileId) -> bytes:
-        """A file that was put; it is then gone from here."""
+        """Return a file and forget it."""
         if file_id in self._held:
             content = self._held.pop(file_id)
             self._room += len(content)

@@ -21,9 +21,10 @@ def find(raw: Path, variant: Variant) -> Path | None:
 
 
 def scan(folder: Path, variant: Variant) -> Files:
-    """The files of all scenes in `folder` and in the folders in it; only names are looked at.
+    """The files of all scenes in `folder` and its folders; only names are read.
 
-    Raises ObjbenchError for a scene of another variant or of version 2, and for one that is there twice.
+    Raises:
+        ObjbenchError: A scene is of another variant or of version 2, or is there twice.
     """
     files: Files = {suffix: {} for suffix in KINDS}
     for entry in _entries(folder):
