@@ -1,4 +1,4 @@
-"""Files and folders that two processes, a kill or a full disk cannot leave half done."""
+"""Files that no kill, full disk or second process can leave half written; locks, hashes and free space."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CHUNK = 1 << 22
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write to the path that this yields; afterwards it stands at `path`, whole, and survives a power cut.
+    """Yield a path to write to; afterwards the file gets the name `path`, complete and synced to the disk.
 
-    Where the writing fails, what stood at `path` still does, and nothing else is left behind.
+    If the writing fails, `path` is as it was before, and nothing else is left behind.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file completely or not at all."""
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
 
@@ -44,10 +44,10 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
     """Hold an exclusive lock on the file `path`, which is made if needed.
 
     Args:
-        occupied: what to say if another process holds the lock; None: wait until it is free.
+        occupied: What to say if another process holds the lock; None: wait until it is free.
 
     Raises:
-        ObjbenchError: another process holds the lock, and `occupied` is given.
+        ObjbenchError: Another process holds the lock, and `occupied` is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -66,10 +66,10 @@ def explain_os_errors(folder: Path, option: str) -> Iterator[None]:
     """Turn refusals of the file system in `folder` into an ObjbenchError that names the remedy.
 
     Args:
-        option: the command-line option that chose the folder.
+        option: The command-line option that chose the folder.
     """
-    full = "free some space (or quota); the same command then goes on where it stood"
-    refused = f"choose a folder that you may write with {option}"
+    full = "free some space (or quota); the same command then continues where it stopped"
+    refused = f"choose a folder that you can write to with {option}"
     remedy = {
         errno.ENOSPC: full,
         errno.EDQUOT: full,
@@ -86,7 +86,7 @@ def explain_os_errors(folder: Path, option: str) -> Iterator[None]:
 
 
 def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> str:
-    """The sha256 of a file, read in pieces; `step` is told the size of each."""
+    """The sha256 of a file. It is read in chunks; `step` is called with the size of each."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -96,7 +96,7 @@ def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> 
 
 
 def check_space(folder: Path, needed: int, what: str, remedy: str) -> None:
-    """ObjbenchError unless `needed` bytes are free where `folder` is, or will be."""
+    """Raise ObjbenchError unless `needed` bytes are free on the disk where `folder` is or will be."""
     free = free_space(folder)
     if needed > free:
         raise ObjbenchError(
@@ -105,7 +105,7 @@ def check_space(folder: Path, needed: int, what: str, remedy: str) -> None:
 
 
 def free_space(folder: Path) -> int:
-    """The bytes that are free where `folder` is, or will be."""
+    """Free bytes of the disk where `folder` is or will be."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
 

@@ -1,4 +1,4 @@
-"""Small JSON files that objbench writes for itself and reads back: typed, and written whole or not at all."""
+"""Small JSON files that objbench writes and reads back: typed, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objbench.files import write_atomically
 
 
 class Strict(BaseModel):
-    """A block of typed data: unknown keys are refused, and it is never changed."""
+    """A typed block of data. Unknown keys are refused; values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,9 +21,9 @@ class Stored(Strict):
     """The content of a JSON file.
 
     Attributes:
-        kind: what messages call the file, with its article.
-        remedy: what to do about a damaged file.
-        indent: spaces per level in a file that people read; None for a compact one.
+        kind: What messages call the file, with its article.
+        remedy: What to do about a damaged file.
+        indent: Spaces per level in a file that people read; None for a compact one.
     """
 
     kind: ClassVar[str] = "a file"
@@ -35,7 +35,7 @@ class Stored(Strict):
         """The content of `path`, None if there is no such file.
 
         Raises:
-            ObjbenchError: the file is damaged, or was written by another version.
+            ObjbenchError: The file is damaged, or was written by another version.
         """
         try:
             return cls.model_validate_json(path.read_bytes())
@@ -53,7 +53,7 @@ class Stored(Strict):
             return None
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file completely or not at all."""
         end = "" if self.indent is None else "\n"
         write_atomically(path, self.model_dump_json(indent=self.indent, by_alias=True) + end)
 
@@ -62,8 +62,8 @@ def first_fault(error: ValidationError, kind: str, ignored: int = 0) -> str:
     """What is wrong with a JSON file, in words.
 
     Args:
-        kind: what the file should be, with its article.
-        ignored: number of first parts of a fault's location that name no key of the file.
+        kind: What the file should be, with its article.
+        ignored: Number of first parts of a fault's location that name no key of the file.
     """
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][ignored:])

@@ -74,7 +74,7 @@ def prepare(
         with progress.bar(f"preparing {reference}", preparation.scenes, "scenes") as advance:
             manifest = preparation.run(workers or available(), force, advance, skip_bad)
     except KeyboardInterrupt:
-        say(f"{preparation.folder}: stopped; the same command, without --force, goes on where it stood")
+        say(f"{preparation.folder}: stopped; the same command, without --force, continues where it stopped")
         raise
     _report(context, manifest, f"{preparation.folder}: prepared")
 
@@ -92,7 +92,7 @@ def _report(context: Context, manifest: Manifest, headline: str) -> None:
 
 
 def _outline_download(context: Context, status: Status) -> None:
-    """What would be downloaded first: only then is known what the release holds."""
+    """Print what would be downloaded. What would be prepared is known only after that."""
     from objbench.files import megabytes
 
     if context.json:

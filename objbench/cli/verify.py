@@ -1,4 +1,4 @@
-"""objbench verify: re-read every shard of a dataset against its manifest."""
+"""objbench verify: compare every shard of a dataset with its manifest."""
 
 from __future__ import annotations
 

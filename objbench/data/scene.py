@@ -15,14 +15,14 @@ Array = npt.NDArray[Any]
 SCENES_PER_JOB = 250
 BYTES_PER_JOB = (
     16 << 20
-)  # of undecoded scenes: some jobs per worker wait in memory, and a CLEVR record is of 3.2 MB
+)  # of undecoded scenes: several jobs per worker wait in memory; a CLEVR record has 3.2 MB
 
 
 class Block(Protocol):
-    """Some scenes of a source that are still to be decoded; SceneBatch is one that already is.
+    """Some scenes of a source, not decoded yet. SceneBatch is a block that is decoded already.
 
-    Blocks are pickled, and decoded in a worker process: keep them small (SCENES_PER_JOB scenes, BYTES_PER_JOB
-    bytes), and let their module import no torch.
+    Blocks are pickled and decoded in a worker process: keep them small (SCENES_PER_JOB scenes, BYTES_PER_JOB bytes),
+    and import no torch in their module.
     """
 
     def __len__(self) -> int: ...
@@ -31,17 +31,17 @@ class Block(Protocol):
         """Some of its scenes, as a block."""
 
     def decode(self) -> SceneBatch:
-        """All scenes. Raises BadScene for the first one that is damaged; what follows need not be looked at."""
+        """All scenes. Raises BadScene for the first damaged one; those after it need not be decoded."""
 
 
 class BadScene(ObjbenchError):  # noqa: N818, it names the scene
     """A scene that cannot be decoded.
 
     Attributes:
-        row: Of the scene in its block.
+        row: Of the scene, in its block.
         index: Of the scene, as in SceneBatch.
-        where: The file and the record, for people.
-        reason: What is wrong, without any path.
+        where: The file and the record, as a person finds them.
+        reason: The fault, without any path.
     """
 
     def __init__(self, row: int, index: int, where: str, reason: str) -> None:
@@ -58,11 +58,11 @@ class SceneBatch:
 
     Attributes:
         index: int64 (N,), record number in the source; becomes the sample key.
-        images: uint8 (N,H,W,3), as the source has them: crop and resize come later.
+        images: uint8 (N,H,W,3), in the source's resolution; crop and resize come later.
         masks: uint8 (N,H,W), 0 = background, 1.. = the upstream's own entity ids, never renumbered.
-        factors: Name -> (N,E) or (N,E,D), E the upstream's entity axis: row e belongs to mask value e (row 0 to the
-            background); or (N,), of the whole scene. Numbers or strings, in upstream meanings and units; {} if the
-            source has none.
+        factors: Name -> (N,E) or (N,E,D), where row e of the upstream's entity axis E belongs to mask value e (row 0
+            is the background); or (N,), one per scene. Numbers or strings, with upstream meanings and units; {} if
+            the source has none.
     """
 
     index: Array

@@ -1,4 +1,4 @@
-"""Worker processes that encode and decode shards: light, in order, and gone when their work is."""
+"""Worker processes that encode and decode shards: quick to start, results in order, none left behind."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ def available() -> int:
 
 
 def run(function: str, jobs: Iterable[Any], workers: int) -> Iterator[Any]:
-    """The results of `function` ("module:name") on `jobs`, in their order, from that many processes.
+    """The results of `function` ("module:name") on `jobs`, in order, from that many processes.
 
-    At most AHEAD + 1 jobs per worker are in flight. With one worker the work is done here. An error in a job
-    is raised here; then, as on Ctrl-C or when the consumer stops, every process is killed.
+    At most AHEAD + 1 jobs per worker are in flight, results that wait for the consumer included. One worker is this
+    process. An error in a job is raised here. Then, on Ctrl-C, and when the consumer stops, all processes are killed.
 
-    The processes are plain interpreters that import nothing but the module of `function`. Those of
-    `multiprocessing` import the caller's main module too: torch with it, and without a
-    `if __name__ == "__main__"` guard in a user's script they would start themselves over and over.
+    The processes are plain interpreters that import only the module of `function`. Those of `multiprocessing` also
+    import the caller's main module, and torch with it; in a script without an `if __name__ == "__main__"` guard they
+    would start themselves again and again. joblib has no such faults, but does not bound the results that wait, and
+    prepares a fifth to a third fewer scenes per second.
     """
     if workers <= 1:
         call = _resolve(function)
@@ -67,7 +68,7 @@ def _start(function: str) -> subprocess.Popen[bytes]:
     path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", "objbench.data.workers", function]
-    return subprocess.Popen(  # a process group of its own: Ctrl-C is for the one who waits for them
+    return subprocess.Popen(  # in a process group of its own, so that Ctrl-C reaches only this process
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, process_group=0
     )
 
@@ -75,7 +76,7 @@ def _start(function: str) -> subprocess.Popen[bytes]:
 def _close(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):  # it died with a job half sent
+    with contextlib.suppress(BrokenPipeError):  # it died while a job was sent
         process.stdin.close()
     process.stdout.close()
     process.wait()
@@ -107,7 +108,7 @@ def _resolve(function: str) -> Any:
 
 
 def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
-    """Answer pickled jobs until there are no more: with (result, None) or (None, error)."""
+    """Answer each pickled job with (result, None) or (None, error), until there are no more."""
     call = _resolve(function)
     while True:
         try:
@@ -129,5 +130,5 @@ def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
 
 if __name__ == "__main__":
     results = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
     _serve(sys.argv[1], sys.stdin.buffer, results)

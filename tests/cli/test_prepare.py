@@ -69,7 +69,9 @@ def test_ctrl_c_says_how_to_go_on(toy_home: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(toy.ToySource, "read", stop)
     found = call_with_toy("prepare", "toy", "--workers", "1")
     assert (found.exit_code, found.stdout) == (130, "")
-    assert "data/toy/toy: stopped; the same command, without --force, goes on where it stood" in found.stderr
+    assert (
+        "data/toy/toy: stopped; the same command, without --force, continues where it stopped" in found.stderr
+    )
     assert "Traceback" not in found.stderr
 
 

@@ -24,9 +24,9 @@ class Status:
     """How much of a release is in `folder`.
 
     Attributes:
-        items: one per file.
-        needed: bytes of the disk that the missing parts will take.
-        free: bytes that are free there.
+        items: One per file.
+        needed: Bytes of the disk that the missing parts will take.
+        free: Bytes that are free there.
     """
 
     folder: Path
@@ -50,14 +50,14 @@ def fetch(
     A file that is there with its receipt costs no request. After a kill or a failure the next call resumes.
 
     Args:
-        connections: at the same time, for one file.
-        say: is told what is downloaded, resumed or started over, and why.
+        connections: At the same time, for one file.
+        say: Is told what is downloaded, resumed or started over, and why.
 
     Returns:
         The paths of all files.
 
     Raises:
-        ObjbenchError: no address gives a file, the disk has no room, or another process is downloading the file.
+        ObjbenchError: No address gives a file, the disk has no room, or another process is downloading the file.
     """
     client = Client()
     downloads = [Download(remote, folder, client) for remote in remotes]

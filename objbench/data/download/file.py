@@ -37,11 +37,11 @@ class FileStatus:
     """How much of a file of a release is there.
 
     Attributes:
-        url: the address that gives the file, None if it is here or no address gives it.
-        bytes: to download, None if no server told.
-        received: how many of these bytes have arrived.
-        space: bytes of the disk that the rest will take.
-        problem: why no address gives the file, None if one does.
+        url: The address that gives the file, None if it is here or no address gives it.
+        bytes: To download, None if no server told.
+        received: How many of these bytes have arrived.
+        space: Bytes of the disk that the rest will take.
+        problem: Why no address gives the file, None if one does.
     """
 
     name: str

@@ -42,7 +42,7 @@ class TransientError(Exception):
     """A failure that may be gone on the next try.
 
     Attributes:
-        retry_after: seconds that the server asks to wait, None if it does not say.
+        retry_after: Seconds that the server asks to wait, None if it does not say.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -58,8 +58,8 @@ class ResourceInfo(Strict):
     """What a server says of a file.
 
     Attributes:
-        size: in bytes.
-        ranges: whether the server gives parts of the file.
+        size: In bytes.
+        ranges: Whether the server gives parts of the file.
     """
 
     url: str
@@ -150,8 +150,8 @@ class Client:
         """An open response with the bytes [start, stop) of the file; with the whole file if there are no ranges.
 
         Raises:
-            ChangedError: the file on the server is another one by now.
-            TransientError, PermanentError: the server does not give these bytes.
+            ChangedError: The file on the server is another one by now.
+            TransientError, PermanentError: The server does not give these bytes.
         """
         headers = {}
         if resource.ranges:

@@ -23,11 +23,11 @@ class Location:
     """Where a file can be downloaded.
 
     Attributes:
-        url: one of `Remote.urls`.
-        part: the bytes to fetch.
-        bytes: size of the file.
-        deflated: whether the bytes to fetch are the deflated form of the file.
-        published: checksums that the file must have.
+        url: One of `Remote.urls`.
+        part: The bytes to fetch.
+        bytes: Size of the file.
+        deflated: Whether the bytes to fetch are the deflated form of the file.
+        published: Checksums that the file must have.
     """
 
     url: str

@@ -20,11 +20,11 @@ class Receipt(Stored):
     """What is known of a downloaded file.
 
     Attributes:
-        url, etag, last_modified: as the server gave them (of the zip, for a `member`); None for a file put there by
+        url, etag, last_modified: As the server gave them (of the zip, for a `member`); None for a file put there by
             hand.
-        mtime_ns: of the file. While it and `bytes` are the same, the file counts as unchanged.
-        sha256: computed here.
-        checked: the published checksums that the file has.
+        mtime_ns: Of the file. While it and `bytes` are the same, the file counts as unchanged.
+        sha256: Computed here.
+        checked: The published checksums that the file has.
     """
 
     kind: ClassVar[str] = "a receipt"

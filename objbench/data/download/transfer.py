@@ -76,7 +76,7 @@ class Partial:
         """Prepare to receive `part`, keeping what has arrived of it.
 
         Args:
-            checked: a checksum will tell whether bytes from two addresses belong together.
+            checked: A checksum will tell whether bytes from two addresses belong together.
 
         Returns:
             Why what has arrived is useless for `part` and was dropped; None if it was not.
@@ -138,10 +138,10 @@ class Transfer:
         """Receive everything; what has arrived is saved whatever happens.
 
         Args:
-            report: is called with the number of bytes that have arrived, and the current problem or "".
+            report: Is called with the number of bytes that have arrived, and the current problem or "".
 
         Raises:
-            ChangedError, PermanentError, OSError: the transfer failed.
+            ChangedError, PermanentError, OSError: The transfer failed.
         """
         try:
             for thread in self._threads:

@@ -25,7 +25,7 @@ def find_member(client: Client, resource: ResourceInfo, name: str) -> tuple[Byte
     """Where the data of the member `name` is in the zip archive, and the member's entry in its directory.
 
     Raises:
-        PermanentError: the server gives no ranges, the file is no zip, or it has no such member that can be read.
+        PermanentError: The server gives no ranges, the file is no zip, or it has no such member that can be read.
     """
     if not resource.ranges:
         raise PermanentError(

@@ -1,1 +1,1 @@
-"""From a source to a prepared folder."""
+"""Preparing a dataset: from a source to a folder of shards, or to memory."""

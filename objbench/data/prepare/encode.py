@@ -1,4 +1,4 @@
-"""From a block of scenes to the bytes of their samples in a shard: what the workers of prepare do."""
+"""From a block of scenes to the bytes of their samples in a shard: the work of prepare's worker processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Job(NamedTuple):
     """A block of scenes to decode, preprocess and encode.
 
     Attributes:
-        split: the split in whose name the source gave the block.
-        skip_bad: list damaged scenes instead of stopping at the first.
+        split: The split under which the source gave the block.
+        skip_bad: Report damaged scenes instead of raising an error at the first.
     """
 
     split: str
@@ -30,7 +30,13 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EncodedScene:
-    """A sample: its archive members, content digest and number of objects; a skipped scene: why (else empty)."""
+    """A scene as a sample, or why it was skipped.
+
+    Attributes:
+        content: Its archive members.
+        digest: Of its decoded content.
+        reason: Why it was skipped, "" if it was not.
+    """
 
     index: int
     content: bytes
@@ -47,9 +53,10 @@ class Encoded(NamedTuple):
 
 
 def encode_block(job: Job) -> Encoded:
-    """Decode, transform and encode the scenes of a block.
+    """Decode, preprocess and encode the scenes of a block.
 
-    ObjbenchError for a damaged scene, and for a batch that breaks the contract of a source.
+    Raises:
+        ObjbenchError: A scene is damaged, or the source breaks its contract.
     """
     scenes: list[EncodedScene] = []
     todo = [job.block]

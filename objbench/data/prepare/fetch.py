@@ -19,13 +19,13 @@ def fetch_release(
     """Download the missing files of `source` into `<data>/.downloads/<release>`.
 
     Args:
-        say: is told before the start what is downloaded, how large it is and how much space is free.
+        say: Is told before the start what is downloaded, how large it is and how much space is free.
 
     Returns:
         The folder with the files; None for a source without downloads.
 
     Raises:
-        ObjbenchError: the files cannot be downloaded.
+        ObjbenchError: The files cannot be downloaded.
     """
     remotes = _remotes(dataset, source, sizes)
     if not remotes:

@@ -28,14 +28,19 @@ from objbench.spec.load import load_spec
 
 
 class Contents(NamedTuple):
-    """What the manifest says of some scenes: their digests, and number of objects -> number of scenes."""
+    """What the manifest needs to know of some scenes.
+
+    Attributes:
+        digests: Of the scenes, in order.
+        object_counts: Number of objects -> number of scenes.
+    """
 
     digests: list[bytes]
     object_counts: Counter[int]
 
 
 class Made(NamedTuple):
-    """The scenes of a block."""
+    """The scenes of a block, and what the manifest needs to know of them."""
 
     batch: SceneBatch
     contents: Contents
@@ -49,11 +54,18 @@ def generate(
     device: torch.device | str | None = None,
     config: Path | None = None,
 ) -> Scenes:
-    """The first `n` scenes of a generated `DATASET[@PROTOCOL]`, made in the memory of `device`; nothing is written.
+    """Generate the first `n` scenes of a split in the memory of `device`. Nothing is written.
 
-    They are those that `objbench prepare --source generated` makes with the same seed (images made on a GPU up to one
-    grey level). `split` names a stream of its own: train, val or test. `config` is a yaml file of your own, laid over
-    benchmarks.yaml. Raises RequestError for an unknown dataset, one without a generator, or a device that is not there.
+    They equal those of `objbench prepare --source generated` with the same seed; images made on a GPU may differ by
+    one grey level.
+
+    Args:
+        dataset: DATASET[@PROTOCOL].
+        split: train, val or test; each is a random stream of its own.
+        config: Your own yaml, laid over benchmarks.yaml.
+
+    Raises:
+        RequestError: The dataset is unknown or has no generator, or the device is not available.
     """
     reference = load_spec(config).dataset(dataset)
     generator = generator_of(reference)
@@ -68,13 +80,17 @@ def generate(
 def splits_in_memory(
     dataset: DatasetRef, sizes: Mapping[str, int], device: torch.device, seed: int = 0
 ) -> dict[str, Scenes]:
-    """All splits of a generated dataset on `device`, each with the manifest that `prepare` would write, less shards.
+    """All splits of a generated dataset on `device`, with the manifest that `prepare` would write, but without shards.
 
-    On the CPU, and for val and test everywhere, they are the bytes that `prepare` writes: made by the CPU path, in one
-    process per core where that takes long. On a GPU the train split is made there; as sums on a GPU may differ in the
-    last bit from one time to the next, its fingerprint is of the stream that it is made of, not of its bytes.
-    sizes  wished sizes of some splits (0 leaves a split out); the others are as the protocol says
-    Raises RequestError for a request that cannot be met.
+    On the CPU all splits equal those that `prepare` writes; slow generators use one process per core. On a GPU only
+    val and test do. The train split is made on the GPU, where sums may differ in the last bit between runs, so its
+    fingerprint is of its random stream and not of its bytes.
+
+    Args:
+        sizes: Sizes of some splits, 0 to leave a split out. The others have the size that the protocol says.
+
+    Raises:
+        RequestError: The request cannot be met.
     """
     preparation = plan(dataset, SOURCE, Path(), None, sizes, seed)
     generator = generator_of(dataset)
@@ -141,7 +157,7 @@ def _as_scenes(made: SceneTensors, dataset: DatasetRef, split: str) -> Scenes:
 
 
 def make(block: GeneratedBlock) -> Made:
-    """The scenes of a block: the work of a worker process."""
+    """Make the scenes of a block. Runs in a worker process."""
     batch = block.decode()
     described = list(samples(batch))
     counts = Counter(sample.facts["n_objects"] for sample in described)

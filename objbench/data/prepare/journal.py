@@ -1,4 +1,4 @@
-"""The journal of a prepare that is under way: what it was asked for, and which shards and splits are finished."""
+"""The journal of an unfinished prepare: its settings, and which shards and splits are finished."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ def shard_name(split: str, number: int) -> str:
 class Finished(Stored):
     """A finished shard, with what the manifest will need of it.
 
-    first, last: the source's index of its first and last sample;  digests: hex, one after the other
-    skipped: damaged scenes between the samples of this shard, or before its first
+    Attributes:
+        first, last: The source's index of its first and last sample.
+        digests: Of its samples, in hexadecimal digits, one after the other.
+        object_counts: Number of objects -> number of scenes.
+        skipped: Damaged scenes between the samples of this shard, or before its first.
     """
 
     shard: Shard
@@ -35,7 +38,13 @@ class Finished(Stored):
 
 
 class Closed(Stored):
-    """A split that is complete: of which records, in how many shards, and what was skipped after the last."""
+    """A complete split.
+
+    Attributes:
+        records: What it was made of.
+        shards: Their number.
+        skipped: Damaged scenes after the last shard.
+    """
 
     records: Records
     shards: int
@@ -43,7 +52,12 @@ class Closed(Stored):
 
 
 class Started(Stored):
-    """What a prepare that is under way was asked for, and what it reads."""
+    """The settings of an unfinished prepare.
+
+    Attributes:
+        generator: Version and seed, None for a release.
+        files: Those that it reads: name -> bytes.
+    """
 
     settings: Settings
     generator: dict[str, int] | None
@@ -51,26 +65,26 @@ class Started(Stored):
 
 
 class Journal:
-    """`<folder>/.prepare`: with what a prepare was started and which shards it has finished."""
+    """The files in `<folder>/.prepare`: the settings of a prepare, and its finished shards and splits."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / ".prepare"
 
     def started(self) -> Started | None:
-        """What the prepare that stands here was started with; None if there is none (or it can't be read)."""
+        """The settings of the unfinished prepare; None if there is none, or they cannot be read."""
         return Started.read_if_valid(self.path / "started.json")
 
     def start(self, started: Started) -> None:
-        """Open the journal."""
+        """Start the journal of a new prepare."""
         self.path.mkdir(parents=True, exist_ok=True)
         started.save(self.path / "started.json")
 
     def add(self, finished: Finished) -> None:
-        """Note a shard that stands under its final name."""
+        """Add a shard that has its final name."""
         finished.save(self.path / f"{finished.shard.name}.json")
 
     def finished(self, split: str) -> list[Finished]:
-        """The shards of a split that are done and still as they were written: the unbroken row from the first."""
+        """The finished shards of a split, from the first one up to one that is missing or was changed."""
         row: list[Finished] = []
         while True:
             path = self.folder / shard_name(split, len(row))
@@ -82,14 +96,14 @@ class Journal:
             row.append(entry)
 
     def end(self, split: str, closed: Closed) -> None:
-        """Note that a split is complete."""
+        """Add a complete split."""
         closed.save(self.path / f"{split}.json")
 
     def closed(self, split: str, shards: int) -> Closed | None:
-        """What is noted of a split that is complete and still has all its shards; None if it is not."""
+        """The entry of a complete split; None if it is not complete, or has not that many shards any more."""
         found = Closed.read_if_valid(self.path / f"{split}.json")
         return found if found is not None and found.shards == shards else None
 
     def close(self) -> None:
-        """Remove the journal: the manifest now says what there is."""
+        """Remove the journal, as the manifest takes its place."""
         shutil.rmtree(self.path, ignore_errors=True)

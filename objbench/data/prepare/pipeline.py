@@ -33,10 +33,10 @@ def write_splits(
     """Write what is still missing of each split, and close it.
 
     Args:
-        advance: counts samples.
+        advance: Counts samples.
 
     Raises:
-        ObjbenchError: a scene is damaged (unless `skip_bad` leaves it out), the source gives other scenes than it
+        ObjbenchError: A scene is damaged (unless `skip_bad` leaves it out), the source gives other scenes than it
             planned, or the shards will not fit on the disk.
     """
     assigners = [SplitAssigner(group, writers) for group in shared_ranges(plans)]
@@ -47,7 +47,7 @@ def write_splits(
     if any(assigner.resume for assigner in assigners):
         advance(0, note="reading past what is prepared")
     jobs = _jobs(source, assigners, _preprocessing(settings), skip_bad)
-    first = list(islice(jobs, workers))  # a small source has no job for every worker
+    first = list(islice(jobs, workers))  # a small source has fewer jobs than workers
     checked = False
     for encoded in run(
         "objbench.data.prepare.encode:encode_block", chain(first, jobs), min(workers, len(first))

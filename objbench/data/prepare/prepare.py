@@ -41,12 +41,12 @@ from objbench.files import exclusive_lock, explain_os_errors, sha256_of, write_a
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.nested import differences
 
-_SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most that a sample takes besides its pixels
+_SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most bytes of a sample besides its pixels
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """A prepare that is ready to start: its source is opened and its splits are planned; nothing is written yet."""
+    """A prepare that is ready to start: its source is open and its splits are planned. Nothing is written yet."""
 
     dataset: DatasetRef
     name: str
@@ -57,17 +57,17 @@ class Preparation:
 
     @property
     def scenes(self) -> int:
-        """The number of scenes of all splits; about so many, where only the source's end decides it."""
+        """The number of scenes of all splits; an estimate if it depends on the end of the source."""
         return sum(len(plan) for plan in self.plans)
 
     @property
     def bytes_at_most(self) -> int:
-        """A bound on the size of the shards: no PNG is larger than its pixels, but for a little."""
+        """An upper bound of the size of the shards: a PNG is hardly larger than its pixels."""
         return self.scenes * (4 * self.settings.height * self.settings.width + _SAMPLE_OVERHEAD)
 
     def run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool = False) -> Manifest:
-        """Make the shards, the card and, last, the manifest. Goes on where a killed prepare stood."""
-        occupied = f"{self.folder}: another prepare is at work here"
+        """Write the shards, the card and, last, the manifest. Continues where a killed prepare stopped."""
+        occupied = f"{self.folder}: another prepare is running here"
         with explain_os_errors(self.folder, "--data"), exclusive_lock(self.folder / ".lock", occupied):
             return self._run(workers, force, advance, skip_bad)
 
@@ -96,14 +96,14 @@ class Preparation:
         return manifest
 
     def _journal(self, force: bool) -> Journal:
-        """The journal to go on with: the one that stands here, if it is of the same settings, or a new one."""
+        """The journal of an unfinished prepare with the same settings, or a new one."""
         started = Started(
             settings=self.settings,
             generator=self.source.generator,
             files={path.name: path.stat().st_size for path in self.source.files},
         )
         journal = Journal(self.folder)
-        if force or not any(self.folder.glob("*.tar")):  # without a shard there is nothing to go on with
+        if force or not any(self.folder.glob("*.tar")):  # without a shard there is nothing to continue
             _clear(self.folder)
             journal.start(started)
             return journal
@@ -137,7 +137,9 @@ def plan(
 ) -> Preparation:
     """Open the source and plan its splits. Reads little, writes nothing.
 
-    Raises RequestError for a request that cannot be met, ObjbenchError for a source that is missing or damaged.
+    Raises:
+        RequestError: The request cannot be met.
+        ObjbenchError: The source is missing or damaged.
     """
     source = dataset.source(source)
     _check_sizes(sizes)
@@ -152,7 +154,7 @@ def plan(
 def finished(
     dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int], seed: int
 ) -> Manifest | None:
-    """The manifest of the same prepare done before, None if there is none; RequestError if it was another one."""
+    """The manifest of the same prepare, None if it has not finished; RequestError if the settings were others."""
     source = dataset.source(source)
     _check_sizes(sizes)
     folder = folder_of(data, dataset, source)
@@ -178,15 +180,20 @@ def prepare(
     skip_bad: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Prepare `dataset` from `source` under the folder `data`; one that is finished answers at once.
+    """Prepare `dataset` from `source` under the folder `data`. Returns at once if that is done already.
 
-    raw      the downloaded release, its file or folder; None: what can be downloaded is, into `data`/.downloads
-    sizes    wished sizes of some splits (0 leaves a split out); the others are as the protocol says
-    seed     of a generator; workers: encoding processes, None = one per core
-    force    replace what stands there, whatever its settings
-    skip_bad leave damaged scenes out and list them in the manifest, instead of stopping at the first
-    say      is told what is downloaded
-    Raises RequestError for a request that cannot be met, ObjbenchError when the work fails.
+    Args:
+        raw: The downloaded release, its file or folder; None: it is downloaded into `data`/.downloads if possible.
+        sizes: Sizes of some splits, 0 to leave a split out. The others have the size that the protocol says.
+        seed: Of a generator.
+        workers: Encoding processes; None: one per core.
+        force: Replace what is there, whatever its settings.
+        skip_bad: Leave damaged scenes out and list them in the manifest, instead of stopping at the first.
+        say: Is told what is downloaded.
+
+    Raises:
+        RequestError: The request cannot be met.
+        ObjbenchError: The work failed.
     """
     sizes = sizes or {}
     if not force and (manifest := finished(dataset, source, data, sizes, seed)) is not None:
@@ -197,7 +204,7 @@ def prepare(
 
 @contextlib.contextmanager
 def _hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
-    """Hash the source files beside the other work; yields a function that waits for the result."""
+    """Hash the source files in a thread; yields a function that waits for the result."""
     stopped = threading.Event()
 
     def step(_: int) -> None:
@@ -213,7 +220,7 @@ def _hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
 
 
 def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) -> Manifest:
-    """The manifest in `folder`, if it is of these settings; RequestError if not."""
+    """The manifest in `folder`; RequestError if its settings are others."""
     manifest = read_manifest(folder)
     here = {"settings": manifest.settings.model_dump(), "generator": manifest.generator}
     asked = {"settings": settings.model_dump(), "generator": generator}
@@ -262,9 +269,9 @@ def describe_split(
     """What the manifest says of a split of `count` scenes.
 
     Args:
-        records: those that the source was read for.
-        digests: of the samples, in their order.
-        object_counts: number of objects -> number of scenes.
+        records: Those that were read for the split.
+        digests: Of the samples, in order.
+        object_counts: Number of objects -> number of scenes.
     """
     return Split(
         count=count,
@@ -292,17 +299,17 @@ def _written_split(plan: SplitPlan, writer: ShardWriter) -> Split:
 
 
 def _refuse_other(folder: Path, what: str, here: Mapping[str, object], asked: Mapping[str, object]) -> None:
-    """RequestError that names every setting in which `asked` differs from what stands in `folder`."""
+    """Raise RequestError if `asked` differs from what is in `folder`; it names every such setting."""
     found = [text.removeprefix("settings.") for text in differences(here, asked)]
     if found:
         raise RequestError(
-            f"{folder}: {what} with other settings stands here: {'; '.join(found)}. "
+            f"{folder}: {what} with other settings is here: {'; '.join(found)}. "
             "--force replaces it, --data chooses another place"
         )
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a prepare makes, the manifest first: from then on nothing here counts as complete."""
+    """Remove all that a prepare makes, the manifest first: without it nothing counts as complete."""
     (folder / MANIFEST).unlink(missing_ok=True)
     for split in SPLITS:
         for path in (*folder.glob(f"{split}-*.tar"), *folder.glob(f"{split}-*.tar.partial")):
@@ -312,7 +319,7 @@ def _clear(folder: Path) -> None:
 
 
 def _describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
-    """Name, size and hash of a file that scenes come from; a downloaded one was hashed when it arrived."""
+    """Name, size and hash of a source file. The receipt of a downloaded file has its hash."""
     receipt = read_receipt(path)
     known = receipt.sha256 if receipt is not None and receipt.is_valid(path) else None
     return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))

@@ -1,8 +1,8 @@
-"""From the resolution of a release to that of a protocol: crop, then resize, by Pillow.
+"""From the resolution of a release to that of a protocol: crop, then resize, with Pillow.
 
-Only Pillow's own filters give the pixels that the field has trained on: its bicubic and bilinear are anti-aliased,
-and its nearest takes other columns than torch's. The crop comes first, as a step of its own: a resize with a `box`
-lets the filter reach pixels outside of it.
+Only Pillow's filters give the pixels that the field trains on: its bicubic and bilinear are anti-aliased, and its
+nearest takes other columns than torch's. The crop is a step of its own, because a resize with a `box` lets the filter
+reach pixels outside the box.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from objbench.errors import ObjbenchError
 class Preprocessing:
     """What is done to every scene, and which scenes still qualify after the crop.
 
-    size         (height, width) of the result
-    crop         (left, top, right, bottom) in pixels, the last two exclusive; None = the whole frame
-    image, mask  names of Pillow's filters; None = scenes of another size are refused
-    max_visible  scenes with more objects than this after the crop do not qualify; None = all do
+    Attributes:
+        size: (height, width) of the result.
+        crop: (left, top, right, bottom) in pixels, the last two exclusive; None: the whole frame.
+        image, mask: Names of Pillow's filters; None: scenes of another size are refused.
+        max_visible: Most objects that a scene may have after the crop; None: any number.
     """
 
     size: tuple[int, int]
@@ -36,7 +37,8 @@ class Preprocessing:
     def __call__(self, batch: SceneBatch) -> SceneBatch:
         """The qualifying scenes of `batch`, cropped and resized; labels keep their values.
 
-        ObjbenchError for scenes of a size that cannot become the wanted one.
+        Raises:
+            ObjbenchError: The scenes cannot be brought to the size.
         """
         batch = self._cropped(batch)
         if self.max_visible is not None:
@@ -45,7 +47,7 @@ class Preprocessing:
         if batch.masks.shape[1:] == self.size:
             return batch
         if self.image is None or self.mask is None:
-            raise self._odd(batch)
+            raise self._wrong_size(batch)
         images, masks = (
             _resized(batch.images, self.size, self.image),
             _resized(batch.masks, self.size, self.mask),
@@ -64,7 +66,7 @@ class Preprocessing:
         part = np.s_[:, top:bottom, left:right]
         return replace(batch, images=batch.images[part], masks=batch.masks[part])
 
-    def _odd(self, batch: SceneBatch) -> ObjbenchError:
+    def _wrong_size(self, batch: SceneBatch) -> ObjbenchError:
         height, width = self.size
         return ObjbenchError(
             f"scenes must be {height}x{width}; the source gave images {batch.images.shape} "

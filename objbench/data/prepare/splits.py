@@ -1,4 +1,4 @@
-"""Which split a scene goes into, where that may be known only at the end of the source."""
+"""Assigning scenes to splits, even if a split is counted from the end of the source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from objbench.errors import ObjbenchError
 
 
 def shared_ranges(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
-    """The plans that are made in one reading, together: those that differ in their cut alone."""
+    """The plans in groups that are made in one reading: those that differ only in their cut."""
     groups: dict[tuple[str, int, int, str], list[SplitPlan]] = {}
     for plan in plans:
         alone = plan.split if plan.cut is None else ""
@@ -22,10 +22,10 @@ def shared_ranges(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
 
 
 class SplitAssigner:
-    """Shares the scenes of one stretch of records, as they come, out among the splits that are cut from it.
+    """Assigns the scenes of one range of records, in order, to the splits taken from it.
 
-    A split that begins or ends so many scenes before the last one is found by holding so many back, encoded: some
-    megabytes, where the undecoded ones would be gigabytes. On resuming, the positions go on from what is written.
+    A split may begin or end n scenes before the last one. So the last n scenes are held back, encoded: that takes
+    megabytes, undecoded ones would take gigabytes. A resumed prepare continues at the position it had reached.
     """
 
     def __init__(self, plans: list[SplitPlan], writers: Mapping[str, ShardWriter]) -> None:
@@ -40,7 +40,7 @@ class SplitAssigner:
 
     @property
     def lead(self) -> SplitPlan:
-        """The plan in whose name the source gives the scenes."""
+        """The plan under whose split the source gives the scenes."""
         return self.plans[0]
 
     @property
@@ -54,19 +54,19 @@ class SplitAssigner:
         return all(self.writers[plan.split].closed for plan in self.plans)
 
     def add(self, encoded: Encoded) -> None:
-        """Take the scenes of a block; ObjbenchError for a source that gives them out of order."""
+        """Take the scenes of a block; ObjbenchError if the source gives them out of order."""
         for scene in encoded.scenes:
             if scene.index < self._next:
                 raise ObjbenchError(f"the indices of {self.lead.split} must ascend: found {scene.index}")
             self._next = scene.index + 1
             self._held.append(scene)
             self._samples += not scene.reason
-            # A damaged scene has no place of its own: whether it is of the end is known once as many samples follow.
+            # A damaged scene has no position. It is not among the last n once n samples follow it.
             while self._held and self._samples + bool(self._held[0].reason) > self._tail:
                 self._release()
 
     def finish(self) -> None:
-        """All scenes were given: those held back find their split. ObjbenchError if a split lacks some."""
+        """Assign the scenes held back, as all scenes were given; ObjbenchError if a split lacks some."""
         count = self._position + self._samples
         while self._held:
             split = self._owner(min(self._position, count - 1), count)
@@ -77,14 +77,14 @@ class SplitAssigner:
             self._close(plan, plan.stop)
 
     def _close_before(self, split: str, stop: int) -> None:
-        """The first scene of `split` is reached: the plans before it are complete."""
+        """Close the splits before `split`, as its first scene is reached."""
         for plan in self.plans:
             if plan.split == split:
                 return
             self._close(plan, stop)
 
     def _release(self, count: int | None = None) -> None:
-        """Hand the first scene held to its split, and close a split that it completes."""
+        """Give the first scene held back to its split, and close the split if that completes it."""
         scene = self._held.popleft()
         split = self._owner(self._position if count is None else min(self._position, count - 1), count)
         if split is not None:
@@ -98,10 +98,12 @@ class SplitAssigner:
                 self._close(plan, scene.index + 1)
 
     def _owner(self, position: int, count: int | None) -> str | None:
-        """The unfinished split that a position is in; `count` scenes there are, None = more than are held back."""
-        for split, (start, stop) in reversed(
-            self._bounds.items()
-        ):  # the end's share before what is left of the rest
+        """The unfinished split that a position is in, None if there is none.
+
+        Args:
+            count: Number of scenes; None: not known yet, but more than are held back.
+        """
+        for split, (start, stop) in reversed(self._bounds.items()):  # splits at the end come first
             if count is None:
                 inside = 0 <= start <= position and (stop is None or stop < 0 or position < stop)
             else:
@@ -111,7 +113,7 @@ class SplitAssigner:
         return None
 
     def _close(self, plan: SplitPlan, stop: int) -> None:
-        """Declare a split complete, if it is not yet; its records end at `stop`."""
+        """Declare a split complete, unless it is already; its records end at `stop`."""
         writer = self.writers[plan.split]
         if writer.closed is not None:
             return
@@ -128,8 +130,10 @@ def _wrong_count(plan: SplitPlan, found: int, wanted: int) -> str:
     if found > wanted:
         return f"the source gave more than the {wanted:,} scenes of {plan.split}"
     if plan.cut is not None:
-        return f"split {plan.split} was to have {wanted:,} scenes, only {found:,} of those left qualify"
+        return (
+            f"split {plan.split} should have {wanted:,} scenes, only {found:,} of the remaining ones qualify"
+        )
     missing = wanted - found
     return (
-        f"the source ended early: split {plan.split} was to have {wanted:,} scenes, {missing:,} are missing"
+        f"the source ended early: split {plan.split} should have {wanted:,} scenes, {missing:,} are missing"
     )

@@ -15,7 +15,7 @@ from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
 
 
 class ShardWriter:
-    """Puts the scenes of one split, as they come, into shards of `per_shard`, going on after those finished."""
+    """Writes the scenes of one split, in order, into shards of `per_shard`; continues after the finished shards."""
 
     def __init__(self, folder: Path, split: str, per_shard: int, journal: Journal) -> None:
         self.folder, self.split, self.per_shard, self.journal = folder, split, per_shard, journal
@@ -27,7 +27,7 @@ class ShardWriter:
 
     @property
     def written(self) -> int:
-        """Samples, of which those in the shard that is not finished would be lost now."""
+        """Number of samples so far, those of the unfinished shard included."""
         return sum(entry.shard.count for entry in self.finished) + len(self._indices)
 
     @property
@@ -44,13 +44,13 @@ class ShardWriter:
 
     @property
     def resume(self) -> int:
-        """Scenes of the source with an index below this are in finished shards."""
+        """All scenes of the source with a smaller index are in finished shards."""
         if self.closed is not None:
             return self.closed.records.stop
         return self.finished[-1].last + 1 if self.finished else 0
 
     def add(self, scene: EncodedScene) -> None:
-        """Add a sample, and close the shard if it is full; or take note of a skipped scene."""
+        """Add a sample, and finish the shard if it is full. A skipped scene is only listed."""
         if scene.reason:
             self._skipped.append(Skipped(index=scene.index, reason=scene.reason))
             return
@@ -71,7 +71,7 @@ class ShardWriter:
         self.journal.end(self.split, self.closed)
 
     def abandon(self) -> None:
-        """Remove the shard that is not finished."""
+        """Remove the unfinished shard."""
         if self._file is not None:
             self._file.close()
             self._partial.unlink(missing_ok=True)

@@ -161,7 +161,7 @@ def broken(change: str) -> list[tuple[str, SceneBatch]]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("missing", "split train was to have 4 scenes, 1 are missing"),
+        ("missing", "split train should have 4 scenes, 1 are missing"),
         ("order", "indices must ascend .* found 4"),
         ("too many", "more than the 4 scenes of train"),
         ("twice", "the indices of train must ascend: found 0"),

@@ -141,7 +141,7 @@ def test_a_finished_shard_that_was_changed_is_made_again(
 def test_a_second_prepare_fails_at_once(tmp_path: Path) -> None:
     with (
         exclusive_lock(tmp_path / "toy/toy/.lock", "occupied"),
-        pytest.raises(ObjbenchError, match="toy/toy: another prepare is at work"),
+        pytest.raises(ObjbenchError, match="toy/toy: another prepare is running"),
     ):
         prepare(TOY, "toy", tmp_path, workers=1)
 
@@ -159,5 +159,5 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(ObjbenchError, match="toy/toy: Permission denied; choose a folder that you may write"):
+    with pytest.raises(ObjbenchError, match="toy/toy: Permission denied; choose a folder that you can write"):
         prepare(TOY, "toy", tmp_path, workers=1)

@@ -127,7 +127,9 @@ def test_smaller_sizes_take_the_first_scenes_of_each_place(tmp_path: Path) -> No
 
 
 def test_more_scenes_than_qualify_are_noticed_at_the_end(tmp_path: Path) -> None:
-    with pytest.raises(ObjbenchError, match="split train was to have 5 scenes, only 4 of those left qualify"):
+    with pytest.raises(
+        ObjbenchError, match="split train should have 5 scenes, only 4 of the remaining ones qualify"
+    ):
         prepared(tmp_path, "clevr6", sizes={"train": 5})
 
 
