@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method, Precision, Progress, Segmentation, Stage
-from objbench.methods.create import build
+from objbench.methods.create import build, method_class
 from objbench.random import seed_from
 from objbench.spec.load import load_spec
+from objbench.spec.nested import deep_merge, flatten, unflatten
 from objbench.spec.resolve import resolve
+from objbench.spec.settings import fields_of, parse
 from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import load_weights, save_weights
 from objbench.train.cuda_graph import CudaGraphStepper
@@ -98,6 +100,7 @@ class _Kit:
 
     def checks(self) -> list[Callable[[], None]]:
         found = [
+            self.check_settings,
             self.check_stages,
             self.check_segmentation,
             self.check_batch_size_does_not_matter,
@@ -136,6 +139,18 @@ class _Kit:
         found = self.segment(method)
         method.train(training)
         return {"planes": float(found.prediction.max())}
+
+    def check_settings(self) -> None:
+        kind = method_class(self.config.method).Settings
+        silent = [key for key, field in fields_of(kind) if not field.description]
+        _demand(not silent, f"settings without a description: {', '.join(silent)}")
+        for key in flatten(self.config.config):
+            try:
+                parse(kind, deep_merge(self.config.config, unflatten({key: [None]})))  # a value of no type
+            except RequestError as error:
+                _demand(key in str(error), f"the refusal of {key}=[None] does not name it: {error}")
+            else:
+                raise ContractError(f"{key}=[None] is not refused: give it a type in Settings")
 
     def check_stages(self) -> None:
         for stage in self.method().stages():

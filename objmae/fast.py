@@ -38,7 +38,7 @@ class FastLoss:
         if epoch not in self._keys:
             schedule = self.schedule
             self._keys[epoch] = (
-                schedule.kept_patches(epoch, self.model.config.patches),
+                schedule.kept_patches(epoch, self.model.patches),
                 schedule.noise(epoch) > 0,
             )
         return self._keys[epoch]
@@ -54,7 +54,7 @@ class FastLoss:
     def loss(self, images: Tensor, progress: Progress) -> Losses:
         """The loss of uint8 images (B,3,H,W)."""
         with torch.autocast(images.device.type, enabled=False):
-            target = patchify(images, self.model.config.patch)  # (B,N,P*P*C)
+            target = patchify(images, self.model.settings.patch)  # (B,N,P*P*C)
             B, N, _ = target.shape
             kept, noisy = self.key(progress)
             ids = random_patches(B, N, kept, target.device)
@@ -67,7 +67,10 @@ class FastLoss:
             return Losses(total, terms._asdict())
 
     def _forward(self, target: Tensor, ids: Tensor, noise: Tensor | None) -> Tensor:
-        """From uint8 patches (B,N,P*P*C) to the head's output (B,K,N,P*P,C+1)."""
+        """From uint8 patches (B,N,P*P*C) to the head's output (B,K,N,P*P,C+1).
+
+        The same network as `Autoencoder.forward`: a change there needs the same change here.
+        """
         m = self.model
         dtype = m.head.weight.dtype  # bfloat16, if the stepper has cast the weights
         seen = take_patches(target, ids) / 127.5 - 1
@@ -76,14 +79,14 @@ class FastLoss:
         x = torch.cat([c if noise is None else c + noise, z], dim=1)  # (B,T,D)
         x, branch = _transform(x, m.encoder, dtype)
         x = m.encoder_norm(x + branch)
-        slots, log_attention = object_function(x[:, : m.config.slots], x[:, m.config.slots :])
+        slots, log_attention = object_function(x[:, : m.slots], x[:, m.slots :])
 
         weight, bias = m.slot_projection.weight, m.slot_projection.bias  # (d,D+1), (d,)
         base = F.linear(slots.to(dtype), weight[:, :-1], bias)  # (B,K,d)
         x = broadcast(
             base, log_attention, ids, weight[:, -1], m.mask_token, m.decoder_position, torch.float32
         )
-        _, h = _seam(*_transform(x.flatten(0, 1), m.decoder, dtype), m.decoder_norm, dtype)
+        _, h = _add_and_norm(*_transform(x.flatten(0, 1), m.decoder, dtype), m.decoder_norm, dtype)
         y: Tensor = m.head(h)  # (B*K,N,P*P*4)
         return y.view(*x.shape[:3], -1, CHANNELS + 1)
 
@@ -96,15 +99,17 @@ def _transform(x: Tensor, blocks: Iterable[nn.Module], dtype: torch.dtype) -> tu
     branch: Tensor | None = None
     for block in blocks:
         assert isinstance(block, Block)
-        x, h = _seam(x, branch, block.norm1, dtype)
+        x, h = _add_and_norm(x, branch, block.norm1, dtype)
         branch = block.projection(attention(block.qkv(h).unflatten(2, (3, block.heads, -1))))
-        x, h = _seam(x, branch, block.norm2, dtype)
+        x, h = _add_and_norm(x, branch, block.norm2, dtype)
         branch = block.contract(F.gelu(block.expand(h)))
     assert branch is not None
     return x, branch
 
 
-def _seam(x: Tensor, branch: Tensor | None, norm: nn.LayerNorm, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _add_and_norm(
+    x: Tensor, branch: Tensor | None, norm: nn.LayerNorm, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """The stream with the branch added, and its norm in `dtype`."""
     if branch is None:
         return x, norm(x.float()).to(dtype)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from objmae.model import CHANNELS, ModelConfig
+from objmae.model import CHANNELS, Autoencoder
 
 
-def forward_flops(config: ModelConfig, kept: int) -> int:
+def forward_flops(model: Autoencoder, kept: int) -> int:
     """Of the forward pass for one image of which the encoder sees `kept` patches.
 
     Equal to what torch.utils.flop_counter counts; norms, softmaxes and the losses, some percent more, are in neither.
     """
-    c, n, N, K, D, d = (
-        config, kept, config.patches, config.slots, config.width, config.decoder_width,
-    )  # fmt: skip
+    c, n, N, K = model.settings, kept, model.patches, model.slots
+    D, d = c.width, c.decoder_width
     pixels = c.patch**2
     multiplications = (
         n * pixels * CHANNELS * D
@@ -25,9 +24,9 @@ def forward_flops(config: ModelConfig, kept: int) -> int:
     return 2 * multiplications
 
 
-def training_flops(config: ModelConfig, kept: int) -> int:
+def training_flops(model: Autoencoder, kept: int) -> int:
     """Of the forward and the backward pass for one image: a gradient takes two products where its value took one."""
-    return 3 * forward_flops(config, kept)
+    return 3 * forward_flops(model, kept)
 
 
 def _block(tokens: int, width: int, mlp_ratio: int) -> int:

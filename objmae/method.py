@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Annotated
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from objbench.errors import RequestError, unknown_name
+from objbench.errors import RequestError
 from objbench.methods.base import (
     LearningRate,
     Losses,
@@ -20,59 +20,78 @@ from objbench.methods.base import (
     Stepper,
     TrainingScenes,
 )
+from objbench.spec.explain import refusal
+from objbench.spec.settings import Group, PositiveOrZero
 from objmae.losses import object_entropy, pixel_entropy, reconstruction_error
-from objmae.model import Autoencoder, ModelConfig, patchify, random_patches, unpatchify
+from objmae.model import Autoencoder, Model, patchify, random_patches, unpatchify
 from objmae.schedule import Schedule
 
-Block = TypeVar("Block", ModelConfig, Schedule)
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Optimization(Group):
+    """AdamW."""
+
+    beta1: Decay = Field(description="decay of AdamW's average of gradients")
+    beta2: Decay = Field(description="decay of AdamW's average of squared gradients")
+    eps: PositiveOrZero = Field(description="added to the root of the average of squared gradients")
+    weight_decay: PositiveOrZero = Field(
+        description="weight decay of all parameters but biases and layer norms"
+    )
 
 
 class ObjMAE(Method):
     """Learning Explicit Object-Centric Representations with Vision Transformers (Vikström and Ilin, 2022)."""
 
-    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
-        super().__init__(image_shape, slots, config)
-        self.model = Autoencoder(_read(ModelConfig, "model", config, image_size=image_shape[1:], slots=slots))
-        self.schedule = _read(Schedule, "schedule", config)
-        if self.schedule.ramp_end > self.recipe.nominal_epochs:
-            raise RequestError(
-                f"schedule.ramp_end={self.schedule.ramp_end} lies after the last of "
-                f"recipe.nominal_epochs={self.recipe.nominal_epochs}"
-            )
-        patches = self.model.config.patches
-        if self.schedule.kept_patches(0, patches) == 0:
-            ratio = self.schedule.mask_ratio
-            raise RequestError(f"schedule.mask_ratio={ratio} keeps none of an image's {patches} patches")
-        if self.schedule.mask_ratio == 0:
+    class Settings(Method.Settings):
+        """The keys of its block in benchmarks.yaml."""
+
+        model: Model
+        optimizer: Optimization
+        schedule: Schedule
+
+        @model_validator(mode="after")
+        def _ramp_within_the_training(self) -> ObjMAE.Settings:
+            if self.schedule.ramp_end > self.recipe.nominal_epochs:
+                expected = f"at most recipe.nominal_epochs={self.recipe.nominal_epochs}"
+                raise refusal("schedule.ramp_end", expected, self.schedule.ramp_end)
+            return self
+
+    settings: Settings
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
+        super().__init__(image_shape, slots, settings)
+        self.model = Autoencoder(settings.model, image_shape[1:], slots)
+        schedule, patches = settings.schedule, self.model.patches
+        if schedule.kept_patches(0, patches) == 0:
+            expected = f"a share that keeps one of an image's {patches} patches"
+            raise refusal("schedule.mask_ratio", expected, schedule.mask_ratio)
+        if schedule.mask_ratio == 0:
             self.frozen = ("model.mask_token",)  # no patch is ever dropped
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One AdamW; its weight decay spares biases and layer norms, but not the class tokens and the mask token."""
-        settings = self.config["optimizer"]
+        adamw, schedule = self.settings.optimizer, self.settings.schedule
         named = list(self.named_parameters())
         groups = [
-            {"params": [p for name, p in named if decays(name)], "weight_decay": settings["weight_decay"]},
+            {"params": [p for name, p in named if decays(name)], "weight_decay": adamw.weight_decay},
             {"params": [p for name, p in named if not decays(name)], "weight_decay": 0.0},
         ]
-        betas = (settings["beta1"], settings["beta2"])
-        try:
-            adamw = AdamW(
-                groups, lr=self.schedule.learning_rate, betas=betas, eps=settings["eps"], fused=True
-            )
-        except ValueError as error:
-            raise RequestError(f"optimizer: {error}") from None
-        return [(adamw, lambda progress: self.schedule.rate(progress.nominal_epoch))]
+        betas, rate = (adamw.beta1, adamw.beta2), schedule.learning_rate
+        optimizer = AdamW(groups, lr=rate, betas=betas, eps=adamw.eps, fused=True)
+        return [(optimizer, lambda progress: schedule.rate(progress.nominal_epoch))]
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
         """Reconstruct all patches from a random few; two entropies make the masks decided and few."""
-        epoch, patches = progress.nominal_epoch, self._patches(images)  # (B,N,P*P*C)
+        epoch, schedule = progress.nominal_epoch, self.settings.schedule
+        patches = self._patches(images)  # (B,N,P*P*C)
         B, N, _ = patches.shape
-        ids = random_patches(B, N, self.schedule.kept_patches(epoch, N), patches.device)  # (B,n)
-        out = self.model(patches, ids, self._token_noise(images, self.schedule.noise(epoch)))
+        ids = random_patches(B, N, schedule.kept_patches(epoch, N), patches.device)  # (B,n)
+        out = self.model(patches, ids, self._token_noise(images, schedule.noise(epoch)))
 
         reconstruction = reconstruction_error(out.reconstruction, patches)
         pixel, objects = pixel_entropy(out.log_masks), object_entropy(out.log_masks)
-        pixel_weight, object_weight = self.schedule.entropy_weights(epoch)
+        pixel_weight, object_weight = schedule.entropy_weights(epoch)
         total = reconstruction + pixel_weight * pixel + object_weight * objects
         parts = {"reconstruction": reconstruction, "pixel_entropy": pixel, "object_entropy": objects}
         return Losses(total, parts)
@@ -81,7 +100,7 @@ class ObjMAE(Method):
         """The decoder's masks with all patches seen and no noise, at any stage of the training."""
         patches = self._patches(images)
         B, N, _ = patches.shape
-        grid, patch = self.model.config.grid, self.model.config.patch
+        grid, patch = self.model.grid, self.settings.model.patch
         out = self.model(patches, torch.arange(N, device=patches.device).expand(B, N))
 
         def image(values: Tensor) -> Tensor:  # (...,N,P*P*C) in [-1,1] -> (...,C,H,W) in [0,1]
@@ -102,7 +121,9 @@ class ObjMAE(Method):
         from objbench.train.cuda_graph import CudaGraphStepper
         from objmae.fast import FastLoss
 
-        return CudaGraphStepper(self, scenes, stage, FastLoss(self.model, self.schedule, self.normal))
+        return CudaGraphStepper(
+            self, scenes, stage, FastLoss(self.model, self.settings.schedule, self.normal)
+        )
 
     def _patches(self, images: Tensor) -> Tensor:
         if images.shape[1:] != self.image_shape:
@@ -110,7 +131,7 @@ class ObjMAE(Method):
             raise RequestError(
                 f"objmae was built for images of {built} (channels x height x width), got {found}"
             )
-        return patchify(2 * images - 1, self.model.config.patch)
+        return patchify(2 * images - 1, self.settings.model.patch)
 
     def _token_noise(self, images: Tensor, deviation: float) -> Tensor | None:
         if deviation == 0:
@@ -121,12 +142,3 @@ class ObjMAE(Method):
 def decays(name: str) -> bool:
     """Whether the parameter `name` is subject to weight decay: all but biases and layer norms."""
     return not name.endswith("bias") and "norm" not in name
-
-
-def _read(kind: type[Block], key: str, config: dict[str, Any], **given: Any) -> Block:
-    """The block `key` of the configuration, typed; raises RequestError for a key that it does not have."""
-    known = {field.name for field in fields(kind)} - given.keys()
-    for name in config[key]:
-        if name not in known:
-            raise unknown_name(f"key in methods.objmae.config.{key}", name, known)
-    return kind(**config[key], **given)

@@ -7,60 +7,45 @@ n of them kept, K slots, D the width of the encoder, d of the decoder, T tokens 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from objbench.errors import RequestError
+from objbench.spec.explain import refusal
+from objbench.spec.settings import Count, Group
 from objmae.kernels.broadcast import plain_broadcast
 
 CHANNELS = 3
 LAYER_NORM_EPS = 1e-5  # above the variance of a fresh class token (4e-6), whose norm it decides
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """The dataset's image size (height, width) and number of slots, and the keys of `model` in benchmarks.yaml."""
+Width = Annotated[int, Field(gt=0, multiple_of=4)]  # of the code of a patch's place
 
-    image_size: tuple[int, int]
-    slots: int
-    patch: int
-    width: int
-    depth: int
-    heads: int
-    decoder_width: int
-    decoder_depth: int
-    decoder_heads: int
-    mlp_ratio: int
 
-    def __post_init__(self) -> None:
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            if value < 1:
-                raise RequestError(f"model.{field.name}={value} must be at least 1")
-        height, width = self.image_size
-        if height % self.patch or width % self.patch:
-            raise RequestError(f"model.patch={self.patch} does not divide the image size {height}x{width}")
-        parts = ("", self.width, self.heads), ("decoder_", self.decoder_width, self.decoder_heads)
-        for prefix, width, heads in parts:
-            if width % 4:
-                raise RequestError(f"model.{prefix}width={width} is not a multiple of 4 (position code)")
+class Model(Group):
+    """The two transformers."""
+
+    patch: Count = Field(description="side of a patch, in pixels; divides the sides of the image")
+    width: Width = Field(description="width of the encoder")
+    depth: Count = Field(description="layers of the encoder")
+    heads: Count = Field(description="heads of the encoder's attention; divides its width")
+    decoder_width: Width = Field(description="width of the decoder")
+    decoder_depth: Count = Field(description="layers of the decoder")
+    decoder_heads: Count = Field(description="heads of the decoder's attention; divides its width")
+    mlp_ratio: Count = Field(description="hidden units of a layer's MLP, as a multiple of the width")
+
+    @model_validator(mode="after")
+    def _heads_divide_widths(self) -> Model:
+        for prefix, width, heads in (
+            ("", self.width, self.heads),
+            ("decoder_", self.decoder_width, self.decoder_heads),
+        ):
             if width % heads:
-                raise RequestError(f"model.{prefix}heads={heads} does not divide model.{prefix}width={width}")
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
-        height, width = self.image_size
-        return height // self.patch, width // self.patch
-
-    @property
-    def patches(self) -> int:
-        """Their number, N."""
-        return math.prod(self.grid)
+                raise refusal(f"model.{prefix}heads", f"a divisor of model.{prefix}width={width}", heads)
+        return self
 
 
 class Prediction(NamedTuple):
@@ -82,6 +67,14 @@ class Prediction(NamedTuple):
         """The mixture of the slots' images, (B,N,P*P*C)."""
         mixture = (self.log_masks.exp().unsqueeze(-1) * self.rgb).sum(1)  # (B,N,P*P,C)
         return mixture.flatten(2)
+
+
+def patch_grid(image_size: tuple[int, int], patch: int) -> tuple[int, int]:
+    """Rows and columns of patches of an image (height, width). Raises RequestError if some would be cut."""
+    height, width = image_size
+    if height % patch or width % patch:
+        raise refusal("model.patch", f"a divisor of the image size {height}x{width}", patch)
+    return height // patch, width // patch
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
@@ -167,14 +160,19 @@ class Autoencoder(nn.Module):
     """The masked autoencoder. Its only random numbers are those given: which patches are kept, and the noise.
 
     patches (B,N,P*P*C) in [-1,1], ids of the kept ones (B,n), noise on the class tokens (B,K,D) or None.
+
+    `FastLoss._forward` in objmae/fast.py states the same network once more, for fused kernels: a change of `forward`,
+    `encode`, `broadcast` or `decode` needs the same change there. tests/objmae/test_fast.py holds the two equal.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, settings: Model, image_size: tuple[int, int], slots: int) -> None:
         super().__init__()
-        self.config = c = config
+        self.settings, self.slots = settings, slots
+        self.grid = patch_grid(image_size, settings.patch)
+        c = settings
         pixels = c.patch**2
         self.patch_projection = nn.Linear(pixels * CHANNELS, c.width)
-        self.class_tokens = nn.Parameter(torch.empty(c.slots, c.width))
+        self.class_tokens = nn.Parameter(torch.empty(slots, c.width))
         self.encoder = nn.Sequential(*(Block(c.width, c.heads, c.mlp_ratio) for _ in range(c.depth)))
         self.encoder_norm = nn.LayerNorm(c.width, eps=LAYER_NORM_EPS)
 
@@ -188,9 +186,14 @@ class Autoencoder(nn.Module):
 
         self.encoder_position: Tensor  # (N,D)
         self.decoder_position: Tensor  # (N,d)
-        self.register_buffer("encoder_position", position_table(c.grid, c.width), persistent=False)
-        self.register_buffer("decoder_position", position_table(c.grid, c.decoder_width), persistent=False)
+        self.register_buffer("encoder_position", position_table(self.grid, c.width), persistent=False)
+        self.register_buffer("decoder_position", position_table(self.grid, c.decoder_width), persistent=False)
         self._initialise()
+
+    @property
+    def patches(self) -> int:
+        """The number of patches of an image, N."""
+        return math.prod(self.grid)
 
     def _initialise(self) -> None:
         for module in self.modules():

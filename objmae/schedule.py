@@ -3,48 +3,45 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import Annotated
 
-from objbench.errors import RequestError
+from pydantic import Field, model_validator
+
+from objbench.spec.explain import refusal
+from objbench.spec.settings import Count, CountOrZero, Group, PositiveOrZero
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """The keys of `schedule` in benchmarks.yaml.
+class Schedule(Group):
+    """All ramps start after `warmup_epochs` and end at `ramp_end`; the epochs from there on are the cool-down."""
 
-    All ramps start after `warmup_epochs` and end at `ramp_end`; the epochs from there on are the cool-down. The
-    learning rate warms up in `learning_rate_warmup` epochs (in the paper as many).
-    """
+    warmup_epochs: CountOrZero = Field(description="nominal epochs before the ramps begin")
+    learning_rate_warmup: CountOrZero = Field(
+        description="nominal epochs in which the learning rate rises (in the paper as many as warmup_epochs)"
+    )
+    ramp_end: Count = Field(
+        description="nominal epoch from which on mask ratio, entropy weights and learning rate are final"
+    )
+    learning_rate: PositiveOrZero = Field(description="highest learning rate")
+    final_learning_rate: PositiveOrZero = Field(description="first and last learning rate")
+    mask_ratio: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of the patches dropped in the warm-up; falls to 0"
+    )
+    token_noise: PositiveOrZero = Field(
+        description="standard deviation of the noise on class tokens, in the warm-up only"
+    )
+    pixel_entropy: PositiveOrZero = Field(description="weight of the pixel entropy in the warm-up")
+    final_pixel_entropy: PositiveOrZero = Field(description="weight of the pixel entropy after the ramp")
+    object_entropy: PositiveOrZero = Field(description="weight of the object entropy in the warm-up")
+    final_object_entropy: PositiveOrZero = Field(description="weight of the object entropy after the ramp")
 
-    warmup_epochs: int
-    learning_rate_warmup: int
-    ramp_end: int
-    learning_rate: float  # highest
-    final_learning_rate: float  # first and last
-    mask_ratio: float  # share of patches dropped in warm-up
-    token_noise: float  # standard deviation, in warm-up
-    pixel_entropy: float  # weight in warm-up
-    final_pixel_entropy: float
-    object_entropy: float
-    final_object_entropy: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.warmup_epochs < self.ramp_end:
-            raise RequestError(
-                f"schedule.warmup_epochs={self.warmup_epochs} must be at least 0 and less than "
-                f"schedule.ramp_end={self.ramp_end}"
-            )
-        if not 0 <= self.learning_rate_warmup < self.ramp_end:
-            raise RequestError(
-                f"schedule.learning_rate_warmup={self.learning_rate_warmup} must be at least 0 and less than "
-                f"schedule.ramp_end={self.ramp_end}"
-            )
-        rates = (self.learning_rate, self.final_learning_rate)
-        if not all(0 <= rate < math.inf for rate in rates):
-            raise RequestError(f"schedule: learning rates must be finite and not negative, found {rates}")
-        if not 0 <= self.mask_ratio < 1:
-            raise RequestError(f"schedule.mask_ratio={self.mask_ratio} must be at least 0 and less than 1")
+    @model_validator(mode="after")
+    def _warm_up_before_the_end(self) -> Schedule:
+        for key in ("warmup_epochs", "learning_rate_warmup"):
+            if getattr(self, key) >= self.ramp_end:
+                expected = f"less than schedule.ramp_end={self.ramp_end}"
+                raise refusal(f"schedule.{key}", expected, getattr(self, key))
+        return self
 
     def rate(self, epoch: int) -> float:
         """Learning rate: linear warm-up, cosine to `ramp_end` (its phase counts from epoch 0), then constant."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from objbench_toys.methods import CountingStepper, Toy, ToyTwoStages
+from pydantic import Field
 
 from objbench.methods.base import Losses, Segmentation
+from objbench.spec.settings import Group
 from objbench.testing import ContractError, check_method
 
 TRAINED = {"losses", "gradients", "determinism", "resume"}
@@ -94,3 +98,27 @@ def test_kit_finds_repeated_stage_names(monkeypatch):
     monkeypatch.setattr(ToyTwoStages, "stages", lambda self: [stages(self)[0]] * 2)
     with pytest.raises(ContractError, match=r"stage names repeat: \['colors', 'colors'\]"):
         check_method("toy_two_stages", "tetrominoes")
+
+
+def test_kit_finds_a_setting_without_a_type(monkeypatch):
+    class Model(Group):
+        width: Any = Field(description="of the hidden layer")
+
+    class Settings(Toy.Settings):
+        model: Model
+
+    monkeypatch.setattr(Toy, "Settings", Settings)
+    with pytest.raises(ContractError, match=r"model\.width=\[None\] is not refused: give it a type"):
+        check_method("toy_stepper", "tetrominoes")
+
+
+def test_kit_finds_a_setting_without_a_description(monkeypatch):
+    class Model(Group):
+        width: int
+
+    class Settings(Toy.Settings):
+        model: Model
+
+    monkeypatch.setattr(Toy, "Settings", Settings)
+    with pytest.raises(ContractError, match=r"settings without a description: model\.width"):
+        check_method("toy_stepper", "tetrominoes")

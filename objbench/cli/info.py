@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
 from objbench.cli.common import Context, print_json, verb
+from objbench.cli.method_card import method_card
 from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -41,14 +43,19 @@ def info(
     spec = context.spec
     if name.partition("@")[0] in spec.datasets:
         card = _dataset(context, name)
+        text = yaml.dump(card, Dumper=_Card, sort_keys=False, allow_unicode=True, width=110).rstrip()
     elif name.partition(":")[0] in spec.methods:
-        card = _method(spec, name)
+        from objbench.methods.describe import settings_of
+
+        card, settings = _method(spec, name), settings_of(spec, name)
+        text = method_card(card, settings)
+        card["settings"] = {key: asdict(setting) for key, setting in settings.items()}
     else:
         raise unknown_name("dataset or method", name, [*spec.datasets, *spec.methods])
     if context.json:
         print_json(card)
     else:
-        print(yaml.dump(card, Dumper=_Card, sort_keys=False, allow_unicode=True, width=110), end="")
+        print(text)
 
 
 def _dataset(context: Context, name: str) -> dict[str, Any]:
@@ -160,14 +167,8 @@ def _prepared(split: Split) -> dict[str, Any]:
 
 
 def _method(spec: Spec, name: str) -> dict[str, Any]:
-    from objbench.spec.resolve import resolve
-
+    """What is known of a method, but for its settings."""
     method = spec.method(name.partition(":")[0])
-    resolved = {
-        dataset: resolve(spec, name, spec.dataset(dataset), {}).config
-        for dataset in spec.datasets
-        if not method.datasets or dataset in method.datasets
-    }
     return _without_blanks(
         {
             "name": name,
@@ -176,7 +177,6 @@ def _method(spec: Spec, name: str) -> dict[str, Any]:
             "trivial": method.trivial,
             "variants": {variant: v.description for variant, v in method.variants.items()},
             "citation": _citations(spec, [method.citation] if method.citation else []),
-            "datasets": resolved,
         }
     )
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from objbench.labels import hard_labels
 from objbench.random import normal
-from objbench.spec.schema import Recipe
+from objbench.spec.settings import Group, Recipe
 
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
@@ -133,20 +133,39 @@ class Method(nn.Module):
     """Base class of every method. Only `training_loss` and `segment` must be written (and `optimizers`, to learn).
 
     image_shape  (3,H,W);  slots  what the dataset offers (K), not necessarily the number of planes
-    config       the resolved block of benchmarks.yaml: `config["recipe"]` and the method's own keys
+    settings     the method's hyper-parameters for the dataset, typed, as `settings.model.width`
+
+    The class `Settings` declares every key of the method's block in benchmarks.yaml with its type, range and meaning;
+    the values stand in the yaml alone. This one has the recipe that all methods share, which is enough for a method
+    without keys of its own. One that has some declares a subclass of the same name, and says so to type checkers:
+
+        class Settings(Method.Settings):
+            model: Model
+
+        settings: Settings
 
     All mutable state is parameters, buffers or get_extra_state. Random numbers come from torch's default
     generators, which the trainer reseeds before each step, or in `segment` from `self.normal`.
     """
 
+    class Settings(Group):
+        """The hyper-parameters of a method: its block in benchmarks.yaml."""
+
+        recipe: Recipe
+
+    settings: Settings
     frozen: tuple[str, ...] = ()  # parameters that never receive a gradient, by name
 
-    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()
-        self.image_shape, self.slots, self.config = image_shape, slots, config
-        self.recipe = Recipe.model_validate(config["recipe"])
+        self.image_shape, self.slots, self.settings = image_shape, slots, settings
         self._image_seeds: Tensor | None = None
         self._draws = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the method is trained and evaluated."""
+        return self.settings.recipe
 
     def stages(self) -> list[Stage]:
         """The parts of the training; [] = nothing to train. Default: one stage as the recipe says."""

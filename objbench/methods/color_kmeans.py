@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from pydantic import Field
 from sklearn.cluster import KMeans
 from torch import Tensor
 
 from objbench.data.scene import Array
 from objbench.methods.base import Method, Progress, Segmentation, Stage
+from objbench.spec.settings import Count, Group
+
+
+class Model(Group):
+    """How scikit-learn fits."""
+
+    initializations: Count = Field(description="random starts, of which the best one counts")
+    iterations: Count = Field(description="most iterations of each start")
 
 
 class ColorKMeans(Method):
@@ -17,6 +26,13 @@ class ColorKMeans(Method):
     Pixels of one colour are one weighted point (the same objective, many times faster on flat images). An image of
     fewer colours than slots gets one cluster per colour.
     """
+
+    class Settings(Method.Settings):
+        """The keys of its block in benchmarks.yaml."""
+
+        model: Model
+
+    settings: Settings
 
     def stages(self) -> list[Stage]:
         """Nothing to train."""
@@ -37,8 +53,8 @@ class ColorKMeans(Method):
         colors = np.stack([values >> 16, values >> 8 & 255, values & 255], 1) / 255
         model = KMeans(
             n_clusters=min(self.slots, len(values)),
-            n_init=self.config["model"]["initializations"],
-            max_iter=self.config["model"]["iterations"],
+            n_init=self.settings.model.initializations,
+            max_iter=self.settings.model.iterations,
             random_state=seed % 2**32,
         ).fit(colors, sample_weight=counts)
         labels = model.labels_[inverse].reshape(packed.shape).astype(np.int64)

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from objbench import registry
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig, resolve
+from objbench.spec.settings import parse
 
 
 def create(method: str, dataset: str, *, config: Path | None = None, **overrides: Any) -> Method:
     """The method `METHOD[:VARIANT]` for `DATASET[@PROTOCOL]`, with dotted overrides: `**{"model.width": 96}`.
 
     `config` is a yaml file of your own, laid over benchmarks.yaml. Parameters are initialised from torch's
-    default generator. Raises RequestError for unknown names, keys and values of the wrong type.
+    default generator. Raises RequestError for unknown names and keys, and for values that the method refuses.
 
     >>> create("grid", "tetrominoes").slots
     4
@@ -28,12 +29,21 @@ def create(method: str, dataset: str, *, config: Path | None = None, **overrides
 
 
 def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
-    """The method of a resolved configuration, on the CPU."""
-    factory = registry.get("methods", resolved.method)
-    method = factory(dataset.spec.image_shape, dataset.spec.slots, resolved.config)
-    if not isinstance(method, Method):
-        kind = type(method).__name__
+    """The method of a resolved configuration, on the CPU. Raises RequestError for values that the method refuses."""
+    kind = method_class(resolved.method)
+    try:
+        settings = parse(kind.Settings, resolved.config)
+        return kind(dataset.spec.image_shape, dataset.spec.slots, settings)
+    except RequestError as error:
+        lines = [f"{resolved.method}: {line}" for line in str(error).splitlines()]
+        raise RequestError("\n".join(lines)) from None
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of the method `name` (without variant)."""
+    kind = registry.get("methods", name)
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
         raise ObjbenchError(
-            f"method '{resolved.method}' gives a {kind}, expected an objbench.methods.base.Method"
+            f"method '{name}' is a {kind!r}, expected a subclass of objbench.methods.base.Method"
         )
-    return method
+    return kind

@@ -30,27 +30,85 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.efficient_morl_hierarchy import BottomUp, TopDown, diagonal, divergence
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder, grid_size
-from objbench.methods.parts.encoder import KERNEL, Encoder
+from objbench.methods.parts.encoder import Encoder, Strides
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.geco import AdditiveGECO
 from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, refine
 from objbench.methods.parts.mixture import composed, per_channel
-from objbench.methods.parts.resolution import Resolution
+from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.schedule import ExponentialDecay
-from objbench.methods.parts.settings import demand_known, demand_list, demand_number, demand_whole, refusal
+from objbench.spec.explain import refusal
+from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero
 
 LIKELIHOODS = {"mixture": per_channel, "composed": composed}
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU}
 ENDED = Progress("train", step=sys.maxsize, steps=sys.maxsize, epoch=0, nominal_epochs=1)
+
+
+class Decoder(Group):
+    """The broadcast decoder; a 3x3 convolution to 4 channels comes last."""
+
+    channels: Count = Field(
+        description="of the decoder's convolutions before the last, which is 3x3 to 4 channels"
+    )
+    kernel: Count = Field(description="side of the decoder's kernels before the last")
+    padding: CountOrZero | None = Field(
+        description="of the decoder's convolutions of stride 1; null: keeps the size; less makes the grid larger"
+    )
+    strides: Counts = Field(description="of the decoder's convolutions before the last; at most the kernel")
+    activation: Literal["elu", "relu"] = Field(description="between the decoder's convolutions")
+
+    @model_validator(mode="after")
+    def _strides_within_kernels(self) -> Decoder:
+        if max(self.strides) > self.kernel:
+            expected = f"whole numbers up to model.decoder.kernel={self.kernel}"
+            raise refusal("model.decoder.strides", expected, self.strides)
+        return self
+
+
+class Model(Group):
+    """The encoder, the hierarchy of latents, the refiner and the decoder."""
+
+    resolution: Side
+    channels: Count = Field(description="channels of the encoder's 5x5 convolutions")
+    encoder_strides: Strides = Field(description="one per convolution of the encoder")
+    width: Count = Field(description="latent dimensions of a slot")
+    layers: Count = Field(description="layers of the hierarchy of latents")
+    hidden: Count = Field(description="hidden units of the prior and of the refiner")
+    decoder: Decoder
+    xavier_gain: Positive = Field(
+        description="gain of the Xavier initialisation of linear layers and convolutions"
+    )
+
+
+class Likelihood(Group):
+    """What an image is compared with."""
+
+    kind: Literal["mixture", "composed"] = Field(
+        description="mixture: each channel a Gaussian mixture over the slots; composed: one Gaussian"
+    )
+    sigma: Positive = Field(description="standard deviation of the Gaussians")
+
+
+class GECO(Group):
+    """The weight of the likelihood."""
+
+    target: float | None = Field(
+        description="error that GECO aims at, in nats per pixel and channel without log(2 pi)/2; null: no GECO"
+    )
+    start: CountOrZero = Field(description="step from which on GECO constrains the loss")
+    rate: PositiveOrZero = Field(description="speed of GECO's multiplier, per nat and step")
+    recovery: Positive = Field(description="factor of GECO's rate while the error is below the target")
 
 
 @dataclass(frozen=True)
@@ -91,35 +149,33 @@ class Refiner(nn.Module):
 
 
 class EfficientMORL(Method):
-    """Keys of its block in benchmarks.yaml:
+    """Slots from a hierarchical VAE, improved by a few steps of iterative refinement."""
 
-    model.resolution         side of the squares that the model works at; null: the images' own size
-    model.channels, model.encoder_strides    of the 5x5 convolutions of the encoder
-    model.width, model.layers, model.hidden  latents per slot, layers of them, units in prior and refiner
-    model.decoder   convolutions before the last, which gives 4 channels by one of 3x3; `padding` is of all that have
-                    stride 1: null keeps the size, 0 takes none, and the grid is larger by what they take away;
-                    `activation` between them: elu | relu
-    model.xavier_gain   of the first weights of linear layers and convolutions
-    refinements     how many, in equal parts of the training; the last number holds at test time
-    likelihood      mixture: each channel a Gaussian mixture over the slots;  composed: one Gaussian
-    geco            target: the error aimed at, in nats per pixel and channel, null: none;  see AdditiveGECO
-    """
+    class Settings(Method.Settings):
+        """The keys of its block in benchmarks.yaml."""
 
-    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
-        super().__init__(image_shape, slots, config)
-        _check(config)
-        model = config["model"]
-        self.resolution = Resolution(image_shape, model["resolution"])
-        size, channels, self.width = self.resolution.size, model["channels"], model["width"]
-        self.refinements: list[int] = config["refinements"]
-        self.schedule = ExponentialDecay(**config["schedule"])
-        self.encoder = Encoder(size, channels, model["encoder_strides"])
-        self.bottom_up = BottomUp(channels, self.width, model["layers"])
-        self.top_down = TopDown(self.width, model["hidden"])
-        self.refiner = Refiner(self.width, model["hidden"])
-        self.decoder = _decoder(self.width, size, **model["decoder"])
-        self.geco = _geco(image_shape[0] * math.prod(size), **config["geco"])
-        self._initialise(model["xavier_gain"])
+        model: Model
+        refinements: Counts = Field(
+            description="number of refinements in equal parts of the training; the last one holds at test time"
+        )
+        likelihood: Likelihood
+        geco: GECO
+        schedule: ExponentialDecay
+
+    settings: Settings
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
+        super().__init__(image_shape, slots, settings)
+        model = settings.model
+        self.resolution = Resolution(image_shape, model.resolution)
+        size, width = self.resolution.size, model.width
+        self.encoder = Encoder(size, model.channels, model.encoder_strides)
+        self.bottom_up = BottomUp(model.channels, width, model.layers)
+        self.top_down = TopDown(width, model.hidden)
+        self.refiner = Refiner(width, model.hidden)
+        self.decoder = _decoder(width, size, model.decoder)
+        self.geco = _geco(image_shape[0] * math.prod(size), settings.geco)
+        self._initialise(model.xavier_gain)
 
     def _initialise(self, gain: float) -> None:
         kept = [self.encoder.position.projection]  # as torch makes it, like the refiner's GRU
@@ -133,7 +189,8 @@ class EfficientMORL(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
-        return [(Adam(self.parameters(), self.schedule.learning_rate, fused=True), self.schedule)]
+        schedule = self.settings.schedule
+        return [(Adam(self.parameters(), schedule.learning_rate, fused=True), schedule)]
 
     def capture_key(self, progress: Progress) -> tuple[int, bool]:
         """Steps are the same but for the number of refinements and the start of GECO."""
@@ -141,7 +198,7 @@ class EfficientMORL(Method):
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
         """The losses before and after each refinement, the early ones weighing more."""
-        losses, found, _ = self.infer(self.resolution.shrink(images), progress)
+        losses, found, _ = self.infer(self.resolution.downsample(images), progress)
         weights = loss_weights(len(losses) - 1)
         total = torch.stack([weight * loss.mean() for weight, loss in zip(weights, losses, strict=True)])
         return Losses(total.sum(), {"reconstruction": found.error.mean(), "kl": found.kl.mean()})
@@ -153,13 +210,10 @@ class EfficientMORL(Method):
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The masks after the last refinement; each image has its own noise."""
-        _, found, attention = self.infer(self.resolution.shrink(images), progress or ENDED)
-        masks = self.resolution.enlarge(found.log_masks.exp())
-        components = self.resolution.enlarge(found.rgb)
-        return Segmentation(
-            masks=masks.squeeze(2),
-            reconstruction=(masks * components).sum(1),
-            components=components,
+        _, found, attention = self.infer(self.resolution.downsample(images), progress or ENDED)
+        return self.resolution.segmentation(
+            found.log_masks,
+            found.rgb,
             slots=diagonal(found.latents).mean,
             attention=torch.unflatten(attention.mT, 2, self.encoder.size),  # (B,K,h,w)
         )
@@ -170,7 +224,7 @@ class EfficientMORL(Method):
         features = self.encoder(2 * images - 1)
         layers, attention = self.bottom_up(features, self._noise(images, self.bottom_up.layers))
         own_noise = self._noise(images, len(layers) - 1)
-        state = images.new_zeros(len(images), self.slots, self.width)
+        state = images.new_zeros(len(images), self.slots, self.settings.model.width)
         lowest: Gaussian  # p(z_1|z_2), the prior of refined latents
 
         def explain(latents: Tensor, step: int) -> Explanation:
@@ -198,18 +252,19 @@ class EfficientMORL(Method):
     ) -> Explanation:
         painted = self.decoder(sample.flatten(0, 1)).float().unflatten(0, sample.shape[:2])  # (B,K,4,H,W)
         rgb, log_masks = painted[:, :, :3].sigmoid(), painted[:, :, 3:].log_softmax(1)
-        likelihood = self.config["likelihood"]
-        density = LIKELIHOODS[likelihood["kind"]]
-        error = -density(images, rgb, log_masks, likelihood["sigma"], normalised=False)
+        likelihood = self.settings.likelihood
+        density = LIKELIHOODS[likelihood.kind]
+        error = -density(images, rgb, log_masks, likelihood.sigma, normalised=False)
         loss = error + kl if self.geco is None else self.geco.loss(error, kl, progress)
         return Explanation(latents, rgb, log_masks, error, kl, loss)
 
     def _noise(self, images: Tensor, *layers: int) -> Tensor:
-        return self.normal(images, *layers, self.slots, self.width)
+        return self.normal(images, *layers, self.slots, self.settings.model.width)
 
     def _refinements(self, progress: Progress) -> int:
-        parts = len(self.refinements)
-        return self.refinements[min(progress.step * parts // progress.steps, parts - 1)]
+        refinements = self.settings.refinements
+        parts = len(refinements)
+        return refinements[min(progress.step * parts // progress.steps, parts - 1)]
 
 
 def loss_weights(refinements: int) -> list[float]:
@@ -221,46 +276,22 @@ def loss_weights(refinements: int) -> list[float]:
     return [(refinements + 3 - step) / (refinements + 1) for step in range(refinements + 1)]
 
 
-def _decoder(
-    width: int,
-    size: tuple[int, int],
-    channels: int,
-    kernel: int,
-    padding: int | None,
-    strides: list[int],
-    activation: str,
-) -> SpatialBroadcastDecoder:
-    layers = [Conv(channels, kernel, stride, padding if stride == 1 else None) for stride in strides]
+def _decoder(width: int, size: tuple[int, int], decoder: Decoder) -> SpatialBroadcastDecoder:
+    padding = decoder.padding
+    layers = [
+        Conv(decoder.channels, decoder.kernel, stride, padding if stride == 1 else None)
+        for stride in decoder.strides
+    ]
     layers.append(Conv(4, 3, padding=padding))
     grid = grid_size(size, layers)
     if min(grid) < 1:
-        raise refusal("model.decoder.padding", padding, f"less: its layers would begin with a grid of {grid}")
-    return SpatialBroadcastDecoder(width, size, layers, activation=ACTIVATIONS[activation])
+        raise refusal(
+            "model.decoder.padding", f"less (its layers would begin with a grid of {grid})", padding
+        )
+    return SpatialBroadcastDecoder(width, size, layers, activation=ACTIVATIONS[decoder.activation])
 
 
-def _check(config: dict[str, Any]) -> None:
-    demand_whole(config, "model.channels", "model.width", "model.layers", "model.hidden")
-    demand_whole(config, "model.decoder.channels", "model.decoder.kernel")
-    decoder = config["model"]["decoder"]
-    if decoder["padding"] is not None:
-        demand_whole(config, "model.decoder.padding", least=0)
-    demand_list(config, "model.encoder_strides", most=KERNEL)
-    demand_list(config, "model.decoder.strides", most=decoder["kernel"])
-    demand_known(config, "model.decoder.activation", ACTIVATIONS)
-    demand_number(config, "model.xavier_gain", zero=False)
-    demand_list(config, "refinements")
-    demand_known(config, "likelihood.kind", LIKELIHOODS)
-    demand_number(config, "likelihood.sigma", "geco.recovery", zero=False)
-    demand_number(config, "geco.rate", zero=True)
-    demand_whole(config, "geco.start", least=0)
-    target = config["geco"]["target"]
-    if target is not None and not (isinstance(target, int | float) and math.isfinite(target)):
-        raise refusal("geco.target", target, "a finite number, or null")
-
-
-def _geco(
-    dimensions: int, target: float | None, start: int, rate: float, recovery: float
-) -> AdditiveGECO | None:
-    if target is None:
+def _geco(dimensions: int, geco: GECO) -> AdditiveGECO | None:
+    if geco.target is None:
         return None
-    return AdditiveGECO(target * dimensions, rate, start=start, recovery=recovery)
+    return AdditiveGECO(geco.target * dimensions, geco.rate, start=geco.start, recovery=geco.recovery)

@@ -21,9 +21,10 @@ Model, loss and optimizer are those of the published code. Choices and deviation
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -33,13 +34,51 @@ from objbench.methods.parts.gaussian import Gaussian, sigmoid_deviation, softplu
 from objbench.methods.parts.geco import MultiplicativeGECO, demand_reachable
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
-from objbench.methods.parts.resolution import Resolution
-from objbench.methods.parts.settings import demand_list, demand_number, demand_slots, demand_whole
+from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import GROUPS, UNet, demand_pixels, group_norm
+from objbench.spec.explain import refusal
+from objbench.spec.settings import Count, Group, Positive, PositiveOrZero
 
 ALPHA_MIN, ALPHA_MAX = 0.01, 0.99
 POOL_EPS = 1e-5
+Channels = Annotated[list[Annotated[int, Field(gt=0, multiple_of=GROUPS)]], Field(min_length=1)]
+
+
+class Model(Group):
+    """The encoder, the heads on its features, the prior and the decoder."""
+
+    resolution: Side
+    encoder_channels: Channels = Field(
+        description="of the U-Net, one per scale, the finest first, which is also the width of both heads on it"
+    )
+    colors: Annotated[int, Field(ge=2)] = Field(
+        description="dimensions of the embedding in which pixels are close or far; the last two hold the place"
+    )
+    latent: Count = Field(description="dimensions of a slot")
+    prior_width: Count = Field(description="width of the prior's LSTM")
+    decoder_channels: Channels = Field(
+        description="of the decoder, one per 5x5 transposed convolution, each of which doubles the size"
+    )
+
+
+class Loss(Group):
+    """The likelihood, and GECO."""
+
+    sigma: Positive = Field(description="standard deviation of a pixel")
+    goal: float = Field(
+        description="error that GECO aims at, in nats per pixel and channel, constants counted"
+    )
+    rate: PositiveOrZero = Field(
+        description="speed of GECO for images of 64x64; for others inverse to the number of pixels"
+    )
+    beta: PositiveOrZero = Field(description="weight of the KL divergence at first")
+
+
+class Optimization(Group):
+    """Adam."""
+
+    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
 
 
 class InstanceColoring(nn.Module):
@@ -122,46 +161,45 @@ class Decomposition(NamedTuple):
 
 
 class GenesisV2(Method):
-    """Keys of `model` in benchmarks.yaml:
+    """Masks by instance colouring, latents with an autoregressive prior, a decoder per slot, GECO."""
 
-    resolution        side of the square images that it works on; null: that of the dataset
-    encoder_channels  of the U-Net, one per scale, the finest first, which is also the width of both heads on it
-    colors            dimensions of the embedding in which pixels are close or far
-    latent            Z of each slot;  prior_width: of the prior's LSTM
-    decoder_channels  one per 5x5 transposed convolution, each of which doubles the size
-    All channels have to be multiples of 8. Of `loss`: `sigma` of the likelihood; `goal` of the error per pixel and
-    channel, constants counted; `rate` of GECO for images of 64x64, inverse to the number of pixels; `beta`, the
-    weight of the KL at first.
-    """
+    class Settings(Method.Settings):
+        """The keys of its block in benchmarks.yaml."""
 
-    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
-        super().__init__(image_shape, slots, config)
-        model, loss = config["model"], config["loss"]
-        _check(config, slots)
-        self.resolution = Resolution(image_shape, model["resolution"])
-        size, width, latent = self.resolution.size, model["encoder_channels"][0], model["latent"]
-        demand_pixels("model.encoder_channels", model["encoder_channels"], size, group_norm)
-        self.encoder = UNet(size, 3, None, model["encoder_channels"], group_norm)
-        self.coloring = InstanceColoring(size, width, model["colors"], slots)
+        model: Model
+        loss: Loss
+        optimizer: Optimization
+
+    settings: Settings
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
+        super().__init__(image_shape, slots, settings)
+        model, loss = settings.model, settings.loss
+        if slots < 2:
+            raise refusal("slots", "at least 2 (the prior is of each slot after the first)", slots)
+        demand_reachable(loss.goal, loss.sigma, normalised=True)
+        self.resolution = Resolution(image_shape, model.resolution)
+        size, width, latent = self.resolution.size, model.encoder_channels[0], model.latent
+        demand_pixels("model.encoder_channels", model.encoder_channels, size, group_norm)
+        self.encoder = UNet(size, 3, None, model.encoder_channels, group_norm)
+        self.coloring = InstanceColoring(size, width, model.colors, slots)
         self.features = nn.Sequential(_block(width), nn.Conv2d(width, 2 * latent, 1))
         self.posterior = nn.Sequential(
             nn.LayerNorm(2 * latent),
             *(nn.Linear(2 * latent, 2 * latent), nn.ReLU()),
             nn.Linear(2 * latent, 2 * latent),
         )
-        self.prior = AutoregressivePrior(latent, model["prior_width"])
-        layers = [Conv(channels, 5, stride=2) for channels in model["decoder_channels"]]
+        self.prior = AutoregressivePrior(latent, model.prior_width)
+        layers = [Conv(channels, 5, stride=2) for channels in model.decoder_channels]
         self.decoder = SpatialBroadcastDecoder(
             latent, size, [*layers, Conv(4, 1)], planes=coordinate_grid, groups=GROUPS
         )
         pixels = math.prod(size)
-        self.geco = MultiplicativeGECO(
-            loss["goal"] * 3 * pixels, loss["rate"] * 64**2 / pixels, beta=loss["beta"]
-        )
+        self.geco = MultiplicativeGECO(loss.goal * 3 * pixels, loss.rate * 64**2 / pixels, beta=loss.beta)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam at a constant rate."""
-        rate = self.config["optimizer"]["learning_rate"]
+        rate = self.settings.optimizer.learning_rate
         return [(Adam(self.parameters(), rate, fused=True), lambda progress: rate)]
 
     def capture_key(self, progress: Progress) -> tuple[()]:
@@ -170,9 +208,9 @@ class GenesisV2(Method):
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
         """Negative log-likelihood under the decoder's masks and one-sample estimate of the KL, weighed by GECO."""
-        images = self.resolution.shrink(images)
+        images = self.resolution.downsample(images)
         found = self._decompose(images)
-        sigma = self.config["loss"]["sigma"]
+        sigma = self.settings.loss.sigma
         error = -per_channel(images, found.components, found.log_painted, sigma, normalised=True).mean()
         prior = self.prior(found.latents)
         kl = (found.posterior.log_density(found.latents) - prior.log_density(found.latents)).sum(1).mean()
@@ -185,15 +223,10 @@ class GenesisV2(Method):
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The decoder's masks and, as attention, those of instance colouring."""
-        found = self._decompose(self.resolution.shrink(images))
-        enlarge = self.resolution.enlarge
-        masks, components = enlarge(found.log_painted.exp()), enlarge(found.components)
-        return Segmentation(
-            masks=masks.squeeze(2),
-            reconstruction=(masks * components).sum(1),
-            components=components,
-            slots=found.latents,
-            attention=found.log_masks.squeeze(2).exp(),
+        found = self._decompose(self.resolution.downsample(images))
+        attention = found.log_masks.squeeze(2).exp()
+        return self.resolution.segmentation(
+            found.log_painted, found.components, slots=found.latents, attention=attention
         )
 
     def _decompose(self, images: Tensor) -> Decomposition:
@@ -211,13 +244,3 @@ class GenesisV2(Method):
 def _block(channels: int) -> nn.Module:
     convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
     return nn.Sequential(convolution, group_norm(channels), nn.ReLU())
-
-
-def _check(config: dict[str, Any], slots: int) -> None:
-    demand_slots(slots, 2, "the prior is of each slot after the first")
-    demand_list(config, "model.encoder_channels", "model.decoder_channels", multiple_of=GROUPS)
-    demand_whole(config, "model.colors", least=2)  # the last two hold a pixel's place
-    demand_whole(config, "model.latent", "model.prior_width")
-    demand_number(config, "loss.sigma", zero=False)
-    demand_number(config, "loss.rate", "loss.beta", "optimizer.learning_rate", zero=True)
-    demand_reachable(config["loss"]["goal"], config["loss"]["sigma"], normalised=True)

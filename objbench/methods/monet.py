@@ -19,10 +19,10 @@ of each latent instead of a sample, so that nothing is random at test time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
@@ -31,43 +31,64 @@ from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, exp_deviation
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
-from objbench.methods.parts.resolution import Resolution
-from objbench.methods.parts.settings import demand_known, demand_list, demand_number, demand_whole
+from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import UNet, demand_pixels, instance_norm
+from objbench.spec.settings import Count, Counts, Group, Positive, PositiveOrZero
 
-ENCODER_MASKS = ("log", "linear")
 OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop}
+
+
+class Model(Group):
+    """The attention network and the VAE."""
+
+    resolution: Side
+    attention_channels: Counts = Field(description="of the U-Net, one per scale, the finest first")
+    latent: Count = Field(description="dimensions of a slot")
+    encoder_mask: Literal["log", "linear"] = Field(description="what the VAE's encoder sees of a mask")
+    encoder_channels: Counts = Field(description="of the VAE's encoder, one per 3x3 convolution of stride 2")
+    encoder_hidden: Count = Field(description="hidden units of the VAE's encoder after its convolutions")
+    decoder_channels: Counts = Field(
+        description="of the VAE's broadcast decoder, one per 3x3 convolution before the last"
+    )
+
+
+class Loss(Group):
+    """The likelihood, and the weights of the two divergences."""
+
+    background_sigma: Positive = Field(description="standard deviation of a pixel in the first slot")
+    sigma: Positive = Field(description="standard deviation of a pixel in all other slots")
+    beta: PositiveOrZero = Field(description="weight of the KL divergence of the latents")
+    gamma: PositiveOrZero = Field(description="weight of the KL divergence of the masks")
+
+
+class Optimization(Group):
+    """The optimizer of all parameters."""
+
+    name: Literal["adam", "rmsprop"] = Field(description="kind of the optimizer")
+    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
 
 
 class ComponentVAE(nn.Module):
     """q(z|x,m_k), p(x|z_k) and p(m_k|z_k), shared by all slots: strided convolutions, broadcast decoder."""
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        latent: int,
-        encoder_mask: str,
-        encoder_channels: Sequence[int],
-        encoder_hidden: int,
-        decoder_channels: Sequence[int],
-    ) -> None:
+    def __init__(self, size: tuple[int, int], model: Model) -> None:
         super().__init__()
-        self.encoder_mask = encoder_mask
+        self.encoder_mask = model.encoder_mask
         layers: list[nn.Module] = []
         height, width = size
-        for inputs, outputs in zip([4, *encoder_channels[:-1]], encoder_channels, strict=True):
+        for inputs, outputs in zip([4, *model.encoder_channels[:-1]], model.encoder_channels, strict=True):
             layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
             height, width = -(-height // 2), -(-width // 2)
-        flat = encoder_channels[-1] * height * width
+        flat = model.encoder_channels[-1] * height * width
         self.encoder = nn.Sequential(
             *layers,
             nn.Flatten(),
-            *(nn.Linear(flat, encoder_hidden), nn.ReLU()),
-            nn.Linear(encoder_hidden, 2 * latent),
+            *(nn.Linear(flat, model.encoder_hidden), nn.ReLU()),
+            nn.Linear(model.encoder_hidden, 2 * model.latent),
         )
-        convolutions = [*(Conv(channels, 3, padding=0) for channels in decoder_channels), Conv(4, 1)]
-        self.decoder = SpatialBroadcastDecoder(latent, size, convolutions, planes=coordinate_grid)
+        convolutions = [*(Conv(channels, 3, padding=0) for channels in model.decoder_channels), Conv(4, 1)]
+        self.decoder = SpatialBroadcastDecoder(model.latent, size, convolutions, planes=coordinate_grid)
 
     def encode(self, images: Tensor, log_masks: Tensor) -> Gaussian:
         """The posterior (B,K,Z) of images (B,3,H,W), each seen beside one of its masks (B,K,1,H,W)."""
@@ -96,46 +117,49 @@ class Decomposition(NamedTuple):
 class MONet(Method):
     """Multi-Object Network: K - 1 sequential passes of attention, then all slots in parallel."""
 
-    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
-        super().__init__(image_shape, slots, config)
-        _check(config)
-        model, loss = dict(config["model"]), config["loss"]
-        self.resolution = Resolution(image_shape, model.pop("resolution"))
+    class Settings(Method.Settings):
+        """The keys of its block in benchmarks.yaml."""
+
+        model: Model
+        loss: Loss
+        optimizer: Optimization
+
+    settings: Settings
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
+        super().__init__(image_shape, slots, settings)
+        model, loss = settings.model, settings.loss
+        self.resolution = Resolution(image_shape, model.resolution)
         size = self.resolution.size
-        demand_pixels("model.attention_channels", model["attention_channels"], size, instance_norm)
-        self.attention = UNet(size, 4, 1, model.pop("attention_channels"), instance_norm)
-        self.vae = ComponentVAE(size, **model)
+        demand_pixels("model.attention_channels", model.attention_channels, size, instance_norm)
+        self.attention = UNet(size, 4, 1, model.attention_channels, instance_norm)
+        self.vae = ComponentVAE(size, model)
         self.sigma: Tensor  # (K,): the first slot's own one makes it the background's
-        sigma = torch.tensor([loss["background_sigma"]] + (slots - 1) * [loss["sigma"]])
+        sigma = torch.tensor([loss.background_sigma] + (slots - 1) * [loss.sigma])
         self.register_buffer("sigma", sigma, persistent=False)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """RMSprop or Adam, at a constant rate."""
-        name, rate = self.config["optimizer"]["name"], self.config["optimizer"]["learning_rate"]
-        return [(OPTIMIZERS[name](self.parameters(), lr=rate), lambda progress: rate)]
+        optimizer = self.settings.optimizer
+        rate = optimizer.learning_rate
+        return [(OPTIMIZERS[optimizer.name](self.parameters(), lr=rate), lambda progress: rate)]
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
         """Negative log-likelihood, KL of the latents and KL of the masks: per image, then their mean."""
-        images = self.resolution.shrink(images)
-        found = self._decompose(images, self.normal(images, self.slots, self.config["model"]["latent"]))
+        images = self.resolution.downsample(images)
+        found = self._decompose(images, self.normal(images, self.slots, self.settings.model.latent))
         error = -per_channel(images, found.components, found.log_masks, self.sigma, normalised=True)  # (B,)
         latent_kl = found.posterior.kl_to_standard().sum(1)
         mask_kl = mask_divergence(found.log_masks, found.mask_logits)
-        weights = self.config["loss"]
-        total = error + weights["beta"] * latent_kl + weights["gamma"] * mask_kl
+        weights = self.settings.loss
+        total = error + weights.beta * latent_kl + weights.gamma * mask_kl
         parts = {"reconstruction": error.mean(), "latent_kl": latent_kl.mean(), "mask_kl": mask_kl.mean()}
         return Losses(total.mean(), parts)
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The masks of the attention network, and what the mean of each latent decodes to."""
-        found = self._decompose(self.resolution.shrink(images), None)
-        masks, components = map(self.resolution.enlarge, (found.log_masks.exp(), found.components))
-        return Segmentation(
-            masks=masks.squeeze(2),
-            reconstruction=(masks * components).sum(1),
-            components=components,
-            slots=found.posterior.mean,
-        )
+        found = self._decompose(self.resolution.downsample(images), None)
+        return self.resolution.segmentation(found.log_masks, found.components, slots=found.posterior.mean)
 
     def capture_key(self, progress: Progress) -> tuple[()]:
         """Every step does the same work."""
@@ -156,12 +180,3 @@ def mask_divergence(log_masks: Tensor, logits: Tensor) -> Tensor:
     """KL divergence (B,) of log-masks (B,K,1,H,W) from the softmax of `logits` over K, a sum over pixels."""
     difference = log_masks.float() - torch.log_softmax(logits.float(), dim=1)
     return (log_masks.float().exp() * difference).flatten(1).sum(1)
-
-
-def _check(config: dict[str, Any]) -> None:
-    demand_list(config, "model.attention_channels", "model.encoder_channels", "model.decoder_channels")
-    demand_whole(config, "model.latent", "model.encoder_hidden")
-    demand_known(config, "model.encoder_mask", ENCODER_MASKS)
-    demand_number(config, "loss.background_sigma", "loss.sigma", zero=False)
-    demand_number(config, "loss.beta", "loss.gamma", "optimizer.learning_rate", zero=True)
-    demand_known(config, "optimizer.name", OPTIMIZERS)

@@ -16,50 +16,62 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.attention import SlotAttentionCore
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
-from objbench.methods.parts.encoder import KERNEL, Encoder
+from objbench.methods.parts.encoder import KERNEL, Encoder, Strides
 from objbench.methods.parts.schedule import ExponentialDecay
-from objbench.methods.parts.settings import demand_known, demand_list, demand_whole
+from objbench.spec.settings import Count, Group
 
 NORM_EPS = 1e-3  # Keras' default, as in the published code
 
 
+class Model(Group):
+    """Encoder, attention and decoder."""
+
+    channels: Count = Field(description="channels of all convolutions and of the encoder's features")
+    encoder_strides: Strides = Field(
+        description="one per 5x5 convolution of the encoder; its output is 1 / product of the image's size"
+    )
+    decoder_strides: Strides = Field(
+        description="one per 5x5 convolution of the decoder; its grid is 1 / product of the image's size"
+    )
+    slot_width: Count = Field(description="dimensions of a slot")
+    mlp_width: Count = Field(description="hidden units of the MLP after each round of attention")
+    iterations: Count = Field(description="rounds of attention")
+    attention_bias: bool = Field(description="whether the maps to queries, keys and values have a bias")
+    image_range: Literal["symmetric", "unit"] = Field(
+        description="symmetric: the model sees and paints images in [-1,1]; unit: in [0,1]"
+    )
+
+
 class SlotAttention(Method):
-    """Keys of `model` in benchmarks.yaml:
+    """Slots compete for the places of the encoder's output, and each is decoded by itself."""
 
-    channels          of all convolutions and of the encoder's features
-    encoder_strides   one per convolution of the encoder; the features keep 1 / product of the image's size
-    decoder_strides   one per 5x5 convolution of the decoder: its grid is 1 / product of the image's size
-    slot_width, mlp_width, iterations   of the attention;  attention_bias: on the maps to queries, keys, values
-    image_range       symmetric: the model sees and paints images in [-1,1];  unit: in [0,1]
-    """
+    class Settings(Method.Settings):
+        """The keys of its block in benchmarks.yaml."""
 
-    def __init__(self, image_shape: tuple[int, int, int], slots: int, config: dict[str, Any]) -> None:
-        super().__init__(image_shape, slots, config)
-        model = config["model"]
-        demand_known(config, "model.image_range", ("symmetric", "unit"))
-        demand_whole(config, "model.channels", "model.slot_width", "model.mlp_width", "model.iterations")
-        demand_list(config, "model.encoder_strides", "model.decoder_strides", most=KERNEL)
-        size, channels, width = image_shape[1:], model["channels"], model["slot_width"]
-        self.schedule = ExponentialDecay(**config["schedule"])
-        self.encoder = Encoder(size, channels, model["encoder_strides"], NORM_EPS)
+        model: Model
+        schedule: ExponentialDecay
+
+    settings: Settings
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
+        super().__init__(image_shape, slots, settings)
+        model = settings.model
+        size, channels, width = image_shape[1:], model.channels, model.slot_width
+        self.encoder = Encoder(size, channels, model.encoder_strides, NORM_EPS)
         self.attention = SlotAttentionCore(
-            channels,
-            width,
-            model["mlp_width"],
-            model["iterations"],
-            bias=model["attention_bias"],
-            norm_eps=NORM_EPS,
+            channels, width, model.mlp_width, model.iterations, bias=model.attention_bias, norm_eps=NORM_EPS
         )
-        layers = [Conv(channels, KERNEL, stride) for stride in model["decoder_strides"]]
+        layers = [Conv(channels, KERNEL, stride) for stride in model.decoder_strides]
         self.decoder = SpatialBroadcastDecoder(width, size, [*layers, Conv(4, 3)])
         self.slot_mean = nn.Parameter(torch.empty(1, width))
         self.slot_log_std = nn.Parameter(torch.empty(1, width))
@@ -81,7 +93,8 @@ class SlotAttention(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
-        return [(Adam(self.parameters(), self.schedule.learning_rate, fused=True), self.schedule)]
+        schedule = self.settings.schedule
+        return [(Adam(self.parameters(), schedule.learning_rate, fused=True), schedule)]
 
     def capture_key(self, progress: Progress) -> tuple[()]:
         """Every step is the same."""
@@ -118,7 +131,7 @@ class SlotAttention(Method):
         return painted[:, :, :3], painted[:, :, 3:].softmax(1)
 
     def _to_model(self, images: Tensor) -> Tensor:
-        return 2 * images - 1 if self.config["model"]["image_range"] == "symmetric" else images
+        return 2 * images - 1 if self.settings.model.image_range == "symmetric" else images
 
     def _from_model(self, images: Tensor) -> Tensor:
-        return (images + 1) / 2 if self.config["model"]["image_range"] == "symmetric" else images
+        return (images + 1) / 2 if self.settings.model.image_range == "symmetric" else images

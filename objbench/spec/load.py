@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from objbench.errors import RequestError, unknown_name
+from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten
-from objbench.spec.schema import Recipe, Spec
+from objbench.spec.schema import Spec
+from objbench.spec.settings import Recipe
 
 # Entry points of plugins, which may bring a benchmarks.yaml.
 LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "sources", "generators"))
@@ -47,7 +50,7 @@ def _load(config: Path | None) -> Spec:
             merged = {**deep_merge(merged, layer), "published": [row for _, row in published]}
             spec = Spec.model_validate(merged)
         except ValidationError as error:
-            lines = _explain(Spec, error, [place for place, _ in published])
+            lines = [_in_published(line, published) for line in explain(Spec, error)]
             raise RequestError("\n".join(f"{name}: {line}" for line in lines)) from None
         except RequestError as error:
             raise RequestError(f"{name}: {error}") from None
@@ -116,31 +119,6 @@ def _read(path: Any) -> dict[str, Any]:
     return content
 
 
-def _explain(model: type[BaseModel], error: ValidationError, rows: Sequence[str] = ()) -> list[str]:
-    """What is wrong, a line for each error; `rows` are the places of the published rows."""
-    lines = []
-    for item in error.errors():
-        parts = [str(part) for part in item["loc"]]
-        if parts[:1] == ["published"] and len(parts) > 1:
-            parts[:2] = [rows[int(parts[1])]]
-        place = ".".join(parts)
-        if item["type"] == "extra_forbidden":
-            fields = _fields_at(model, item["loc"][:-1])
-            where = f" in {place.rpartition('.')[0]}" if "." in place else ""
-            lines.append(f"{unknown_name(f'key{where}', str(item['loc'][-1]), fields)}")
-        elif item["type"] == "value_error":
-            lines.append(item["msg"].removeprefix("Value error, "))
-        else:
-            lines.append(f"{place}: {item['msg']} (found {item['input']!r})")
-    return lines
-
-
-def _fields_at(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[str(part)].annotation
-        elif get_origin(model) in (dict, list):
-            model = get_args(model)[-1]
-    if get_origin(model) in (dict, list):
-        model = get_args(model)[-1]
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+def _in_published(line: str, published: Sequence[tuple[str, Any]]) -> str:
+    """An explanation with the place of a published row in its layer, instead of its number in all layers."""
+    return re.sub(r"published\.(\d+)", lambda found: published[int(found[1])][0], line, count=1)

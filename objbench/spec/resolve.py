@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.nested import deep_merge, flatten, unflatten
-from objbench.spec.schema import MethodSpec, Recipe, Spec
+from objbench.spec.schema import MethodSpec, Spec, VariantSpec
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,6 @@ class MethodConfig:
         label = f"{self.method}-{self.variant}" if self.variant else self.method
         return f"{label}+{digest(self.overrides)[:6]}" if self.overrides else label
 
-    @property
-    def recipe(self) -> Recipe:
-        """The typed part of `config["recipe"]`."""
-        return Recipe.model_validate(self.config["recipe"])
-
 
 def digest(content: Any) -> str:
     """sha256 of the canonical JSON of `content`."""
@@ -51,37 +45,46 @@ def digest(content: Any) -> str:
 def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, Any]) -> MethodConfig:
     """The configuration of `METHOD[:VARIANT]` on `dataset`, with dotted `overrides` applied in order.
 
-    Later layers win: shared recipe, method, dataset, variant, variant on this dataset, overrides.
-    Raises RequestError for an unknown method, variant or key, or a value of the wrong type.
+    Later layers win: shared recipe, method, dataset, variant, variant on this dataset, overrides. Values are not
+    checked here: what each may be is said by the method's class, which `objbench.methods.create.build` asks.
+
+    Raises:
+        RequestError: unknown method, variant or key; the method has no block for the dataset.
     """
     method_name, _, variant_name = name.partition(":")
-    if method_name not in spec.methods and method_name in names("methods"):
-        raise RequestError(
-            f"method '{method_name}' is installed but has no block methods.{method_name}: "
-            "put one into a benchmarks.yaml in its package, or into a file of your own, with --config"
-        )
-    method = spec.method(method_name)
-    config = deep_merge({"recipe": spec.recipe}, method.config)
-    where = f"methods.{method_name}"
-    config = _lay(config, _for_dataset(method_name, method, dataset), f"{where}.datasets.{dataset.name}")
-    if variant_name:
-        if variant_name not in method.variants:
-            raise unknown_name(f"variant of {method_name}", variant_name, method.variants)
-        variant = method.variants[variant_name]
-        where = f"{where}.variants.{variant_name}"
-        config = _lay(config, variant.config, f"{where}.config")
-        config = _lay(config, variant.datasets.get(dataset.name, {}), f"{where}.datasets.{dataset.name}")
+    method, variant = _named(spec, method_name, variant_name)
+    config = _lay(_shared(spec, method), _for_dataset(method_name, method, dataset))
+    if variant is not None:
+        config = _lay(config, variant.config)
+        config = _lay(config, variant.datasets.get(dataset.name, {}))
     for key, value in overrides.items():
-        config = _lay(config, unflatten({key: value}), "--set")
-    try:
-        Recipe.model_validate(config["recipe"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RequestError(f"recipe.{place}: {first['msg']} (found {first['input']!r})") from None
+        config = _lay(config, unflatten({key: value}))
     final = flatten(config)
     typed = {key: value if final[key] is None else final[key] for key, value in overrides.items()}
     return MethodConfig(method_name, variant_name or None, typed, config)
+
+
+def shared_config(spec: Spec, name: str) -> dict[str, Any]:
+    """The hyper-parameters of `METHOD[:VARIANT]` on a dataset for which it has no block."""
+    method_name, _, variant_name = name.partition(":")
+    method, variant = _named(spec, method_name, variant_name)
+    return _lay(_shared(spec, method), variant.config if variant is not None else {})
+
+
+def _named(spec: Spec, name: str, variant: str) -> tuple[MethodSpec, VariantSpec | None]:
+    if name not in spec.methods and name in names("methods"):
+        raise RequestError(
+            f"method '{name}' is installed but has no block methods.{name}: "
+            "put one into a benchmarks.yaml in its package, or into a file of your own, with --config"
+        )
+    method = spec.method(name)
+    if variant and variant not in method.variants:
+        raise unknown_name(f"variant of {name}", variant, method.variants)
+    return method, method.variants[variant] if variant else None
+
+
+def _shared(spec: Spec, method: MethodSpec) -> dict[str, Any]:
+    return deep_merge({"recipe": spec.recipe}, method.config)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -110,14 +113,14 @@ def _for_dataset(name: str, method: MethodSpec, dataset: DatasetRef) -> dict[str
     return method.datasets.get(dataset.name, {})
 
 
-def _lay(config: dict[str, Any], block: dict[str, Any], where: str) -> dict[str, Any]:
+def _lay(config: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
     """`block` over `config`, each value in the type that the key has; steps take epochs away, and the reverse."""
     known = flatten(config)
     given = flatten(block)
     for key in given:
         if key not in known:
             raise unknown_name("key", key, known)
-    typed = {key: _as_type_of(f"{where} {key}", known[key], value) for key, value in given.items()}
+    typed = {key: _in_the_type_of(known[key], value) for key, value in given.items()}
     merged = deep_merge(config, unflatten(typed))
     if typed.get("recipe.steps") is not None:
         merged["recipe"]["epochs"] = None
@@ -126,18 +129,13 @@ def _lay(config: dict[str, Any], block: dict[str, Any], where: str) -> dict[str,
     return merged
 
 
-def _as_type_of(key: str, default: Any, value: Any) -> Any:
-    """`value` in the type of `default`; YAML reads 1e-3 as a word, which is a number here."""
+def _in_the_type_of(default: Any, value: Any) -> Any:
+    """`value` as a number of the type of `default`, where it is one; YAML reads 1e-3 as a word."""
     if isinstance(value, str) and not isinstance(default, str):
         with contextlib.suppress(ValueError):
             value = float(value)
     if isinstance(value, float) and value.is_integer() and not isinstance(default, float):
-        value = int(value)
-    if value is None or (default is None and not isinstance(value, bool)):
-        return value
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(default):
-        expected = "a number or word" if default is None else type(default).__name__
-        raise RequestError(f"{key}: expected {expected}, found {value!r}")
+        return int(value)
+    if type(value) is int and isinstance(default, float):
+        return float(value)
     return value

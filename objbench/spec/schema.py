@@ -5,13 +5,14 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
 from objbench.spec.datasets import DatasetRef, DatasetSpec
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.nested import flatten
+from objbench.spec.settings import Recipe
 from objbench.stored import Strict
 
 Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
@@ -68,28 +69,6 @@ class PublishedRow(Strict):
     decimals: Literal[1, 2] = 1
     test_set: dict[str, str] = {}
     values: dict[str, dict[str, tuple[Mean, float | None]]]
-
-
-class Recipe(BaseModel):
-    """The keys of `recipe` that every method has; a method's block may add its own.
-
-    Exactly one of `steps` and `epochs` says how long training lasts; both null: the method's stages say.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    steps: int | None = Field(gt=0)
-    epochs: int | None = Field(gt=0)
-    nominal_epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    clip_norm: float | None = Field(gt=0)
-    precision: Literal["fp32", "bf16"]
-    stepper: Literal["auto", "plain"]
-    checkpoint_steps: int = Field(gt=0)
-    log_steps: int = Field(gt=0)
-    evaluations: int = Field(ge=0)
-    evaluation_batch_size: int = Field(gt=0)
-    evaluation_images: int | None = Field(gt=0)
 
 
 class Spec(Strict):

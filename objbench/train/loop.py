@@ -16,7 +16,7 @@ from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper
 from objbench.progress import Advance, silent
 from objbench.spec.metrics import MetricSpec
-from objbench.spec.schema import Recipe
+from objbench.spec.settings import Recipe
 from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import Checkpoint, load_checkpoint
 from objbench.train.cuda_graph import CudaGraphStepper

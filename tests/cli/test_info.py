@@ -24,18 +24,6 @@ def test_the_card_of_a_dataset(prepared_toy: Path) -> None:
     assert card["sources"]["toy"]["factors"] == {"size": "in pixels"}
 
 
-def test_the_card_of_a_method(toy_home: Path) -> None:
-    card = json.loads(call_with_toy("info", "color_kmeans", "--json").stdout)
-    assert card["datasets"]["toy"]["recipe"]["batch_size"] == 64
-    assert "initializations" in card["datasets"]["tetrominoes"]["model"]
-
-
-def test_a_card_repeats_itself_rather_than_refer_to_itself(toy_home: Path) -> None:
-    text = call_with_toy("info", "genesis_v2").stdout
-    assert "&id" not in text
-    assert text.count("decoder_channels: [64, 64, 64, 64]\n") == 4  # one per dataset
-
-
 def test_info_explains_the_protocols_of_clevr6(toy_home: Path) -> None:
     protocols = json.loads(call_with_toy("info", "clevr6", "--json").stdout)["protocols"]
     assert list(protocols) == [

@@ -221,8 +221,8 @@ def test_geco_makes_likelihood_weigh_more_while_the_target_is_out_of_reach():
 
 
 def test_target_of_tetrominoes_lies_below_the_floor_as_published():
-    settings = make().config
-    assert settings["geco"]["target"] < likelihood_floor(settings["likelihood"]["sigma"], normalised=False)
+    settings = make().settings
+    assert settings.geco.target < likelihood_floor(settings.likelihood.sigma, normalised=False)
 
 
 def test_first_and_refined_latents_get_gradients_in_evaluation_without_leaving_any():
@@ -237,22 +237,23 @@ def test_first_and_refined_latents_get_gradients_in_evaluation_without_leaving_a
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("refinements", [], r"refinements=\[\]: expected a list of whole numbers from 1 up"),
-        ("refinements", [3, 0], r"refinements=\[3, 0\]"),
-        ("likelihood.kind", "mixtures", "mixture"),
+        ("refinements", [], r"refinements: expected a non-empty list of whole numbers >= 1, found \[\]"),
+        ("refinements", [3, 0], r"refinements\.1: expected a whole number >= 1, found 0"),
+        ("likelihood.kind", "mixtures", "likelihood.kind: expected mixture or composed, found 'mixtures'"),
         (
             "model.decoder.activation",
             "rely",
-            r"unknown model\.decoder\.activation 'rely': did you mean 'relu'",
+            r"model\.decoder\.activation: expected elu or relu, found 'rely'",
         ),
-        ("model.decoder.padding", 40, r"model\.decoder\.padding=40: expected less"),
-        ("geco.start", -1, r"geco\.start=-1: expected a whole number from 0 up"),
-        ("likelihood.sigma", 0.0, r"likelihood\.sigma=0\.0: expected a finite number above 0"),
-        ("model.layers", 0, r"model\.layers=0: expected a whole number from 1 up"),
+        ("model.decoder.padding", 40, r"model\.decoder\.padding: expected less \(.*\), found 40"),
+        ("geco.start", -1, r"geco\.start: expected a whole number >= 0, found -1"),
+        ("geco.target", math.inf, r"geco\.target: expected a number or null, found inf"),
+        ("likelihood.sigma", 0.0, r"likelihood\.sigma: expected a number > 0, found 0\.0"),
+        ("model.layers", 0, r"model\.layers: expected a whole number >= 1, found 0"),
         (
             "model.decoder.strides",
             [6],
-            r"model\.decoder\.strides=\[6\]: expected a list of whole numbers from 1 to 5",
+            r"model\.decoder\.strides: expected whole numbers up to model\.decoder\.kernel=5, found \[6\]",
         ),
     ],
 )

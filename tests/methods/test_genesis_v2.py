@@ -169,7 +169,7 @@ def test_estimated_divergence_has_the_exact_one_for_its_mean(monkeypatch):
     monkeypatch.setattr(method, "normal", noise)
     monkeypatch.setattr(method.prior, "forward", standard)
     with torch.no_grad():
-        posterior = method._decompose(method.resolution.shrink(image)).posterior
+        posterior = method._decompose(method.resolution.downsample(image)).posterior
         estimate = method.training_loss(image.expand(copies, -1, -1, -1), START).parts["kl"]
     exact = kl_divergence(Normal(posterior.mean[0], posterior.deviation[0]), Normal(0.0, 1.0)).sum()
     assert estimate.item() == pytest.approx(exact.item(), abs=0.15)
@@ -186,18 +186,18 @@ def test_geco_lowers_the_weight_while_the_error_is_high():
 
 
 def test_goal_of_the_clevrtex_readme_is_refused():
-    with pytest.raises(RequestError, match=r"loss\.goal=0\.5: GECO cannot reach .* error of 0\.5623"):
+    with pytest.raises(RequestError, match=r"loss\.goal: expected more than 0\.5623, .*, found 0\.5"):
         create("genesis_v2", "clevrtex", **{"loss.goal": 0.5})
 
 
 def test_a_single_slot_is_refused():
     method = tiny()
-    with pytest.raises(RequestError, match="slots=1: expected a dataset with at least 2"):
-        type(method)((3, 35, 35), 1, method.config)
+    with pytest.raises(RequestError, match=r"slots: expected at least 2 \(.*\), found 1"):
+        type(method)((3, 35, 35), 1, method.settings)
 
 
 def test_a_deviation_of_zero_is_refused():
-    with pytest.raises(RequestError, match=r"loss\.sigma=0\.0: expected a finite number above 0"):
+    with pytest.raises(RequestError, match=r"loss\.sigma: expected a number > 0, found 0\.0"):
         tiny(**{"loss.sigma": 0.0})
 
 
@@ -205,12 +205,12 @@ def test_a_deviation_of_zero_is_refused():
     ("key", "value"), [("encoder_channels", [12, 16]), ("decoder_channels", []), ("encoder_channels", [0])]
 )
 def test_channels_that_do_not_form_groups_are_refused(key, value):
-    with pytest.raises(RequestError, match=f"model.{key}=.*expected a list of multiples of 8"):
+    with pytest.raises(RequestError, match=f"model.{key}.*: expected a.* multiples? of 8 > 0"):
         tiny(**{f"model.{key}": value})
 
 
 def test_an_embedding_without_room_for_places_is_refused():
-    with pytest.raises(RequestError, match=r"model\.colors=1: expected a whole number from 2 up"):
+    with pytest.raises(RequestError, match=r"model\.colors: expected a whole number >= 2, found 1"):
         tiny(**{"model.colors": 1})
 
 

@@ -12,7 +12,7 @@ import torch
 from objbench import create
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
-from objbench.methods.iodine import Explanation, Likelihood
+from objbench.methods.iodine_refiner import Explanation, Likelihood
 from objbench.methods.parts.iterative_inference import refine
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.testing import check_method
@@ -265,8 +265,8 @@ def test_learns_one_picture():
 
 def test_a_single_slot_is_refused():
     method = tiny()
-    with pytest.raises(RequestError, match="slots=1: expected a dataset with at least 2"):
-        type(method)((3, 35, 35), 1, method.config)
+    with pytest.raises(RequestError, match=r"slots: expected at least 2 \(.*\), found 1"):
+        type(method)((3, 35, 35), 1, method.settings)
 
 
 def test_the_refiner_knows_places_by_cosines_the_decoder_by_coordinates():
@@ -280,15 +280,15 @@ def test_the_refiner_knows_places_by_cosines_the_decoder_by_coordinates():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"model.updates": 0}, "model.updates=0: expected a whole number from 1 up"),
-        ({"model.cosines": 1}, "model.cosines=1: expected 0, or from 2 up"),
-        ({"model.refiner_channels": [0]}, r"model.refiner_channels=\[0\]: expected a list of whole numbers"),
-        ({"model.xavier_gain": -1.0}, "model.xavier_gain=-1"),
-        ({"optimizer.beta1": 1.0}, "optimizer.beta1=1.0: expected a number below 1"),
-        ({"model.rgb": "sigmod"}, "model.rgb.*'sigmod'.*sigmoid"),
-        ({"loss.mixing": "pixels"}, "loss.mixing.*'pixels'.*pixel"),
-        ({"loss.distribution": "logistics"}, "loss.distribution.*'logistics'.*logistic"),
-        ({"loss.scale": 0.0}, "loss.scale=0.0: expected a finite number above 0"),
+        ({"model.updates": 0}, "model.updates: expected a whole number >= 1, found 0"),
+        ({"model.cosines": 1}, "model.cosines: expected 0 or a whole number >= 2, found 1"),
+        ({"model.refiner_channels": [0]}, "model.refiner_channels.0: expected a whole number >= 1, found 0"),
+        ({"model.xavier_gain": -1.0}, "model.xavier_gain: expected a number > 0 or null, found -1"),
+        ({"optimizer.beta1": 1.0}, "optimizer.beta1: expected a number >= 0 and < 1, found 1.0"),
+        ({"model.rgb": "sigmod"}, "model.rgb: expected linear or sigmoid, found 'sigmod'"),
+        ({"loss.mixing": "pixels"}, "loss.mixing: expected pixel or channel, found 'pixels'"),
+        ({"loss.distribution": "logistics"}, "loss.distribution: expected logistic or gaussian"),
+        ({"loss.scale": 0.0}, "loss.scale: expected a number > 0, found 0.0"),
     ],
 )
 def test_bad_settings_are_refused(overrides, message):

@@ -131,15 +131,19 @@ def test_initial_values_are_keras_defaults():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("model.iterations", 0, "model.iterations=0: expected a whole number from 1 up"),
-        ("model.image_range", "unity", "unknown model.image_range 'unity': did you mean 'unit'"),
+        ("model.iterations", 0, "model.iterations: expected a whole number >= 1, found 0"),
+        ("model.image_range", "unity", "model.image_range: expected symmetric or unit, found 'unity'"),
         (
             "model.encoder_strides",
-            [1, 0],
-            r"model.encoder_strides=\[1, 0\]: expected a list of whole numbers from 1 to 5",
+            [1, 6],
+            "model.encoder_strides.1: expected a whole number >= 1 and <= 5, found 6",
         ),
-        ("model.decoder_strides", [], r"model.decoder_strides=\[\]"),
-        ("schedule.decay_steps", 0, "schedule.decay_steps=0"),
+        (
+            "model.decoder_strides",
+            [],
+            r"model.decoder_strides: expected a non-empty list of whole numbers >= 1 and <= 5, found \[\]",
+        ),
+        ("schedule.decay_steps", 0, "schedule.decay_steps: expected a whole number >= 1, found 0"),
     ],
 )
 def test_what_makes_no_model_is_refused(key, value, message):

@@ -12,8 +12,9 @@ from objbench.methods.base import Progress
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
+from objbench.spec.settings import parse
 from objmae.method import ObjMAE
-from objmae.model import Autoencoder, ModelConfig
+from objmae.model import Autoencoder, Model
 
 GEOMETRY = {"tetrominoes": (35, 4), "multi_dsprites": (64, 6), "clevr6": (128, 7), "clevrtex": (128, 11)}
 
@@ -39,7 +40,7 @@ def build(configure: Configure) -> Build:
     def method(dataset: str = "tetrominoes", name: str = "objmae", **overrides: Any) -> ObjMAE:
         torch.manual_seed(0)
         size, slots = GEOMETRY[dataset]
-        return ObjMAE((3, size, size), slots, configure(dataset, name, **overrides))
+        return ObjMAE((3, size, size), slots, parse(ObjMAE.Settings, configure(dataset, name, **overrides)))
 
     return method
 
@@ -48,11 +49,11 @@ def build(configure: Configure) -> Build:
 def tiny() -> Autoencoder:
     """A network small enough for naive loops: 2x3 patches of 2x2 pixels, 3 slots, with trained-looking tokens."""
     torch.manual_seed(0)
-    config = ModelConfig(
-        image_size=(4, 6), slots=3, patch=2, width=8, depth=2, heads=2,
+    settings = Model(
+        patch=2, width=8, depth=2, heads=2,
         decoder_width=12, decoder_depth=1, decoder_heads=3, mlp_ratio=2,
     )  # fmt: skip
-    model = Autoencoder(config)
+    model = Autoencoder(settings, image_size=(4, 6), slots=3)
     torch.nn.init.normal_(model.class_tokens)  # of the size a training gives them, so that slots differ
     torch.nn.init.normal_(model.mask_token)
     return model

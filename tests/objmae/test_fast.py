@@ -24,7 +24,7 @@ def train(method, kind, images, steps):
     scenes = StageScenes(images, stage, method.recipe.nominal_epochs, seed=0)
     if kind is CudaGraphStepper:
         stepper = CudaGraphStepper(
-            method, scenes, stage, FastLoss(method.model, method.schedule, method.normal)
+            method, scenes, stage, FastLoss(method.model, method.settings.schedule, method.normal)
         )
     else:
         stepper = EagerStepper(method, scenes, stage)
@@ -70,7 +70,7 @@ def test_gradients_are_those_of_the_plain_loss(build):
     method = build(**NARROW, schedule__token_noise=0.1)
     images = random_scenes(3, (3, 35, 35))
     progress = Progress("train", step=5, steps=330, epoch=0, nominal_epochs=330)
-    fast = FastLoss(method.model, method.schedule, method.normal)
+    fast = FastLoss(method.model, method.settings.schedule, method.normal)
     fast.prepare(progress)
     found = []
     for loss in (lambda: fast.loss(images, progress), lambda: method.training_loss(images / 255, progress)):
@@ -82,7 +82,7 @@ def test_gradients_are_those_of_the_plain_loss(build):
 
 def test_the_key_tells_shapes_and_noise(build):
     method = build("clevrtex", **NARROW)
-    fast = FastLoss(method.model, method.schedule, method.normal)
+    fast = FastLoss(method.model, method.settings.schedule, method.normal)
     keys = [fast.key(Progress("train", e, 330, e, 330)) for e in range(330)]
     assert keys[0] == keys[10] == (16, True)
     assert keys[11] == (16, False)
@@ -93,13 +93,13 @@ def test_the_key_tells_shapes_and_noise(build):
 def test_schedules_reach_the_loss(build):
     method = build(**NARROW)
     images = random_scenes(2, (3, 35, 35))
-    fast = FastLoss(method.model, method.schedule, method.normal)
+    fast = FastLoss(method.model, method.settings.schedule, method.normal)
     totals = {}
     for epoch in (0, 329):
         progress = Progress("train", epoch, 330, epoch, 330)
         fast.prepare(progress)
         losses = fast.loss(images, progress)
-        weights = method.schedule.entropy_weights(epoch)
+        weights = method.settings.schedule.entropy_weights(epoch)
         parts = losses.parts["reconstruction"] + sum(
             weight * losses.parts[name]
             for weight, name in zip(weights, ("pixel_entropy", "object_entropy"), strict=True)

@@ -21,24 +21,25 @@ EPOCHS, BATCH = 330, 128
 @pytest.mark.parametrize("kept", [0.25, 1.0])
 def test_forward_flops_are_those_that_torch_counts(build, dataset, kept):
     """No concatenation of the slots with their log-attentions is paid for."""
-    config = build(dataset).model.config
-    n = math.floor(kept * config.patches)
+    method = build(dataset)
+    settings, patches = method.settings.model, method.model.patches
+    n = math.floor(kept * patches)
     with FakeTensorMode(), sdpa_kernel(SDPBackend.MATH):  # nothing is computed; attention as plain products
-        model = Autoencoder(config)
-        images = torch.empty(1, config.patches, config.patch**2 * 3)
+        model = Autoencoder(settings, method.image_shape[1:], method.slots)
+        images = torch.empty(1, patches, settings.patch**2 * 3)
         with FlopCounterMode(display=False) as counter:
             model(images, torch.empty(1, n, dtype=torch.int64))
-    assert forward_flops(config, n) == counter.get_total_flops()
+    assert forward_flops(model, n) == counter.get_total_flops()
 
 
 def test_a_training_step_takes_three_forward_passes(build, at_epoch):
     """All but one product: nobody needs the gradient of the images."""
     method = build("tetrominoes")
     epoch = 200
-    kept = method.schedule.kept_patches(epoch, method.model.config.patches)
+    kept = method.settings.schedule.kept_patches(epoch, method.model.patches)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         method.training_loss(torch.rand(2, 3, 35, 35), at_epoch(epoch)).total.backward()
-    assert counter.get_total_flops() == pytest.approx(2 * training_flops(method.model.config, kept), rel=0.01)
+    assert counter.get_total_flops() == pytest.approx(2 * training_flops(method.model, kept), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,9 @@ def test_a_training_step_takes_three_forward_passes(build, at_epoch):
 )
 def test_means_over_the_schedule(build, dataset, giga_forward, tera_step):
     method = build(dataset)
-    config, schedule = method.model.config, method.schedule
-    kept = [schedule.kept_patches(epoch, config.patches) for epoch in range(EPOCHS)]
-    forward = sum(forward_flops(config, n) for n in kept) / EPOCHS
-    step = BATCH * sum(training_flops(config, n) for n in kept) / EPOCHS
+    model, schedule = method.model, method.settings.schedule
+    kept = [schedule.kept_patches(epoch, model.patches) for epoch in range(EPOCHS)]
+    forward = sum(forward_flops(model, n) for n in kept) / EPOCHS
+    step = BATCH * sum(training_flops(model, n) for n in kept) / EPOCHS
     assert forward / 1e9 == pytest.approx(giga_forward, abs=0.0006)
     assert step / 1e12 == pytest.approx(tera_step, rel=0.005)

@@ -9,6 +9,7 @@ from torch import nn
 from objbench.errors import RequestError
 from objbench.methods.base import Progress, Stage
 from objbench.spec.nested import flatten
+from objbench.spec.settings import parse
 from objmae.method import ObjMAE
 from objmae.model import patchify
 
@@ -133,7 +134,7 @@ def test_learning_rate_follows_the_nominal_epoch(build):
     assert (
         [rate(p) for p in full]
         == [rate(p) for p in short]
-        == [method.schedule.rate(e) for e in (0, 5, 155, 329)]
+        == [method.settings.schedule.rate(e) for e in (0, 5, 155, 329)]
     )
 
 
@@ -201,7 +202,7 @@ def test_a_variant_changes_what_it_says_and_nothing_else(configure, dataset, var
 def test_demo_is_short_and_small(build):
     method = build(name="objmae:demo")
     assert method.stages() == [Stage("train", steps=4500, batch_size=32, clip_norm=1.0)]
-    assert (method.model.config.width, method.model.config.decoder_width) == (48, 64)
+    assert (method.settings.model.width, method.settings.model.decoder_width) == (48, 64)
 
 
 def test_images_of_another_size_are_refused(tiny_method, at_epoch):
@@ -215,9 +216,15 @@ def test_images_of_another_size_are_refused(tiny_method, at_epoch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"model__patch": 6}, r"model\.patch=6 does not divide the image size 35x35"),
-        ({"schedule__mask_ratio": 0.99}, r"schedule\.mask_ratio=0\.99 keeps none of an image's 49 patches"),
-        ({"recipe__nominal_epochs": 100}, r"schedule\.ramp_end=300 lies after .* recipe\.nominal_epochs=100"),
+        ({"model__patch": 6}, r"model\.patch: expected a divisor of the image size 35x35, found 6"),
+        (
+            {"schedule__mask_ratio": 0.99},
+            r"schedule\.mask_ratio: expected .* one of an image's 49 patches, found 0\.99",
+        ),
+        (
+            {"recipe__nominal_epochs": 100},
+            r"schedule\.ramp_end: expected at most recipe\.nominal_epochs=100, found 300",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_with_their_numbers(build, overrides, message):
@@ -229,4 +236,4 @@ def test_an_unknown_key_is_refused_with_the_closest_one(configure):
     config = configure()
     config["schedule"] = {**config["schedule"], "warmup_epoch": 3}
     with pytest.raises(RequestError, match=r"unknown key .*'warmup_epoch': did you mean 'warmup_epochs'"):
-        ObjMAE((3, 35, 35), 4, config)
+        parse(ObjMAE.Settings, config)

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from objbench.errors import RequestError
+from objbench.spec.settings import parse
 from objmae.model import (
     Autoencoder,
-    ModelConfig,
+    Model,
     object_function,
     patchify,
     position_table,
@@ -237,12 +238,15 @@ def test_position_tables_are_neither_trained_nor_saved(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patch": 4}, r"model\.patch=4 does not divide the image size 35x35"),
-        ({"heads": 5}, r"model\.heads=5 does not divide model\.width=192"),
-        ({"decoder_heads": 3}, r"model\.decoder_heads=3 does not divide model\.decoder_width=128"),
-        ({"width": 90, "heads": 3}, r"model\.width=90 is not a multiple of 4"),
+        ({"patch": 4}, r"model\.patch: expected a divisor of the image size 35x35, found 4"),
+        ({"heads": 5}, r"model\.heads: expected a divisor of model\.width=192, found 5"),
+        (
+            {"decoder_heads": 3},
+            r"model\.decoder_heads: expected a divisor of model\.decoder_width=128, found 3",
+        ),
+        ({"width": 90, "heads": 3}, r"width: expected a multiple of 4 > 0, found 90"),
     ],
 )
 def test_impossible_geometry_is_refused(configure, change, message):
     with pytest.raises(RequestError, match=message):
-        Autoencoder(ModelConfig(image_size=(35, 35), slots=4, **{**configure()["model"], **change}))
+        Autoencoder(parse(Model, configure()["model"] | change), (35, 35), slots=4)

@@ -7,12 +7,13 @@ import math
 import pytest
 
 from objbench.errors import RequestError
+from objbench.spec.settings import parse
 from objmae.schedule import Schedule
 
 
 @pytest.fixture
 def schedule_of(configure):
-    return lambda dataset, name="objmae": Schedule(**configure(dataset, name)["schedule"])
+    return lambda dataset, name="objmae": parse(Schedule, configure(dataset, name)["schedule"])
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def test_kept_patches_are_the_floor_of_the_exact_value(schedule):
         assert schedule.kept_patches(epoch, 49) == 49 * (4 * 290 - 3 * (300 - epoch)) // (4 * 290)
 
 
-def test_a_ratio_without_exact_float_does_not_lose_a_patch():
-    schedule = Schedule(0, 0, 10, 1e-3, 1e-5, 0.9, 0, 0, 0, 0, 0)
+def test_a_ratio_without_exact_float_does_not_lose_a_patch(configure):
+    schedule = parse(Schedule, configure()["schedule"] | {"mask_ratio": 0.9})
     assert math.floor(100 * (1 - 0.9)) == 9  # what floats would give
     assert schedule.kept_patches(0, 100) == 10
 
@@ -101,14 +102,16 @@ def test_demo_counts_in_steps(schedule_of):
     assert demo.rate(4100) == 1e-5
 
 
-def test_a_warm_up_that_outlasts_the_ramp_is_refused():
-    with pytest.raises(RequestError, match=r"schedule\.warmup_epochs=300 must be .* schedule\.ramp_end=300"):
-        Schedule(300, 10, 300, 1e-3, 1e-5, 0.5, 0, 0, 0, 0, 0)
+@pytest.mark.parametrize("key", ["warmup_epochs", "learning_rate_warmup"])
+def test_a_warm_up_that_outlasts_the_ramp_is_refused(configure, key):
+    values = configure()["schedule"] | {key: 300}
+    message = rf"schedule\.{key}: expected less than schedule\.ramp_end=300, found 300"
+    with pytest.raises(RequestError, match=message):
+        parse(Schedule, values)
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.0])
-def test_a_mask_ratio_outside_its_range_is_refused(ratio):
-    with pytest.raises(
-        RequestError, match=rf"schedule\.mask_ratio={ratio} must be at least 0 and less than 1"
-    ):
-        Schedule(10, 10, 300, 1e-3, 1e-5, ratio, 0, 0, 0, 0, 0)
+def test_a_mask_ratio_outside_its_range_is_refused(configure, ratio):
+    values = configure()["schedule"] | {"mask_ratio": ratio}
+    with pytest.raises(RequestError, match=f"mask_ratio: expected a number >= 0 and < 1, found {ratio}"):
+        parse(Schedule, values)

@@ -77,7 +77,10 @@ def test_a_layer_describes_a_metric_and_gives_a_known_one_a_column(tmp_path):
     ("block", "message"),
     [
         ("own: {tilte: Own}", "unknown key in metrics.own 'tilte': did you mean 'title'?"),
-        ("own: {title: Own, better: smaller}", "metrics.own.better: Input should be 'higher' or 'lower'"),
+        (
+            "own: {title: Own, better: smaller}",
+            "metrics.own.better: expected higher, lower or null, found 'smaller'",
+        ),
         ("own: {title: Own, range: [1, 0]}", r"range \[1, 0\] of Own: expected the lower bound first"),
     ],
 )

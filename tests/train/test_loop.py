@@ -15,7 +15,7 @@ from objbench.methods.base import Losses, Method, Progress, Stage
 from objbench.methods.create import build
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
-from objbench.spec.schema import Recipe
+from objbench.spec.settings import Recipe
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
 from objbench.train.loop import Events, Training

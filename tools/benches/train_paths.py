@@ -68,7 +68,7 @@ def open_path(name: str, method: Method, scenes: TrainingScenes, stage: Stage) -
         return own, ""
     if isinstance(method, ObjMAE):  # offers it on CUDA alone
         return CudaGraphStepper(
-            method, scenes, stage, FastLoss(method.model, method.schedule, method.normal)
+            method, scenes, stage, FastLoss(method.model, method.settings.schedule, method.normal)
         ), without_graph
     raise ObjbenchError(f"{type(method).__name__} has no step of its own on {scenes.images.device}")
 

@@ -207,9 +207,8 @@ def _per_step(turn: Timing, steps: int) -> Timing:
 
 def _operations(method: Method, at: FixedPoint, scenes: StageScenes) -> int:
     if isinstance(method, ObjMAE):
-        config = method.model.config
-        kept = method.schedule.kept_patches(at.progress(0).nominal_epoch, config.patches)
-        return scenes.stage.batch_size * training_flops(config, kept)
+        kept = method.settings.schedule.kept_patches(at.progress(0).nominal_epoch, method.model.patches)
+        return scenes.stage.batch_size * training_flops(method.model, kept)
     # As plain products, since some of the fused attentions are not counted.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         EagerStepper(method, at, scenes.stage).advance(1)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor, nn
 
 from objbench.methods.parts.position import SoftPositionEmbedding
 
 KERNEL = 5
+Strides = Annotated[list[Annotated[int, Field(ge=1, le=KERNEL)]], Field(min_length=1)]
 
 
 class Encoder(nn.Module):

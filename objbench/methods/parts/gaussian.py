@@ -23,11 +23,6 @@ def exp_deviation(raw: Tensor) -> Tensor:
     return raw.float().exp()
 
 
-def exp_variance(raw: Tensor) -> Tensor:
-    """sigma^2 = exp(raw), the usual form of a variational autoencoder."""
-    return (0.5 * raw.float()).exp()
-
-
 def softplus_variance(raw: Tensor, floor: float = 0.0) -> Tensor:
     """sigma^2 = softplus(raw) + floor: IODINE, and EfficientMORL with a floor of 1e-5."""
     return (softplus(raw.float()) + floor).sqrt()

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from objbench.errors import RequestError
 from objbench.methods.base import Progress
 from objbench.methods.parts.mixture import HALF_LOG_TWO_PI
+from objbench.spec.explain import refusal
 
 
 def likelihood_floor(sigma: float, *, normalised: bool) -> float:
@@ -35,10 +35,11 @@ def demand_reachable(goal: float, sigma: float, *, normalised: bool) -> None:
     """
     floor = likelihood_floor(sigma, normalised=normalised)
     if not goal > floor:
-        raise RequestError(
-            f"loss.goal={goal}: GECO cannot reach it, for with loss.sigma={sigma} even a perfect reconstruction has "
-            f"an error of {floor:.4f} per pixel and channel; take a goal above that, or a smaller sigma"
+        expected = (
+            f"more than {floor:.4f}, the error per pixel and channel of a perfect reconstruction with "
+            f"loss.sigma={sigma} (GECO cannot reach less)"
         )
+        raise refusal("loss.goal", expected, goal)
 
 
 class MultiplicativeGECO(nn.Module):

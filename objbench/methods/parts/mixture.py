@@ -56,14 +56,6 @@ def per_channel(
     return mix(densities, log_masks).flatten(1).sum(1)
 
 
-def joint(
-    images: Tensor, means: Tensor, log_masks: Tensor, sigma: float | Tensor, *, normalised: bool
-) -> Tensor:
-    """As `per_channel`, but each pixel is one mixture of distributions over the three channels together."""
-    densities = gaussian(images[:, None], means, _of_slots(sigma), normalised=normalised)
-    return mix(densities.sum(2, keepdim=True), log_masks).flatten(1).sum(1)
-
-
 def composed(
     images: Tensor, means: Tensor, log_masks: Tensor, sigma: float | Tensor, *, normalised: bool
 ) -> Tensor:

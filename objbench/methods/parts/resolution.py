@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from objbench.errors import RequestError
-from objbench.methods.parts.settings import demand_whole
+from objbench.methods.base import Segmentation
+from objbench.spec.settings import Count
+
+Side = Annotated[
+    Count | None, Field(description="side of the square images that it works on; null: the images' own size")
+]
 
 
 class Resolution:
     """`size` (h,w) is what a method works at: the images' own, or squares of `side` pixels, its model.resolution."""
 
     def __init__(self, image_shape: tuple[int, int, int], side: int | None) -> None:
-        if side is not None:
-            demand_whole({"model": {"resolution": side}}, "model.resolution")
         self.image_shape = image_shape
         self.image_size = (image_shape[1], image_shape[2])
         self.size = self.image_size if side is None else (side, side)
@@ -26,7 +31,7 @@ class Resolution:
         """How many pixels of an image each pixel stands for that the method works at."""
         return math.prod(self.image_size) / math.prod(self.size)
 
-    def shrink(self, images: Tensor) -> Tensor:
+    def downsample(self, images: Tensor) -> Tensor:
         """Images (B,3,H,W) -> (B,3,h,w): mean values of rectangles. Raises RequestError for images of another size."""
         if images.shape[1:] != self.image_shape:
             built, found = ("x".join(map(str, shape)) for shape in (self.image_shape, images.shape[1:]))
@@ -35,10 +40,30 @@ class Resolution:
             )
         return images if self.size == self.image_size else interpolate(images, self.size, mode="area")
 
-    def enlarge(self, planes: Tensor) -> Tensor:
+    def upsample(self, planes: Tensor) -> Tensor:
         """Planes (B,K,C,h,w) -> (B,K,C,H,W), interpolated between pixels; masks that sum to one still do."""
         if self.size == self.image_size:
             return planes
         slots = planes.shape[1]
         resized = interpolate(planes.flatten(0, 1), self.image_size, mode="bilinear", align_corners=False)
         return resized.view(-1, slots, *resized.shape[1:])
+
+    def segmentation(
+        self, log_masks: Tensor, components: Tensor, *, slots: Tensor, attention: Tensor | None = None
+    ) -> Segmentation:
+        """What a mixture says about images at their own size: its masks, and the components that these compose.
+
+        Args:
+            log_masks: (B,K,1,h,w), logarithms of masks that sum to one.
+            components: (B,K,3,h,w), in image units.
+            slots: (B,K,D).
+            attention: (B,K,*,*), at any size.
+        """
+        masks, components = self.upsample(log_masks.exp()), self.upsample(components)
+        return Segmentation(
+            masks=masks.squeeze(2),
+            reconstruction=(masks * components).sum(1),
+            components=components,
+            slots=slots,
+            attention=attention,
+        )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from objbench.errors import RequestError
+from objbench.spec.explain import refusal
 
 GROUPS = 8  # of channels, of `group_norm`
 
@@ -82,10 +82,11 @@ def demand_pixels(key: str, channels: Sequence[int], size: tuple[int, int], norm
     """Raise RequestError, with the `key` of the channels, if the coarsest scale is a pixel that its norm makes 0."""
     left = [-(-side // 2 ** (len(channels) - 1)) for side in size]
     if left == [1, 1] and (norm is instance_norm or channels[-1] == GROUPS):
-        raise RequestError(
-            f"{key}={channels}: a U-Net of {len(channels)} scales leaves a single pixel of images of "
-            f"{size[0]}x{size[1]}, which its norm makes 0; take fewer scales"
+        expected = (
+            f"fewer scales (a U-Net of {len(channels)} leaves a single pixel of images of {size[0]}x{size[1]}, "
+            "which its norm makes 0)"
         )
+        raise refusal(key, expected, channels)
 
 
 def _block(inputs: int, outputs: int, norm: Norm) -> nn.Module:

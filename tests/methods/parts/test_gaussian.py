@@ -46,7 +46,6 @@ def test_samples_are_affine_in_the_noise(pair):
     ("deviation", "raw", "sigma"),
     [
         (gaussian.exp_deviation, LN2, 2.0),
-        (gaussian.exp_variance, LN2, math.sqrt(2)),
         (gaussian.softplus_variance, 0.0, math.sqrt(LN2)),  # 0.693 is the variance of IODINE's own prior
         (gaussian.softplus_deviation, -0.5, LN2),
         (gaussian.sigmoid_deviation, -4.0, 0.5001),

@@ -9,7 +9,6 @@ import torch
 from torch.distributions import (
     AffineTransform,
     Categorical,
-    Independent,
     MixtureSameFamily,
     Normal,
     SigmoidTransform,
@@ -38,21 +37,13 @@ def test_per_channel_is_a_mixture_of_normals_in_every_channel(scene):
     torch.testing.assert_close(mixture.per_channel(*scene, SIGMA, normalised=True), expected)
 
 
-def test_joint_is_a_mixture_of_normals_over_whole_pixels(scene):
-    images, means, log_masks = scene
-    weights = Categorical(logits=log_masks.squeeze(2).movedim(1, -1))  # B,H,W,K
-    components = Independent(Normal(means.permute(0, 3, 4, 1, 2), SIGMA[:, None]), 1)
-    expected = MixtureSameFamily(weights, components).log_prob(images.movedim(1, -1)).sum((1, 2))
-    torch.testing.assert_close(mixture.joint(*scene, SIGMA, normalised=True), expected)
-
-
 def test_composed_is_one_normal_around_the_composed_image(scene):
     images, means, log_masks = scene
     expected = Normal((log_masks.exp() * means).sum(1), 0.3).log_prob(images).sum((1, 2, 3))
     torch.testing.assert_close(mixture.composed(*scene, 0.3, normalised=True), expected)
 
 
-@pytest.mark.parametrize("form", [mixture.per_channel, mixture.joint, mixture.composed])
+@pytest.mark.parametrize("form", [mixture.per_channel, mixture.composed])
 def test_equal_components_are_one_plain_normal(scene, form):
     images, means, log_masks = scene
     same = means[:, :1].expand_as(means)

@@ -9,15 +9,15 @@ from objbench.errors import RequestError
 from objbench.methods.parts.resolution import Resolution
 
 
-def test_shrinking_takes_the_mean_of_each_rectangle():
+def test_downsampling_takes_the_mean_of_each_rectangle():
     images = torch.rand(2, 3, 6, 8)
     expected = images.unflatten(2, (2, 3)).unflatten(4, (2, 4)).mean((3, 5))
-    torch.testing.assert_close(Resolution((3, 6, 8), 2).shrink(images), expected)
+    torch.testing.assert_close(Resolution((3, 6, 8), 2).downsample(images), expected)
 
 
-def test_masks_sum_to_one_when_enlarged():
+def test_masks_sum_to_one_when_upsampled():
     masks = torch.rand(2, 3, 1, 5, 5).softmax(1)
-    large = Resolution((3, 9, 11), 5).enlarge(masks)
+    large = Resolution((3, 9, 11), 5).upsample(masks)
     assert large.shape == (2, 3, 1, 9, 11)
     torch.testing.assert_close(large.sum(1), torch.ones(2, 1, 9, 11))
 
@@ -26,14 +26,8 @@ def test_images_keep_their_size_where_no_side_is_given():
     images, planes = torch.rand(2, 3, 6, 8), torch.rand(2, 3, 1, 6, 8)
     resolution = Resolution((3, 6, 8), None)
     assert resolution.size == (6, 8)
-    assert resolution.shrink(images) is images
-    assert resolution.enlarge(planes) is planes
-
-
-@pytest.mark.parametrize("side", [0, -4, 3.5, "big"])
-def test_what_is_no_side_is_refused(side):
-    with pytest.raises(RequestError, match=f"model.resolution={side}: expected a whole number from 1 up"):
-        Resolution((3, 6, 8), side)
+    assert resolution.downsample(images) is images
+    assert resolution.upsample(planes) is planes
 
 
 @pytest.mark.parametrize(("side", "pixels"), [(2, 12), (None, 1)])
@@ -43,4 +37,17 @@ def test_each_pixel_stands_for_those_it_was_made_of(side, pixels):
 
 def test_images_of_another_size_are_refused():
     with pytest.raises(RequestError, match=r"built for images of 3x6x8 .* got 3x6x7"):
-        Resolution((3, 6, 8), 4).shrink(torch.zeros(1, 3, 6, 7))
+        Resolution((3, 6, 8), 4).downsample(torch.zeros(1, 3, 6, 7))
+
+
+def test_a_segmentation_is_as_large_as_the_images_and_composed_there():
+    log_masks, components = torch.rand(2, 3, 1, 5, 5).log_softmax(1), torch.rand(2, 3, 3, 5, 5)
+    slots = torch.rand(2, 3, 4)
+    resolution = Resolution((3, 9, 11), 5)
+    found = resolution.segmentation(log_masks, components, slots=slots)
+    torch.testing.assert_close(found.masks, resolution.upsample(log_masks.exp())[:, :, 0])
+    torch.testing.assert_close(found.components, resolution.upsample(components))
+    expected = sum(found.masks[:, k, None] * found.components[:, k] for k in range(3))
+    torch.testing.assert_close(found.reconstruction, expected)
+    assert found.slots is slots
+    assert found.attention is None

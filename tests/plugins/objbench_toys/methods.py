@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from objbench.methods.base import Losses, Method, Segmentation, Stage
+from objbench.spec.settings import Count, Group, Positive, Recipe
 from objbench.train.eager import EagerStepper
+
+
+class Model(Group):
+    width: Count = Field(description="of the hidden layer")
+
+
+class ToyRecipe(Recipe):
+    lr: Positive = Field(description="learning rate")
 
 
 class Toy(Method):
     """A per-pixel network that gives each plane a colour and a mask logit from colour and position."""
 
+    class Settings(Method.Settings):
+        recipe: ToyRecipe
+        model: Model
+
     planes: int | None = None
 
-    def __init__(self, image_shape, slots, config):
-        super().__init__(image_shape, slots, config)
-        width, planes = config["model"]["width"], self.planes or slots
+    def __init__(self, image_shape, slots, settings):
+        super().__init__(image_shape, slots, settings)
+        width, planes = settings.model.width, self.planes or slots
         self.trunk = nn.Sequential(nn.Conv2d(5, width, 1), nn.Tanh())
         self.head = nn.Conv2d(width, planes, 1)
         self.colors = nn.Parameter(torch.rand(planes, 3))
@@ -24,7 +38,7 @@ class Toy(Method):
         self.register_buffer("position", torch.stack([y, x]))
 
     def optimizers(self, stage):
-        lr = self.config["recipe"]["lr"]
+        lr = self.settings.recipe.lr
         return [(torch.optim.Adam(self.parameters(), lr), lambda progress: lr * (1 - progress.fraction))]
 
     def mixture(self, images):
@@ -72,7 +86,7 @@ class ToyTwoStages(Toy):
             self.colors.copy_(images.mean((2, 3))[torch.randint(len(images), (len(self.colors),))])
 
     def optimizers(self, stage):
-        lr = self.config["recipe"]["lr"]
+        lr = self.settings.recipe.lr
         colors = torch.optim.SGD([self.colors], lr, momentum=0.9)
         rest = torch.optim.Adam([*self.trunk.parameters(), *self.head.parameters()], lr)
         both = [(colors, lambda progress: lr), (rest, lambda progress: lr / (1 + progress.epoch))]
@@ -93,8 +107,8 @@ class ToyTwoStages(Toy):
 class ToyGeco(Toy):
     """A constraint's multiplier in a buffer, moved after each step, and noise in training and at test."""
 
-    def __init__(self, image_shape, slots, config):
-        super().__init__(image_shape, slots, config)
+    def __init__(self, image_shape, slots, settings):
+        super().__init__(image_shape, slots, settings)
         self.register_buffer("multiplier", torch.ones(()))
         self.steps_seen = 0
 

@@ -31,7 +31,7 @@ def small(name, batch=4):
 
 def test_operations_of_objmae_are_those_of_its_formula():
     config, reference = small("objmae")
-    model = build(config, reference).model.config
+    model = build(config, reference).model
     formula = 4 * training_flops(model, model.patches)
     assert step_cost(config, reference, "fp32").operations == pytest.approx(formula, rel=0.002)
 

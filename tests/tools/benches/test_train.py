@@ -96,7 +96,7 @@ def operations_of_a_small_step():
     """Mean of the first point, where 12 of the 49 patches are kept, and of the last, where all are."""
     model = {"width": 64, "depth": 2, "heads": 4, "decoder_width": 64, "decoder_depth": 1, "decoder_heads": 4}
     small = create("objmae", "tetrominoes", **{f"model.{key}": value for key, value in model.items()})
-    return BATCH * sum(training_flops(small.model.config, kept) for kept in (12, 49)) / 2
+    return BATCH * sum(training_flops(small.model, kept) for kept in (12, 49)) / 2
 
 
 def test_a_compiler_that_fails_is_told_and_no_more(bench, monkeypatch, capsys):

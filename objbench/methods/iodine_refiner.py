@@ -1,0 +1,138 @@
+"""What IODINE says about images, and the network that refines it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients
+from objbench.methods.parts.leave_one_out import slot_differences
+from objbench.methods.parts.mixture import gaussian, logistic
+
+Memory = tuple[Tensor, Tensor] | None  # of an LSTM; None before the first update
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """log p(x | slots), up to a constant: which density a component has, and where the components are mixed.
+
+    distribution  logistic or gaussian, of width `scale` in image units
+    mixing        pixel: one mixture for the three channels together;  channel: one for each
+    """
+
+    distribution: str
+    scale: float
+    mixing: str
+
+    def densities(self, images: Tensor, means: Tensor) -> Tensor:
+        """Log-densities (B,K,C,H,W) of the components: C is 1 where whole pixels are mixed, else 3."""
+        if self.distribution == "logistic":
+            found = logistic(images[:, None], means, self.scale)
+        else:
+            found = gaussian(images[:, None], means, self.scale, normalised=False)
+        return found.sum(2, keepdim=True) if self.mixing == "pixel" else found
+
+
+class Explanation(NamedTuple):
+    """What latents say about images: an attempt to refine."""
+
+    latents: Tensor  # (B,K,2Z): means and unconstrained variances
+    components: Tensor  # (B,K,3,H,W)
+    logits: Tensor  # (B,K,1,H,W) of the masks
+    log_masks: Tensor  # (B,K,1,H,W)
+    densities: Tensor  # (B,K,C,H,W), of the pixels in each component
+    likelihood: Tensor  # (B,1,H,W), log, of each pixel, or of the pixels of the images that it stands for
+    divergence: Tensor  # (B,), KL of the latents
+
+    @property
+    def error(self) -> Tensor:
+        """Negative log-likelihood (B,) of the images."""
+        return -self.likelihood.flatten(1).sum(1)
+
+    @property
+    def loss(self) -> Tensor:
+        """The negative evidence lower bound (B,)."""
+        return self.error + self.divergence
+
+    @property
+    def watched(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The refiner sees the gradients with respect to latents, components and mask logits."""
+        return self.latents, self.components, self.logits
+
+
+class Refiner(nn.Module):
+    """Sees everything about an explanation, slot by slot, and changes its latents."""
+
+    def __init__(
+        self,
+        latent: int,
+        coordinates: Tensor,
+        channels: list[int],
+        kernel: int,
+        hidden: list[int],
+        memory: int,
+    ) -> None:
+        super().__init__()
+        self.coordinates: Tensor  # (P,H,W)
+        self.register_buffer("coordinates", coordinates, persistent=False)
+        size = coordinates.shape[1:]
+        self.latent_norm = DetachedNorm(2 * latent)
+        self.component_norm = DetachedNorm((3, *size))
+        self.logit_norm, self.likelihood_norm, self.difference_norm = (
+            DetachedNorm((1, *size)) for _ in range(3)
+        )
+        self.convolutions = nn.Sequential()
+        width = 15 + len(coordinates)
+        for outputs in channels:
+            self.convolutions.append(nn.Conv2d(width, outputs, kernel, stride=2, padding=kernel // 2))
+            self.convolutions.append(nn.ELU())
+            width = outputs
+        self.mlp = nn.Sequential()
+        for outputs in hidden:
+            self.mlp.append(nn.Linear(width, outputs))
+            self.mlp.append(nn.ELU())
+            width = outputs
+        width += 4 * latent
+        self.lstm = nn.LSTMCell(width, memory) if memory else None
+        self.change = nn.Linear(memory or width, 2 * latent)
+
+    def forward(
+        self, images: Tensor, found: Explanation, gradients: Gradients, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        """The next latents (B,K,2Z) of images (B,3,H,W), and what the LSTM remembers of the slots, (B*K,D) each."""
+        latents = found.latents
+        maps = torch.cat(self._maps(images, found, gradients), dim=2)
+        pooled = adaptive_avg_pool2d(self.convolutions(maps.flatten(0, 1)), 1).flatten(1)
+        flat = torch.cat((latents, self.latent_norm(gradients[0])), dim=2).flatten(0, 1)
+        features = torch.cat((self.mlp(pooled), flat), dim=1)
+        if self.lstm is not None:
+            with torch.autocast(features.device.type, enabled=False):
+                memory = self.lstm(features.float(), memory)
+            features = memory[0]
+        change: Tensor = self.change(features)
+        return latents + change.view_as(latents), memory
+
+    def _maps(self, images: Tensor, found: Explanation, gradients: Gradients) -> list[Tensor]:
+        """All there is to see of each pixel, of shapes (B,K,*,H,W)."""
+        slots = found.logits.shape[1]
+        difference = slot_differences(found.densities, found.log_masks)
+
+        def of_all(shared: Tensor) -> Tensor:  # (B or nothing,C,H,W): the same for all slots of an image
+            return shared.expand(len(images), *shared.shape[-3:])[:, None].expand(-1, slots, -1, -1, -1)
+
+        return [
+            of_all(images),
+            found.components,
+            found.logits,
+            found.log_masks.exp(),
+            found.densities.sum(2, keepdim=True).softmax(1),  # whose the pixel is, if the masks are not asked
+            self.component_norm(gradients[1]),
+            self.logit_norm(gradients[2]),
+            of_all(self.likelihood_norm(found.likelihood)),
+            self.difference_norm(difference),
+            of_all(self.coordinates),
+        ]

@@ -1,0 +1,75 @@
+"""From a name to a method, or a refusal that says which value is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from objbench_toys.methods import ToyGeco
+
+from objbench import registry
+from objbench.errors import ObjbenchError, RequestError
+from objbench.methods.base import Method
+from objbench.methods.create import create
+from objbench.spec.load import load_spec
+
+
+def test_a_method_holds_its_settings_typed():
+    method = create("toy_geco", "tetrominoes", **{"model.width": 3, "recipe.lr": "1e-3"})
+    assert isinstance(method, ToyGeco)
+    assert (method.settings.model.width, method.settings.recipe.lr) == (3, 0.001)
+    assert method.recipe is method.settings.recipe
+
+
+def test_a_method_without_settings_of_its_own_has_a_recipe():
+    assert create("grid", "tetrominoes").settings == Method.Settings(recipe=load_spec().recipe)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("recipe.lr", "fast", "recipe.lr: expected a number > 0, found 'fast'"),
+        ("model.width", 1.5, "model.width: expected a whole number >= 1, found 1.5"),
+        ("model.width", True, "model.width: expected a whole number >= 1, found True"),
+        ("recipe.epochs", True, "recipe.epochs: expected a whole number >= 1 or null, found True"),
+        ("recipe.steps", 0, "recipe.steps: expected a whole number >= 1 or null, found 0"),
+        ("recipe.precision", "fp16", "recipe.precision: expected fp32 or bf16, found 'fp16'"),
+    ],
+)
+def test_values_are_refused_by_method_and_key(key, value, message):
+    with pytest.raises(RequestError) as found:
+        create("toy_geco", "tetrominoes", **{key: value})
+    assert str(found.value) == f"toy_geco: {message}"
+
+
+def test_values_of_a_users_layer_are_refused_too(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: {toy_geco: {datasets: {tetrominoes: {model: {width: wide}}}}}")
+    with pytest.raises(
+        RequestError, match=r"toy_geco: model\.width: expected a whole number >= 1, found 'wide'"
+    ):
+        create("toy_geco", "tetrominoes", config=path)
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A method of that name, registered as something: its yaml layer."""
+
+    def register(target, config):
+        known = registry.names("methods") | {"mine": target}
+        monkeypatch.setattr(registry, "names", {"methods": known}.__getitem__)
+        path = tmp_path / "mine.yaml"
+        path.write_text(f"methods: {{mine: {{title: Mine, summary: mine, config: {config}}}}}")
+        return path
+
+    return register
+
+
+def test_a_key_that_the_class_does_not_declare_is_refused(mine):
+    layer = mine("objbench.methods.trivial:Grid", "{model: {width: 3}}")
+    with pytest.raises(RequestError, match=r"mine: unknown key 'model':.* Known: recipe"):
+        create("mine", "tetrominoes", config=layer)
+
+
+def test_what_is_no_method_is_refused(mine):
+    layer = mine("objbench.methods.trivial:grid_labels", "{}")
+    with pytest.raises(ObjbenchError, match=r"'mine' is a <function grid_labels .*>, expected a subclass of"):
+        create("mine", "tetrominoes", config=layer)
