@@ -115,7 +115,7 @@ def test_contributing_adds_a_method(tmp_path, prepared_data):
     places = {"OBJBENCH_DATA": str(prepared_data), "OBJBENCH_RUNS": str(tmp_path / "runs")}
     places["PYTHONPATH"] = installed(text, tmp_path)
     lines = commands(text)
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         if line.startswith("python -c"):
             assert "resume" in execute([sys.executable, *shlex.split(line)[1:]], tmp_path, **places)
