@@ -352,6 +352,7 @@ def test_outlines_of_the_truth_lie_over_everything(view):
 
 def test_provenance_opens_from_the_image(view):
     view.click("#g-scores a")
+    view.locator("details.run[open]").first.wait_for()  # the page hears of its new address a moment later
     assert view.locator("details.run[open]").count() == 1
     assert "train-fingerprint" in view.inner_text("details.run[open]")
     view.click("#unfold")
