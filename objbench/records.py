@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
+    Tag,
     TypeAdapter,
     ValidationError,
     model_serializer,
@@ -208,7 +210,19 @@ class External(Record):
     kind: Literal["external"] = "external"
 
 
-_READER: TypeAdapter[Run | External] = TypeAdapter(Annotated[Run | External, Field(discriminator="kind")])
+def _kind(content: Any) -> str | None:
+    """The kind of a record as its file has it; the first records have none, and are runs."""
+    return content.get("kind", "run") if isinstance(content, dict) else None
+
+
+_READER: TypeAdapter[Run | External] = TypeAdapter(
+    Annotated[
+        Annotated[Run, Tag("run")] | Annotated[External, Tag("external")],
+        Discriminator(
+            _kind, custom_error_type="kind", custom_error_message="its kind is neither run nor external"
+        ),
+    ]
+)
 
 
 def read_record(path: Path) -> Run | External:

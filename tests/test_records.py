@@ -55,11 +55,25 @@ def test_a_run_must_say_how_it_came_about(tmp_path):
         read_record(tmp_path)
 
 
+def test_a_record_from_before_there_were_kinds_is_a_run(tmp_path):
+    content = json.loads(record().model_dump_json())
+    del content["kind"]
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    assert read_record(tmp_path) == record()
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '"run"', "null", "{}"])
+def test_json_that_is_no_record_is_refused(tmp_path, content):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(ObjbenchError, match="not a record of this version of objbench"):
+        read_record(tmp_path)
+
+
 def test_a_kind_that_is_not_known_is_refused(tmp_path):
     (tmp_path / "result.json").write_text(
         record().model_dump_json().replace('"kind":"run"', '"kind":"guess"')
     )
-    with pytest.raises(ObjbenchError, match=r"not a record .* \(Input tag 'guess'"):
+    with pytest.raises(ObjbenchError, match=r"not a record .* \(its kind is neither run nor external"):
         read_record(tmp_path)
 
 
