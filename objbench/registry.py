@@ -1,4 +1,8 @@
-"""Methods, sources, generators, metrics and their definitions by name: built-ins as lazy names, all others by entry points."""
+"""Sources, generators, metrics and their definitions by name, and the methods of plugins.
+
+Built-ins are names that are imported on first use, all others are entry points. The class of a built-in method is said
+in its block in benchmarks.yaml.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,6 @@ from objbench.errors import ObjbenchError, unknown_name
 
 DEFAULT_DEFINITION = "clevrtex"  # of the metrics
 BUILT_IN: dict[str, dict[str, str]] = {
-    "methods": {
-        "one_slot": "objbench.methods.trivial:OneSlot",
-        "grid": "objbench.methods.trivial:Grid",
-        "color_kmeans": "objbench.methods.color_kmeans:ColorKMeans",
-        "slot_attention": "objbench.methods.slot_attention:SlotAttention",
-        "monet": "objbench.methods.monet:MONet",
-        "genesis_v2": "objbench.methods.genesis_v2:GenesisV2",
-        "efficient_morl": "objbench.methods.efficient_morl:EfficientMORL",
-        "iodine": "objbench.methods.iodine:IODINE",
-    },
     "sources": {
         "deepmind": "objbench.data.sources.deepmind:DeepMindSource",
         "emorl": "objbench.data.sources.emorl:EmorlSource",
@@ -60,9 +54,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
 
 @cache
 def names(kind: str) -> dict[str, str]:
-    """Every registered name of `kind` (methods, sources, generators, metrics, definitions) with its `module:attribute`."""
+    """Every registered name of `kind` with its `module:attribute`.
+
+    Args:
+        kind: methods (of plugins only), sources, generators, metrics or definitions.
+    """
     plugins = {point.name: point.value for point in entry_points(group=f"objbench.{kind}")}
-    return {**plugins, **BUILT_IN[kind]}
+    return {**plugins, **BUILT_IN.get(kind, {})}
 
 
 def get(kind: str, name: str) -> Any:
@@ -70,10 +68,17 @@ def get(kind: str, name: str) -> Any:
     known = names(kind)
     if name not in known:
         raise unknown_name(kind.removesuffix("s"), name, known)
-    module, _, attribute = known[name].partition(":")
+    return load(known[name], f"{kind.removesuffix('s')} '{name}' is registered as")
+
+
+def load(target: str, what: str) -> Any:
+    """The object that `module:attribute` names.
+
+    Raises:
+        ObjbenchError: There is no such module or attribute. The message begins with `what` and `target`.
+    """
+    module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ObjbenchError(
-            f"{kind.removesuffix('s')} '{name}' is registered as {known[name]}: {error}"
-        ) from error
+        raise ObjbenchError(f"{what} {target}: {error}") from error

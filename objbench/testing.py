@@ -141,7 +141,7 @@ class _Kit:
         return {"planes": float(found.prediction.max())}
 
     def check_settings(self) -> None:
-        kind = method_class(self.config.method).Settings
+        kind = method_class(self.config.method, self.config.implementation).Settings
         silent = [key for key, field in fields_of(kind) if not field.description]
         _demand(not silent, f"settings without a description: {', '.join(silent)}")
         for key in flatten(self.config.config):

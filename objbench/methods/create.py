@@ -30,7 +30,7 @@ def create(method: str, dataset: str, *, config: Path | None = None, **overrides
 
 def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
     """The method of a resolved configuration, on the CPU. Raises RequestError for values that the method refuses."""
-    kind = method_class(resolved.method)
+    kind = method_class(resolved.method, resolved.implementation)
     try:
         settings = parse(kind.Settings, resolved.config)
         return kind(dataset.spec.image_shape, dataset.spec.slots, settings)
@@ -39,9 +39,9 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
         raise RequestError("\n".join(lines)) from None
 
 
-def method_class(name: str) -> type[Method]:
-    """The class of the method `name` (without variant)."""
-    kind = registry.get("methods", name)
+def method_class(name: str, implementation: str) -> type[Method]:
+    """The class `module:Class` of the method `name` (without variant)."""
+    kind = registry.load(implementation, f"the class of method '{name}' is")
     if not (isinstance(kind, type) and issubclass(kind, Method)):
         raise ObjbenchError(
             f"method '{name}' is a {kind!r}, expected a subclass of objbench.methods.base.Method"

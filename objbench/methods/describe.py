@@ -39,7 +39,7 @@ def settings_of(spec: Spec, name: str) -> dict[str, Setting]:
         RequestError: unknown method or variant, or values in its yaml that its class refuses.
     """
     method, _, variant = name.partition(":")
-    kind = method_class(method).Settings
+    kind = method_class(method, spec.method_class(method)).Settings
     known = spec.method(method)
     datasets = [dataset for dataset in spec.datasets if not known.datasets or dataset in known.datasets]
 

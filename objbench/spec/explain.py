@@ -33,7 +33,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
         if item["type"] == "extra_forbidden":
             parent, _, name = key.rpartition(".")
             block = _container(_follow(model, item["loc"][:-1])[1])
-            known = block.model_fields if _is_model(block) else ()
+            known = _fields(block) if _is_model(block) else ()
             lines.append(str(unknown_name(f"key in {parent}" if parent else "key", name, known)))
         elif item["type"] == "value_error":
             lines.append(item["msg"].removeprefix("Value error, "))
@@ -121,11 +121,16 @@ def _follow(kind: Any, location: tuple[int | str, ...]) -> tuple[list[str], Any]
         if get_origin(block) in (Union, UnionType):
             break  # what follows tells the options of the union apart
         if _is_model(block):
-            kind = block.model_fields.get(str(part))
+            kind = _fields(block).get(str(part))
         else:
             kind = get_args(block)[-1] if get_origin(block) in (dict, list) else None
         place.append(str(part))
     return place, kind
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the keys that yaml has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _container(kind: Any) -> Any:

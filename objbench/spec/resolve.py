@@ -29,6 +29,7 @@ class MethodConfig:
     variant: str | None
     overrides: dict[str, Any]
     config: dict[str, Any]
+    implementation: str  # module:Class
 
     @property
     def label(self) -> str:
@@ -61,7 +62,7 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
         config = _lay(config, unflatten({key: value}))
     final = flatten(config)
     typed = {key: value if final[key] is None else final[key] for key, value in overrides.items()}
-    return MethodConfig(method_name, variant_name or None, typed, config)
+    return MethodConfig(method_name, variant_name or None, typed, config, spec.method_class(method_name))
 
 
 def shared_config(spec: Spec, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
@@ -34,10 +34,22 @@ class VariantSpec(Strict):
 
 
 class MethodSpec(Strict):
-    """A method's hyper-parameters: shared ones, those per dataset (empty: any dataset will do), variants."""
+    """A method and its hyper-parameters.
+
+    Attributes:
+        title: The name that papers print.
+        summary: What it is, in a sentence.
+        class_: `class` in the yaml: its `module:Class`. A plugin may register it with an entry point instead.
+        citation: A key of `references`.
+        trivial: Whether it is a trivial baseline.
+        config: Hyper-parameters for all datasets.
+        datasets: Dataset -> what differs there. Empty: the method takes any dataset.
+        variants: Named overrides.
+    """
 
     title: str
     summary: str
+    class_: str | None = Field(default=None, alias="class")
     citation: str | None = None
     trivial: bool = False
     config: dict[str, Any] = {}
@@ -140,6 +152,20 @@ class Spec(Strict):
         return DatasetRef(
             name, protocol or spec.default_protocol, spec.under(protocol or spec.default_protocol)
         )
+
+    def method_class(self, name: str) -> str:
+        """The `module:Class` of the method `name`: as its block says, or as a plugin registers it.
+
+        Raises:
+            RequestError: There is no such method, or nothing says its class.
+        """
+        found = self.method(name).class_ or names("methods").get(name)
+        if found is None:
+            raise RequestError(
+                f"method '{name}' has a block but no class: say it with methods.{name}.class (module:Class), "
+                "or install the package that registers it"
+            )
+        return found
 
     def method(self, name: str) -> MethodSpec:
         """The block of the method `name` (without variant)."""

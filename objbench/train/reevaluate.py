@@ -53,7 +53,8 @@ def reevaluate(
 def load_run(folder: Path, record: Record, spec: Spec) -> Method:
     """The trained method of a finished run, on the CPU."""
     config = read_config(folder)["config"]
-    resolved = MethodConfig(record.method, record.variant, record.overrides, config)
+    implementation = spec.method_class(record.method)
+    resolved = MethodConfig(record.method, record.variant, record.overrides, config, implementation)
     method = build(resolved, spec.dataset(record.dataset_ref))
     load_weights(method, folder)
     return method

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from objbench_toys.methods import ToyGeco
 
-from objbench import registry
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import create
@@ -50,17 +49,46 @@ def test_values_of_a_users_layer_are_refused_too(tmp_path):
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    """A method of that name, registered as something: its yaml layer."""
+def mine(tmp_path):
+    """A method of that name, whose class a user's layer names: the layer."""
 
     def register(target, config):
-        known = registry.names("methods") | {"mine": target}
-        monkeypatch.setattr(registry, "names", {"methods": known}.__getitem__)
         path = tmp_path / "mine.yaml"
-        path.write_text(f"methods: {{mine: {{title: Mine, summary: mine, config: {config}}}}}")
+        path.write_text(
+            f"methods: {{mine: {{title: Mine, summary: mine, class: '{target}', config: {config}}}}}"
+        )
         return path
 
     return register
+
+
+def test_a_users_layer_may_name_a_class(mine):
+    layer = mine("objbench.methods.trivial:Grid", "{}")
+    assert type(create("mine", "tetrominoes", config=layer)).__name__ == "Grid"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nowhere:Method", "the class of method 'mine' is nowhere:Method: No module named 'nowhere'"),
+        (
+            "objbench.methods.trivial:Gird",
+            "the class of method 'mine' is .*:Gird: module .* has no attribute 'Gird'",
+        ),
+    ],
+)
+def test_a_class_that_is_not_there_is_named(mine, target, message):
+    with pytest.raises(ObjbenchError, match=message):
+        create("mine", "tetrominoes", config=mine(target, "{}"))
+
+
+def test_a_block_without_a_class_says_what_it_lacks(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: {mine: {title: Mine, summary: mine}}")
+    with pytest.raises(
+        RequestError, match=r"method 'mine' has a block but no class: say it with methods.mine.class"
+    ):
+        create("mine", "tetrominoes", config=path)
 
 
 def test_a_key_that_the_class_does_not_declare_is_refused(mine):

@@ -96,6 +96,7 @@ published:
             "methods: {toy_geco: {datasets: {tetrominoes: {model: {widht: 3}}}}}",
             r"did you mean 'model.width'\?",
         ),
+        ("methods: {monet: {clas: 'a:B'}}", r"unknown key in methods.monet 'clas': did you mean 'class'\?"),
         ("recipe: {stepz: 5}", r"recipe: unknown key 'stepz': did you mean 'steps'\?"),
         ("methods: {toy_geco: {config: {model: {widht: 3}}}}", r"did you mean 'model.width'\?"),
         ("methods: {objmae: {datasets: {tetrominos: {}}}}", r"did you mean 'tetrominoes'\?"),

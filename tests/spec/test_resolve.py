@@ -33,10 +33,10 @@ def test_the_later_set_wins_in_order():
 
 
 def test_folder_name_tells_variant_and_overrides():
-    assert MethodConfig("objmae", None, {}, {}).label == "objmae"
-    assert MethodConfig("objmae", "demo", {}, {}).label == "objmae-demo"
-    one = MethodConfig("objmae", "demo", {"recipe.steps": 3}, {}).label
-    other = MethodConfig("objmae", "demo", {"recipe.steps": 4}, {}).label
+    assert MethodConfig("objmae", None, {}, {}, "a.module:Class").label == "objmae"
+    assert MethodConfig("objmae", "demo", {}, {}, "a.module:Class").label == "objmae-demo"
+    one = MethodConfig("objmae", "demo", {"recipe.steps": 3}, {}, "a.module:Class").label
+    other = MethodConfig("objmae", "demo", {"recipe.steps": 4}, {}, "a.module:Class").label
     assert one.startswith("objmae-demo+")
     assert len(one) == len("objmae-demo+") + 6
     assert one != other
