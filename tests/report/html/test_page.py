@@ -13,8 +13,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from hatchling.builders.wheel import WheelBuilder
-from helpers.kept import keep, per_image, said, scenes
 from helpers.paths import ROOT
+from helpers.run_artifacts import per_image, predicted, save_run, scenes
 from helpers.synthetic import GENERATED, external, generated, record, scored, scores
 from PIL import Image
 
@@ -106,12 +106,14 @@ def runs(tmp_path_factory):
     for seed in (0, 1):
         values = scores(ari_fg=0.9 - 0.1 * seed)
         item = record(seed, metrics={"test": values})
-        keep(folder / f"objmae/seed-{seed}", item, said(images, truth, 4, rng), per_image(320, rng))
-    keep(folder / "monet/seed-0", record(method="monet"), said(images, truth, 5, rng), per_image(320, rng))
-    hard = said(images, truth, 4, rng)
+        save_run(folder / f"objmae/seed-{seed}", item, predicted(images, truth, 4, rng), per_image(320, rng))
+    save_run(
+        folder / "monet/seed-0", record(method="monet"), predicted(images, truth, 5, rng), per_image(320, rng)
+    )
+    hard = predicted(images, truth, 4, rng)
     hard = {name: hard[name] for name in ("images", "masks", "prediction", "keys")}
     item = generated(method="color_kmeans")
-    keep(folder / "kmeans/seed-0", item, hard, per_image(320, rng), trained=False)
+    save_run(folder / "kmeans/seed-0", item, hard, per_image(320, rng), trained=False)
     return folder
 
 
@@ -205,7 +207,9 @@ def test_names_cannot_break_out(tmp_path):
     item = external(method=EVIL, overrides={EVIL: "\"'><img src=http://x>"})
     rng = np.random.default_rng(0)
     images, truth = scenes(1, 24, 2, rng)
-    keep(tmp_path / "runs/a/seed-0", item, said(images, truth, 3, rng), per_image(9, rng), trained=False)
+    save_run(
+        tmp_path / "runs/a/seed-0", item, predicted(images, truth, 3, rng), per_image(9, rng), trained=False
+    )
     document = Document(made(tmp_path / "runs"))
     assert [tag for tag, _, _ in document.raw] == ["style", "script", "script"]
     assert document.data["runs"][0]["series"].startswith(EVIL)
@@ -214,9 +218,9 @@ def test_names_cannot_break_out(tmp_path):
 
 
 def test_only_the_runs_behind_the_rows_are_shown(tmp_path):
-    keep(tmp_path / "a", record(0))
-    keep(tmp_path / "b", record(1, metrics={"test": scores(miou=0.99)}))
-    keep(tmp_path / "c", record(0))  # the same seed once more: the table counts the first
+    save_run(tmp_path / "a", record(0))
+    save_run(tmp_path / "b", record(1, metrics={"test": scores(miou=0.99)}))
+    save_run(tmp_path / "c", record(0))  # the same seed once more: the table counts the first
     spec = load_spec()
     all_rows = collect(spec, tmp_path, Selection()).measured
     best = collect(spec, tmp_path, Selection(1, "miou")).measured
@@ -268,7 +272,7 @@ def test_ranks_are_among_all_images(tmp_path):
     images, truth = scenes(4, 24, 2, rng)
     values = {"keys": np.array([f"{i:08d}" for i in range(6)]), "ari_fg": np.array([0.5, 0.7, np.nan, 0.7, 0.9, 0.1]),
               "mse": np.array([0.3, 0.2, 0.1, 0.4, 0.5, 0.6])}  # fmt: skip
-    keep(tmp_path / "a", record(), said(images, truth, 3, rng), values)
+    save_run(tmp_path / "a", record(), predicted(images, truth, 3, rng), values)
     found = gallery_of(shown_runs(tmp_path), load_spec()).runs[0]["scores"]
     assert found["ari_fg"] == {
         "texts": ["50.0", "70.0", "undefined", "70.0"],
@@ -284,7 +288,7 @@ def test_values_of_other_images_are_not_taken(tmp_path):
     rng = np.random.default_rng(0)
     images, truth = scenes(2, 24, 2, rng)
     values = {"keys": np.array(["7", "8"]), "ari_fg": np.array([0.5, 0.7])}
-    keep(tmp_path / "a", record(), said(images, truth, 3, rng), values)
+    save_run(tmp_path / "a", record(), predicted(images, truth, 3, rng), values)
     assert gallery_of(shown_runs(tmp_path), load_spec()).runs[0]["scores"] == {}
 
 
@@ -302,7 +306,9 @@ def test_planes_shrink_before_first_seeds_are_left_out(tmp_path):
     rng = np.random.default_rng(0)
     images, truth = scenes(3, 128, 10, rng)
     for method in ("objmae", "monet"):
-        keep(tmp_path / method, record(method=method), said(images, truth, 11, rng), per_image(20, rng))
+        save_run(
+            tmp_path / method, record(method=method), predicted(images, truth, 11, rng), per_image(20, rng)
+        )
     share = BUDGET // (30 * 16) * (2 * 3)  # as much per image as 30 runs of 16 have
     found = gallery_of(shown_runs(tmp_path), load_spec(), share)
     assert found.left_out == []
@@ -334,7 +340,7 @@ def test_labels_above_a_byte_survive():
 def test_damaged_files_are_named(tmp_path, name, content):
     rng = np.random.default_rng(0)
     images, truth = scenes(1, 24, 2, rng)
-    keep(tmp_path / "a", record(), said(images, truth, 3, rng), per_image(3, rng))
+    save_run(tmp_path / "a", record(), predicted(images, truth, 3, rng), per_image(3, rng))
     (tmp_path / "a" / name).write_bytes(content)
     document = Document(made(tmp_path))
     assert "unread-h" in document.ids
@@ -362,7 +368,7 @@ def test_curves_are_those_of_the_columns_and_only_scores_are_in_percent(document
 
 
 def test_long_curves_are_thinned_to_every_nth_point_and_the_last(tmp_path):
-    keep(tmp_path / "a", record())
+    save_run(tmp_path / "a", record())
     lines = [json.dumps({"step": i, "val": {"ari_fg": i / 1000}}) + "\n" for i in range(1, 1001)]
     (tmp_path / "a/metrics.jsonl").write_text("".join(lines))
     shown = curves_of(shown_runs(tmp_path), load_spec().columns())[0]["r0"]["ari_fg"]
@@ -381,7 +387,7 @@ def test_a_run_scored_on_generated_data_is_known_by_its_origin(document):
 
 def test_scores_on_a_second_set_are_shown_with_the_run(tmp_path):
     on = {"test": scored(), "clevrtex_ood": scored("clevrtex_ood")}
-    keep(tmp_path / "a", record(metrics={"test": scores(), "clevrtex_ood": scores()}, on=on))
+    save_run(tmp_path / "a", record(metrics={"test": scores(), "clevrtex_ood": scores()}, on=on))
     (run,) = shown_runs(tmp_path)
     assert run.evaluations == ("test", "clevrtex_ood")
 

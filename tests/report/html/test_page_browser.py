@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.kept import keep, per_image, said, scenes
+from helpers.run_artifacts import per_image, predicted, save_run, scenes
 from helpers.synthetic import generated, record, scored, scores
 from PIL import Image
 
@@ -40,7 +40,7 @@ def address(tmp_path_factory):
             metrics = {"test": scores(ari_fg=score)}
             item = make(seed, method, dataset=dataset, metrics=metrics, on=on)
             place = folder / "runs" / dataset / method / f"seed-{seed}"
-            keep(place, item, said(images, truth, 4, rng), per_image(N, rng))
+            save_run(place, item, predicted(images, truth, 4, rng), per_image(N, rng))
     spec = load_spec()
     rows = collect(spec, folder / "runs", Selection()).rows
     (folder / "report.html").write_text(page(dataset_plans(rows, [], spec), spec))

@@ -1,4 +1,4 @@
-"""What runs keep beside their records, made up: a course of training, scores per image, sample images."""
+"""Made-up files of runs beside their records: training logs, scores per image, sample images."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def scenes(count, size, n_objects, rng):
     return np.stack(images), np.stack(truth)
 
 
-def said(images, truth, slots, rng, noise=2.0):
-    """What a method of medium quality says: soft masks, components, reconstruction, attention, prediction."""
+def predicted(images, truth, slots, rng, noise=2.0):
+    """Predictions of a method of medium quality: soft masks, components, reconstruction, attention, label map."""
     count, _, size, _ = images.shape
     logits = np.stack([truth == slot for slot in range(slots)], 1) * 4.0
     blots = gaussian_filter(rng.normal(size=logits.shape), (0, 0, size / 16, size / 16))
@@ -62,8 +62,8 @@ def per_image(n, rng):
     }
 
 
-def course(folder: Path, n=30, steps=6000):
-    """A metrics.jsonl of `n` lines of losses and of scores each."""
+def write_log(folder: Path, n=30, steps=6000):
+    """Write a metrics.jsonl with `n` lines of losses and `n` of scores."""
     lines = []
     for i in range(1, n + 1):
         done = i / n
@@ -73,12 +73,12 @@ def course(folder: Path, n=30, steps=6000):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def keep(folder: Path, item: Record, samples=None, scored=None, trained=True) -> None:
-    """The record and what is kept beside it, of its test evaluation."""
+def save_run(folder: Path, item: Record, samples=None, scored=None, trained=True) -> None:
+    """Save a record and the other files of its test evaluation."""
     folder.mkdir(parents=True)
     item.save(folder)
     if trained:
-        course(folder)
+        write_log(folder)
     if samples is not None:
         write_samples(folder, {"test": samples})
     if scored is not None:
