@@ -1,8 +1,8 @@
-"""The paper-scale runs of objmae on generated data: which they are, and how they are made in slices of time.
+"""The paper-scale runs of objmae on generated data, made in slices of time.
 
-A run that has a record under --results is done. Of each finished seed the record, curves, per-image scores and picture
-are copied there, and the weights where they are small. When the time is over the run at work is killed; the same command
-goes on from its last checkpoint, as long as --runs is the same.
+A run with a record under --results is finished. Of each finished seed the record, curves, per-image scores and picture
+are copied there, and the weights if they are small. When the time is over, the current run is killed; the same command
+resumes it from its last checkpoint, if --runs is the same.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Run(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What --only is matched with."""
+        """The text that --only is matched against."""
         return f"{self.dataset}/{self.method}/{self.precision}/seed-{self.seed}"
 
     @property
     def assignment(self) -> str:
-        """The override that it is made with."""
+        """The setting that differs from benchmarks.yaml."""
         return f"recipe.precision={self.precision}"
 
     @property
     def folder(self) -> Path:
-        """Its folder under --runs and under --results."""
+        """The folder under --runs and under --results."""
         spec = load_spec()
         dataset = spec.dataset(self.dataset)
         method = resolve(spec, self.method, dataset, parse_assignments([self.assignment]))
@@ -55,11 +55,11 @@ class Run(NamedTuple):
 
 
 def planned() -> Iterator[Run]:
-    """All runs, the ones wanted first first.
+    """All runs in the order in which they are needed.
 
-    One seed of Tetrominoes in either precision tells whether bfloat16 will do. Both presets of the entropy weights on the
-    two sets where seeds are cheap decide which of them the paper meant; the other sets and the ablations of Tables 4 to 6
-    follow.
+    One seed of Tetrominoes in each precision shows whether bfloat16 is sufficient. Both presets of the entropy weights,
+    on the two datasets with cheap seeds, show which preset the paper used. Then come the other datasets and the ablations
+    of Tables 4 to 6.
     """
     yield Run("objmae", "tetrominoes", 0, "fp32")
     for dataset in ("tetrominoes", "multi_dsprites"):
@@ -73,7 +73,7 @@ def planned() -> Iterator[Run]:
 
 
 def main(arguments: list[str]) -> int:
-    """0: no run is left or the time is over; else the exit code of the run that failed."""
+    """Run the command. Returns 0 if no run is left or the time is over, else the exit code of the failed run."""
     options = _parser().parse_args(arguments)
     end = time.monotonic() + 60 * options.minutes if options.minutes else None
     left = [run for run in planned() if fnmatch(run.label, options.only)]
@@ -109,7 +109,7 @@ def _parser() -> ArgumentParser:
 
 
 def _train(runs: list[Run], folder: Path, extra: list[str], end: float | None) -> int | None:
-    """Train seeds of one method in one process, which makes their scenes once; None: the time was over first."""
+    """Train seeds of one method in one process, which generates their scenes once. Returns None if the time is over."""
     method, dataset, *_ = runs[0]
     seeds = (
         [f"--seeds={','.join(str(run.seed) for run in runs)}"]

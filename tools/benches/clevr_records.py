@@ -1,4 +1,4 @@
-"""Rendered CLEVR scenes, read from a file in the released format, in the words of the generator."""
+"""Rendered CLEVR scenes, read from a file in the released format and converted to the generator's codes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ _RIGHT, _BOTTOM = CROP.left + CROP.width, CROP.top + CROP.height
 class Rendered:
     """N rendered scenes.
 
-    images  uint8 (N,128,128,3), cropped and reduced as for CLEVR6
-    masks   uint8 (N,240,320), of the whole frame
-    cameras float64 (N,3), lamps float64 (N,3,3): their places
+    Attributes:
+        images: uint8 (N,128,128,3), cropped and reduced as for CLEVR6.
+        masks: uint8 (N,240,320), of the whole frame.
+        cameras: Positions, float64 (N,3).
+        lamps: Positions, float64 (N,3,3).
     """
 
     images: Array
@@ -45,7 +47,7 @@ class Rendered:
     lamps: Array
 
     def world(self) -> sampling.World:
-        """The same scenes as the generator would have drawn them, the masks its own."""
+        """The same scenes in the generator's terms, with masks drawn by the generator."""
         code = {
             name: torch.from_numpy(self.factors[name][:, 1:].astype(np.int64))
             for name in ("shape", "material", "color", "size")
@@ -64,9 +66,12 @@ class Rendered:
 def read(path: Path, codes: str) -> Rendered:
     """All records of a TFRecord file of clevr_with_masks.
 
-    Records hold no lamps and no camera: the camera is solved from the objects' depths, the lamps are taken to stand
-    where they do on average. RequestError where there is no such file; ObjbenchError for one that is damaged or
-    has codes unknown to CODES.
+    Records hold neither lamps nor a camera: the camera is solved from the depths of the objects, the lamps are assumed
+    to be at their mean positions.
+
+    Raises:
+        RequestError: There is no such file.
+        ObjbenchError: The file is damaged or has codes that CODES does not list.
     """
     if not path.is_file():
         raise RequestError(f"--rendered {path}: no such file")
@@ -86,14 +91,14 @@ def read(path: Path, codes: str) -> Rendered:
 
 
 def cropped(scenes: SceneBatch) -> SceneBatch:
-    """Scenes of the whole frame as 128x128 pixels, as the generator's."""
+    """Crop scenes of the whole frame to the 128x128 pixels of generated scenes."""
     return Preprocessing((SIDE, SIDE), (CROP.left, CROP.top, _RIGHT, _BOTTOM), "bicubic", "nearest")(scenes)
 
 
 def solve_camera(places: Array, depths: Array) -> Array:
-    """Where the camera (3,) stands that looks at the origin and sees `places` (n,3) at `depths` (n,).
+    """The position (3,) of a camera that looks at the origin and sees `places` (n,3) at `depths` (n,).
 
-    The depth of p from c is |c| - p.c / |c|; Gauss and Newton's method from the camera's place on average.
+    The depth of p from c is |c| - p.c / |c|; it is solved by the Gauss-Newton method from the mean camera position.
     """
     camera = np.array(sampling.CAMERA)
     for _ in range(_NEWTON_STEPS):

@@ -1,4 +1,4 @@
-"""The command tools/bench: picks a bench, runs it, prints the table and writes the JSON."""
+"""The command tools/bench: run a bench, print its table and write its JSON."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command line; the exit code: 0 done, 1 a check failed, 2 the request was wrong, 130 Ctrl-C."""
+    """Run a command line. Exit codes: 0 success, 1 a check failed, 2 the request was wrong, 130 Ctrl-C."""
     name, *rest = arguments or ["--help"]
     if name in ("-h", "--help"):
         print(_help())

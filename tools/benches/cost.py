@@ -1,4 +1,4 @@
-"""The bench `cost`: operations and memory of a training step, counted on tensors without values: no device is needed."""
+"""The bench `cost`: operations and memory of a training step, counted on tensors without values; it needs no device."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a training step: floating-point operations, and bytes of tensors at the peak."""
+    """The cost of a training step: floating-point operations, and peak bytes of tensors."""
 
     parameters: int
     batch: int
@@ -44,7 +44,7 @@ class Cost:
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """The options of this bench alone."""
+    """Add the options of this bench."""
     parser.add_argument(
         "--methods", nargs="+", metavar="M", help=f"METHOD[:VARIANT]; default {' '.join(METHODS)}"
     )
@@ -52,7 +52,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def measure(options: Namespace) -> Report:
-    """A section for each method, a row for each dataset and precision; nothing is repeated, for nothing can differ."""
+    """One section per method, one row per dataset and precision. Nothing is repeated because counts do not vary."""
     spec = load_spec()
     quick = ("tetrominoes",) if options.quick else DATASETS
     references = [spec.dataset(name) for name in options.datasets or quick]
@@ -87,7 +87,7 @@ def _row(config: MethodConfig, reference: DatasetRef, precision: str) -> Row:
 
 
 def step_cost(config: MethodConfig, reference: DatasetRef, precision: str) -> Cost:
-    """The cost of the last step of the training's first stage."""
+    """The cost of the last step of the first stage of the training."""
     memory = TensorMemory()
     # As plain products, since some of the fused attentions are not counted.
     with FakeTensorMode(), memory, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

@@ -1,4 +1,4 @@
-"""The bench `generate`: how many scenes a second the generators make before encoding, and that they are the same."""
+"""The bench `generate`: scenes per second of the generators, without encoding, and checks that scenes are the same."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AIMED_CORES = 2
 
 
 class Amount(NamedTuple):
-    """Scenes that each process makes in a call, those that CUDA does, and how many a second are aimed at."""
+    """The number of scenes per call of a process and of CUDA, and the aim in scenes per second."""
 
     cpu: int
     cuda: int
@@ -58,7 +58,7 @@ MOST_OFF = 1e-3
 
 
 class Differences(NamedTuple):
-    """How many numbers of the factors and pixels of the masks differ, and by how much a pixel does at most."""
+    """The number of different factors and mask pixels, and the largest difference of a pixel."""
 
     factors: int
     masks: int
@@ -68,7 +68,7 @@ class Differences(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """How much is measured, and where."""
+    """What is measured, and on which device."""
 
     datasets: list[str]
     device: torch.device
@@ -77,27 +77,27 @@ class Setting:
     quick: bool
 
     def amount(self, dataset: str) -> Amount:
-        """What is made of `dataset`, and aimed at."""
+        """The numbers of scenes and the aim for `dataset`."""
         name = load_spec().dataset(dataset).name
         if name.startswith("clevr"):
             return CLEVRTEX if name.startswith("clevrtex") else CLEVR
         return TETROMINOES if name == "tetrominoes" else SPRITES
 
     def scenes(self, dataset: str) -> int:
-        """The scenes that one process makes in a call."""
+        """The number of scenes that one process makes per call."""
         amount = self.amount(dataset)
         scenes = amount.cuda if self.device.type == "cuda" else amount.cpu
         return scenes // QUICK if self.quick else scenes
 
     def compared(self, dataset: str) -> int:
-        """The scenes that are made a second time."""
+        """The number of scenes that are made again for comparison."""
         if self.device.type == "cpu":
             return self.scenes(dataset)
         return COMPARED_ON_CUDA // QUICK if self.quick else COMPARED_ON_CUDA
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """The options of this bench alone."""
+    """Add the options of this bench."""
     parser.add_argument(
         "--datasets", nargs="+", default=list(DATASETS), metavar="D", help="default: all with a generator"
     )
@@ -110,7 +110,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def measure(options: Namespace) -> Report:
-    """The rates of all datasets, taken in turns, and what must hold of their scenes."""
+    """The rates of all datasets, measured in turns, and the checks of their scenes."""
     device = choose_device(options.device)
     setting = Setting(
         datasets=list(dict.fromkeys(options.datasets)),
@@ -134,7 +134,7 @@ def measure(options: Namespace) -> Report:
 
 
 def rates(setting: Setting) -> Section:
-    """Scenes a second, of one process and of several that do not wait for each other."""
+    """Scenes per second of one process and of several independent processes."""
     with ExitStack() as opened:
         context = get_context("spawn")
         pools = {
@@ -164,7 +164,7 @@ def rates(setting: Setting) -> Section:
 
 
 def sameness(setting: Setting) -> Section:
-    """The same scenes made in batches of another size, and on CUDA: what differs."""
+    """The differences of the same scenes made in batches of another size, and on CUDA."""
     say("comparing scenes")
     rows, checks = [], []
     for dataset in setting.datasets:
@@ -188,13 +188,13 @@ def sameness(setting: Setting) -> Section:
 
 
 def made(dataset: str, start: int, stop: int, device: torch.device | str = "cpu") -> SceneBatch:
-    """Scenes of the train stream."""
+    """Generated scenes of the train split."""
     parts = list(_generator(dataset).scenes("train", start, stop, SEED, device))
     return SceneTensors.concatenate(parts).arrays()
 
 
 def differences(scenes: SceneBatch, others: SceneBatch) -> Differences:
-    """What differs between scenes that ought to be the same."""
+    """The differences between scenes that should be equal."""
     pixels = scenes.images.astype(np.int16) - others.images
     return Differences(
         sum(_unequal(values, others.factors[name]) for name, values in scenes.factors.items()),
@@ -205,7 +205,7 @@ def differences(scenes: SceneBatch, others: SceneBatch) -> Differences:
 
 
 def generate_scenes(dataset: str, start: int, stop: int, device: str) -> None:
-    """Make scenes of the train stream and let them go, a batch at a time."""
+    """Generate scenes of the train split batch by batch, and drop them."""
     for _ in _generator(dataset).scenes("train", start, stop, SEED, device):
         pass
 

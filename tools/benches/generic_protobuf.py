@@ -1,4 +1,4 @@
-"""A tf.train.Example parsed as any protocol buffer: by Google's package, from a description of the message."""
+"""Parse a tf.train.Example with Google's protobuf package, from a description of the message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parse_generically(payload: bytes, features: Mapping[str, Feature]) -> dict[s
 
 @cache
 def _example() -> Any:
-    """The message class. Its map of features is described as what a map is on the wire: repeated pairs."""
+    """The message class. Its map of features is declared as repeated pairs, which is how a map is encoded."""
     kind = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="example.proto", package=PACKAGE, syntax="proto3")
 

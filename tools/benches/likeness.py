@@ -1,4 +1,4 @@
-"""The bench `likeness`: generated CLEVR scenes beside rendered ones, and those traced from their own parameters."""
+"""The bench `likeness`: generated CLEVR scenes next to rendered ones, and rendered ones traced from their parameters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIGHT = [*CHANNELS, "edges", "edges of masks", "edges inside objects", "edges on
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """The options of this bench alone."""
+    """Add the options of this bench."""
     parser.add_argument(
         "--rendered", type=Path, default=RECORDS, metavar="PATH",
         help="TFRecord file of rendered scenes, in the format of clevr_with_masks (default the four of the tests)",
@@ -111,7 +111,7 @@ def measure(options: Namespace) -> Report:
 
 
 def trace(rendered: Rendered) -> tuple[Array, Array]:
-    """The same scenes by the generator: images uint8 (N,128,128,3), label maps of the frame uint8 (N,240,320)."""
+    """The same scenes traced by the generator: images uint8 (N,128,128,3), label maps of the frame uint8 (N,240,320)."""
     world = rendered.world()
     images = []
     for part in torch.split(torch.arange(len(rendered.images)), AT_ONCE):
@@ -123,13 +123,13 @@ def trace(rendered: Rendered) -> tuple[Array, Array]:
 
 
 def small(frames: Array) -> Array:
-    """Label maps of the whole frame as the pictures show them, uint8 (N,128,128)."""
+    """Label maps of the whole frame, cropped and reduced like the images: uint8 (N,128,128)."""
     inside = frames[:, CROP.top : CROP.top + CROP.height, CROP.left : CROP.left + CROP.width]
     return tonemap.pick(torch.from_numpy(inside), SIDE).numpy()
 
 
 def means(title: str, unit: str, names: list[str], sets: dict[str, Statistics], repeats: int) -> Section:
-    """Means over the scenes of each set, and how far random halves of the rendered ones differ."""
+    """Means over the scenes of each set, and the differences between random halves of the rendered scenes."""
     halves = [
         (sets["rendered"].only(first), sets["rendered"].only(second))
         for first, second in random_halves(_scenes(sets["rendered"]), repeats)
@@ -144,7 +144,7 @@ def means(title: str, unit: str, names: list[str], sets: dict[str, Statistics], 
 
 
 def distances(sets: dict[str, Statistics], repeats: int) -> Section:
-    """Half of the rendered scenes beside the other half, that half traced (if it is), and as many generated."""
+    """Distances of half of the rendered scenes to the other half, that half traced, and as many generated scenes."""
     rng = np.random.default_rng(SEED)
     rendered, generated = sets["rendered"], sets["generated"]
     size = min(_scenes(rendered) // 2, _scenes(generated))
@@ -168,7 +168,7 @@ def distances(sets: dict[str, Statistics], repeats: int) -> Section:
 
 
 def same_scenes(title: str, rendered: Rendered, images: Array, frames: Array) -> Section:
-    """How far scenes traced from their own parameters are off, picture by picture and mask by mask."""
+    """Differences between rendered scenes and the same scenes traced, in images and masks."""
     off = abs(images.astype(np.int16) - rendered.images).mean(-1)
     ground = small(rendered.masks) == 0
     rows = [Row("all pixels, mean difference of each scene", off.mean((1, 2)).tolist())]
@@ -191,7 +191,7 @@ def same_scenes(title: str, rendered: Rendered, images: Array, frames: Array) ->
 
 
 def random_halves(scenes: int, repeats: int) -> list[tuple[Array, Array]]:
-    """Pairs of disjoint halves of the numbers below `scenes`, an odd one left out."""
+    """Pairs of disjoint random halves of range(scenes); if the number is odd, one is left out."""
     rng = np.random.default_rng(SEED)
     orders = [rng.permutation(scenes) for _ in range(repeats)]
     return [(order[: scenes // 2], order[scenes // 2 : scenes // 2 * 2]) for order in orders]

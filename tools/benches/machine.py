@@ -1,4 +1,4 @@
-"""On what a bench ran."""
+"""The machine on which a bench runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THREADING = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
 
 
 def machine() -> dict[str, Any]:
-    """The processor, what else it is busy with, the versions, and what the environment says about threads."""
+    """The processor, its load, the versions, and the environment variables for threads."""
     return {
         "cpu": cpu_model(),
         "cores": cores(),
@@ -34,12 +34,12 @@ def machine() -> dict[str, Any]:
 
 
 def load_average() -> list[float]:
-    """Processes that ran or waited to, in the mean of the last 1, 5 and 15 minutes."""
+    """The mean number of running and waiting processes in the last 1, 5 and 15 minutes."""
     return [round(load, 2) for load in os.getloadavg()]
 
 
 def cpu_model() -> str:
-    """The processor's name, or its architecture where the system does not tell."""
+    """The name of the processor, or its architecture if the system does not report the name."""
     lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The bench `metrics`: label maps scored by objbench and by others, and the arg-max of float masks."""
+"""The bench `metrics`: scoring label maps with objbench and with other code, and the arg-max of float masks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Setting:
-    """How much is measured, and where."""
+    """What is measured, and on which device."""
 
     images: int
     images_for_memory: int
@@ -42,13 +42,13 @@ class Setting:
     device: torch.device
 
     def interleave(self, what: str, candidates: Sequence[Candidate]) -> dict[Candidate, Timing]:
-        """The candidates timed in turns."""
+        """Time the candidates in turns."""
         say(f"{what}: {len(candidates)} candidates, {self.repeats} repeats each")
         return interleave(candidates, self.repeats, self.least_seconds, self.device)
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """The options of this bench alone."""
+    """Add the options of this bench."""
     parser.add_argument(
         "--images", type=positive, metavar="N", help="label maps to score (default 256, quick 32)"
     )
@@ -76,7 +76,7 @@ def measure(options: Namespace) -> Report:
 
 
 def scoring(setting: Setting) -> Section:
-    """Every metric from label maps, beside what people use instead."""
+    """All metrics of label maps, next to what people use instead."""
     cpu_pred, cpu_true = label_maps(setting.images, SIZE, SLOTS)
     arrays = cpu_pred.numpy(), cpu_true.numpy()
     pred, true = cpu_pred.to(setting.device), cpu_true.to(setting.device)
@@ -108,7 +108,7 @@ def scoring(setting: Setting) -> Section:
 
 
 def max_difference(ours: dict[str, Tensor], theirs: dict[str, Any]) -> float:
-    """The largest absolute difference in any metric of `theirs`; NaN where either side has one."""
+    """The largest absolute difference in any metric of `theirs`; NaN if either side has a NaN."""
     return float(np.max([np.abs(ours[name].cpu().numpy() - theirs[name]) for name in theirs]))
 
 
@@ -159,7 +159,7 @@ def datasets(setting: Setting) -> Section:
 
 
 def memory(setting: Setting) -> Section:
-    """How much more memory one call for many images takes than they and their predictions do."""
+    """The memory of one call for many images, relative to that of the images and their predictions."""
     count = setting.images_for_memory
     say(f"memory for {count:,} images")
     rows = [
@@ -174,7 +174,7 @@ def memory(setting: Setting) -> Section:
 
 
 def synchronisations(setting: Setting) -> Section:
-    """How often scoring a batch makes the host wait for the device."""
+    """How often the host waits for the device while a batch is scored."""
     pred, true = (labels.to(setting.device) for labels in label_maps(BATCH, SIZE, SLOTS))
     masks = torch.rand(BATCH, SLOTS, SIZE, SIZE, device=setting.device)
     rows = [

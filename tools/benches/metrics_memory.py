@@ -1,4 +1,4 @@
-"""The memory that scoring takes, as a fresh process measures it: it imports nothing else."""
+"""The memory of scoring, measured in a new process that imports nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DISTINCT = 64  # images are made slowly, and what they show does not matter here
 
 
 def growth_while_scoring(count: int, size: int, slots: int, threads: int) -> int:
-    """Bytes at the peak of scoring `count` label maps at once, the maps themselves not counted."""
+    """Peak bytes while `count` label maps are scored at once, without the maps themselves."""
     torch.set_num_threads(threads)
     some = label_maps(min(DISTINCT, count), size, slots)
     pred, true = (labels.repeat(-(-count // len(labels)), 1, 1)[:count] for labels in some)

@@ -1,4 +1,4 @@
-"""What people use instead of `objbench.metrics.score`, written plainly, as they would."""
+"""What people use instead of `objbench.metrics.score`, written in the usual way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scikit_learn_loop(pred: Labels, true: Labels) -> dict[str, NDArray[np.float6
     """Image by image: scikit-learn's ARI, a contingency table by bincount, scipy's assignment; (B,H,W) -> (B,).
 
     Every image needs an object and a background pixel. The IoU is rounded to float32 for the assignment, as in the
-    ClevrTex evaluator, which defines how ties fall.
+    ClevrTex evaluator, because that decides ties.
     """
     images = [_scikit_learn(p.ravel(), t.ravel()) for p, t in zip(pred, true, strict=True)]
     return {name: np.array([image[name] for image in images]) for name in images[0]}
@@ -60,7 +60,7 @@ def naive_torch(pred: Tensor, true: Tensor) -> dict[str, Tensor]:
 
 
 def _pair_counts(table: Tensor) -> Tensor:
-    """Hubert & Arabie's formula, on pairs of pixels."""
+    """The formula of Hubert and Arabie, on pairs of pixels."""
     together, in_pred, in_true, total = (
         (counts * (counts - 1) / 2).flatten(1).sum(1)
         for counts in (table, table.sum(2), table.sum(1), table.sum((1, 2))[:, None])

@@ -14,12 +14,12 @@ def positive(text: str) -> int:
 
 
 def add_device(parser: ArgumentParser) -> None:
-    """--device, as the verbs of objbench take it."""
+    """Add --device, as the verbs of objbench have it."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
 
 
 def add_threads(parser: ArgumentParser) -> None:
-    """--threads: the thread counts to measure, one after another."""
+    """Add --threads: the thread counts to measure, one after another."""
     parser.add_argument(
         "--threads",
         type=positive,

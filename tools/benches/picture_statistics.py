@@ -1,4 +1,4 @@
-"""Statistics of pictures with label maps, scene by scene, so that any part of a set can be put together."""
+"""Statistics of images and label maps per scene, which can be combined over any part of a set."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ _AREAS = (1, 25, 50, 100, 200, 400, 800, 1600, 1 << 14)  # of the bins of an obj
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of N scenes: `means`, name -> (2,N), a sum and what it is divided by; `histograms`, name -> counts (N,bins).
+    """Statistics of N scenes.
 
-    red, green, blue  mean over pixels; histograms of bins of 8 grey levels
-    edges             the gradient: root of the squared differences to the right and the lower neighbour, of the mean
-                      of the channels; over all pixels, `edges of masks` where a neighbour has another label, `inside
-                      objects` and `on the ground` elsewhere
-    objects           with a pixel; pixels of each
+    Names: `red`, `green`, `blue` are means over pixels, with histograms of bins of 8 grey levels. `edges` is the gradient
+    of the mean of the channels (root of the squared differences to the right and the lower neighbour) over all pixels;
+    `edges of masks` those where a neighbour has another label, `inside objects` and `on the ground` the others.
+    Objects are those with a pixel.
+
+    Attributes:
+        means: Name -> (2,N), a sum and its divisor.
+        histograms: Name -> counts (N,bins).
     """
 
     means: dict[str, Array]
     histograms: dict[str, Array]
 
     def only(self, scenes: Array) -> Statistics:
-        """Of some of the scenes."""
+        """The statistics of some of the scenes."""
         return Statistics(
             {name: values[:, scenes] for name, values in self.means.items()},
             {name: counts[scenes] for name, counts in self.histograms.items()},
         )
 
     def mean(self, name: str) -> float:
-        """Over all scenes together."""
+        """The mean over all scenes."""
         total, count = self.means[name].sum(1)
         return float(total / count)
 
 
 def statistics(images: Array, masks: Array) -> Statistics:
-    """Of images uint8 (N,H,W,3) and label maps uint8 (N,H,W)."""
+    """The statistics of images uint8 (N,H,W,3) and label maps uint8 (N,H,W)."""
     grey = images.astype(np.float64).mean(-1)
     across, down = np.diff(grey, axis=2)[:, :-1], np.diff(grey, axis=1)[:, :, :-1]
     strength = np.hypot(across, down)
@@ -72,7 +75,7 @@ def statistics(images: Array, masks: Array) -> Statistics:
 
 
 def distance(first: Array, second: Array) -> float:
-    """The total variation between two sets of counts (N,bins): half of the summed differences of shares, 0 to 1."""
+    """The total variation distance between two sets of counts (N,bins), in [0,1]."""
     shares = [counts.sum(0) / counts.sum() for counts in (first, second)]
     return float(abs(shares[0] - shares[1]).sum() / 2)
 

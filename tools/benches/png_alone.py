@@ -1,4 +1,4 @@
-"""The one part of preparing scenes that no reader and no writer can save: their PNGs."""
+"""Encoding the PNGs, the part of preparing scenes that no reader or writer can avoid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from objbench.data.scene import Array
 
 
 def encode_pngs(job: tuple[str, int, int]) -> int:
-    """Encode images and label maps [start, stop) of those in a file, over and over; the bytes that they take."""
+    """Encode images and label maps [start, stop), repeating those in a file. Returns the number of bytes."""
     path, start, stop = job
     images, masks = _pixels(path)
     return sum(

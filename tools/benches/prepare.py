@@ -1,4 +1,4 @@
-"""The bench `prepare`: whole preparations beside what cannot be saved, and the TFRecord parse beside protobuf's."""
+"""The bench `prepare`: whole preparations next to PNG encoding alone, and TFRecord parsing next to protobuf."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Work:
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """The options of this bench alone."""
+    """Add the options of this bench."""
     parser.add_argument(
         "--workers", type=positive, nargs="+", default=sorted({1, cores()}), metavar="N",
         help="encoding processes, several numbers to compare them (default 1 and all cores)",
@@ -79,7 +79,7 @@ def measure(options: Namespace) -> Report:
 
 
 def preparing(work: Work, folder: Path, workers: list[int], repeats: int) -> Section:
-    """A preparation from the compressed file to shards, and its PNGs encoded and nothing else, on the same cores."""
+    """A preparation from the compressed file to shards, and the encoding of its PNGs alone, on the same cores."""
     made = folder / f"{work.dataset}-pixels.npz"
     _prepare(work, folder / "pixels", 1)
     _save_pixels(work, folder / "pixels", made)
@@ -110,7 +110,7 @@ def preparing(work: Work, folder: Path, workers: list[int], repeats: int) -> Sec
 
 
 def parsing(work: Work, repeats: int, quick: bool) -> Section:
-    """The features of a record as arrays."""
+    """Parsing the features of a record into arrays."""
     with Reader(FILES[work.dataset]) as reader:
         payload = next(iter(reader)).payload
     source = load_spec().datasets[work.dataset].sources["deepmind"]
@@ -172,7 +172,7 @@ def _read(work: Work) -> None:
 
 
 def _save_pixels(work: Work, data: Path, made: Path) -> None:
-    """Images and label maps as they are encoded, for a few scenes that stand for all."""
+    """Save images and label maps of a few scenes, as they are encoded."""
     import objbench
 
     scenes = objbench.load(work.dataset, "train", "deepmind", data)

@@ -1,4 +1,4 @@
-"""What a call takes besides time: memory, measured in a process of its own, and waits for the GPU."""
+"""The costs of a call besides time: memory, measured in a new process, and waiting for the GPU."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ RESET_PEAK = "5"
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `function`, one of a module's, returns in a new process that holds nothing else."""
+    """Call `function`, defined in a module, in a new process and return its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def memory_is_measurable() -> bool:
-    """Whether the system tells the peak of a process's memory since a given moment (Linux does)."""
+    """Whether the system reports the peak memory of a process since a given time (Linux does)."""
     return STATUS.exists() and CLEAR.exists()
 
 
 def peak_growth(call: Callable[[], object]) -> int:
-    """Bytes by which the resident memory of this process at its peak during `call` exceeded that before."""
+    """How many bytes the peak resident memory of this process during `call` exceeds that before."""
     CLEAR.write_text(RESET_PEAK)
     before = _status("VmRSS")
     result = call()  # kept until the peak is read
@@ -39,7 +39,7 @@ def peak_growth(call: Callable[[], object]) -> int:
 
 
 def host_synchronisations(call: Callable[[], object]) -> int:
-    """How often `call` makes the host wait for CUDA."""
+    """How often the host waits for CUDA during `call`."""
     call()
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:

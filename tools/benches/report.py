@@ -1,4 +1,4 @@
-"""What a bench found: as JSON with every repeat, and as a table."""
+"""The results of a bench, as JSON with every repeat and as a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times as fast as `against`, once for every round; `aim` is what the median should reach."""
+    """The speed relative to `against` in each round; the median should reach `aim`."""
 
     against: str
     samples: list[float]
@@ -34,9 +34,17 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Row:
-    """One candidate: `samples`, one for every repeat, in the unit of its section, whose median should reach `aim`.
+    """One candidate.
 
-    No samples: it failed.  figures: what else was found, by the heading of its column;  remark: a word on this candidate
+    Attributes:
+        name: Name of the candidate.
+        samples: One value per repeat, in the unit of the section; none if the candidate failed.
+        threads: Number of threads.
+        timing: The times behind the samples.
+        speedup: The speed relative to another candidate.
+        aim: The value that the median should reach.
+        figures: Further values, by the heading of their column.
+        remark: A comment on the candidate.
     """
 
     name: str
@@ -51,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """Something that must hold, or the bench fails: `value` <= `limit`."""
+    """A condition, `value` <= `limit`, without which the bench fails."""
 
     name: str
     value: float
@@ -59,13 +67,13 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether it holds; not for NaN."""
+        """Whether the condition holds; false for NaN."""
         return self.value <= self.limit
 
 
 @dataclass(frozen=True)
 class Section:
-    """The rows that were measured together, in one unit."""
+    """Rows that were measured together, in one unit."""
 
     title: str
     unit: str
@@ -76,9 +84,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All sections of a bench, and the parameters that they were measured with.
+    """All sections of a bench, and the parameters of the measurement.
 
-    A bench that takes long may give an iterator, which measures as it goes: each section is written when it is there.
+    A long bench may give an iterator that measures while it is consumed: each section is written when it is finished.
     """
 
     parameters: Mapping[str, Any]
@@ -91,7 +99,7 @@ class Report:
 
 
 def as_json(bench: str, machine: Mapping[str, Any], report: Report, finished: bool = True) -> str:
-    """The report for programs; not `finished`: more sections were to come."""
+    """The report as JSON; `finished` is false if sections are missing."""
     content = {
         "bench": bench,
         "finished": finished,
@@ -113,7 +121,7 @@ def as_json(bench: str, machine: Mapping[str, Any], report: Report, finished: bo
 
 
 def print_report(report: Report, machine: Mapping[str, Any]) -> None:
-    """The report on stdout: for a terminal as wide as that is, elsewhere as plain text."""
+    """Print the report: in the width of the terminal, or as plain text if stdout is not a terminal."""
     shown: list[RenderableType] = [part for section in report.sections for part in _shown(section)]
     shown.append(Text(f"{LEGEND}\n{_footer(report, machine)}"))
     if sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""Label maps as they come from data and from a trained method, made up."""
+"""Made-up label maps like those of data and of a trained method."""
 
 from __future__ import annotations
 

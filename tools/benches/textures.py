@@ -1,4 +1,4 @@
-"""The bench `textures`: generated ClevrTex scenes beside rendered ones, and how methods that learn nothing score on both."""
+"""The bench `textures`: generated ClevrTex scenes next to rendered ones, and the scores of trivial methods on both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EASIER = 2.0  # standard errors that k-means may score better on generated scene
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """The options of this bench alone."""
+    """Add the options of this bench."""
     parser.add_argument(
         "--rendered", type=Path, default=RENDERED, metavar="PATH",
         help="folder of rendered scenes in the layout of clevrtex_full (default the four of the tests)",
@@ -75,7 +75,7 @@ def measure(options: Namespace) -> Report:
 
 
 def read(folder: Path) -> Scenes:
-    """The rendered scenes of a folder, cropped and reduced as `prepare` does."""
+    """Read the rendered scenes of a folder, cropped and reduced like prepared ones."""
     count = len(list(folder.rglob(PICTURES)))
     if not count:
         raise RequestError(f"--rendered {folder}: no {PICTURES.replace('??????', '*')} in it")
@@ -87,7 +87,7 @@ def read(folder: Path) -> Scenes:
 
 
 def difficulty(scenes: dict[str, Scenes]) -> Section:
-    """The scores of methods that learn nothing, in percent; on generated scenes they may not be better."""
+    """The scores of trivial methods in percent; they must not be better on generated scenes."""
     say("scoring one_slot and color_kmeans")
     rows, checks = [], []
     for method in METHODS:

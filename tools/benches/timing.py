@@ -1,4 +1,4 @@
-"""Times of several candidates, taken in turns, so that a busy moment of the machine hits all of them alike."""
+"""Time several candidates in turns, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUSY = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal; not idle, 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Something to be timed, under a number of torch's threads."""
+    """Something to time, with a number of torch threads."""
 
     name: str
     run: Callable[[], object]
@@ -32,13 +32,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one call of a candidate took, once for every turn.
+    """The cost of one call of a candidate, for each turn.
 
-    seconds        of wall time, mean over the calls of the turn
-    cpu_seconds    of the processor, all threads of this process together
-    other_seconds  of the processor in the same time, all other programs of the machine together; None where the
-                   system does not tell
-    calls          in each turn
+    Attributes:
+        seconds: Wall time, mean over the calls of the turn.
+        cpu_seconds: CPU time of all threads of this process.
+        other_seconds: CPU time of all other programs at the same time; None if the system does not report it.
+        calls: Number of calls per turn.
     """
 
     seconds: list[float]
@@ -48,7 +48,7 @@ class Timing:
 
 
 def machine_seconds() -> float | None:
-    """Processor seconds of all programs since the system started; None where the system does not tell."""
+    """CPU seconds of all programs since the system started; None if the system does not report them."""
     if not STAT.exists():
         return None
     with STAT.open() as file:
@@ -58,14 +58,14 @@ def machine_seconds() -> float | None:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where the time comes from: seconds of wall time, of the processor by this process, and by all programs."""
+    """Sources of time: seconds of wall time, of CPU time of this process, and of CPU time of all programs."""
 
     wall: Callable[[], float] = time.perf_counter
     cpu: Callable[[], float] = time.process_time
     machine: Callable[[], float | None] = machine_seconds
 
     def now(self) -> tuple[float, float, float | None]:
-        """The three times; the wall time last, next to what is timed."""
+        """The three times; the wall time is read last, next to what is timed."""
         machine, cpu = self.machine(), self.cpu()
         return self.wall(), cpu, machine
 
@@ -80,10 +80,10 @@ def interleave(
     device: torch.device = CPU,
     clock: Clock = SYSTEM,
 ) -> dict[Candidate, Timing]:
-    """Time every candidate `repeats` times: in each round each has one turn, in an order that changes.
+    """Time every candidate `repeats` times: in each round each has one turn, in a changing order.
 
-    Two calls of each come first, to warm up and to find how many calls last `least_seconds`, the length of a turn at
-    least. On CUDA a call ends when its kernels have.
+    Each candidate is called twice before, to warm up and to find the number of calls that take `least_seconds`, the
+    minimal length of a turn. On CUDA a call ends when its kernels have finished.
     """
     threads = torch.get_num_threads()
     try:
@@ -112,7 +112,7 @@ def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
 
 
 def say(message: str) -> None:
-    """A line of progress. No bar: a thread that draws one would be measured too."""
+    """Print a line of progress. A bar would need a thread, which would be measured too."""
     print(message, file=sys.stderr, flush=True)
 
 

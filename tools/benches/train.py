@@ -1,4 +1,4 @@
-"""The bench `train`: what a training step takes, for each dataset, precision and path, beside what the device can do."""
+"""The bench `train`: the time of a training step per dataset, precision and path, next to what the device can do."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured, how often, and where; `small`: with few steps compared and, of objmae, a small model.
+    """What is measured, how often, and on which device.
 
-    batch  None: the recipe's
+    With `small`, few steps are compared, and objmae has a small model. `batch` None means that of the recipe.
     """
 
     method: str
@@ -62,11 +62,11 @@ class Setting:
 
     @property
     def compared_steps(self) -> int:
-        """How many steps the losses of two paths are compared for."""
+        """The number of steps for which the losses of two paths are compared."""
         return 20 if self.small else 100
 
     def overrides(self, precision: str) -> dict[str, Any]:
-        """The keys of the recipe and of the model that are not those of benchmarks.yaml."""
+        """The settings that differ from benchmarks.yaml."""
         chosen: dict[str, Any] = {"recipe.precision": precision}
         if self.batch is not None:
             chosen["recipe.batch_size"] = self.batch
@@ -76,7 +76,7 @@ class Setting:
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """The options of this bench alone."""
+    """Add the options of this bench."""
     parser.add_argument("--method", default="objmae", metavar="METHOD[:VARIANT]", help="default objmae")
     parser.add_argument(
         "--datasets", nargs="+", metavar="D",
@@ -101,7 +101,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def measure(options: Namespace) -> Report:
-    """All sections, each measured when it is asked for."""
+    """All sections, each measured when it is iterated over."""
     device = choose_device(options.device)
     cuda = device.type == "cuda"
     small = options.quick or not cuda
@@ -131,7 +131,7 @@ def measure(options: Namespace) -> Report:
 
 
 def _paths(options: Namespace, dataset: DatasetRef) -> list[str]:
-    """The paths to measure; RequestError where the method does not train, or has no such path."""
+    """The paths to measure; RequestError if the method does not train or has no such path."""
     method = build(resolve(load_spec(), options.method, dataset, {}), dataset)
     if not method.stages():
         raise RequestError(f"method '{options.method}' does not train: there is no step to measure")
@@ -160,7 +160,7 @@ def _sections(setting: Setting) -> Iterator[Section]:
 
 @contextmanager
 def _no_compiled_kernels() -> Iterator[None]:
-    """Until it ends, torch.compile and Triton find nothing on the disk but what was compiled meanwhile."""
+    """Give torch.compile and Triton empty caches on disk while the context is active."""
     names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
     before = {name: os.environ.get(name) for name in names}
     with TemporaryDirectory(prefix="objbench-bench-", ignore_cleanup_errors=True) as folder:
@@ -237,7 +237,7 @@ def _row(
 
 
 def _checks(setting: Setting, dataset: DatasetRef, precision: str, entrants: list[Entrant]) -> list[Check]:
-    """That nothing but the compiler fails, and on CUDA with the paper's sizes what the method is to reach."""
+    """The checks: no path but the compiled one fails, and on CUDA with the paper's sizes the speed-ups are reached."""
     failed = [entrant.path for entrant in entrants if entrant.failure and entrant.path != "compiled"]
     checks = [Check(f"paths that failed in {precision}, compiled not counted", len(failed), 0)]
     if setting.small or setting.device.type != "cuda" or setting.method != "objmae":

@@ -1,4 +1,4 @@
-"""What the device can do at best, measured: large matrix products, and a copy."""
+"""The measured limits of the device: large matrix products, and a copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT_ONCE = 10  # so that the wait for the device at the end of a call weighs litt
 
 
 def products(device: torch.device, precisions: Sequence[str], size: int, repeats: int) -> Section:
-    """A product of two random matrices in each precision; float32 in full, without TF32 (torch's default)."""
+    """A product of two random matrices in each precision; float32 without TF32, which is torch's default."""
     say(f"matrix products of {size}x{size}")
     candidates = {}
     for name in precisions:
@@ -32,7 +32,7 @@ def products(device: torch.device, precisions: Sequence[str], size: int, repeats
 
 
 def copying(device: torch.device, megabytes: int, repeats: int) -> Section:
-    """A copy within the device's memory, what is read and what is written both counted."""
+    """A copy within the memory of the device; bytes read and bytes written both count."""
     source = torch.randint(256, (megabytes * 10**6,), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     candidate = Candidate("copy", partial(_again, partial(target.copy_, source)))

@@ -1,4 +1,4 @@
-"""The memory of a training step where no allocator counts it: storages seen as operations make them, until they die."""
+"""The memory of a training step on devices without a counting allocator: each storage is counted while it is alive."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 
 class TensorMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, `peak` is the greatest number of bytes that tensors made meanwhile held at once.
+    """Measures `peak`: the largest number of bytes, at one time, of tensors made while the context is active.
 
-    The backward pass counts too, as far as it runs in this thread, as on the CPU; what a kernel allocates and frees
-    inside does not.
+    The backward pass counts too if it runs in this thread, as it does on the CPU. What a kernel allocates and frees
+    internally does not count.
     """
 
     def __init__(self) -> None:

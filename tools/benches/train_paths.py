@@ -1,4 +1,4 @@
-"""The ways to take a training step that the bench `train` compares."""
+"""The paths of a training step that the bench `train` compares."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PATHS = {
 
 
 class FixedPoint:
-    """The TrainingScenes of a stage whose schedules stand still at `point`, from 0, its beginning, to 1, its last step.
+    """The TrainingScenes of a stage with schedules fixed at `point`, from 0 (first step) to 1 (last step).
 
-    The batches are those of the first epoch, again and again: the few images of a bench would be shuffled far more
-    often than those of a training.
+    The batches of the first epoch are repeated: the few images of a bench would be shuffled far more often than those
+    of a training.
     """
 
     def __init__(self, scenes: StageScenes, point: float) -> None:
@@ -54,7 +54,7 @@ def paths_of(method: Method) -> list[str]:
 
 
 def open_path(name: str, method: Method, scenes: TrainingScenes, stage: Stage) -> tuple[Stepper, str]:
-    """The stepper of a path, and a remark on what it does."""
+    """The stepper of a path, and a remark on it."""
     if name == "plain":
         return EagerStepper(method, scenes, stage), ""
     if name == "compiled":
@@ -74,9 +74,10 @@ def open_path(name: str, method: Method, scenes: TrainingScenes, stage: Stage) -
 
 
 def compile_network(method: Method) -> str:
-    """Compile, in place and for all sizes, the repeated blocks of the network, or the loss if there are none; which.
+    """Compile the repeated blocks of the network in place for all sizes, or the loss if there are none.
 
-    A block is compiled without a break or not at all: what falls back to eager mode in silence measures nothing.
+    A block is compiled completely or not at all: silent fallbacks to eager mode would make the measurement meaningless.
+    Returns what was compiled.
     """
     torch.compiler.reset()  # the limit of recompilations counts those of other networks too
     found: dict[str, list[nn.Module]] = {}

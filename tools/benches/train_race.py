@@ -1,4 +1,4 @@
-"""The paths of one method on one dataset in one precision, started one by one and timed in turns."""
+"""Race the paths of a method on a dataset in one precision: started one by one, timed in turns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LEAST = 3  # steps that it has at the least
 
 @dataclass(frozen=True)
 class Work:
-    """A method on a dataset in one precision, and the uint8 images (N,3,H,W) that it trains on in batches."""
+    """A method on a dataset in one precision, and its uint8 training images (N,3,H,W)."""
 
     dataset: DatasetRef
     config: MethodConfig
@@ -45,11 +45,11 @@ class Work:
 
     @property
     def device(self) -> torch.device:
-        """Where it happens."""
+        """The device of the images."""
         return self.images.device
 
     def begin(self) -> tuple[Method, StageScenes]:
-        """The method as its training begins, the same one every time, in its first stage."""
+        """The method at the beginning of its first stage, always the same."""
         torch.manual_seed(seed_from(0, "init"))
         method = build(self.config, self.dataset).to(self.device)
         stage = method.stages()[0]
@@ -63,9 +63,12 @@ class Work:
 class Entrant:
     """A path in the race.
 
-    startup  seconds from making the stepper to the end of its second step at the first point
-    memory   bytes of tensors at the peak, the model included, the training images not; None but of plain on the CPU
-    timings  per step, one for each point;  failure: why it is out of the race
+    Attributes:
+        startup: Seconds from making the stepper to the end of its second step at the first point.
+        memory: Peak bytes of tensors, with the model, without the training images; on the CPU only known of the
+            plain path, else None.
+        timings: Times per step, one per point.
+        failure: Why the path left the race.
     """
 
     path: str
@@ -78,14 +81,14 @@ class Entrant:
     failure: str = ""
 
     def fails(self, error: Exception) -> None:
-        """Leave the race, and free what it held."""
+        """Leave the race and free all memory."""
         say("".join(traceback.format_exception(error)))
         self.failure = f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         self.stepper = self.scenes = None
 
     @property
     def timing(self) -> Timing:
-        """Per step, the mean over all points."""
+        """The time per step, averaged over all points."""
         wall, cpu = ([t.seconds for t in self.timings], [t.cpu_seconds for t in self.timings])
         others = [t.other_seconds for t in self.timings if t.other_seconds is not None]
         return Timing(
@@ -97,12 +100,12 @@ class Entrant:
 
     @property
     def at_points(self) -> list[float]:
-        """Median seconds per step, for each point."""
+        """The median seconds per step at each point."""
         return [quartiles(t.seconds)[1] for t in self.timings]
 
 
 def race(work: Work, paths: Sequence[str], points: Sequence[float], repeats: int) -> list[Entrant]:
-    """All paths, started and measured alone at the first and at the last point, then timed in turns at each point."""
+    """Start each path alone at the first and the last point, then time all paths in turns at each point."""
     entrants = [_start(work, path, points) for path in paths]
     for point in points:
         _time(entrants, point, repeats, work.device)
@@ -110,16 +113,16 @@ def race(work: Work, paths: Sequence[str], points: Sequence[float], repeats: int
 
 
 def operations(work: Work, points: Sequence[float]) -> float:
-    """Floating-point operations of a step, the mean over the points: objmae's by formula, others counted by torch."""
+    """Mean floating-point operations of a step over the points: by formula for objmae, else counted by torch."""
     method, scenes = work.begin()
     counts = [_operations(method, FixedPoint(scenes, point), scenes) for point in points]
     return sum(counts) / len(counts)
 
 
 def greatest_difference(work: Work, path: str, steps: int) -> float:
-    """The greatest relative difference between the losses of a path and of the plain one in the first steps.
+    """The largest relative difference between the losses of a path and of the plain one in the first steps.
 
-    NaN where one of them is, and where the path fails.
+    NaN if a loss is NaN or the path fails.
     """
     try:
         ours, plain = (_losses(work, name, steps) for name in (path, "plain"))
@@ -186,7 +189,7 @@ def _time(entrants: Sequence[Entrant], point: float, repeats: int, device: torch
 
 
 def _steps(stepper: Stepper, device: torch.device) -> int:
-    """How many steps make a turn; takes a few, to warm up at a new point."""
+    """The number of steps of a turn. Takes some steps to warm up at a new point."""
     stepper.advance(WARM)
     _wait(device)
     start = time.perf_counter()

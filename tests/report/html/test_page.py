@@ -357,7 +357,7 @@ def test_curves_are_in_percent_and_losses_as_they_are(document):
 
 def test_curves_are_those_of_the_columns_and_only_scores_are_in_percent(document, tmp_path):
     assert document.data["percent"] == ["ari_fg", "ari", "miou", "miou_fg"]
-    keep(tmp_path / "a", record())
+    save_run(tmp_path / "a", record())
     lines = [json.dumps({"step": i, "val": {"mse": i / 1000, "mbo": 0.5, "ari": 0.5}}) + "\n" for i in (1, 2)]
     (tmp_path / "a/metrics.jsonl").write_text("".join(lines))
     metrics = {name: load_spec().metric(name) for name in ("mse", "mbo")}
