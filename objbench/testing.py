@@ -1,4 +1,4 @@
-"""The contract test kit: any registered method, built-in or not, through every promise of the method contract."""
+"""The contract test kit: checks any registered method, built-in or not, against the method contract."""
 
 from __future__ import annotations
 
@@ -46,11 +46,22 @@ def check_method(
     overrides: Mapping[str, Any] | None = None,
     device: str | None = None,
 ) -> list[str]:
-    """Run the method `METHOD[:VARIANT]` for `dataset` through the contract; the names of the checks that passed.
+    """Check the method `METHOD[:VARIANT]` for `dataset` against the contract.
 
-    Trains it for a few steps on a few random scenes of the dataset's size (no data needs to be prepared).
-    `overrides` are dotted keys, to make a large method small. With a CUDA device present (or named by `device`)
-    the moves between devices are checked as well. Raises ContractError at the first broken promise.
+    It is trained for a few steps on a few random scenes of the dataset's size; no data needs to be prepared.
+
+    Args:
+        name: METHOD[:VARIANT].
+        dataset: DATASET[@PROTOCOL].
+        config: a yaml file of your own, laid over benchmarks.yaml.
+        overrides: values by dotted keys, to make a large method small.
+        device: a device to which the method is moved, as a further check; a CUDA device by default, if there is one.
+
+    Returns:
+        The names of the checks that passed.
+
+    Raises:
+        ContractError: the first broken promise.
     """
     kit = _Kit(name, dataset, config, dict(overrides or {}), device)
     passed = []
@@ -61,7 +72,7 @@ def check_method(
 
 
 def random_scenes(count: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
-    """uint8 (count,*shape): rectangles of one colour on a plain ground, enough for a method to chew on."""
+    """uint8 (count,*shape): rectangles of one colour each on a plain background."""
     generator = torch.Generator().manual_seed(seed)
     channels, height, width = shape
     images = torch.empty(count, channels, height, width, dtype=torch.uint8)
@@ -237,7 +248,7 @@ class _Kit:
                 self.method().eval(), torch.zeros(1, channels, height + 3, width + 1), ["00000000"], seed=0
             )
         except Exception:
-            return  # refused, in whatever words
+            return  # any refusal will do
         fits = tuple(found.prediction.shape) == (1, height + 3, width + 1)
         _demand(fits, "images of another size are neither refused nor segmented at their size")
 

@@ -1,9 +1,10 @@
-"""objmae's training step for the speed of the card: the plain step's loss, from fused kernels, ready to be captured.
+"""objmae's fast training step: the loss of the plain step, from fused kernels, ready to be captured as a CUDA graph.
 
-What differs from `ObjMAE.training_loss` besides the kernels: images go to patches as uint8; what the schedules say lies
-in a tensor; in bfloat16 casts are explicit (no autocast). Float32 stay the residual streams (class tokens begin 0.002
-apart, which bfloat16 would round away once they are added to, and so do the slots in the decoder), the object function,
-all statistics of norms, and the mixture with its losses.
+It states the same network as `Autoencoder` (objmae/model.py) once more: a change of one needs the same change of the
+other. Besides the kernels it differs from `ObjMAE.training_loss` in this: images become patches as uint8; the values of
+the schedules are in a tensor; in bfloat16 casts are explicit (no autocast). In float32 stay the residual streams (class
+tokens, and slots in the decoder, start 0.002 apart, which bfloat16 would round away in a sum), the object function, all
+statistics of norms, and the mixture with its losses.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from objmae.schedule import Schedule
 
 
 class FastLoss:
-    """The loss of objmae as objbench.train.cuda_graph wants it. It draws the random numbers that the plain one does."""
+    """objmae's loss in the form that objbench.train.cuda_graph needs, with the random numbers of the plain step."""
 
     def __init__(self, model: Autoencoder, schedule: Schedule, normal: Callable[..., Tensor]) -> None:
         self.model, self.schedule, self.normal = model, schedule, normal
@@ -33,7 +34,7 @@ class FastLoss:
         self._keys: dict[int, tuple[int, bool]] = {}
 
     def key(self, progress: Progress) -> tuple[int, bool]:
-        """The number of kept patches, and whether there is noise: what shapes and draws depend on."""
+        """The number of kept patches, and whether there is noise: shapes and random draws depend on both."""
         epoch = progress.nominal_epoch
         if epoch not in self._keys:
             schedule = self.schedule
@@ -44,7 +45,7 @@ class FastLoss:
         return self._keys[epoch]
 
     def prepare(self, progress: Progress) -> None:
-        """Put the epoch's entropy weights and noise into the tensor that the loss reads."""
+        """Write the epoch's entropy weights and noise into the tensor that the loss reads."""
         epoch = progress.nominal_epoch
         if epoch != self._epoch:
             schedule = self.schedule
@@ -67,10 +68,7 @@ class FastLoss:
             return Losses(total, terms._asdict())
 
     def _forward(self, target: Tensor, ids: Tensor, noise: Tensor | None) -> Tensor:
-        """From uint8 patches (B,N,P*P*C) to the head's output (B,K,N,P*P,C+1).
-
-        The same network as `Autoencoder.forward`: a change there needs the same change here.
-        """
+        """From uint8 patches (B,N,P*P*C) to the head's output (B,K,N,P*P,C+1), as `Autoencoder.forward`."""
         m = self.model
         dtype = m.head.weight.dtype  # bfloat16, if the stepper has cast the weights
         seen = take_patches(target, ids) / 127.5 - 1
@@ -92,10 +90,7 @@ class FastLoss:
 
 
 def _transform(x: Tensor, blocks: Iterable[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """x (B,T,D) through all blocks: the residual stream, and the last branch, which is still to be added to it.
-
-    The stream keeps the dtype of x, the branches are of `dtype`.
-    """
+    """x (B,T,D) through all blocks: the residual stream in x's dtype, and the last branch in `dtype`, not yet added."""
     branch: Tensor | None = None
     for block in blocks:
         assert isinstance(block, Block)
@@ -110,7 +105,7 @@ def _transform(x: Tensor, blocks: Iterable[nn.Module], dtype: torch.dtype) -> tu
 def _add_and_norm(
     x: Tensor, branch: Tensor | None, norm: nn.LayerNorm, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """The stream with the branch added, and its norm in `dtype`."""
+    """The residual stream with the branch added, and its norm in `dtype`."""
     if branch is None:
         return x, norm(x.float()).to(dtype)
     return residual_norm(x, branch, norm.weight, norm.bias, norm.eps)

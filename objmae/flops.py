@@ -1,4 +1,4 @@
-"""How many floating-point operations objmae does: two per multiplication of its matrix products and attentions."""
+"""The number of floating-point operations of objmae: two per multiplication in matrix products and attentions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from objmae.model import CHANNELS, Autoencoder
 
 
 def forward_flops(model: Autoencoder, kept: int) -> int:
-    """Of the forward pass for one image of which the encoder sees `kept` patches.
+    """Operations of the forward pass for one image of which the encoder sees `kept` patches.
 
-    Equal to what torch.utils.flop_counter counts; norms, softmaxes and the losses, some percent more, are in neither.
+    Equal to the count of torch.utils.flop_counter; neither has norms, softmaxes and losses, which are some percent
+    more.
     """
     c, n, N, K = model.settings, kept, model.patches, model.slots
     D, d = c.width, c.decoder_width
@@ -25,10 +26,10 @@ def forward_flops(model: Autoencoder, kept: int) -> int:
 
 
 def training_flops(model: Autoencoder, kept: int) -> int:
-    """Of the forward and the backward pass for one image: a gradient takes two products where its value took one."""
+    """Operations of forward and backward pass for one image: each product has two products in its gradient."""
     return 3 * forward_flops(model, kept)
 
 
 def _block(tokens: int, width: int, mlp_ratio: int) -> int:
-    """Multiplications of a transformer layer: four projections' worth, the MLP, scores and their weighted means."""
+    """Multiplications of a transformer layer: four projections, the MLP, the attention scores and weighted means."""
     return tokens * (4 + 2 * mlp_ratio) * width**2 + 2 * tokens**2 * width

@@ -70,7 +70,7 @@ class ObjMAE(Method):
             self.frozen = ("model.mask_token",)  # no patch is ever dropped
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
-        """One AdamW; its weight decay spares biases and layer norms, but not the class tokens and the mask token."""
+        """One AdamW, with weight decay on all parameters but biases and layer norms."""
         adamw, schedule = self.settings.optimizer, self.settings.schedule
         named = list(self.named_parameters())
         groups = [

@@ -49,12 +49,13 @@ class Model(Group):
 
 
 class Prediction(NamedTuple):
-    """What the network says about B images, in the order of the patches.
+    """The output of the network for B images, in the order of the patches.
 
-    rgb            (B,K,N,P*P,C): the image of each slot, in the range of the input, not clamped
-    log_masks      (B,K,N,P*P): logarithm of the mixture weights, a distribution over the K slots at each pixel
-    slots          (B,K,D)
-    log_attention  (B,n,K): logarithm of the share of each slot in each kept patch
+    Attributes:
+        rgb: (B,K,N,P*P,C), the image of each slot, in the range of the input, not clamped.
+        log_masks: (B,K,N,P*P), logarithm of the mixture weights, a distribution over the K slots at each pixel.
+        slots: (B,K,D).
+        log_attention: (B,n,K), logarithm of the share of each slot in each kept patch.
     """
 
     rgb: Tensor
@@ -95,7 +96,7 @@ def unpatchify(patches: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
 
 
 def position_table(grid: tuple[int, int], width: int) -> Tensor:
-    """The fixed code of each patch's place, (N, width): first half for the column, second half for the row.
+    """The fixed position code of each patch, (N, width): first half for the column, second half for the row.
 
     Each half is [sin(p w_j) | cos(p w_j)] with w_j = 10000^(-j / (width/4)), j = 0 .. width/4 - 1.
     """
@@ -117,7 +118,7 @@ def take_patches(x: Tensor, ids: Tensor) -> Tensor:
 
 
 def object_function(classes: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Slots as attention-weighted means of the encoded patches, each patch shared out among the classes (Fig. 2a).
+    """Slots as attention-weighted means of the encoded patches; the classes compete for each patch (Fig. 2a).
 
     classes (B,K,D), patches (B,n,D) -> slots (B,K,D), log_attention (B,n,K); always in float32.
     """
@@ -157,12 +158,21 @@ class Block(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """The masked autoencoder. Its only random numbers are those given: which patches are kept, and the noise.
+    """The masked autoencoder. It draws no random numbers: which patches are kept and the noise are arguments.
 
-    patches (B,N,P*P*C) in [-1,1], ids of the kept ones (B,n), noise on the class tokens (B,K,D) or None.
+    Its input is patches (B,N,P*P*C) in [-1,1], the ids of the kept ones (B,n), and noise on the class tokens (B,K,D) or
+    None.
 
-    `FastLoss._forward` in objmae/fast.py states the same network once more, for fused kernels: a change of `forward`,
-    `encode`, `broadcast` or `decode` needs the same change there. tests/objmae/test_fast.py holds the two equal.
+    `FastLoss` in objmae/fast.py states the same network once more, with fused kernels: a change of `forward`, `encode`,
+    `broadcast` or `decode` needs the same change there. tests/objmae/test_fast.py checks that the two are equal.
+
+    Args:
+        settings: of the two transformers.
+        image_size: (H,W).
+        slots: K.
+
+    Attributes:
+        grid: rows and columns of patches.
     """
 
     def __init__(self, settings: Model, image_size: tuple[int, int], slots: int) -> None:
@@ -212,7 +222,7 @@ class Autoencoder(nn.Module):
         return Prediction(rgb, log_masks, slots, log_attention)
 
     def encode(self, patches: Tensor, ids: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Class tokens (B,K,D) and kept patches (B,n,D) after the encoder; class tokens have no place."""
+        """Class tokens (B,K,D) and kept patches (B,n,D) after the encoder; class tokens have no position code."""
         z = self.patch_projection(take_patches(patches, ids)) + self.encoder_position[ids]  # (B,n,D)
         c = self.class_tokens.expand(len(patches), -1, -1)  # (B,K,D)
         if noise is not None:
@@ -221,10 +231,10 @@ class Autoencoder(nn.Module):
         return x[:, : c.shape[1]], x[:, c.shape[1] :]
 
     def broadcast(self, slots: Tensor, log_attention: Tensor, ids: Tensor) -> Tensor:
-        """What each slot's decoder sees, (B,K,N,d): its slot where a patch was kept, else the mask token (Fig. 2b).
+        """The decoder's input for each slot, (B,K,N,d): the slot where a patch was kept, else the mask token (Fig. 2b).
 
-        The projection of the concatenation [slot, log_attention] is a sum of two terms: the slot's is the same at
-        all patches, the other is a multiple of one vector. So nothing needs to be concatenated or gathered.
+        The projection of the concatenation [slot, log_attention] is a sum of two terms: the slot's term is the same at
+        all patches, the other is a multiple of one vector. So nothing is concatenated or gathered.
         """
         weight, bias = self.slot_projection.weight, self.slot_projection.bias  # (d,D+1), (d,)
         base = F.linear(slots, weight[:, :-1], bias)  # (B,K,d)

@@ -1,4 +1,4 @@
-"""What changes while objmae learns, as a function of the nominal epoch (0-based; 330 of them in the paper)."""
+"""The schedules of objmae's training as functions of the nominal epoch (0-based; the paper has 330)."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Schedule(Group):
         return low
 
     def ramp(self, epoch: int) -> Fraction:
-        """Part of the way from the warm-up's values to the final ones: 0 in warm-up, 1 from `ramp_end` on."""
+        """Position between the values of the warm-up and the final ones: 0 in the warm-up, 1 from `ramp_end` on."""
         length = self.ramp_end - self.warmup_epochs
         return Fraction(min(max(epoch - self.warmup_epochs, 0), length), length)
 
     def kept_patches(self, epoch: int, patches: int) -> int:
-        """How many of an image's patches the encoder sees: the floor of N (1 - ratio), in exact arithmetic."""
+        """The number of patches of an image that the encoder sees: the floor of N (1 - ratio), computed exactly."""
         ratio = Fraction(str(self.mask_ratio)) * (1 - self.ramp(epoch))
         return math.floor(patches * (1 - ratio))
 

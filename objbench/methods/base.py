@@ -32,11 +32,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: before step `step` (0-based) of the `steps` of `stage`.
+    """How far a training is: before step `step` (0-based) of the `steps` of `stage`.
 
-    epoch          passes over the training images begun in this stage, 0-based
-    nominal_epoch  step * nominal_epochs // steps: schedules counted in epochs live on it, so that a shortened
-                   recipe is a faithful miniature of the whole one
+    Attributes:
+        epoch: number of this pass over the training images in this stage, 0-based.
+        nominal_epochs: of the whole training, recipe.nominal_epochs.
     """
 
     stage: str
@@ -52,7 +52,10 @@ class Progress:
 
     @property
     def nominal_epoch(self) -> int:
-        """The epoch of a training of `nominal_epochs`, 0-based."""
+        """step * nominal_epochs // steps, 0-based.
+
+        Schedules that count epochs use it, so that a shortened recipe is a faithful miniature of the whole one.
+        """
         return min(self.step * self.nominal_epochs // self.steps, self.nominal_epochs - 1)
 
 
@@ -66,14 +69,17 @@ class Losses:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a method says about B images. Give either soft `masks` or hard `labels`.
+    """The output of a method for B images: either soft `masks` or hard `labels`, and what else it has.
 
-    masks           float (B,M,H,W), M the method's own number of planes; scored by arg-max, lowest index on ties
-    labels          int64 (B,H,W), 0..M-1
-    partition       whether the masks sum to one (False: SPAIR*, GNM, whose 1 - sum may dip below 0)
-    reconstruction  (B,3,H,W) in image units [0,1], not clamped
-    components      (B,M,3,H,W), the image of each plane before it is masked
-    slots           (B,M,D);  attention (B,M,h,w);  extras: anything else worth keeping
+    Attributes:
+        masks: float (B,M,H,W), M the method's own number of planes; scored by arg-max, lowest index on ties.
+        labels: int64 (B,H,W), 0..M-1.
+        partition: whether the masks sum to one (False: SPAIR*, GNM, whose 1 - sum may be slightly below 0).
+        reconstruction: (B,3,H,W) in image units [0,1], not clamped.
+        components: (B,M,3,H,W), the image of each plane before it is masked.
+        slots: (B,M,D).
+        attention: (B,M,h,w).
+        extras: anything else worth keeping, by name.
     """
 
     masks: Tensor | None = None
@@ -99,7 +105,7 @@ class Segmentation:
 
 
 class TrainingScenes(Protocol):
-    """What a stepper sees of the training data: all images on the device, and which of them make each batch."""
+    """The training data of a stepper: all images on the device, and which of them make each batch."""
 
     images: Tensor  # uint8 (N,3,H,W)
 
@@ -107,45 +113,51 @@ class TrainingScenes(Protocol):
         """Indices int64 (B,) into `images` of the batch of `step`, on their device."""
 
     def reseed(self, step: int) -> None:
-        """Put the default random generators into the state that `step` starts from."""
+        """Set the default random generators to the state that `step` starts from."""
 
     def progress(self, step: int) -> Progress:
         """The progress before `step`."""
 
 
 class Stepper(Protocol):
-    """A training step of a method's own (a captured CUDA graph, say); gives what the plain path gives."""
+    """A training step of a method's own, such as a captured CUDA graph, with the results of the plain one."""
 
     def advance(self, steps: int) -> None:
         """Take `steps` training steps, updating the method in place."""
 
     def losses(self) -> dict[str, float]:
-        """The losses of the last step, `total` among them."""
+        """The losses of the last step, with `total`."""
 
     def state_dict(self) -> dict[str, Any]:
         """All state outside the method itself: optimizers, position."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Continue from a `state_dict`."""
 
 
 class Method(nn.Module):
-    """Base class of every method. Only `training_loss` and `segment` must be written (and `optimizers`, to learn).
-
-    image_shape  (3,H,W);  slots  what the dataset offers (K), not necessarily the number of planes
-    settings     the method's hyper-parameters for the dataset, typed, as `settings.model.width`
+    """Base class of every method. A method must write `segment`, and to learn `training_loss` and `optimizers`.
 
     The class `Settings` declares every key of the method's block in benchmarks.yaml with its type, range and meaning;
-    the values stand in the yaml alone. This one has the recipe that all methods share, which is enough for a method
-    without keys of its own. One that has some declares a subclass of the same name, and says so to type checkers:
+    the values are in the yaml alone. The base class has the recipe that all methods share, which is enough for a
+    method without keys of its own. A method with keys declares a subclass of the same name; the annotation tells type
+    checkers:
 
         class Settings(Method.Settings):
             model: Model
 
         settings: Settings
 
-    All mutable state is parameters, buffers or get_extra_state. Random numbers come from torch's default
-    generators, which the trainer reseeds before each step, or in `segment` from `self.normal`.
+    All mutable state is in parameters, buffers or get_extra_state. Random numbers come from torch's default generators,
+    which the trainer reseeds before each step, and in `segment` from `self.normal`.
+
+    Args:
+        image_shape: (3,H,W).
+        slots: K, the number of slots that the dataset offers; a method may have another number of planes.
+        settings: the hyper-parameters for the dataset, as in `settings.model.width`.
+
+    Attributes:
+        frozen: names of the parameters that never receive a gradient.
     """
 
     class Settings(Group):
@@ -154,7 +166,7 @@ class Method(nn.Module):
         recipe: Recipe
 
     settings: Settings
-    frozen: tuple[str, ...] = ()  # parameters that never receive a gradient, by name
+    frozen: tuple[str, ...] = ()
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()
@@ -168,18 +180,23 @@ class Method(nn.Module):
         return self.settings.recipe
 
     def stages(self) -> list[Stage]:
-        """The parts of the training; [] = nothing to train. Default: one stage as the recipe says."""
+        """The parts of the training, [] if there is nothing to train. Default: one stage, as in the recipe."""
         r = self.recipe
         return [Stage("train", r.steps, r.epochs, r.batch_size, r.clip_norm, r.precision)]
 
     def setup(self, images: Tensor, stage: Stage) -> None:
-        """At a stage's start: a seeded sample of training images, float (n,3,H,W) in [0,1], under no_grad.
+        """Called at the start of a stage, under no_grad, with a seeded sample of training images.
 
-        Not called again when a stage is resumed: state and `requires_grad` of all parameters are restored instead.
+        It is not called again when a stage is resumed: state and `requires_grad` of all parameters are restored
+        instead.
+
+        Args:
+            images: float (n,3,H,W) in [0,1].
+            stage: the stage that begins.
         """
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
-        """After setup: the optimizers of a stage, each with its learning rate as a function of progress.
+        """The optimizers of a stage, each with its learning rate as a function of progress. Called after `setup`.
 
         They are zeroed, clipped jointly and stepped together. A parameter group may scale the rate by "lr_scale".
         """
@@ -190,10 +207,10 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} has stages but no training_loss")
 
     def after_step(self, progress: Progress, losses: Losses, optimizers: list[Optimizer]) -> None:
-        """After each step: GECO, temperatures, surgery on parameters and optimizer state."""
+        """Called after each step: for GECO, temperatures, changes of parameters and optimizer state."""
 
     def after_evaluation(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """After each evaluation on val: plateau schedules, restarts."""
+        """Called after each evaluation on val: for plateau schedules and restarts."""
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """Segment float images (B,3,H,W) in [0,1]; progress None = end of training.
@@ -203,25 +220,30 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} does not say how to segment")
 
     def capture_key(self, progress: Progress) -> Hashable | None:
-        """Whether, and for how long, a training step may be captured as a CUDA graph and replayed; None: it may not.
+        """What a captured training step (a CUDA graph) depends on: it is replayed while the key stays the same.
 
-        Steps of equal keys do the same work on tensors of the same shapes: every Python number that enters
-        `training_loss` is a function of the key, its random numbers come from the default generator of the device,
-        and nothing in it waits for the device. Optimizers must be of a kind with `capturable` (Adam, AdamW, RMSprop),
-        and `after_step` may change parameters and optimizer state in place, but not put other tensors in their place.
-        In bf16 the weights of linear and convolution layers are bfloat16 in a captured step: where autocast is switched
-        off, cast what they are used with. A method whose step never changes in this sense returns ().
+        None: steps cannot be captured. (): all steps do the same work.
+
+        Steps of equal keys do the same work on tensors of the same shapes: every Python number in `training_loss` is a
+        function of the key, its random numbers come from the default generator of the device, and nothing in it waits
+        for the device. Optimizers must be of a kind with `capturable` (Adam, AdamW, RMSprop). `after_step` may change
+        parameters and optimizer state in place, but may not replace their tensors. In bf16 the weights of linear and
+        convolution layers are bfloat16 in a captured step: where autocast is off, cast their inputs.
         """
         return None
 
     def stepper(self, scenes: TrainingScenes, stage: Stage) -> Stepper | None:
-        """The method's own training step for this stage; None: the captured one if `capture_key` allows it and the
-        scenes are on a CUDA device, else the plain one."""
+        """The method's own training step for this stage.
+
+        None: the captured one if `capture_key` allows it and the scenes are on a CUDA device, else the plain one.
+        """
         return None
 
     def image_seeds(self, batch: int) -> Tensor:
-        """int64 (batch,) on the CPU: in segment each image's own seed, from the run's seed and the sample key;
-        elsewhere drawn from the default generator."""
+        """A seed for each image, int64 (batch,) on the CPU.
+
+        In `segment` it is a function of the run's seed and the sample key; elsewhere from the default generator.
+        """
         if self._image_seeds is None:
             return torch.randint(2**62, (batch,))
         if len(self._image_seeds) != batch:
@@ -229,14 +251,16 @@ class Method(nn.Module):
         return self._image_seeds
 
     def normal(self, images: Tensor, *shape: int) -> Tensor:
-        """Standard normal (B,*shape) for a batch of images (B,...), on their device: in segment drawn per image from
-        its (seed, key), so that neither the batch size nor the other images change a result; in training from the
-        default generator."""
+        """Standard normal numbers (B,*shape) for a batch of images (B,...), on their device.
+
+        In `segment` they are drawn per image from its (seed, key), so that neither the batch size nor the other images
+        change a result; in training from the default generator.
+        """
         if self._image_seeds is None:
             return torch.randn(len(images), *shape, device=images.device)
         self._draws += 1
         return normal(self.image_seeds(len(images)).to(images.device), self._draws, shape)
 
     def seed_images(self, seeds: Tensor | None) -> None:
-        """Called by the evaluator before `segment`: int64 (B,) seeds of the images to come; None ends it."""
+        """Called by the evaluator before `segment` with the seeds int64 (B,) of its images, in the end with None."""
         self._image_seeds, self._draws = seeds, 0

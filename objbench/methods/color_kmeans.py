@@ -23,8 +23,8 @@ class Model(Group):
 class ColorKMeans(Method):
     """scikit-learn's KMeans with one cluster per slot, fitted to the pixels of each image by itself.
 
-    Pixels of one colour are one weighted point (the same objective, many times faster on flat images). An image of
-    fewer colours than slots gets one cluster per colour.
+    Pixels of the same colour are one weighted point, which gives the same objective and is many times faster on flat
+    images. An image with fewer colours than slots gets one cluster per colour.
     """
 
     class Settings(Method.Settings):

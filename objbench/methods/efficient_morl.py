@@ -1,28 +1,27 @@
 """EfficientMORL (Emami et al., Efficient Iterative Amortized Inference for Learning Symmetric and Disentangled
 Multi-Object Representations, ICML 2021).
 
-A hierarchical VAE whose latents are found by slot attention, and a few refinements of its uppermost ones by a network
-that sees their gradients: few, because the first guess is good already. As the training goes on, fewer still. Where
-a target is set, GECO weighs likelihood against KL divergence.
+A hierarchical VAE infers latents by slot attention, and a network that sees their gradients refines the uppermost ones
+a few times: few, because the first guess is already good, and fewer as the training goes on. Where a target is set,
+GECO weighs likelihood against KL divergence.
 
-Model and recipe are those of the published code, where it differs from the paper: the weights of the losses, the
-N(0,1) of the DualGRU. Its prior is the "reversed prior++": refined latents are compared with p(z_1|z_2). What one
-should know of the numbers:
-- The likelihood leaves out log(2 pi)/2, and targets of GECO count so.
-- The target for Tetrominoes, -1.224 per pixel and channel, lies below what a perfect image would get, ln 0.3 =
-  -1.204. It can never be met: the weight of the likelihood grows through the whole training. So in the original.
+Model and recipe are those of the published code where it differs from the paper: the weights of the losses, the N(0,1)
+of the DualGRU. The prior is the "reversed prior++": refined latents are compared with p(z_1|z_2). Notes on the values:
+- The likelihood leaves out log(2 pi)/2, and so do the targets of GECO.
+- The target for Tetrominoes, -1.224 per pixel and channel, is below the error of a perfect image, ln 0.3 = -1.204. It
+  can never be met: the weight of the likelihood grows through the whole training, as in the original.
 - A Gaussian around the composed image (Tetrominoes, multi-dSprites) leaves the background spread over the slots; the
   mixture (CLEVR6, ClevrTex) gathers it in one.
 
 Deviations:
-- CLEVR6 is 128x128 here; its recipe is that for 96x96, with the target per pixel and channel kept.
-- The switches to fewer refinements, at step 100,000 of 300,000 in the original, are parts of the training, so that a
-  shorter one has them too.
-- The refiner is shown the gradient of each image's own loss, not of the batch's mean. The layer norm hides the factor
-  where the gradient is large; when training begins, 1/B of it would be as small as the norm's epsilon.
-- softplus is not cut off at 80. GECO's average begins with the batch before its first step, not with that of it.
-- Variant clevrtex, the model behind the first numbers in the ClevrTex paper: its switch to one refinement is put at
-  the original's step 100,000.
+- CLEVR6 is 128x128 here; its recipe is the one for 96x96, with the same target per pixel and channel.
+- The switches to fewer refinements, at step 100,000 of 300,000 in the original, are at parts of the training, so that a
+  shorter training has them too.
+- The refiner sees the gradient of each image's own loss, not of the batch's mean. The layer norm hides the factor where
+  the gradient is large; at the start of the training 1/B of it would be as small as the norm's epsilon.
+- softplus is not cut off at 80. GECO's average starts with the batch before its first step, not with the batch of it.
+- Variant clevrtex, the model behind the first numbers in the ClevrTex paper: it switches to one refinement at the
+  original's step 100,000.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder, grid
 from objbench.methods.parts.encoder import Encoder, Strides
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.geco import AdditiveGECO
-from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, refine
+from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, iterative_inference
 from objbench.methods.parts.mixture import composed, per_channel
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.schedule import ExponentialDecay
@@ -113,7 +112,7 @@ class GECO(Group):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What latents make of images, and what it costs: an Attempt of `refine`."""
+    """What latents decode to, and its loss: an Attempt of `iterative_inference`."""
 
     latents: Tensor  # (B,K,2D), raw
     rgb: Tensor  # (B,K,3,H,W) in [0,1]
@@ -124,12 +123,12 @@ class Explanation:
 
     @property
     def watched(self) -> tuple[Tensor]:
-        """The refiner sees the gradient of the latents alone."""
+        """The refiner sees the gradient with respect to the latents alone."""
         return (self.latents,)
 
 
 class Refiner(nn.Module):
-    """What to add to latents, from the gradient of the loss that they lead to and from what it did before."""
+    """The change of latents, from the gradient of their loss and a recurrent state."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -204,7 +203,7 @@ class EfficientMORL(Method):
         return Losses(total.sum(), {"reconstruction": found.error.mean(), "kl": found.kl.mean()})
 
     def after_step(self, progress: Progress, losses: Losses, optimizers: list[Optimizer]) -> None:
-        """GECO goes by the likelihood after the last refinement."""
+        """Update GECO with the error after the last refinement."""
         if self.geco is not None:
             self.geco.update(losses.parts["reconstruction"], progress)
 
@@ -219,8 +218,12 @@ class EfficientMORL(Method):
         )
 
     def infer(self, images: Tensor, progress: Progress) -> tuple[list[Tensor], Explanation, Tensor]:
-        """The loss (B,) before each refinement and after the last, what the last led to, and the attention (B,N,K)
-        of the first stage."""
+        """Latents by attention, then by refinement.
+
+        Returns:
+            The loss (B,) before each refinement and after the last, the last explanation, and the attention (B,N,K) of
+            the first stage.
+        """
         features = self.encoder(2 * images - 1)
         layers, attention = self.bottom_up(features, self._noise(images, self.bottom_up.layers))
         own_noise = self._noise(images, len(layers) - 1)
@@ -244,7 +247,7 @@ class EfficientMORL(Method):
             step, state = self.refiner(found.latents, *gradients, state)
             return found.latents + step
 
-        losses, last = refine(layers[-1], self._refinements(progress), explain, update)
+        losses, last = iterative_inference(layers[-1], self._refinements(progress), explain, update)
         return losses, last, attention
 
     def _explain(
@@ -268,7 +271,7 @@ class EfficientMORL(Method):
 
 
 def loss_weights(refinements: int) -> list[float]:
-    """Of the losses after 0, 1, .. `refinements` refinements, in the published code: (I + 3 - i) / (I + 1).
+    """The weights of the losses after i = 0 .. I refinements, as in the published code: (I + 3 - i) / (I + 1).
 
     >>> loss_weights(3)
     [1.5, 1.25, 1.0, 0.75]

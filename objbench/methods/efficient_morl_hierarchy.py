@@ -16,15 +16,19 @@ VARIANCE_FLOOR = 1e-5
 
 
 def diagonal(raw: Tensor) -> Gaussian:
-    """The distribution of latents that raw numbers (...,2D) stand for: means, then softplus^-1 of variances."""
+    """The distribution of latents with parameters `raw` (...,2D): means, then softplus^-1 of variances."""
     return Gaussian.of(raw, partial(softplus_variance, floor=VARIANCE_FLOOR))
 
 
 class BottomUp(nn.Module):
-    """The posteriors q(z_1|x) .. q(z_L|z_{L-1},x): rounds of slot attention, each begun from a sample of the last.
+    """The posteriors q(z_1|x) .. q(z_L|z_{L-1},x): rounds of slot attention, each from a sample of the one before.
 
-    features  F, of the input at each place;  width  D, of a slot's latents
-    All layers share their parameters, and slots differ by nothing but the noise of their samples.
+    All layers share their parameters, and slots differ only by the noise of their samples.
+
+    Args:
+        features: F, of the input at each place.
+        width: D, of a slot's latents.
+        layers: L.
     """
 
     def __init__(self, features: int, width: int, layers: int) -> None:
@@ -39,8 +43,11 @@ class BottomUp(nn.Module):
         self.mean_mlp, self.variance_mlp = _residual(width), _residual(width)
 
     def forward(self, features: Tensor, noise: Tensor) -> tuple[list[Tensor], Tensor]:
-        """features (B,N,F), standard normal noise (B,L,K,D) -> raw (B,K,2D) of each layer, the lowest first, and the
-        attention (B,N,K) in the uppermost."""
+        """Infer all layers from features (B,N,F) and standard normal noise (B,L,K,D).
+
+        Returns:
+            The raw parameters (B,K,2D) of each layer, the lowest first, and the attention (B,N,K) of the uppermost.
+        """
         keys, values = self.key(features), self.value(features)
         raw = self.initial.expand(*noise[:, 0].shape[:2], -1)
         layers, attention = [], features.new_empty(0)
@@ -54,7 +61,7 @@ class BottomUp(nn.Module):
 
 
 class TopDown(nn.Module):
-    """The priors p(z_l|z_{l+1}), by one network for all layers; that of the uppermost is N(0,1)."""
+    """The priors p(z_l|z_{l+1}), by one network for all layers; the uppermost layer has N(0,1)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -63,7 +70,9 @@ class TopDown(nn.Module):
     def forward(self, posteriors: Sequence[Gaussian], noise: Tensor) -> list[Gaussian]:
         """The prior of each layer, the lowest first, from samples of the posteriors above it.
 
-        noise  standard normal (B,L-1,K,D): samples of their own, not those that went up
+        Args:
+            posteriors: of all layers, the lowest first.
+            noise: standard normal (B,L-1,K,D), for new samples, not those of `BottomUp`.
         """
         above = zip(posteriors[1:], noise.unbind(1), strict=True)
         priors = [diagonal(self.network(posterior.sample(own))) for posterior, own in above]
@@ -72,7 +81,7 @@ class TopDown(nn.Module):
 
 
 def divergence(posteriors: Sequence[Gaussian], priors: Sequence[Gaussian]) -> Tensor:
-    """KL divergence (B,), summed over layers and slots, of posteriors (B,K,D) from the priors of their layers."""
+    """KL divergence (B,) of posteriors (B,K,D) from the priors of their layers, summed over layers and slots."""
     layers = [posterior.kl_to(prior) for posterior, prior in zip(posteriors, priors, strict=True)]
     return torch.stack(layers).sum((0, 2))
 

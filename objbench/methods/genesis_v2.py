@@ -1,21 +1,21 @@
-"""GENESIS-V2 (Engelcke, Parker Jones and Posner, NeurIPS 2021): pixels of similar colour, in a learned sense, are a slot.
+"""GENESIS-V2 (Engelcke, Parker Jones and Posner, NeurIPS 2021): pixels with similar learned embeddings form a slot.
 
-A U-Net gives each pixel an embedding. A random pixel that no slot has taken yet is the next seed, and its slot takes what
-lies close to it; the last slot takes the rest. Features pooled under these masks become latents with an autoregressive
-prior, each latent is decoded by itself, and GECO keeps the reconstruction at a goal.
+A U-Net gives each pixel an embedding. The next seed is a random pixel that no slot has taken yet, and its slot takes
+the pixels close to it; the last slot takes the rest. Features pooled under these masks become latents with an
+autoregressive prior, each latent is decoded by itself, and GECO keeps the reconstruction at a goal.
 
-Model, loss and optimizer are those of the published code. Choices and deviations; numbers are in benchmarks.yaml:
-- Tetrominoes, which the paper has not, stays 35x35: the U-Net of four scales pads it to 40x40 by repeating the last row
-  and column, the decoder paints 48x48, and both are cropped to 35x35 before anything else sees them.
-- A goal that no reconstruction reaches is refused: with the 0.5 of the ClevrTex benchmark's README the KL divergence soon
-  counts for nothing. ClevrTex has the common goal here.
-- Of the three kernels, the Gaussian one; the optional consistency loss between the two kinds of masks, off in the
-  published recipes, is left out. So is the abort at an error above 1e8.
-- Seeds are found in log space, and mixtures with logsumexp, which give the same numbers without underflow.
-- `model.resolution` makes it work on smaller images: means of rectangles go in, and what comes out is interpolated
+Model, loss and optimizer are those of the published code. Choices and deviations; values are in benchmarks.yaml:
+- The paper has no Tetrominoes. It stays 35x35: the U-Net of four scales pads it to 40x40 by repeating the last row and
+  column, the decoder's output is 48x48, and both are cropped to 35x35 before any other use.
+- A goal that no reconstruction reaches is refused: with the 0.5 of the ClevrTex benchmark's README the KL divergence
+  soon counts for nothing. ClevrTex has the common goal here.
+- Of the three kernels only the Gaussian one is here. The optional consistency loss between the two kinds of masks, off
+  in the published recipes, is left out, and so is the abort at an error above 1e8.
+- Seeds are found in log space, and mixtures with logsumexp: the same numbers without underflow.
+- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
   between pixels (the variant `demo`).
-- `segment` answers with the decoder's masks (as the ClevrTex benchmark; the authors' scripts take those that pool the
-  features, here `attention`). Seeds and latents are random at test time as in the paper, for each image by itself.
+- `segment` returns the decoder's masks, as the ClevrTex benchmark does; the authors' scripts take the masks that pool
+  the features, here `attention`. Seeds and latents are random at test time as in the paper, for each image by itself.
 """
 
 from __future__ import annotations
@@ -84,10 +84,14 @@ class Optimization(Group):
 class InstanceColoring(nn.Module):
     """IC-SBP: masks by stick-breaking around random seed pixels, in an embedding of the pixels (algorithm 1).
 
-    The embedding is a gated map of the features plus, in its last two dimensions, the place of the pixel in [-1,1];
-    the gate begins at 0, so that at first pixels belong together that lie together.
+    The embedding is a gated map of the features plus, in its last two dimensions, the place of the pixel in [-1,1]. The
+    gate starts at 0, so that at first nearby pixels belong together.
 
-    features  (B,F,H,W);  colors  dimensions of the embedding;  slots  K, which sets how far a seed reaches at first
+    Args:
+        size: (H,W).
+        features: F, channels of the features.
+        colors: dimensions of the embedding.
+        slots: K, which sets how far a seed reaches at first.
     """
 
     def __init__(self, size: tuple[int, int], features: int, colors: int, slots: int) -> None:
@@ -101,7 +105,7 @@ class InstanceColoring(nn.Module):
         self.register_buffer("place", place, persistent=False)
 
     def forward(self, features: Tensor, log_noise: Tensor) -> Tensor:
-        """Log-masks (B,K,1,H,W), float32. log_noise (B,1,H,W): logarithm of a uniform number for each pixel."""
+        """Features (B,F,H,W) -> log-masks (B,K,1,H,W), float32; log_noise (B,1,H,W) is the log of uniform numbers."""
         embedding = self.gate * self.head(features).float() + self.place  # (B,C,H,W)
 
         def share(log_scope: Tensor) -> Tensor:
@@ -111,7 +115,7 @@ class InstanceColoring(nn.Module):
         return stick_breaking(share, torch.zeros_like(log_noise), self.slots)
 
     def _closeness(self, embedding: Tensor, seed: Tensor) -> Tensor:
-        """How much (B,1,H,W) each pixel belongs to a seed (B,C,1,1); gradients ignore that it is clamped."""
+        """How much (B,1,H,W) each pixel belongs to a seed (B,C,1,1); gradients ignore the clamp."""
         distance = (embedding - seed).square().sum(1, keepdim=True)
         alpha = torch.exp(-distance / self.log_scale.exp())
         return alpha + (alpha.clamp(ALPHA_MIN, ALPHA_MAX) - alpha).detach()
@@ -133,7 +137,7 @@ def pool(features: Tensor, log_masks: Tensor) -> Tensor:
 
 
 class AutoregressivePrior(nn.Module):
-    """p(z_1) p(z_2|z_1) ... p(z_K|z_<K): standard normal at first, then as an LSTM over the earlier ones says."""
+    """p(z_1) p(z_2|z_1) ... p(z_K|z_<K): the first is standard normal, the others come from an LSTM."""
 
     def __init__(self, latent: int, hidden: int) -> None:
         super().__init__()
@@ -151,7 +155,7 @@ class AutoregressivePrior(nn.Module):
 
 
 class Decomposition(NamedTuple):
-    """What GENESIS-V2 makes of a batch of images; all float32."""
+    """The output of the networks for a batch of images; all float32."""
 
     log_masks: Tensor  # (B,K,1,H,W), of instance colouring
     posterior: Gaussian  # (B,K,Z)
@@ -207,7 +211,7 @@ class GenesisV2(Method):
         return ()
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
-        """Negative log-likelihood under the decoder's masks and one-sample estimate of the KL, weighed by GECO."""
+        """Negative log-likelihood under the decoder's masks and a one-sample estimate of the KL, weighed by GECO."""
         images = self.resolution.downsample(images)
         found = self._decompose(images)
         sigma = self.settings.loss.sigma
@@ -218,11 +222,11 @@ class GenesisV2(Method):
         return Losses(self.geco.loss(error, kl), parts)
 
     def after_step(self, progress: Progress, losses: Losses, optimizers: list[Optimizer]) -> None:
-        """Move the weight of the KL."""
+        """Change the weight of the KL divergence."""
         self.geco.update(losses.parts["reconstruction"], progress)
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
-        """The decoder's masks and, as attention, those of instance colouring."""
+        """The masks of the decoder and, as attention, those of instance colouring."""
         found = self._decompose(self.resolution.downsample(images))
         attention = found.log_masks.squeeze(2).exp()
         return self.resolution.segmentation(

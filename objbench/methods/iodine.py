@@ -1,20 +1,23 @@
-"""IODINE (Greff et al. 2019): a decoder explains the image, a network refines its latents by looking at the gradients.
+"""IODINE (Greff et al. 2019): a decoder explains the image, and a network refines its latents from the gradients.
 
-The default is the published code, which differs from the paper; the variant `paper` has the paper's likelihood, prior
-and learning rate, the variant `clevrtex` the model of the ClevrTex benchmark, which is also the default on ClevrTex.
-Numbers are in benchmarks.yaml.
+The default is the published code, which differs from the paper. The variant `paper` has the paper's likelihood, prior
+and learning rate; the variant `clevrtex` has the model of the ClevrTex benchmark, which is also the default on
+ClevrTex. Values are in benchmarks.yaml.
 
 Deviations from the published code:
 - Constant inputs (a 5 appended to each latent, maps and a number of 0.5 shown to the refiner) are left out: biases do
-  what they did.
+  the same.
 - Gradients are those of each image's own loss instead of the batch's mean. The layer norms hide the factor where
-  gradients are large; small ones, of mask logits above all, would drown in the norm's epsilon if divided by the batch.
-- The scale and shift of layer norms are of every element by itself, as in the ClevrTex benchmark.
-- Strided convolutions pad alike on all sides. Weights start as torch makes them, the learned first latents at mean 0
-  and variance softplus(1).
+  gradients are large; small gradients, above all of mask logits, would vanish in the norm's epsilon if divided by the
+  size of the batch.
+- Layer norms have a scale and shift for each element, as in the ClevrTex benchmark.
+- Strided convolutions have equal padding on all sides. Weights have torch's own initialisation; the learned first
+  latents start at mean 0 and variance softplus(1).
+- With `model.resolution` it works on smaller images. The likelihood counts the pixels of the images all the same;
+  otherwise the divergence would weigh more.
 Deviations of `clevrtex` from that benchmark's port:
-- The image is shown to the refinement of its own slots. The port shows most slots those of other images of the batch.
-- What is shown of a pixel's likelihood without a slot is the difference that the slot makes, and one norm serves both
+- The refinement of a slot sees its own image. In the port most slots see other images of the batch.
+- The refiner sees of a pixel's likelihood without a slot the difference that the slot makes, and one norm serves both
   halves of the latents' gradient, both as published.
 - Any number of images can be segmented: no batch size is built in.
 """
@@ -33,7 +36,7 @@ from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmen
 from objbench.methods.iodine_refiner import Explanation, Likelihood, Memory, Refiner
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_variance
-from objbench.methods.parts.iterative_inference import Gradients, refine
+from objbench.methods.parts.iterative_inference import Gradients, iterative_inference
 from objbench.methods.parts.mixture import mix
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.methods.parts.resolution import Resolution, Side
@@ -155,7 +158,7 @@ class IODINE(Method):
         return ()
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
-        """The evidence lower bounds of all explanations, the later the more they weigh."""
+        """The evidence lower bounds of all explanations; later ones weigh more."""
         losses, last = self._explain(self.resolution.downsample(images))
         first, updates = self.settings.loss.first_weight, len(losses) - 1
         weights = [first + (1 - first) * step / updates for step in range(updates + 1)]
@@ -163,7 +166,7 @@ class IODINE(Method):
         return Losses(total, {"reconstruction": last.error.mean(), "kl": last.divergence.mean()})
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
-        """The last explanation; each image's latents are sampled with its own noise."""
+        """The last explanation; the latents of each image are sampled with its own noise."""
         _, last = self._explain(self.resolution.downsample(images))
         means, _ = last.latents.chunk(2, dim=-1)
         return self.resolution.segmentation(last.log_masks, last.components, slots=means)
@@ -181,7 +184,7 @@ class IODINE(Method):
             return latents
 
         first = self.first_latents.expand(len(images), self.slots, -1)
-        return refine(first, self.settings.model.updates, attempt, update)
+        return iterative_inference(first, self.settings.model.updates, attempt, update)
 
     def _decode(self, images: Tensor, latents: Tensor) -> Explanation:
         posterior = Gaussian.of(latents, softplus_variance)

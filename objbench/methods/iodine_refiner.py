@@ -1,4 +1,4 @@
-"""What IODINE says about images, and the network that refines it."""
+"""IODINE's explanation of images, and the network that refines it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ Memory = tuple[Tensor, Tensor] | None  # of an LSTM; None before the first updat
 
 @dataclass(frozen=True)
 class Likelihood:
-    """log p(x | slots), up to a constant: which density a component has, and where the components are mixed.
+    """log p(x | slots), up to a constant: the density of a component, and where the components are mixed.
 
-    distribution  logistic or gaussian, of width `scale` in image units
-    mixing        pixel: one mixture for the three channels together;  channel: one for each
+    Attributes:
+        distribution: logistic or gaussian.
+        scale: width of the distribution, in image units.
+        mixing: pixel, one mixture for the three channels together, or channel, one for each.
     """
 
     distribution: str
@@ -38,14 +40,14 @@ class Likelihood:
 
 
 class Explanation(NamedTuple):
-    """What latents say about images: an attempt to refine."""
+    """What latents decode to, and how well it explains the images: an Attempt of `iterative_inference`."""
 
     latents: Tensor  # (B,K,2Z): means and unconstrained variances
     components: Tensor  # (B,K,3,H,W)
     logits: Tensor  # (B,K,1,H,W) of the masks
     log_masks: Tensor  # (B,K,1,H,W)
     densities: Tensor  # (B,K,C,H,W), of the pixels in each component
-    likelihood: Tensor  # (B,1,H,W), log, of each pixel, or of the pixels of the images that it stands for
+    likelihood: Tensor  # (B,1,H,W), log, of each pixel times the pixels of the image that it stands for
     divergence: Tensor  # (B,), KL of the latents
 
     @property
@@ -65,7 +67,7 @@ class Explanation(NamedTuple):
 
 
 class Refiner(nn.Module):
-    """Sees everything about an explanation, slot by slot, and changes its latents."""
+    """The network that changes the latents of an explanation, slot by slot."""
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class Refiner(nn.Module):
     def forward(
         self, images: Tensor, found: Explanation, gradients: Gradients, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """The next latents (B,K,2Z) of images (B,3,H,W), and what the LSTM remembers of the slots, (B*K,D) each."""
+        """The next latents (B,K,2Z) of images (B,3,H,W), and the two states (B*K,D) of the LSTM."""
         latents = found.latents
         maps = torch.cat(self._maps(images, found, gradients), dim=2)
         pooled = adaptive_avg_pool2d(self.convolutions(maps.flatten(0, 1)), 1).flatten(1)
@@ -117,7 +119,7 @@ class Refiner(nn.Module):
         return latents + change.view_as(latents), memory
 
     def _maps(self, images: Tensor, found: Explanation, gradients: Gradients) -> list[Tensor]:
-        """All there is to see of each pixel, of shapes (B,K,*,H,W)."""
+        """The inputs of the refiner that are maps, (B,K,*,H,W) each."""
         slots = found.logits.shape[1]
         difference = slot_differences(found.densities, found.log_masks)
 
@@ -129,7 +131,9 @@ class Refiner(nn.Module):
             found.components,
             found.logits,
             found.log_masks.exp(),
-            found.densities.sum(2, keepdim=True).softmax(1),  # whose the pixel is, if the masks are not asked
+            found.densities.sum(2, keepdim=True).softmax(
+                1
+            ),  # share of each slot in the pixel, without the masks
             self.component_norm(gradients[1]),
             self.logit_norm(gradients[2]),
             of_all(self.likelihood_norm(found.likelihood)),

@@ -1,20 +1,20 @@
-"""MONet (Burgess et al. 2019): a U-Net takes mask after mask off the image, a VAE models what each shows.
+"""MONet (Burgess et al. 2019): a U-Net takes one mask after another from the image, a VAE models each masked part.
 
-There is no official code. Where the paper is silent, these are the choices; numbers are in benchmarks.yaml:
-- Channels of the U-Net are not published. The default (32, and 64 at the three coarsest scales) is small and
-  fast; the variant `clevrtex` is the ClevrTex benchmark's, ten times as large (64, doubling up to 512).
-- Tetrominoes, which the paper has not, takes the standard deviations, the four scales, the optimizer and the
-  length of training of a public benchmark that resizes its images to 32x32. Here they stay 35x35: the U-Net
-  pads them to 40x40 by repeating the last row and column and crops its logits, the VAE needs no padding.
-- The VAE's encoder sees log-masks. With `model.encoder_mask` linear it sees the masks themselves, as some ports
-  have it: log-masks of decided slots are large numbers, beside which a short training overlooks the colours.
-- sigma of a latent is the exponential of the network's output, as in the ClevrTex benchmark. Weights start
-  as torch makes them. The learning rate is constant.
-- `model.resolution` makes it work on smaller images: means of rectangles go in, and what comes out is
-  interpolated between pixels (the variant `demo`).
+There is no official code. Where the paper does not say, these are the choices; values are in benchmarks.yaml:
+- Channels of the U-Net are not published. The default (32, and 64 at the three coarsest scales) is small and fast; the
+  variant `clevrtex` has those of the ClevrTex benchmark, ten times as many parameters (64, doubling up to 512).
+- The paper has no Tetrominoes. The standard deviations, the four scales, the optimizer and the length of the training
+  are those of a public benchmark that resizes the images to 32x32. Here they stay 35x35: the U-Net pads them to 40x40
+  by repeating the last row and column and crops its logits; the VAE needs no padding.
+- The VAE's encoder sees log-masks. With `model.encoder_mask` linear it sees the masks themselves, as in some ports:
+  log-masks of decided slots are large numbers, beside which a short training ignores the colours.
+- sigma of a latent is the exponential of the network's output, as in the ClevrTex benchmark. Weights have torch's own
+  initialisation. The learning rate is constant.
+- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
+  between pixels (the variant `demo`).
 
-Deviations: the divergence of the masks is taken in log space and needs no clamp; `segment` decodes the mean
-of each latent instead of a sample, so that nothing is random at test time.
+Deviations: the divergence of the masks is computed in log space and needs no clamp; `segment` decodes the mean of each
+latent instead of a sample, so that nothing is random at test time.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ComponentVAE(nn.Module):
 
 
 class Decomposition(NamedTuple):
-    """What MONet makes of a batch of images."""
+    """The output of the networks for a batch of images."""
 
     log_masks: Tensor  # (B,K,1,H,W), of the attention network
     posterior: Gaussian  # (B,K,Z)
@@ -134,7 +134,7 @@ class MONet(Method):
         demand_pixels("model.attention_channels", model.attention_channels, size, instance_norm)
         self.attention = UNet(size, 4, 1, model.attention_channels, instance_norm)
         self.vae = ComponentVAE(size, model)
-        self.sigma: Tensor  # (K,): the first slot's own one makes it the background's
+        self.sigma: Tensor  # (K,); the first slot's is smaller, which makes it the background's
         sigma = torch.tensor([loss.background_sigma] + (slots - 1) * [loss.sigma])
         self.register_buffer("sigma", sigma, persistent=False)
 
@@ -157,7 +157,7 @@ class MONet(Method):
         return Losses(total.mean(), parts)
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
-        """The masks of the attention network, and what the mean of each latent decodes to."""
+        """The masks of the attention network, and the decoded mean of each latent."""
         found = self._decompose(self.resolution.downsample(images), None)
         return self.resolution.segmentation(found.log_masks, found.components, slots=found.posterior.mean)
 

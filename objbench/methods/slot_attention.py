@@ -1,17 +1,17 @@
 """Slot Attention (Locatello et al., Object-Centric Learning with Slot Attention, NeurIPS 2020).
 
 An autoencoder: convolutions, slots that compete for the places of their output, a spatial broadcast decoder for each
-slot by itself, and a softmax over the slots that mixes what they paint. One mean squared error trains it all.
+slot by itself, and a softmax over the slots that mixes their images. It is trained by one mean squared error.
 
 Model, initial values (Glorot, orthogonal GRU), LayerNorm's eps and optimizer are those of the published code.
 Deviations:
 - Layers of the decoder with stride 1 are convolutions, not transposed ones: the same functions with flipped kernels.
-- Where the decoder's strides do not divide the image size (the variant demo), its output is cut at the bottom and on
-  the right.
-- Variant clevrtex, the model behind the numbers in the ClevrTex paper: its layer norm with one weight per pixel and
-  channel (2.1 million of them, normalised over the whole image) is a defect of that port, so each place has its own
-  norm here as in the original; parameters start as in the original, and the loss is a mean, not a sum over pixels,
-  which Adam cannot tell apart.
+- Where the decoder's strides do not divide the image size (the variant demo), its output is cropped at the bottom and
+  on the right.
+- Variant clevrtex, the model behind the numbers in the ClevrTex paper: the layer norm of that port has one weight per
+  pixel and channel (2.1 million, normalised over the whole image), which is a defect; here each place has its own norm,
+  as in the original. Parameters start as in the original, and the loss is a mean instead of a sum over pixels, which
+  makes no difference to Adam.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class SlotAttention(Method):
         return ()
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
-        """Mean squared error of the mixture, in the range that the model paints in."""
+        """Mean squared error of the mixture, in the model's own range of colours."""
         slots, _ = self.encode(images)
         rgb, masks = self.decode(slots)
         return Losses(((masks * rgb).sum(1) - self._to_model(images)).square().mean())
@@ -119,7 +119,7 @@ class SlotAttention(Method):
         )
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots (B,K,D) and the attention (B,N,K) that the places of the encoder's output paid them."""
+        """Slots (B,K,D) and their attention (B,N,K) at the places of the encoder's output."""
         features = self.encoder(self._to_model(images))
         noise = self.normal(images, self.slots, self.slot_mean.shape[1])
         slots, attention = self.attention(features, self.slot_mean + self.slot_log_std.exp() * noise)

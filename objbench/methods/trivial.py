@@ -1,4 +1,4 @@
-"""Baselines that look at nothing: one segment, and a grid of segments."""
+"""Baselines that ignore the image: one segment, and a grid of segments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from objbench.methods.base import Method, Progress, Segmentation, Stage
 
 
 class OneSlot(Method):
-    """The whole image is one segment: the floor of ARI and ARI-FG, and what a collapsed model scores."""
+    """The whole image is one segment: the floor of ARI and ARI-FG, and the score of a collapsed model."""
 
     def stages(self) -> list[Stage]:
         """Nothing to train."""
@@ -35,7 +35,7 @@ class Grid(Method):
 
 
 def grid_labels(height: int, width: int, cells: int) -> Tensor:
-    """int64 (height, width): `cells` cells in round(sqrt(cells)) rows, the later rows taking what is left over.
+    """int64 (height, width): `cells` cells in round(sqrt(cells)) rows; where these differ, later rows have more cells.
 
     >>> grid_labels(2, 4, 4).tolist()
     [[0, 0, 1, 1], [2, 2, 3, 3]]

@@ -13,7 +13,7 @@ from objbench import create
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
 from objbench.methods.iodine_refiner import Explanation, Likelihood
-from objbench.methods.parts.iterative_inference import refine
+from objbench.methods.parts.iterative_inference import iterative_inference
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.testing import check_method
 
@@ -211,7 +211,7 @@ def test_refining_lowers_the_loss_when_the_refiner_descends():
     noise = torch.randn(2, method.slots, 4)
     method.normal = lambda images, *shape: noise
     first = method.first_latents.expand(2, method.slots, -1)
-    losses, _ = refine(
+    losses, _ = iterative_inference(
         first,
         5,
         lambda latents, step: method._decode(images, latents),

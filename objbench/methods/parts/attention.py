@@ -9,11 +9,16 @@ ATTENTION_EPS = 1e-8
 
 
 def compete(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """One round of attention in which each place is shared out among the slots.
+    """One round of attention in which the slots compete for each place. In float32; scores are scaled by D^-1/2.
 
-    queries (B,K,D) of the slots, keys (B,N,D) and values (B,N,E) of the places ->
-    updates (B,K,E), the mean of the values weighted by the slot's attention; attention (B,N,K), sums to 1 over
-    the slots. Always in float32. Scores are scaled by D^-1/2.
+    Args:
+        queries: (B,K,D), of the slots.
+        keys: (B,N,D), of the places.
+        values: (B,N,E), of the places.
+
+    Returns:
+        The updates (B,K,E), for each slot the mean of the values weighted by its attention, and the attention
+        (B,N,K), which sums to 1 over the slots.
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys, values = queries.float(), keys.float(), values.float()
@@ -27,10 +32,13 @@ def compete(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tens
 class SlotAttentionCore(nn.Module):
     """Slots from the features of N places, in a few rounds of attention, GRU and residual MLP.
 
-    features    F, of the input at each place;  width  D, of slots, queries, keys and values
-    hidden      units of the MLP
-    bias        whether the maps to queries, keys and values have one
-    norm_eps    of the three layer norms, each over the features of one place or slot
+    Args:
+        features: F, of the input at each place.
+        width: D, of slots, queries, keys and values.
+        hidden: hidden units of the MLP.
+        iterations: rounds of attention.
+        bias: whether the maps to queries, keys and values have a bias.
+        norm_eps: of the three layer norms, each over the features of one place or slot.
     """
 
     def __init__(

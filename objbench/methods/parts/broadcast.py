@@ -1,4 +1,4 @@
-"""The spatial broadcast decoder: a vector, copied to every place of a grid, becomes an image by convolutions.
+"""The spatial broadcast decoder: convolutions turn a vector, copied to every place of a grid, into an image.
 
 Watters et al., "Spatial Broadcast Decoder: A Simple Architecture for Learning Disentangled Representations in VAEs",
 2019.
@@ -18,8 +18,10 @@ from objbench.methods.parts.position import SoftPositionEmbedding
 class Conv(NamedTuple):
     """One convolution of a decoder.
 
-    stride   1: a convolution;  s > 1, up to the kernel: a transposed one that makes maps exactly s times as large
-    padding  of a convolution, on each side; None: as much as keeps the size (odd kernels);  0: the `valid` form
+    Attributes:
+        channels: of its output. kernel: side of the kernel. stride: 1 for a convolution; from 2 up to the kernel for a
+        transposed one, whose maps are so many times as large. padding: of a convolution, on each side; None keeps the
+        size (odd kernels), 0 is the `valid` form.
     """
 
     channels: int
@@ -28,13 +30,13 @@ class Conv(NamedTuple):
     padding: int | None = None
 
     def size_before(self, size: int) -> int:
-        """The least height (or width) of a map of which this layer makes one of at least `size`."""
+        """The smallest input height (or width) that gives an output of at least `size`."""
         if self.stride > 1:
             return -(-size // self.stride)
         return size + self.kernel - 1 - 2 * self._padding
 
     def build(self, channels: int) -> nn.Module:
-        """The layer, for maps of so many channels."""
+        """The layer, for an input of so many channels."""
         if self.stride == 1:
             return nn.Conv2d(channels, self.channels, self.kernel, padding=self._padding)
         missing = self.stride - self.kernel + 2 * self._padding
@@ -48,14 +50,19 @@ class Conv(NamedTuple):
 
 
 class SpatialBroadcastDecoder(nn.Module):
-    """z (B,Z) -> (B,C,H,W), raw: C is the channels of the last layer, which has neither norm nor activation.
+    """z (B,Z) -> (B,C,H,W), where C is the channels of the last layer, which has neither norm nor activation.
 
-    size    (H,W) of the images. The grid is as large as the layers need to end there: larger by what unpadded
-            convolutions take away, smaller by what strides give. Where a stride does not divide the size, what
-            reaches beyond the image at the bottom and on the right is cut off.
-    planes  of a grid (height, width), the planes (P,height,width) to append to z at every place: `coordinate_grid`,
-            for one. None: a soft position embedding is added instead.
-    groups  of the GroupNorm before each activation; None: no norm
+    The grid has the size from which the layers reach the image: unpadded convolutions make it larger, strides smaller.
+    Where a stride does not divide the size, the output is cropped at the bottom and on the right.
+
+    Args:
+        latent: Z.
+        size: (H,W) of the images.
+        layers: the convolutions, from the grid to the image.
+        planes: gives the planes (P,height,width) that are appended to z on a grid (height, width), such as
+            `coordinate_grid`; None adds a soft position embedding instead.
+        activation: between the layers.
+        groups: of the GroupNorm before each activation; None for no norm.
     """
 
     def __init__(
@@ -94,7 +101,7 @@ class SpatialBroadcastDecoder(nn.Module):
 
 
 def grid_size(size: tuple[int, int], layers: Sequence[Conv]) -> tuple[int, int]:
-    """Height and width of the grid from which `layers` get to an image of at least `size`."""
+    """Height and width of the grid from which `layers` reach an image of at least `size`."""
     height, width = size
     for layer in reversed(layers):
         height, width = layer.size_before(height), layer.size_before(width)

@@ -1,4 +1,4 @@
-"""Two gated recurrent units side by side: one remembers means, the other what variances are made of."""
+"""Two gated recurrent units side by side: one for means, one for raw variances."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class DualGRU(nn.Module):
-    """Two GRU cells of the same width that see the same input and nothing of each other (Emami et al. 2021).
+    """Two GRU cells of the same width with the same input and separate states (Emami et al. 2021).
 
-    Each is torch.nn.GRUCell's: reset, update and candidate gates in this order, the reset applied to what the weights
-    make of the state. The published code writes the two as one cell with block-diagonal weights; here each has its own
-    (2,3D,D). Weights and biases start as N(0,1), much wider than any other network of the method, and that is part of
+    Each is as torch.nn.GRUCell: reset, update and candidate gates in this order, the reset applied to the product of
+    weights and state. The published code writes the two as one cell with block-diagonal weights; here each has its own,
+    (2,3D,D). Weights and biases start as N(0,1), much wider than in any other network of the method: this is part of
     the method.
     """
 
@@ -23,7 +23,7 @@ class DualGRU(nn.Module):
         self.bias_state = nn.Parameter(torch.randn(2, 3 * width))
 
     def forward(self, inputs: Tensor, state: Tensor) -> Tensor:
-        """inputs (...,D) and states (...,2D), the first cell's, then the second's -> states (...,2D), in float32."""
+        """inputs (...,D), states (...,2D) of the first and the second cell -> states (...,2D), in float32."""
         with torch.autocast(inputs.device.type, enabled=False):
             states = torch.stack(state.float().chunk(2, dim=-1), dim=-2)  # ...,2,D
             seen = torch.einsum("...d,cgd->...cg", inputs.float(), self.weight_input) + self.bias_input

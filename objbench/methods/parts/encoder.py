@@ -1,4 +1,4 @@
-"""The encoder of Slot Attention and its descendants: one vector for each place of an image."""
+"""The encoder of Slot Attention and the methods that follow it: one vector for each place of an image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ Strides = Annotated[list[Annotated[int, Field(ge=1, le=KERNEL)]], Field(min_leng
 class Encoder(nn.Module):
     """Images (B,3,H,W) -> features (B,N,C) of N places, row by row: convolutions, positions, an MLP at each place.
 
-    strides  of the 5x5 convolutions, one each;  `size` is what they leave of the image: (h,w), N = hw
     The layer norm is over the features of one place.
+
+    Args:
+        image_size: (H,W).
+        channels: C.
+        strides: of the 5x5 convolutions, one each.
+        norm_eps: of the layer norm.
+
+    Attributes:
+        size: (h,w) of the output, N = hw.
     """
 
     def __init__(

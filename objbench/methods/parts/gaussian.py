@@ -1,7 +1,7 @@
 """Diagonal Gaussians over latent vectors: how networks parameterise them, samples, densities, divergences.
 
-A network gives a mean and an unconstrained number per dimension; what that number means differs from source
-to source. All is computed in float32, whatever comes in.
+A network gives a mean and an unconstrained number per dimension; methods differ in how that number becomes a standard
+deviation. Everything is computed in float32, whatever the dtype of the input.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Gaussian:
 
     @classmethod
     def of(cls, raw: Tensor, deviation: Deviation) -> Gaussian:
-        """From the outputs (...,2Z) of a network: Z means, then what `deviation` makes sigmas of."""
+        """From the outputs (...,2Z) of a network: Z means, then Z numbers that `deviation` turns into sigmas."""
         mean, unconstrained = raw.float().chunk(2, dim=-1)
         return cls(mean, deviation(unconstrained))
 
     def sample(self, noise: Tensor) -> Tensor:
         """A sample (...,Z) from standard normal `noise`, differentiable in mean and deviation.
 
-        Draw the noise with Method.normal, so that an image's sample at test time is its own.
+        Draw the noise with Method.normal, so that at test time it depends on the image alone.
         """
         return self.mean + self.deviation * noise
 

@@ -1,9 +1,9 @@
-"""GECO: the weight between reconstruction and KL divergence learns to hold the reconstruction at a goal.
+"""GECO: the weight between reconstruction and KL divergence adapts until the reconstruction error reaches a goal.
 
-Rezende and Viola, "Taming VAEs", 2018, in the two forms of the field, which do not exchange: EfficientMORL weighs the
-constraint and adds to its multiplier, GENESIS-V2 weighs the KL and multiplies its weight. A goal counts as an error: a
-negative log-likelihood, summed over an image and averaged over a batch, so that its value depends on whether log(2 pi)/2
-is counted in it. State lives in buffers, changed in place and without waiting for the device.
+Rezende and Viola, "Taming VAEs", 2018, in two forms that cannot replace each other: EfficientMORL weighs the
+constraint and adds to its multiplier, GENESIS-V2 weighs the KL divergence and multiplies its weight. A goal is an
+error: a negative log-likelihood, summed over an image and averaged over a batch, so that its value depends on whether
+log(2 pi)/2 is counted in it. The state is in buffers that are changed in place, without waiting for the device.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from objbench.spec.explain import refusal
 
 
 def likelihood_floor(sigma: float, *, normalised: bool) -> float:
-    """The least error per pixel and channel of Gaussians of deviation `sigma`, mixed or not: that of a perfect mean.
+    """The smallest error per pixel and channel under Gaussians of deviation `sigma`: that of a perfect reconstruction.
 
-    ln sigma + ln(2 pi) / 2; without the second term if not `normalised`.
+    It is ln sigma + ln(2 pi) / 2, without the second term if not `normalised`; a mixture has the same one.
     """
     return math.log(sigma) + (HALF_LOG_TWO_PI if normalised else 0.0)
 
 
 def demand_reachable(goal: float, sigma: float, *, normalised: bool) -> None:
-    """Raise RequestError if no reconstruction, however good, has an error (per pixel and channel) below `goal`.
+    """Raise RequestError if even a perfect reconstruction has an error (per pixel and channel) above `goal`.
 
-    Such a goal moves GECO's weight in one direction for ever, until the KL divergence counts for nothing. The one of
-    EfficientMORL's own recipe for Tetrominoes is of this kind, by little: -1.224 where sigma=0.3 gives -1.204.
+    Such a goal moves GECO's weight in one direction for ever, until the KL divergence counts for nothing. The goal of
+    EfficientMORL's own recipe for Tetrominoes is just out of reach: -1.224, where sigma=0.3 gives -1.204.
     """
     floor = likelihood_floor(sigma, normalised=normalised)
     if not goal > floor:
@@ -45,11 +45,15 @@ def demand_reachable(goal: float, sigma: float, *, normalised: bool) -> None:
 class MultiplicativeGECO(nn.Module):
     """GENESIS-V2's form: loss = error + beta * KL (Engelcke et al. 2021).
 
-    After each step beta *= exp(rate * (goal - average)), so that an error above the goal lets beta shrink; below the
-    goal it grows `recovery` times as fast. It begins at `beta` and stays within [1e-10, 1e10].
+    After each step beta *= exp(rate * (goal - average)): beta shrinks while the error is above the goal; below the goal
+    it grows `recovery` times as fast. It stays within [1e-10, 1e10].
 
-    goal      of the error, in nats per image
-    momentum  of the average over the errors, which begins with the first
+    Args:
+        goal: of the error, in nats per image.
+        rate: of the change of beta, per nat and step.
+        beta: the first value.
+        recovery: factor of the rate below the goal.
+        momentum: of the average over the errors, which begins with the first one.
     """
 
     def __init__(
@@ -78,13 +82,18 @@ class MultiplicativeGECO(nn.Module):
 class AdditiveGECO(nn.Module):
     """EfficientMORL's form, a Lagrangian: loss = KL - softplus(multiplier) * (goal - error) (Emami et al. 2021).
 
-    Before step `start` the loss is error + KL. From there on the loss has the value that the average slack (goal -
-    error) gives it, and the gradient of the slack of its own batch; after each step multiplier -= rate * average
-    slack, so that an error above the goal lets it grow. While the error is below the goal the rate is `recovery`
-    times as large. The multiplier starts at `least`, where softplus gives 1, and never falls below.
+    Before step `start` the loss is error + KL. From there on its value uses the average slack (goal - error) and its
+    gradient the slack of the batch; after each step multiplier -= rate * average slack: the multiplier grows while the
+    error is above the goal. Below the goal the rate is `recovery` times as large. The multiplier starts at `least`,
+    where softplus gives 1, and never falls below.
 
-    goal      of the error, in nats per image: EfficientMORL counts it without log(2 pi)/2
-    momentum  of the average over the slacks, which begins with that of the last step before `start`
+    Args:
+        goal: of the error, in nats per image; EfficientMORL counts it without log(2 pi)/2.
+        rate: of the change of the multiplier, per nat and step.
+        start: first step that is constrained.
+        recovery: factor of the rate below the goal.
+        least: first and smallest value of the multiplier.
+        momentum: of the average over the slacks, which begins with that of the last step before `start`.
     """
 
     def __init__(
@@ -106,7 +115,7 @@ class AdditiveGECO(nn.Module):
         self.register_buffer("average", torch.zeros(()))
 
     def started(self, progress: Progress) -> bool:
-        """Whether the step after `progress` is constrained; belongs into the method's `capture_key`."""
+        """Whether the step after `progress` is constrained; must be part of the method's `capture_key`."""
         return progress.step >= self.start
 
     def loss(self, error: Tensor, kl: Tensor, progress: Progress) -> Tensor:

@@ -1,7 +1,7 @@
-"""Iterative refinement of latents by a network that is shown the gradients of the loss they lead to.
+"""Iterative amortized inference: a network refines latents from the gradients of the loss they lead to.
 
-Marino, Yue and Mandt, "Iterative Amortized Inference", 2018; here as IODINE and EfficientMORL use it. What a method
-decodes, what else its network is shown and what the network remembers is the method's own business.
+Marino, Yue and Mandt, "Iterative Amortized Inference", 2018; here as IODINE and EfficientMORL use it. What is decoded,
+what else the network sees and what it remembers is up to the method.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class Attempt(Protocol):
-    """What latents lead to. `watched` are tensors in the graph of `loss`: the latents and what was decoded, say."""
+    """What latents lead to: a loss, and tensors in its graph, such as the latents and what was decoded from them."""
 
     @property
     def loss(self) -> Tensor:
@@ -29,21 +29,27 @@ AnyAttempt = TypeVar("AnyAttempt", bound=Attempt)
 Gradients = tuple[Tensor, ...]
 
 
-def refine(
+def iterative_inference(
     latents: Tensor,
     steps: int,
     attempt: Callable[[Tensor, int], AnyAttempt],
     update: Callable[[AnyAttempt, Gradients], Tensor],
 ) -> tuple[list[Tensor], AnyAttempt]:
-    """Attempt and update in turn, `steps` updates between steps + 1 attempts: the losses of all, and the last attempt.
+    """Alternate attempts and updates: `steps` updates between steps + 1 attempts.
 
-    attempt  of latents (B,...) and the number of updates behind them
-    update   the next latents, from an attempt and the gradients of its watched tensors
-
-    Gradients are those of each image's own loss: the size of a batch plays no part. They are constants, without a
-    graph of their own, so that no second derivatives arise. Where gradients are enabled, losses can be
+    The gradients are those of each image's own loss, whatever the size of the batch. They are constants, without a
+    graph of their own, so that there are no second derivatives. Where gradients are enabled, the losses can be
     differentiated through all updates, and all attempts are held until that is done. Where they are not, they are
-    enabled for the attempts alone, each forgets how its latents came about, and nothing of it outlives its update.
+    enabled for the attempts alone, each attempt starts from detached latents, and none outlives its update.
+
+    Args:
+        latents: (B,...), the first ones.
+        steps: number of updates.
+        attempt: called with latents and the number of updates before them.
+        update: gives the next latents, from an attempt and the gradients of its watched tensors.
+
+    Returns:
+        The losses (B,) of all attempts, and the last attempt.
     """
     training = torch.is_grad_enabled()
     losses: list[Tensor] = []
@@ -55,14 +61,14 @@ def refine(
             gradients = torch.autograd.grad(found.loss.sum(), found.watched, retain_graph=training)
         losses.append(found.loss if training else found.loss.detach())
         latents = update(found, gradients)
-        del found, gradients  # while the next attempt is made, memory should not hold two
+        del found, gradients  # before the next attempt is made: memory holds one of them
     last = attempt(latents, steps)
     return [*losses, last.loss], last
 
 
 class DetachedNorm(nn.LayerNorm):
-    """Layer normalisation, in float32, of an input of a refiner through which no gradient may flow."""
+    """Layer normalisation, in float32, of an input through which no gradient flows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As LayerNorm, of a constant."""
+        """The normalised x, differentiable in scale and shift alone."""
         return super().forward(x.detach().float())

@@ -1,13 +1,14 @@
 """Likelihoods of an image as a mixture of slots: pixel distributions, and the ways to mix them.
 
-The methods of the field differ in three choices. Where the slots are mixed: in each colour channel by itself
-(MONet, GENESIS-V2, EfficientMORL's mixture) or once per pixel for the three together (IODINE's own code).
-Whether they are mixed at all: a Gaussian around the composed image sees the masks through its mean alone
-(EfficientMORL on Tetrominoes and multi-dSprites), which spreads the background over the slots. And whether
-the constant log(2 pi)/2 of each normal density is counted: no gradient sees it, but a GECO target does,
-hence `normalised`.
+Methods differ in three choices:
+- Where the slots are mixed: in each colour channel by itself (MONet, GENESIS-V2, EfficientMORL's mixture) or once per
+  pixel for the three together (IODINE's published code).
+- Whether they are mixed at all: a Gaussian around the composed image depends on the masks through its mean alone
+  (EfficientMORL on Tetrominoes and multi-dSprites), which spreads the background over the slots.
+- Whether the constant log(2 pi)/2 of each normal density is counted: gradients do not depend on it, but a GECO target
+  does; hence the parameter `normalised`.
 
-All is computed in float32, whatever comes in.
+Everything is computed in float32, whatever the dtype of the input.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 def gaussian(values: Tensor, means: Tensor, sigma: float | Tensor, *, normalised: bool) -> Tensor:
     """Log-density of a normal distribution, element by element; a tensor `sigma` broadcasts.
 
-    normalised  False leaves out log(2 pi) / 2, never log sigma
+    `normalised` False leaves out log(2 pi) / 2, never log sigma.
     """
     log_sigma = sigma.log() if isinstance(sigma, Tensor) else math.log(sigma)
     density = -0.5 * ((values.float() - means.float()) / sigma).square() - log_sigma
@@ -48,9 +49,14 @@ def mix(densities: Tensor, log_masks: Tensor) -> Tensor:
 def per_channel(
     images: Tensor, means: Tensor, log_masks: Tensor, sigma: float | Tensor, *, normalised: bool
 ) -> Tensor:
-    """Log-likelihood (B,) of images (B,3,H,W), each channel of each pixel a Gaussian mixture of its own.
+    """Log-likelihood (B,) of images, each channel of each pixel a Gaussian mixture of its own.
 
-    means (B,K,3,H,W);  log_masks (B,K,1,H,W), summing to one over K;  sigma  of all slots, or (K,) of each
+    Args:
+        images: (B,3,H,W).
+        means: (B,K,3,H,W).
+        log_masks: (B,K,1,H,W), logarithms of masks that sum to one over K.
+        sigma: one for all slots, or (K,), one for each.
+        normalised: whether log(2 pi) / 2 is counted.
     """
     densities = gaussian(images[:, None], means, _of_slots(sigma), normalised=normalised)
     return mix(densities, log_masks).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""Where a pixel is, as numbers: coordinates, and a learned embedding of four ramps."""
+"""The position of a pixel as numbers: coordinates, cosines, and a learned embedding of four ramps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def soft_position_grid(height: int, width: int) -> Tensor:
 
 
 class SoftPositionEmbedding(nn.Module):
-    """Adds to maps (B,C,H,W) of a fixed `size` (H,W) a learned linear map of the four ramps at each place."""
+    """Adds a learned linear map of the four ramps at each place to maps (B,C,H,W) of a fixed `size` (H,W)."""
 
     def __init__(self, size: tuple[int, int], channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A method at work on smaller images than it is given."""
+"""Methods that work on smaller images than they are given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ Side = Annotated[
 
 
 class Resolution:
-    """`size` (h,w) is what a method works at: the images' own, or squares of `side` pixels, its model.resolution."""
+    """The resolution that a method works at: the images' own, or squares of `side` pixels.
+
+    Args:
+        image_shape: (3,H,W) of the images.
+        side: the setting model.resolution; None for the images' own size.
+
+    Attributes:
+        image_size: (H,W).
+        size: (h,w), the size that the method works at.
+    """
 
     def __init__(self, image_shape: tuple[int, int, int], side: int | None) -> None:
         self.image_shape = image_shape
@@ -28,11 +37,11 @@ class Resolution:
 
     @property
     def pixels(self) -> float:
-        """How many pixels of an image each pixel stands for that the method works at."""
+        """Pixels of an image per pixel that the method works at."""
         return math.prod(self.image_size) / math.prod(self.size)
 
     def downsample(self, images: Tensor) -> Tensor:
-        """Images (B,3,H,W) -> (B,3,h,w): mean values of rectangles. Raises RequestError for images of another size."""
+        """Images (B,3,H,W) -> (B,3,h,w), means of rectangles. Raises RequestError for images of another size."""
         if images.shape[1:] != self.image_shape:
             built, found = ("x".join(map(str, shape)) for shape in (self.image_shape, images.shape[1:]))
             raise RequestError(

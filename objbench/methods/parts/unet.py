@@ -1,4 +1,4 @@
-"""The U-Net of MONet and GENESIS-V2: one convolution per scale and way, an MLP in the middle."""
+"""The U-Net of MONet and GENESIS-V2: one convolution per scale in each direction, an MLP in the middle."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from objbench.spec.explain import refusal
 
 GROUPS = 8  # of channels, of `group_norm`
 
-Norm = Callable[[int], nn.Module]  # a normalisation layer for so many channels
+Norm = Callable[[int], nn.Module]  # number of channels -> normalisation layer
 
 
 def instance_norm(channels: int) -> nn.Module:
-    """Each channel of each image by itself, with a learned scale and shift: MONet."""
+    """The norm of MONet: of each channel of each image by itself, with a learned scale and shift."""
     return nn.InstanceNorm2d(channels, affine=True)
 
 
 def group_norm(channels: int) -> nn.Module:
-    """Eight groups of channels: GENESIS-V2."""
+    """The norm of GENESIS-V2: of eight groups of channels."""
     return nn.GroupNorm(GROUPS, channels)
 
 
 class UNet(nn.Module):
     """Images (B,inputs,H,W) to maps (B,outputs,H,W), or (B,channels[0],H,W) where `outputs` is None.
 
-    size       (H,W) of the images; where they do not halve evenly they are padded below and on the right by
-               repeating the last row and column, and the maps cropped
-    channels   one per scale, the finest first; the way up mirrors the way down
-    norm       after each convolution: `instance_norm` or `group_norm`
-
     Way down: convolution (3x3, no bias), norm, ReLU at each scale, kept as a skip, then every second pixel.
-    Middle: the coarsest map as a whole through an MLP with two hidden layers of `hidden` units.
-    Way up: the same block on the skip and what comes from below, then each pixel twice.
+    Middle: the coarsest map as a whole through an MLP with two hidden layers.
+    Way up: the same block on the skip and the map of the coarser scale, then each pixel twice.
     At last a 1x1 convolution, if `outputs` is given.
+
+    Args:
+        size: (H,W) of the images. Where they do not halve evenly, they are padded at the bottom and on the right by
+            repeating the last row and column, and the maps are cropped.
+        inputs: channels of the images.
+        outputs: channels of the maps; None for the features of the finest scale.
+        channels: one per scale, the finest first; the way up mirrors the way down.
+        norm: after each convolution, `instance_norm` or `group_norm`.
+        hidden: units of the MLP's hidden layers.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class UNet(nn.Module):
         self.padding = (-size[1] % factor, -size[0] % factor)  # right, below
         coarsest = (channels[-1], -(-size[0] // factor), -(-size[1] // factor))
         sources = [inputs, *channels[:-1]]
-        targets = [channels[0], *channels[:-1]]  # what each scale hands to the next finer one
+        targets = [channels[0], *channels[:-1]]  # from each scale to the next finer one
         self.down = nn.ModuleList(_block(i, o, norm) for i, o in zip(sources, channels, strict=True))
         self.middle = _bottleneck(coarsest, hidden)
         self.up = nn.ModuleList(_block(2 * i, o, norm) for i, o in zip(channels, targets, strict=True))
@@ -79,7 +83,7 @@ class UNet(nn.Module):
 
 
 def demand_pixels(key: str, channels: Sequence[int], size: tuple[int, int], norm: Norm) -> None:
-    """Raise RequestError, with the `key` of the channels, if the coarsest scale is a pixel that its norm makes 0."""
+    """Raise RequestError for the setting `key` if the coarsest scale is a single pixel, which its norm makes 0."""
     left = [-(-side // 2 ** (len(channels) - 1)) for side in size]
     if left == [1, 1] and (norm is instance_norm or channels[-1] == GROUPS):
         expected = (

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from objbench.methods.parts.iterative_inference import DetachedNorm, refine
+from objbench.methods.parts.iterative_inference import DetachedNorm, iterative_inference
 
 TARGET = torch.tensor([[1.0, -2.0], [3.0, 0.5]])
 
@@ -30,7 +30,7 @@ def descend(found, gradients):
 
 
 def test_losses_and_last_attempt_follow_gradient_descent():
-    losses, last = refine(torch.zeros(2, 2), 3, quadratic, descend)
+    losses, last = iterative_inference(torch.zeros(2, 2), 3, quadratic, descend)
     first = 0.5 * TARGET.square().sum(1)
     torch.testing.assert_close(torch.stack(losses), first * torch.tensor([[1], [0.25], [0.0625], [0.015625]]))
     assert last.loss is losses[-1]
@@ -43,12 +43,12 @@ def test_an_attempt_learns_how_many_updates_are_behind_it():
         seen.append(step)
         return quadratic(latents, step)
 
-    refine(torch.zeros(2, 2), 2, attempt, descend)
+    iterative_inference(torch.zeros(2, 2), 2, attempt, descend)
     assert seen == [0, 1, 2]
 
 
 def test_no_updates_is_one_attempt():
-    losses, last = refine(torch.zeros(2, 2), 0, quadratic, descend)
+    losses, last = iterative_inference(torch.zeros(2, 2), 0, quadratic, descend)
     assert [loss is last.loss for loss in losses] == [True]
 
 
@@ -63,7 +63,7 @@ def test_gradients_of_an_image_do_not_depend_on_the_batch():
             found.append(gradients[0])
             return descend(attempt, gradients)
 
-        refine(torch.zeros_like(TARGET[rows]), 2, attempt, update)
+        iterative_inference(torch.zeros_like(TARGET[rows]), 2, attempt, update)
         return torch.stack(found)
 
     torch.testing.assert_close(trajectory(slice(1)), trajectory(slice(2))[:, :1], rtol=0, atol=0)
@@ -80,13 +80,13 @@ def test_all_watched_tensors_get_their_gradients():
         found.extend(gradients)
         return attempt.watched[0]
 
-    refine(TARGET, 1, attempt, update)
+    iterative_inference(TARGET, 1, attempt, update)
     torch.testing.assert_close(found, [2 * TARGET, torch.ones(2, 2)])
 
 
 def test_refines_under_no_grad_and_in_eval():
     with torch.no_grad():
-        losses, last = refine(torch.zeros(2, 2), 3, quadratic, descend)
+        losses, last = iterative_inference(torch.zeros(2, 2), 3, quadratic, descend)
     assert float(losses[-1].sum()) < float(losses[0].sum())
     assert not any(loss.requires_grad for loss in losses)
     assert not last.watched[0].requires_grad
@@ -98,9 +98,9 @@ def test_training_and_test_give_the_same():
     def update(found, gradients):
         return found.watched[0] - rate * gradients[0]
 
-    losses, _ = refine(start, 3, quadratic, update)
+    losses, _ = iterative_inference(start, 3, quadratic, update)
     with torch.no_grad():
-        again, _ = refine(start, 3, quadratic, update)
+        again, _ = iterative_inference(start, 3, quadratic, update)
     torch.testing.assert_close(losses, again, rtol=0, atol=0)
 
 
@@ -113,7 +113,7 @@ def test_losses_are_differentiated_through_all_updates_but_not_through_their_gra
         return found.watched[0] - rate * gradients[0]
 
     start = nn.Parameter(torch.zeros(2, 2))
-    losses, last = refine(start, 2, quadratic, update)
+    losses, last = iterative_inference(start, 2, quadratic, update)
     assert not any(gradients.requires_grad for gradients in shown)
     last.loss.sum().backward()
     # z2 = z0 - rate (g0 + g1) with g0, g1 constants, and dL/dz2 = z2 - TARGET = -TARGET / 4
@@ -140,7 +140,7 @@ def test_nothing_outlives_the_loop(training, steps):
     gc.disable()
     try:
         with torch.set_grad_enabled(training):
-            losses, last = refine(torch.zeros(2, 2), steps, attempt, update)
+            losses, last = iterative_inference(torch.zeros(2, 2), steps, attempt, update)
         if training:
             torch.stack(losses).sum().backward()
         del losses, last
