@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Card(yaml.SafeDumper):
-    """Says everything where it belongs, however often, and rows of numbers in one line."""
+    """Repeats shared blocks instead of referring to them, and writes lists of numbers in one line."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -39,7 +39,7 @@ def info(
     context: Context,
     name: Annotated[str, typer.Argument(metavar="DATASET|METHOD", help="A name from objbench list.")],
 ) -> None:
-    """The card of a dataset (sources, licences, protocols, factors, errata) or of a method (hyper-parameters)."""
+    """The card of a dataset (sources, licences, protocols, factors, errata) or of a method (settings)."""
     spec = context.spec
     if name.partition("@")[0] in spec.datasets:
         card = _dataset(context, name)

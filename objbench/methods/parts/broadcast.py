@@ -19,9 +19,11 @@ class Conv(NamedTuple):
     """One convolution of a decoder.
 
     Attributes:
-        channels: of its output. kernel: side of the kernel. stride: 1 for a convolution; from 2 up to the kernel for a
-        transposed one, whose maps are so many times as large. padding: of a convolution, on each side; None keeps the
-        size (odd kernels), 0 is the `valid` form.
+        channels: of its output.
+        kernel: side of the kernel.
+        stride: 1 for a convolution; from 2 up to the kernel for a transposed one, whose output is so many times as
+            large as its input.
+        padding: of a convolution, on each side; None keeps the size (odd kernels), 0 is the `valid` form.
     """
 
     channels: int
