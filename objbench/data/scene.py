@@ -13,9 +13,7 @@ from objbench.errors import ObjbenchError
 Array = npt.NDArray[Any]
 
 SCENES_PER_JOB = 250
-BYTES_PER_JOB = (
-    16 << 20
-)  # of undecoded scenes: several jobs per worker wait in memory; a CLEVR record has 3.2 MB
+BYTES_PER_JOB = 16 << 20  # of undecoded scenes, as several jobs per worker wait; a CLEVR record has 3.2 MB
 
 
 class Block(Protocol):

@@ -1,4 +1,4 @@
-"""load: what was prepared, from the shards or from the raw cache, and plain words when it is not there."""
+"""load: what was prepared, from the shards or from the cache, and plain words when it is not there."""
 
 from __future__ import annotations
 
