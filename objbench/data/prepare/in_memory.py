@@ -16,7 +16,8 @@ from objbench.data.format.manifest import Records, Split
 from objbench.data.format.sample import digest, key_of, samples
 from objbench.data.generate.generator import SOURCE, GeneratedBlock, Generator, generator_of, options_of
 from objbench.data.generate.tensors import SceneTensors
-from objbench.data.prepare.prepare import describe_split, plan
+from objbench.data.prepare.describe import describe_split
+from objbench.data.prepare.prepare import plan
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan

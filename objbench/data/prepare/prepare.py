@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import objbench
 from objbench import progress, registry
-from objbench.data.download import read_receipt
 from objbench.data.format.manifest import (
     MANIFEST,
     Manifest,
-    Records,
     Settings,
-    Shard,
-    Skipped,
     SourceFile,
     Split,
     folder_of,
     read_manifest,
     refuse_incomplete,
 )
-from objbench.data.format.sample import fingerprint
 from objbench.data.prepare import card
+from objbench.data.prepare.describe import describe_written, hashing
 from objbench.data.prepare.fetch import fetch_release
 from objbench.data.prepare.journal import Journal, Started
 from objbench.data.prepare.pipeline import write_splits
@@ -37,7 +29,7 @@ from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
 from objbench.errors import RequestError
-from objbench.files import exclusive_lock, explain_os_errors, sha256_of, write_atomically
+from objbench.files import exclusive_lock, explain_os_errors, write_atomically
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.nested import differences
 
@@ -80,7 +72,7 @@ class Preparation:
             for plan in self.plans
         }
         advance(0, resumed=sum(writer.written for writer in writers.values()))
-        with _hashing(self.source.files) as hashed:
+        with hashing(self.source.files) as hashed:
             try:
                 write_splits(self.source, self.plans, self.settings, writers, workers, skip_bad, advance)
             finally:
@@ -88,7 +80,7 @@ class Preparation:
                     writer.abandon()
             advance(0, note="hashing the source files" if self.source.files else "")
             files = hashed()
-        splits = {plan.split: _written_split(plan, writers[plan.split]) for plan in self.plans}
+        splits = {plan.split: describe_written(plan, writers[plan.split]) for plan in self.plans}
         manifest = self.manifest(splits, files)
         write_atomically(self.folder / "README.md", card.render(self.dataset, manifest))
         manifest.save(self.folder / MANIFEST)
@@ -202,23 +194,6 @@ def prepare(
     return plan(dataset, source, data, raw, sizes, seed).run(workers or available(), force, advance, skip_bad)
 
 
-@contextlib.contextmanager
-def _hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
-    """Hash the source files in a thread; yields a function that waits for the result."""
-    stopped = threading.Event()
-
-    def step(_: int) -> None:
-        if stopped.is_set():
-            raise InterruptedError
-
-    with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(lambda: [_describe_file(path, step) for path in paths])
-        try:
-            yield future.result
-        finally:
-            stopped.set()
-
-
 def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) -> Manifest:
     """The manifest in `folder`; RequestError if its settings are others."""
     manifest = read_manifest(folder)
@@ -257,47 +232,6 @@ def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: 
     )
 
 
-def describe_split(
-    plan: SplitPlan,
-    count: int,
-    records: Records,
-    digests: Iterable[bytes],
-    object_counts: Mapping[int, int],
-    skipped: list[Skipped],
-    shards: list[Shard],
-) -> Split:
-    """What the manifest says of a split of `count` scenes.
-
-    Args:
-        records: Those that were read for the split.
-        digests: Of the samples, in order.
-        object_counts: Number of objects -> number of scenes.
-    """
-    return Split(
-        count=count,
-        standard=plan.standard and not skipped,
-        in_train=plan.in_train,
-        records=records,
-        fingerprint=fingerprint(digests),
-        object_counts=dict(sorted(object_counts.items())),
-        skipped=skipped,
-        shards=shards,
-    )
-
-
-def _written_split(plan: SplitPlan, writer: ShardWriter) -> Split:
-    assert writer.closed is not None
-    return describe_split(
-        plan,
-        count=writer.written,
-        records=writer.closed.records,
-        digests=(bytes.fromhex(entry.digests) for entry in writer.finished),
-        object_counts=sum((Counter(entry.object_counts) for entry in writer.finished), Counter()),
-        skipped=writer.skipped,
-        shards=[entry.shard for entry in writer.finished],
-    )
-
-
 def _refuse_other(folder: Path, what: str, here: Mapping[str, object], asked: Mapping[str, object]) -> None:
     """Raise RequestError if `asked` differs from what is in `folder`; it names every such setting."""
     found = [text.removeprefix("settings.") for text in differences(here, asked)]
@@ -316,10 +250,3 @@ def _clear(folder: Path) -> None:
             path.unlink()
     shutil.rmtree(folder / CACHE, ignore_errors=True)
     Journal(folder).close()
-
-
-def _describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
-    """Name, size and hash of a source file. The receipt of a downloaded file has its hash."""
-    receipt = read_receipt(path)
-    known = receipt.sha256 if receipt is not None and receipt.is_valid(path) else None
-    return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))
