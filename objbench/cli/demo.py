@@ -45,7 +45,7 @@ def demo(
         preparation = plan(reference, SOURCE, context.data, None, sizes, seed=0)
         with bar("preparing", preparation.scenes, "scenes") as advance:
             preparation.run(available(), False, advance)
-    run_data = prepared_run_data(reference, SOURCE, context.data, context.config, "auto")
+    run_data = prepared_run_data(context.spec, reference, SOURCE, context.data, "auto")
     records = []
     for number, name in enumerate(METHODS, 2):
         say(f"{number}. run {name}")

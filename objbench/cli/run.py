@@ -67,9 +67,9 @@ def run(
 
     build(resolved, reference)  # wrong settings are refused here, before data is generated or read
     if in_memory:
-        run_data = generated_run_data(reference, sizes, device)
+        run_data = generated_run_data(context.spec, reference, sizes, device)
     else:
-        run_data = prepared_run_data(reference, source, context.data, context.config, device)
+        run_data = prepared_run_data(context.spec, reference, source, context.data, device)
     done: list[tuple[Path, Record]] = []
     failures: list[str] = []
     for number in chosen:

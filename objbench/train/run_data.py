@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from objbench.data.format.manifest import Manifest, find, prepared, refuse_incomplete
-from objbench.data.read.load import load
+from objbench.data.read.load import load_split
 from objbench.data.read.scenes import Scenes
 from objbench.device import choose_device
 from objbench.errors import RequestError
 from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST, DatasetRef
-from objbench.spec.load import load_spec
+from objbench.spec.schema import Spec
 
 
 class RunData:
@@ -65,7 +65,7 @@ class RunData:
 
 
 def prepared_run_data(
-    dataset: DatasetRef, source: str | None, data: Path, config: Path | None, device: str
+    spec: Spec, dataset: DatasetRef, source: str | None, data: Path, device: str
 ) -> RunData:
     """The data of a run on a dataset that is prepared in the folder `data`.
 
@@ -77,12 +77,12 @@ def prepared_run_data(
     folder, manifest = find(data, dataset, source)
     also_test = []
     for name in dataset.spec.also_test:
-        reference = load_spec(config).dataset(name)
+        reference = spec.dataset(name)
         if manifest.source in prepared(data, reference):
             refuse_incomplete(*find(data, reference, manifest.source))
             also_test.append(name)
     refuse_incomplete(folder, manifest)
-    _refuse_test_set(dataset, manifest.source, config)
+    _refuse_test_set(spec, dataset, manifest.source)
     missing = [split for split in ("train", TEST) if split not in manifest.splits]
     if missing:
         raise RequestError(
@@ -93,19 +93,19 @@ def prepared_run_data(
         dataset,
         manifest,
         where,
-        lambda name, split: load(name, split, manifest.source, data, where, config),
+        lambda name, split: load_split(spec.dataset(name), split, manifest.source, data, where),
         also_test,
     )
 
 
-def generated_run_data(dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> RunData:
+def generated_run_data(spec: Spec, dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> RunData:
     """The data of a run on scenes generated in memory: those that `prepare --source generated` would write."""
     from objbench.data.generate.generator import SOURCE
     from objbench.data.prepare.in_memory import splits_in_memory
 
     where = choose_device(device)
     dataset.source(SOURCE)
-    _refuse_test_set(dataset, SOURCE, None)
+    _refuse_test_set(spec, dataset, SOURCE)
     for split in ("train", TEST):
         if sizes.get(split) == 0:
             raise RequestError(f"--{split} 0: a run needs train and test")
@@ -115,10 +115,10 @@ def generated_run_data(dataset: DatasetRef, sizes: Mapping[str, int], device: st
     return RunData(dataset, manifest, where, lambda _, split: splits[split])
 
 
-def _refuse_test_set(dataset: DatasetRef, source: str, config: Path | None) -> None:
+def _refuse_test_set(spec: Spec, dataset: DatasetRef, source: str) -> None:
     if "train" in dataset.rule.sources[source]:
         return
-    parents = [name for name, spec in load_spec(config).datasets.items() if dataset.name in spec.also_test]
+    parents = [name for name, other in spec.datasets.items() if dataset.name in other.also_test]
     also = f"; a run on {' or '.join(parents)} is scored on it too, once it is prepared" if parents else ""
     raise RequestError(f"{dataset} ({source}) is a test set without training scenes{also}")
 

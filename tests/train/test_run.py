@@ -32,7 +32,7 @@ from objbench.train.run_data import RunData, prepared_run_data
 
 
 def open_run_data(data: Path, dataset: str = "tetrominoes") -> RunData:
-    return prepared_run_data(load_spec().dataset(dataset), None, data, None, "cpu")
+    return prepared_run_data(load_spec(), load_spec().dataset(dataset), None, data, "cpu")
 
 
 def run(

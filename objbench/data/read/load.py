@@ -24,6 +24,7 @@ from objbench.data.workers import available, run
 from objbench.device import choose_device
 from objbench.files import exclusive_lock
 from objbench.folders import data_folder
+from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
 
 __all__ = ["Scenes", "load"]
@@ -53,15 +54,23 @@ def load(
         RequestError: A name is unknown, or several sources are prepared and none is given.
         ObjbenchError: The dataset is not prepared, or was changed since.
     """
-    where = choose_device(device)
     reference = load_spec(config).dataset(dataset)
-    folder, manifest = find(data_folder(data), reference, source)
+    return load_split(reference, split, source, data_folder(data), choose_device(device))
+
+
+def load_split(
+    reference: DatasetRef, split: str, source: str | None, data: Path, device: torch.device
+) -> Scenes:
+    """The same of a dataset that is resolved already, with the errors of `load`."""
+    folder, manifest = find(data, reference, source)
     with decoded(folder, manifest, split) as cache:
         images = _read(cache.images, (cache.count, 3, cache.height, cache.width))
         masks = _read(cache.masks, (cache.count, cache.height, cache.width))
         keys = cache.keys.read_text(encoding="ascii").split()
         texts = cache.samples.read_bytes()
-    return Scenes(images.to(where), masks.to(where), keys, reference, split, lambda: _parse(texts), manifest)
+    return Scenes(
+        images.to(device), masks.to(device), keys, reference, split, lambda: _parse(texts), manifest
+    )
 
 
 @contextmanager

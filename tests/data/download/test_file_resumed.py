@@ -69,7 +69,9 @@ def test_a_stopped_process_loses_next_to_nothing(
 ) -> None:
     monkeypatch.setattr(transfer, "SMALLEST_PIECE", 8 << 20)
     content = CONTENT * 10
-    remote = offer(server, content, rate=3e5)  # a busy machine may keep the other process from its notes for a second
+    remote = offer(
+        server, content, rate=3e5
+    )  # a busy machine may keep the other process from its notes for a second
     with start(remote, tmp_path) as process:
         wait_until_sent(server, 600_000)
         process.send_signal(how)

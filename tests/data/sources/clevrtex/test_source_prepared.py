@@ -94,4 +94,4 @@ def test_a_test_set_has_nothing_to_train_on(tmp_path: Path, unpacked: Path) -> N
     ood = load_spec().dataset("clevrtex_ood").spec.protocols
     test_only = DatasetRef("clevrtex", "standard", full.spec.model_copy(update={"protocols": ood}))
     with pytest.raises(RequestError, match=r"clevrtex \(official\) is a test set without training scenes"):
-        prepared_run_data(test_only, None, tmp_path, None, "cpu")
+        prepared_run_data(load_spec(), test_only, None, tmp_path, "cpu")
