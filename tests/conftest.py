@@ -1,12 +1,13 @@
-"""Makes the toy plugin visible, as an installed package is, and gives every test a home of its own."""
+"""Make the toy plugin visible like an installed package, and give each test its own folders of data and runs."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny here: threads only get in each other's way
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are small here, threads only slow each other down
 
 import pytest
 
@@ -16,6 +17,7 @@ from helpers.paths import PLUGINS
 
 SIZES = {"train": 24, "val": 6, "test": 10}
 sys.path.insert(0, str(PLUGINS))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in background jobs; tests send it
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A server on this machine, which is waited for in no time."""
+"""A server on this machine, and downloads that pause without waiting."""
 
 from __future__ import annotations
 
