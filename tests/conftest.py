@@ -17,7 +17,9 @@ from helpers.paths import PLUGINS
 
 SIZES = {"train": 24, "val": 6, "test": 10}
 sys.path.insert(0, str(PLUGINS))
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in background jobs; tests send it
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell ignores it in background jobs; tests send it
 
 
 @pytest.fixture(autouse=True)
