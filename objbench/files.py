@@ -47,18 +47,37 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
         occupied: What to say if another process holds the lock; None: wait until it is free.
 
     Raises:
-        ObjbenchError: Another process holds the lock, and `occupied` is given.
+        ObjbenchError: Another process holds the lock, and `occupied` is given; or the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=-1 if occupied is None else 0)
     except Timeout:
-        raise ObjbenchError(f"{occupied}; wait for it or stop it") from None
+        raise ObjbenchError(
+            f"{occupied}{_holder(path)}; wait for it or stop it. If it ended with its machine, remove its lock "
+            f"file {path}"
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        raise ObjbenchError(
+            f"{path}: this file system gives no locks ({error.strerror}); choose a folder on another one with --data "
+            "or --runs, or have its lock service started"
+        ) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock, where its file says so: only on file systems without flock."""
+    try:
+        process, host = path.read_text(encoding="utf-8").split()[:2]
+    except (OSError, ValueError):
+        return ""
+    return f" (process {process} on {host})"
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -223,6 +225,19 @@ _READER: TypeAdapter[Run | External] = TypeAdapter(
         ),
     ]
 )
+
+
+def record_files(runs: Path, onerror: Callable[[OSError], None] = lambda error: None) -> Iterator[Path]:
+    """Find every result.json under `runs`, except in folders whose name begins with a dot: those hold no results.
+
+    Args:
+        runs: The folder of the runs.
+        onerror: Called with the error of a folder that cannot be read.
+    """
+    for folder, folders, files in os.walk(runs, onerror=onerror):
+        if RECORD in files or RECORD in folders:
+            yield Path(folder) / RECORD
+        folders[:] = [name for name in folders if not name.startswith(".")]
 
 
 def read_record(path: Path) -> Run | External:

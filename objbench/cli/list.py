@@ -89,10 +89,10 @@ def _metrics(context: Context) -> Entries:
 
 def _runs(context: Context) -> Entries:
     from objbench.errors import ObjbenchError
-    from objbench.records import RECORD, Run, read_record
+    from objbench.records import Run, read_record, record_files
 
     entries = []
-    for path in sorted(context.runs.rglob(RECORD)):
+    for path in sorted(record_files(context.runs)):
         try:
             record = read_record(path)
         except ObjbenchError as error:

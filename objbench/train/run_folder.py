@@ -26,13 +26,20 @@ def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, see
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Lock the folder of a run, creating it if needed; raise ObjbenchError if another process has the lock."""
+    """Lock the folder of a run, creating it if needed, and remove what a killed process left half done there.
+
+    Raises:
+        ObjbenchError: Another process has the lock.
+    """
     occupied = f"{folder}: another process is running this seed"
     with (
         explain_os_errors(folder, "--runs"),
         exclusive_lock(folder.with_name(f".{folder.name}.lock"), occupied),
     ):
         folder.mkdir(exist_ok=True)
+        shutil.rmtree(_thrown_away(folder), ignore_errors=True)
+        for partial in folder.glob("*.partial"):
+            partial.unlink()
         yield
 
 
@@ -85,9 +92,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def empty(folder: Path) -> None:
-    """Empty `folder`. If the process is killed, the folder still holds everything or nothing."""
-    aside = folder.with_name(f".{folder.name}.thrown-away")
-    shutil.rmtree(aside, ignore_errors=True)
+    """Empty `folder`, whose lock is held. If the process is killed, the folder holds all but its record, or nothing."""
+    aside = _thrown_away(folder)
+    (folder / RECORD).unlink(missing_ok=True)
     folder.replace(aside)
     folder.mkdir()
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)  # what cannot be removed now is removed under the next lock
+
+
+def _thrown_away(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.thrown-away")

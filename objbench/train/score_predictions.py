@@ -121,8 +121,10 @@ def score_predictions(
         record = _record(known, scenes, name, seed, key, definition, found)
         if known is None:
             empty(folder)
+        write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
         write_samples(folder, read_samples(folder) | {split_key: found.samples})
-        _write(folder, config, record, {key: found.per_image})
+        write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
+        record.save(folder)
         if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
             sample_sheet(found.samples).save(folder / SAMPLE_SHEET)
     return folder, key, record
@@ -255,12 +257,3 @@ def _record(
         metrics={key: scores},
         scored={key: on},
     )
-
-
-def _write(
-    folder: Path, config: dict[str, Any], record: Record, per_image: dict[str, dict[str, Array]]
-) -> None:
-    """Write the files of a record, result.json last: a killed process leaves the record as it was."""
-    write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-    write_per_image(folder, read_per_image(folder, record.metrics) | per_image)
-    record.save(folder)

@@ -16,6 +16,7 @@ from PIL import Image
 from objbench.data.read.load import load
 from objbench.methods.create import create
 from objbench.records import External, read_record
+from objbench.train import score_predictions
 from objbench.train.batches import unit_range
 from objbench.train.evaluate import segment
 
@@ -221,6 +222,30 @@ def test_a_killed_evaluation_is_made_up_for(scenes):
     saved(masks=np.zeros_like(scenes.masks.numpy()))
     done("evaluate", path, *ON)
     assert read_record(external()).metrics["test"].values["ari"].mean == 0.0
+
+
+@pytest.mark.parametrize(
+    ("write", "file"),
+    [
+        ("write_atomically", "config.json"),
+        ("write_samples", "samples.npz"),
+        ("write_per_image", "per_image.npz"),
+    ],
+)
+def test_a_kill_in_any_write_of_the_first_evaluation_does_not_block_going_on(
+    scenes, monkeypatch, write, file
+):
+    def killed(*arguments: object) -> None:
+        (external() / f"{file}.partial").touch()
+        raise SystemExit(137)
+
+    path = saved(masks=scenes.masks.numpy())
+    with monkeypatch.context() as patched:
+        patched.setattr(score_predictions, write, killed)
+        assert call("evaluate", path, *ON).exit_code == 137
+    done("evaluate", path, *ON)
+    assert read_record(external()).metrics["test"].values["ari"].mean == 1.0
+    assert not list(external().glob("*.partial"))
 
 
 def test_soft_masks_are_kept_for_pictures_but_logits_are_not(scenes):

@@ -61,6 +61,9 @@ def test_runs_are_listed_and_damaged_records_left_out(toy_home: Path) -> None:
     for folder in (good, bad):
         folder.mkdir(parents=True)
     record().save(good)
+    hidden = toy_home / "runs/toy/toy/grid/.seed-0.thrown-away"
+    hidden.mkdir()
+    record().save(hidden)
     (bad / "result.json").write_text("{")
     found = call_with_toy("list", "runs", "--json")
     assert [entry["name"] for entry in json.loads(found.stdout)] == ["toy/toy/grid/seed-0"]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from objbench.errors import ObjbenchError
-from objbench.records import RECORD, External, Record, Run, read_record
+from objbench.records import External, Record, Run, read_record, record_files
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,15 @@ class FoundRecords:
 
 
 def find_records(runs: Path) -> FoundRecords:
-    """Read every result.json under `runs`; skip files that are damaged, unreadable, or not records."""
+    """Read every record under `runs`; skip files that are damaged, unreadable, or not records."""
     records: list[FoundRecord] = []
     skipped: list[str] = []
-    for path in sorted(_record_files(runs, skipped)):
+
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # no folder, no records
+            skipped.append(f"{error.filename}: {error.strerror}")
+
+    for path in sorted(record_files(runs, unreadable)):
         try:
             if path.exists() and not path.is_file():
                 raise ObjbenchError(f"{path}: not a file")
@@ -45,16 +48,6 @@ def find_records(runs: Path) -> FoundRecords:
             continue
         records.append(FoundRecord(path, record))
     return FoundRecords(records, skipped)
-
-
-def _record_files(runs: Path, skipped: list[str]) -> Iterator[Path]:
-    def unreadable(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # no folder, no records
-            skipped.append(f"{error.filename}: {error.strerror}")
-
-    for folder, folders, files in os.walk(runs, onerror=unreadable):
-        if RECORD in files or RECORD in folders:
-            yield Path(folder) / RECORD
 
 
 def _check(path: Path, record: Record) -> None:

@@ -17,6 +17,14 @@ def test_no_folder_means_no_records(tmp_path):
     assert find_records(tmp_path / "none").records == []
 
 
+def test_a_thrown_away_record_does_not_stand_in_for_the_new_one(tmp_path):
+    save(tmp_path / "runs" / ".seed-0.thrown-away", record(seed=7))
+    save(tmp_path / "runs" / "seed-0", record(seed=0))
+    found = find_records(tmp_path / "runs")
+    assert [item.record.seed for item in found.records] == [0]
+    assert found.skipped == []
+
+
 def test_damaged_and_foreign_files_are_named_and_skipped(tmp_path):
     save(tmp_path, record())
     bad = {
