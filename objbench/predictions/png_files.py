@@ -121,6 +121,7 @@ _PIXELS_EXPECTED = "a reconstruction is an 8-bit RGB PNG, as Image.convert('RGB'
 
 def _labels(content: bytes) -> Array:
     """The values of a gray PNG, or the indices of a palette, as uint16 (H,W)."""
+    png.check_chunks(content)
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         return np.asarray(image).astype(np.uint16)
 

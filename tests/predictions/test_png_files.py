@@ -189,6 +189,25 @@ def test_a_picture_that_breaks_off_is_named(folder):
     assert "pngs: cannot be decoded: 00000010.png (" in refusal(folder)
 
 
+@pytest.mark.parametrize("form", ["8 bit", "16 bit", "palette", "reconstruction"])
+def test_no_flipped_bit_is_read(folder, form):
+    for key, image in zip(KEYS, IMAGES, strict=True):
+        (folder / f"{key}.reconstruction.png").write_bytes(png.encode(image))
+    path = folder / f"{KEYS[1]}{'.reconstruction' if form == 'reconstruction' else ''}.png"
+    if form == "16 bit":
+        Image.fromarray(LABELS[1].astype(np.uint16) + 300).save(path)
+    elif form == "palette":
+        Image.fromarray(LABELS[1]).convert("P").save(path)
+    content = path.read_bytes()
+    for bit in np.random.default_rng(1).permutation(8 * (len(content) - 33))[:120].tolist():
+        damaged = bytearray(content)
+        damaged[33 + bit // 8] ^= 1 << bit % 8  # behind the header, which `check` reads first
+        path.write_bytes(damaged)
+        assert f"pngs: cannot be decoded: {path.name} (" in refusal(folder)
+    path.write_bytes(content)
+    read(folder)
+
+
 def test_a_folder_without_pictures_says_what_is_there(tmp_path):
     path = tmp_path / "preds"
     (path / "masks").mkdir(parents=True)

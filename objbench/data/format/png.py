@@ -1,4 +1,7 @@
-"""PNG: small files, and a fast way to read those that are written without filters."""
+"""PNG: small files, a fast way to read those written without filters, and the checks that Pillow leaves out.
+
+Pillow does not verify the checksum of the image data: one flipped bit gives another label map without an error.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ _FLAT_PIXELS = (
 )  # images up to this size are written without filters: they have few colours, and are read 5x faster
 _LEVEL = 4  # rendered scenes get as small as with level 6, 2.5 times faster
 _HEADER = struct.Struct(">IIBBBBB")
+_CHUNK_HEAD = struct.Struct(">I4s")
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+MOST_PIXELS = 4096 * 4096  # of a PNG that is decoded: a small file can claim more than the memory holds
 
 
 def encode(pixels: Array) -> bytes:
@@ -35,10 +41,55 @@ def decode(content: bytes, mode: str) -> Array:
     pixels = _read_unfiltered(content, mode)
     if pixels is not None:
         return pixels
+    check_chunks(content)
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         if image.mode != mode:
             raise ValueError(f"a PNG of mode {mode} was expected, found {image.mode}")
         return np.asarray(image)
+
+
+def check_chunks(content: bytes) -> None:
+    """Check a PNG before it is decoded: its chunks, their order and checksums, and the size that it claims.
+
+    Raises:
+        ValueError: The content is no PNG, damaged, incomplete, followed by other bytes, or has more than MOST_PIXELS
+            pixels.
+    """
+    if content[:8] != SIGNATURE:
+        raise ValueError("it does not begin as a PNG does")
+    view, at, previous = memoryview(content), len(SIGNATURE), b""
+    seen: set[bytes] = set()
+    while previous != b"IEND":
+        if at + 12 > len(content):
+            raise ValueError(f"it ends after {len(content):,} bytes, without its end chunk")
+        size, kind = _CHUNK_HEAD.unpack_from(content, at)
+        stop = at + 8 + size
+        if stop + 4 > len(content):
+            raise ValueError(f"it ends inside its chunk {_printed(kind)}, or the length of that is wrong")
+        if zlib.crc32(view[at + 4 : stop]) != int.from_bytes(content[stop : stop + 4], "big"):
+            raise ValueError(f"the checksum of its chunk {_printed(kind)} is wrong")
+        if not seen:
+            _check_header(content, kind, size)
+        elif kind in seen and (kind == b"IHDR" or (kind == b"IDAT" and previous != b"IDAT")):
+            raise ValueError(f"it has a second {_printed(kind)}")
+        seen.add(kind)
+        at, previous = stop + 4, kind
+    if b"IDAT" not in seen:
+        raise ValueError("it has no image data")
+    if at != len(content):
+        raise ValueError(f"{len(content) - at:,} bytes follow its end")
+
+
+def _check_header(content: bytes, kind: bytes, size: int) -> None:
+    if kind != b"IHDR" or size != _HEADER.size:
+        raise ValueError("its first chunk is not the header")
+    width, height, *_ = _HEADER.unpack_from(content, 16)
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"it has {width}x{height} pixels, expected 1 to {MOST_PIXELS:,}")
+
+
+def _printed(kind: bytes) -> str:
+    return kind.decode("ascii", "replace") if kind.isalpha() else repr(kind)
 
 
 def _is_flat(height: int, width: int, channels: int = 1) -> bool:
@@ -51,7 +102,7 @@ def _unfiltered(pixels: Array) -> bytes:
     rows[:, 1:] = pixels.reshape(height, -1)
     header = _HEADER.pack(width, height, 8, _COLOURS["L" if pixels.ndim == 2 else "RGB"], 0, 0, 0)
     data = zlib.compress(rows.data, 6)
-    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _END
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -67,15 +118,17 @@ def _read_unfiltered(content: bytes, mode: str) -> Array | None:
     channels = _CHANNELS[mode]
     width, height, *form = _HEADER.unpack_from(content, 16)
     end = 41 + struct.unpack_from(">I", content, 33)[0]
-    tail = struct.pack(">I", zlib.crc32(memoryview(content)[37:end])) + b"\0\0\0\0IEND"
+    view, size = memoryview(content), height * (1 + width * channels)
     ours = form == [8, _COLOURS[mode], 0, 0, 0] and _is_flat(height, width, channels)
-    if not ours or content[end : end + 12] != tail:
+    sums = struct.pack(">II", zlib.crc32(view[12:29]), zlib.crc32(view[37:end]))
+    if not ours or content[29:33] + content[end:] != sums + _END or not 0 < width * height <= MOST_PIXELS:
         return None
+    unpacker = zlib.decompressobj()
     try:
-        rows = np.frombuffer(zlib.decompress(memoryview(content)[41:end]), np.uint8)
+        rows = np.frombuffer(unpacker.decompress(view[41:end], size + 1), np.uint8)
     except zlib.error:
         return None
-    if len(rows) != height * (1 + width * channels) or rows[:: 1 + width * channels].any():
+    if not unpacker.eof or len(rows) != size or rows[:: 1 + width * channels].any():
         return None
     pixels = rows.reshape(height, -1)[:, 1:]
     return pixels if channels == 1 else pixels.reshape(height, width, channels)

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from objbench.data.format.png import check_chunks
 from objbench.data.scene import Array, BadScene, SceneBatch
 from objbench.data.sources.clevrtex.names import ENTITIES, HEIGHT, MOST_BYTES, WIDTH
 
 _TEXTS = ("shape", "material", "size")
 _COLOURED = (*_TEXTS, "color")  # of vbg alone: elsewhere the colour that the JSON names is that of no object
 _NUMBERS = {"rotation": 1, "3d_coords": 3, "pixel_coords": 3}
-_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # of Pillow, for a damaged PNG
+_FAULTS = (OSError, SyntaxError, ValueError)  # of Pillow and `check_chunks`, for a damaged PNG
 
 
 class SceneFile(NamedTuple):
@@ -130,13 +131,13 @@ def _mask(content: bytes, objects: int) -> Array:
 def _pixels(content: bytes) -> tuple[str, Array]:
     """The mode and the pixels of a PNG of the release's size."""
     try:
+        check_chunks(content)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.size == (WIDTH, HEIGHT):
                 return image.mode, np.asarray(image)
             width, height = image.size
     except _FAULTS as error:
-        what = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-        raise ValueError(f"is no PNG, or a damaged one{what}") from None
+        raise ValueError(f"is no PNG, or a damaged one ({error})") from None
     old = ", as in pre-releases of ClevrTex" if {width, height} == {480, 640} else ""
     raise ValueError(f"has {width}x{height} pixels{old}; expected {WIDTH}x{HEIGHT}")
 

@@ -103,6 +103,21 @@ def test_a_damaged_png_is_named(raw: Path, suffix: str, what: str, damage: str) 
     assert re.match(rf"{path}: the {what} is no PNG, or a damaged one", str(bad(raw)))
 
 
+@pytest.mark.parametrize(("suffix", "what"), [(".png", "image"), ("_flat.png", "mask")])
+def test_no_flipped_bit_is_read(raw: Path, suffix: str, what: str) -> None:
+    path = raw / "clevrtex_full" / "0" / f"CLEVRTEX_full_000001{suffix}"
+    content = path.read_bytes()
+    block = next(block for _, block in small(raw).read(small(raw).plan(), {}))[1:2]
+    for bit in np.random.default_rng(1).permutation(8 * len(content))[:150].tolist():
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(BadScene, match=f"CLEVRTEX_full_000001{suffix}: the {what} is no PNG, or a dam"):
+            block.decode()
+    path.write_bytes(content)
+    assert len(block.decode()) == 1
+
+
 def test_a_file_that_is_too_large_is_refused(raw: Path) -> None:
     path = raw / "clevrtex_full" / "0" / "CLEVRTEX_full_000001.json"
     path.write_bytes(path.read_bytes() + b" " * (4 << 20))
