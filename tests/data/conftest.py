@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 from helpers.server import Server, serving
 
-from objbench.data.download import http, transfer
+from objbench.data.download import patience, transfer
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that a download makes between attempts; they take no time here."""
     waited: list[float] = []
-    monkeypatch.setattr(http, "pause", lambda seconds, stopped: waited.append(seconds))
+    monkeypatch.setattr(patience, "pause", lambda seconds, stopped: waited.append(seconds))
     for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return waited

@@ -33,7 +33,8 @@ class Fault:
     """How an answer goes wrong."""
 
     status: int | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()  # besides the usual ones, or in place of them
+    drip: float | None = None  # seconds between the bytes of the headers
     drop_after: int | None = None  # bytes of the body
     whole: bool = False  # 200 and everything, whatever was asked for
     shift: int = 0  # of the Content-Range against what was asked for
@@ -126,24 +127,35 @@ class _Handler(BaseHTTPRequestHandler):
         if part is not None:
             start, stop = part[0], min(part[1] + 1, len(served.content))
         request = self._logged(200 if part is None else 206)
+        first = start + fault.shift
+        headers = {
+            "Content-Type": served.content_type,
+            "Content-Length": str(stop - start + fault.extra_length) if served.length else None,
+            "Content-Range": f"bytes {first}-{first + stop - start - 1}/{len(served.content)}"
+            if part
+            else None,
+            "ETag": served.etag,
+            "Last-Modified": served.last_modified,
+            **dict(fault.headers),
+        }
         self.send_response(request.status)
-        self.send_header("Content-Type", served.content_type)
-        if served.length:
-            self.send_header("Content-Length", str(stop - start + fault.extra_length))
-        if part is not None:
-            first = start + fault.shift
-            self.send_header(
-                "Content-Range", f"bytes {first}-{first + stop - start - 1}/{len(served.content)}"
-            )
-        if served.etag:
-            self.send_header("ETag", served.etag)
-        if served.last_modified:
-            self.send_header("Last-Modified", served.last_modified)
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, value)
+        if fault.drip is not None:
+            self._drip(fault.drip)
         self.end_headers()
         if fault.stall is not None:
             fault.stall.wait(10)
         end = stop if fault.drop_after is None else min(stop, start + fault.drop_after)
         self._send(served, start, end, request)
+
+    def _drip(self, seconds: float) -> None:
+        """Send a header that does not end, byte by byte."""
+        self.flush_headers()
+        for byte in b"X-Slow: " + 1000 * b"y":
+            self.wfile.write(bytes([byte]))
+            time.sleep(seconds)
 
     def _part(self, served: Served, fault: Fault) -> tuple[int, int] | None:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))

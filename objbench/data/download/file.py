@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from objbench.data.download.http import ChangedError, Client, PermanentError
+from objbench.data.download.http import Client
 from objbench.data.download.locate import Location, locate
 from objbench.data.download.meter import Meter
+from objbench.data.download.patience import ChangedError, PermanentError
 from objbench.data.download.receipts import (
     Receipt,
     checksums,
@@ -70,6 +71,8 @@ class Download:
         receipt, published = read_receipt(self.path), self.remote.published
         size = self.path.stat().st_size
         expected = receipt.bytes if receipt else self.remote.bytes
+        if size == 0 and self.remote.member is None and self.remote.bytes != 0:
+            raise self._wrong_file("it is empty")
         if expected not in (None, size):
             raise self._wrong_file(f"it has {size:,} bytes, {expected:,} are expected")
         checked = receipt is not None and set(published) - {"sha256"} <= set(receipt.checked)

@@ -1,16 +1,14 @@
 """HTTP: what a server says of a file, ranges of its bytes, and which errors are transient.
 
-urllib handles redirections, the proxies of the environment and certificates. Each request opens a connection of its
-own, which costs nothing beside ranges of megabytes.
+urllib handles redirections, the proxies of the environment and certificates; it is asked for http and https only. Each
+request opens a connection of its own, which costs nothing beside ranges of megabytes.
 """
 
 from __future__ import annotations
 
 import http.client
-import random
 import re
 import ssl
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -18,40 +16,28 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.error import HTTPError, URLError
 
-import objbench
+from objbench.data.download.opener import check_address, make_opener
+from objbench.data.download.patience import (
+    ATTEMPTS,
+    ATTEMPTS_TO_REACH,
+    Backoff,
+    ChangedError,
+    PermanentError,
+    TransientError,
+    within,
+)
 from objbench.stored import Strict
 
-ATTEMPTS = 6  # for a range, counted anew after each byte that arrives
-ATTEMPTS_TO_REACH = 3  # for the first answer of a server: without a network nobody should wait for long
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-LONGEST_RETRY_AFTER = 300.0
 TIMEOUT = 20.0  # seconds without a byte
 CHUNK = 1 << 20
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_COUNT = r"([0-9]{1,18})"
+_LENGTH = re.compile(_COUNT)
+_CONTENT_RANGE = re.compile(f"bytes {_COUNT}-{_COUNT}/{_COUNT}")
+_LONGEST_VALIDATOR = 1000
 
 T = TypeVar("T")
-
-
-class PermanentError(Exception):
-    """This address does not give the file, and another try would not help. The message says why, without the address."""
-
-
-class TransientError(Exception):
-    """A failure that may be gone on the next try.
-
-    Attributes:
-        retry_after: Seconds that the server asks to wait, None if it does not say.
-    """
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class ChangedError(Exception):
-    """The file on the server is no longer the one whose download was started."""
 
 
 class ResourceInfo(Strict):
@@ -85,49 +71,22 @@ class ResourceInfo(Strict):
         return None
 
 
-def pause(seconds: float, stopped: threading.Event) -> None:
-    """Wait, at most until `stopped` is set."""
-    stopped.wait(seconds)
-
-
-class Backoff:
-    """Exponential backoff: waits after each failure in a row, and gives up after `attempts` of them."""
-
-    def __init__(self, attempts: int, stopped: threading.Event | None = None) -> None:
-        self._attempts, self._stopped = attempts, stopped or threading.Event()
-        self._failures = 0
-
-    def reset(self) -> None:
-        """Forget the failures so far."""
-        self._failures = 0
-
-    def wait(self, failure: TransientError) -> None:
-        """Wait after `failure`; PermanentError if there were too many."""
-        self._failures += 1
-        if self._failures >= self._attempts:
-            raise PermanentError(f"{failure} ({self._failures} attempts)")
-        if failure.retry_after is None:
-            wait = min(FIRST_WAIT * 2.0 ** (self._failures - 1), LONGEST_WAIT)
-            pause(wait * random.uniform(0.5, 1.0), self._stopped)
-        elif failure.retry_after > LONGEST_RETRY_AFTER:
-            raise PermanentError(f"{failure} and asks to come back in {failure.retry_after:,.0f} s")
-        else:
-            pause(failure.retry_after + random.uniform(0.0, FIRST_WAIT), self._stopped)
-
-
 class Client:
     """Makes the requests, with the proxies that the environment names."""
 
     def __init__(self) -> None:
-        self._opener = urllib.request.build_opener()
-        self._opener.addheaders = [("User-Agent", f"objbench/{objbench.__version__}")]
+        self._opener = make_opener()
 
-    def retry(self, action: Callable[[], T], attempts: int = ATTEMPTS) -> T:
-        """The result of `action`, repeated after transient errors; PermanentError after too many."""
+    def retry(self, action: Callable[[], T], attempts: int = ATTEMPTS, size: int = 0) -> T:
+        """The result of `action`, repeated after transient errors; PermanentError after too many.
+
+        Args:
+            size: Bytes that one attempt receives, beyond a few.
+        """
         backoff = Backoff(attempts)
         while True:
             try:
-                return action()
+                return within(action, size)
             except TransientError as failure:
                 backoff.wait(failure)
 
@@ -176,7 +135,7 @@ class Client:
                     parts += receive(response, stop - start - len(parts))
                 return bytes(parts)
 
-        return self.retry(attempt)
+        return self.retry(attempt, size=stop - start)
 
     def read_small(self, url: str) -> bytes:
         """The content of a small file, at most a few megabytes."""
@@ -188,13 +147,16 @@ class Client:
         return self.retry(attempt, ATTEMPTS_TO_REACH)
 
     def _open(self, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        check_address(url)
         request = urllib.request.Request(url, headers=dict(headers))
         response: http.client.HTTPResponse = _classify_errors(
             lambda: self._opener.open(request, timeout=TIMEOUT)
         )
-        if (response.headers.get_content_type() or "") == "text/html":
+        try:
+            _check_form(response)
+        except BaseException:
             response.close()
-            raise PermanentError("answered with a web page, not with the file")
+            raise
         return response
 
 
@@ -203,7 +165,17 @@ def receive(response: http.client.HTTPResponse, most: int) -> bytes:
     data = _classify_errors(lambda: response.read1(min(most, CHUNK)))
     if not data:
         raise TransientError("the connection ended before the file did")
-    return data
+    return data[:most]  # a wrong chunk size can give more
+
+
+def _check_form(response: http.client.HTTPResponse) -> None:
+    """PermanentError unless the body is what was asked for: the plain bytes of a file."""
+    if response.headers.get_content_type() == "text/html":
+        raise PermanentError("answered with a web page, not with the file")
+    for header, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        for value in response.headers.get_all(header, []):
+            if str(value).strip().lower() not in ("", plain):
+                raise PermanentError(f"sent the file with {header} {value}, which was not asked for")
 
 
 def _classify_errors(action: Callable[[], T]) -> T:
@@ -222,6 +194,8 @@ def _classify_errors(action: Callable[[], T]) -> T:
         raise TransientError(_describe(error.reason)) from None
     except (OSError, http.client.HTTPException) as error:
         raise TransientError(_describe(error)) from None
+    except ValueError as error:  # an address or a header that urllib cannot use
+        raise PermanentError(f"gave something that is not HTTP: {error}") from None
 
 
 def _describe(error: object) -> str:
@@ -229,6 +203,8 @@ def _describe(error: object) -> str:
         return f"nothing came for {TIMEOUT:.0f} s"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
+    if isinstance(error, http.client.BadStatusLine):
+        return f"answered something that is not HTTP: {error}"
     return str(error) or type(error).__name__
 
 
@@ -240,7 +216,7 @@ def _retry_after(value: str | None) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -251,21 +227,27 @@ def _content_range(response: http.client.HTTPResponse) -> tuple[int, int, int] |
 
 
 def _length(response: http.client.HTTPResponse) -> int:
-    value = response.headers.get("Content-Length", "")
-    if not value.isdecimal():
+    value = response.headers.get("Content-Length", "").strip()
+    if not _LENGTH.fullmatch(value):
         raise PermanentError("does not say how long the file is")
     return int(value)
 
 
 def _resource(url: str, response: http.client.HTTPResponse, size: int, ranges: bool) -> ResourceInfo:
-    headers = response.headers
     return ResourceInfo(
         url=url,
         size=size,
-        etag=headers.get("ETag"),
-        last_modified=headers.get("Last-Modified"),
+        etag=_validator(response, "ETag"),
+        last_modified=_validator(response, "Last-Modified"),
         ranges=ranges,
     )
+
+
+def _validator(response: http.client.HTTPResponse, header: str) -> str | None:
+    """A header that will be sent back; None if it is missing or cannot be sent."""
+    value = str(response.headers.get(header, ""))
+    usable = value.isascii() and value.isprintable() and len(value) <= _LONGEST_VALIDATOR
+    return value if value and usable else None
 
 
 def _check_response(

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from objbench.data.download.http import Client, PermanentError
+from objbench.data.download.http import Client
+from objbench.data.download.opener import check_address
+from objbench.data.download.patience import PermanentError
 from objbench.data.download.receipts import Checksums
 from objbench.data.download.remote import Remote
 from objbench.data.download.transfer import ByteRange
@@ -39,10 +41,13 @@ class Location:
 
 def locate(remote: Remote, url: str, client: Client) -> Location:
     """Where `remote` is at one of its addresses; PermanentError if it is not there, or has another size."""
+    check_address(url)
     published = remote.published
     link, md5 = _in_record(remote, url, client) if _RECORD.fullmatch(urlsplit(url).path) else (url, None)
     resource = client.probe(link)
     if remote.member is None:
+        if resource.size == 0 and remote.bytes != 0:
+            raise PermanentError("sent an empty file")
         if md5:
             published.setdefault("md5", md5)
         location = Location(
@@ -69,8 +74,11 @@ def _in_record(remote: Remote, url: str, client: Client) -> tuple[str, str | Non
             raise PermanentError(f"the record should hold {what}; it holds {', '.join(sorted(names))}")
         file = names[fits[0]]
         kind, _, digits = str(file.get("checksum", "")).partition(":")
-        return str(file["links"]["self"]), digits.lower() if kind == "md5" else None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        link = file["links"]["self"]
+        if not isinstance(link, str):
+            raise TypeError(f"links.self is {link!r}, not an address")
+        return link, digits.lower() if kind == "md5" else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PermanentError(
             f"not the description of a Zenodo record ({type(error).__name__}: {error})"
         ) from None

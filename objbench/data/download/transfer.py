@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from pydantic import ConfigDict, Field
 
-from objbench.data.download.http import ATTEMPTS, Backoff, Client, ResourceInfo, TransientError, receive
+from objbench.data.download.http import Client, ResourceInfo, receive
+from objbench.data.download.patience import ATTEMPTS, Backoff, RateWatch, TransientError
 from objbench.stored import Stored, Strict
 
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
@@ -104,11 +105,16 @@ class Partial:
 
 @dataclass
 class Piece:
-    """The bytes [start, stop) of the part to receive, of which those before `at` have arrived."""
+    """The bytes [start, stop) of the part to receive, of which those before `at` have arrived.
+
+    Attributes:
+        transferred: All bytes that came, those that had to come again included.
+    """
 
     start: int
     stop: int
     at: int
+    transferred: int = 0
 
 
 class Transfer:
@@ -124,6 +130,7 @@ class Transfer:
         self._abandoned = False
         self._error: BaseException | None = None
         self._problem = ""
+        self._watch = RateWatch()
         self._threads = [
             threading.Thread(target=self._work, daemon=True, name=f"download-{number}")
             for number in range(min(connections, len(self._pieces)))
@@ -151,6 +158,7 @@ class Transfer:
                     thread.join(SAVE_SECONDS)
                     self._save()
                     report(self.received, self._problem)
+                    self._watch.check(sum(piece.transferred for piece in self._pieces))
         finally:
             self._stopped.set()
             deadline = time.monotonic() + LEAVE_SECONDS
@@ -185,6 +193,7 @@ class Transfer:
                 elif piece.at > before:
                     backoff.reset()
                 self._problem = f"{failure}; trying again"
+                self._watch.excuse(failure)
                 backoff.wait(failure)
                 self._problem = ""
 
@@ -197,6 +206,7 @@ class Transfer:
                 while data and not self._abandoned:  # a full disk may take a part and refuse the next
                     written = file.write(data)
                     piece.at += written
+                    piece.transferred += written
                     data = data[written:]
 
     def _received(self) -> Spans:

@@ -9,7 +9,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from objbench.data.download.http import CHUNK, Client, PermanentError, ResourceInfo
+from objbench.data.download.http import CHUNK, Client, ResourceInfo
+from objbench.data.download.patience import PermanentError
 from objbench.data.download.transfer import ByteRange
 
 _LOCAL_HEADER = struct.Struct(
@@ -17,6 +18,7 @@ _LOCAL_HEADER = struct.Struct(
 )  # signature; lengths of the name and of the extra field (APPNOTE 4.3.7)
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 _DIRECTORY_READ = 64 << 10
+_LARGEST_DIRECTORY = 64 << 20
 _NAMES_SHOWN = 8
 _ENCRYPTED = 0x1
 
@@ -113,6 +115,8 @@ class _RemoteFile(io.RawIOBase):
         stop = min(self._at + len(buffer), self._resource.size)
         if stop <= self._at:
             return 0
+        if stop - self._at > _LARGEST_DIRECTORY:
+            raise PermanentError(f"claims a zip directory of {stop - self._at:,} bytes")
         data = self._client.read(self._resource, self._at, stop)
         buffer[: len(data)] = data
         self._at += len(data)

@@ -9,7 +9,7 @@ import pytest
 from helpers.downloads import CONTENT, PROBE, names, offer
 from helpers.server import Fault, Served, Server, serving
 
-from objbench.data.download import Remote, fetch, http
+from objbench.data.download import Remote, fetch, http, patience
 from objbench.errors import ObjbenchError
 
 
@@ -161,4 +161,119 @@ def test_the_proxy_of_the_environment_is_used(
     monkeypatch.setenv("http_proxy", server.url(""))
     offer(server, path="http://datasets.example/scenes.h5")
     fetch([Remote(name="scenes.h5", urls=("http://datasets.example/scenes.h5",))], tmp_path)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1:9/x", "data:text/plain,hello"])
+def test_redirections_lead_to_http_and_https_only(server: Server, tmp_path: Path, target: str) -> None:
+    remote = offer(server, always=Fault(302, (("Location", target),)))
+    with pytest.raises(ObjbenchError, match=f"redirects to {target}: not an http or https address"):
+        fetch([remote], tmp_path)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("header", ["Content-Encoding", "Transfer-Encoding"])
+def test_an_encoding_that_was_not_asked_for_is_refused(server: Server, tmp_path: Path, header: str) -> None:
+    remote = offer(server, always=Fault(headers=((header, "gzip"),)))
+    with pytest.raises(ObjbenchError, match=f"sent the file with {header} gzip, which was not asked for"):
+        fetch([remote], tmp_path)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_empty_file_is_refused(server: Server, tmp_path: Path, ranges: bool) -> None:
+    remote = offer(server, b"", ranges=ranges)
+    with pytest.raises(ObjbenchError, match="sent an empty file"):
+        fetch([remote], tmp_path)
+    assert names(tmp_path) == set()
+
+
+def test_an_empty_file_put_there_by_hand_is_refused(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "scenes.h5").touch()
+    with pytest.raises(ObjbenchError, match="not the file that belongs here: it is empty"):
+        fetch([offer(server)], tmp_path)
+
+
+HUGE = "9" * 5000
+LYING_HEADERS = {
+    "bad location": (Fault(302, (("Location", "http://[::1/x"),)), r"redirects to http://\[::1/x: not an"),
+    "bad port": (Fault(302, (("Location", "http://127.0.0.1:99999999/x"),)), "99999999/x: not an http or"),
+    "no location": (Fault(302), "answered 302 Found"),
+    "loop": (Fault(302, (("Location", "/scenes.h5"),)), "answered 302 .* infinite loop"),
+    "escape in location": (Fault(302, (("Location", "/\x1b[31m"),)), r"answered 404 Not Found|not HTTP"),
+    "huge length": (
+        Fault(whole=True, headers=(("Content-Length", HUGE),)),
+        "does not say how long the file is",
+    ),
+    "negative length": (Fault(whole=True, headers=(("Content-Length", "-5"),)), "does not say how long"),
+    "wait of many digits": (Fault(429, (("Retry-After", HUGE),)), "asks to come back in inf s"),
+    "wait of no date": (Fault(429, (("Retry-After", "Fri, 31 Dec 9999 23:59:59 -9999"),)), "429 Too Many"),
+}
+
+
+@pytest.mark.parametrize(("fault", "message"), LYING_HEADERS.values(), ids=LYING_HEADERS)
+def test_no_header_breaks_a_download(server: Server, tmp_path: Path, fault: Fault, message: str) -> None:
+    remote = offer(server, always=fault)
+    with pytest.raises(ObjbenchError, match=message) as caught:
+        fetch([remote], tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "etag", ['"a\r\n b"', '"\x1b[31m"', '"' + "a" * 5000 + '"'], ids=["folded", "escape", "long"]
+)
+def test_a_tag_that_cannot_be_sent_back_is_not_used(server: Server, tmp_path: Path, etag: str) -> None:
+    remote = offer(server, etag=etag, last_modified=None)
+    fetch([remote], tmp_path)
+    assert (tmp_path / "scenes.h5").read_bytes() == CONTENT
+    assert {request.if_range for request in server.log} == {None}
+
+
+def test_headers_that_do_not_end_lead_to_the_next_address(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.3)
+    good = offer(server)
+    server.files["/slow.h5"] = Served(CONTENT, always=Fault(drip=0.02))
+    remote = Remote(name="scenes.h5", urls=(server.url("/slow.h5"), *good.urls))
+    assert fetch([remote], tmp_path)[0].read_bytes() == CONTENT
+    server.files["/scenes.h5"].always = Fault(404)
+    with pytest.raises(ObjbenchError, match=r"did not finish its answer within 0 s \(3 attempts\)"):
+        fetch([Remote(name="other.h5", urls=remote.urls)], tmp_path)
+
+
+@pytest.mark.parametrize("fault", [Fault(), Fault(drop_after=1)], ids=["slow", "a byte per request"])
+def test_a_body_that_drips_leads_to_the_next_address(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(patience, "RATE_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "LEAST_RATE", 1e6)
+    good = offer(server)
+    slow = Served(CONTENT, rate=1e5, faults=[None], always=fault)
+    server.files["/slow.h5"] = slow
+    said: list[str] = []
+    remote = Remote(name="scenes.h5", urls=(server.url("/slow.h5"), *good.urls))
+    assert fetch([remote], tmp_path, connections=1, say=said.append)[0].read_bytes() == CONTENT
+    assert any("too slow: " in line and line.endswith("; trying the next address") for line in said)
+
+
+def test_the_time_that_a_server_asks_for_is_not_slowness(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
+    watch = patience.RateWatch()
+    watch.excuse(patience.TransientError("busy", 200.0))
+    clock[0] = 499.0
+    watch.check(0)
+    clock[0] = 501.0
+    with pytest.raises(patience.PermanentError, match="too slow: 0 bytes came in 501 s"):
+        watch.check(0)
+    watch.check(300_000)
+    clock[0] = 802.0
+    with pytest.raises(patience.PermanentError, match="too slow: 299,999 bytes came in 301 s"):
+        watch.check(599_999)
+
+
+def test_a_range_of_many_digits_is_done_without(server: Server, tmp_path: Path) -> None:
+    remote = offer(server, faults=[Fault(headers=(("Content-Range", f"bytes 0-0/{HUGE}"),))])
+    fetch([remote], tmp_path)
     assert (tmp_path / "scenes.h5").read_bytes() == CONTENT

@@ -48,3 +48,26 @@ def test_something_else_than_a_zenodo_record(server: Server, tmp_path: Path) -> 
     server.files["/api/records/4895643"].content = b'{"status": 410}'
     with pytest.raises(ObjbenchError, match="not the description of a Zenodo record"):
         fetch([Remote(name="scenes.h5", urls=(url,))], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"files": [{"key": "scenes.h5", "links": {"self": "file:///etc/passwd"}}]}', "file:///etc/passwd: not an http"),
+        ('{"files": [{"key": "scenes.h5", "links": {"self": 5}}]}', "links.self is 5, not an address"),
+        ('{"files": [{"key": "scenes.h5", "links": {"self": "http://[::1/x"}}]}', "not an http or https address"),
+        ('{"files": [{"key": "scenes.h5", "links": {"self": "http://127.0.0.1/\\u001b\\n x"}}]}', "could not be"),
+        ('{"files": [{"key": "\\ud800\\u001b[31m"}]}', r"it holds \\ud800\\x1b\[31m"),
+        ("[" * 100_000, "RecursionError"),
+        ('{"files": ' + "9" * 5000 + "}", "not the description of a Zenodo record"),
+        ("[1]", "not the description of a Zenodo record"),
+    ],
+    ids=["file", "number", "bad host", "control", "escapes", "deep", "digits", "list"],
+)  # fmt: skip
+def test_a_zenodo_record_that_lies(server: Server, tmp_path: Path, content: str, message: str) -> None:
+    url = record(server)
+    server.files["/api/records/4895643"].content = content.encode()
+    with pytest.raises(ObjbenchError, match=message) as caught:
+        fetch([Remote(name="scenes.h5", urls=(url,))], tmp_path)
+    assert str(caught.value).isprintable()
+    assert not list(tmp_path.iterdir())
