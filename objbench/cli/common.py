@@ -126,6 +126,15 @@ def one_of(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+def over_images(n: int | None, of: int) -> str:
+    """What follows a mean over `n` of the `of` images of a split: nothing if the metric is defined for all of them.
+
+    >>> f"ari_fg 98.3{over_images(31, 40)}"
+    'ari_fg 98.3 (mean over 31 of 40 images)'
+    """
+    return "" if n is None else f" (mean over {n:,} of {of:,} images)"
+
+
 def say(message: str) -> None:
     """Print a message for the user on stderr; stdout is for data."""
     print(message, file=sys.stderr, flush=True)

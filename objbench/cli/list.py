@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from objbench.cli.common import Context, print_json, say, verb
+from objbench.cli.common import Context, over_images, print_json, say, verb
 from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def _line(entry: dict[str, Any], context: Context) -> str:
         scores = entry["metrics"].get("test", {})
         shown = (
             f"{name} {metric.format(scores[name]['mean'])}{'%' * metric.percent}"
+            f"{over_images(scores[name].get('n'), scores['n_images'])}"
             for name, metric in context.spec.columns().items()
             if name in scores
         )

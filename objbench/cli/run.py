@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from objbench.cli.common import Context, Size, print_json, say, sizes_of, verb
+from objbench.cli.common import Context, Size, over_images, print_json, say, sizes_of, verb
 from objbench.errors import ObjbenchError, RequestError
 
 if TYPE_CHECKING:
@@ -119,7 +119,10 @@ def print_scores(record: Record, keys: list[str], spec: Spec) -> None:
     """One line per evaluation, values as tables print them."""
     for key in keys:
         scores = record.metrics[key]
-        values = [f"{name} {spec.metric(name).format(value.mean)}" for name, value in scores.values.items()]
+        values = [
+            f"{name} {spec.metric(name).format(value.mean)}{over_images(value.n, scores.n_images)}"
+            for name, value in scores.values.items()
+        ]
         print(
             f"{record.method_label} seed {record.seed} on {key} ({scores.n_images} images): {'  '.join(values)}"
         )

@@ -16,7 +16,7 @@ _TIE = 1e-12  # scores that differ by less are equal up to rounding
 
 @dataclass(frozen=True)
 class Paired:
-    """How two methods, first and second, score on the same images.
+    """How two methods, first and second, score on the images for which the metric is defined for both.
 
     Attributes:
         means: Of first and of second, over seeds, of the means over images.
@@ -24,7 +24,7 @@ class Paired:
         interval: (low, high) of the difference.
         ahead: The share of the images on which first has the higher mean over its seeds, and the share on which second
             has; the rest are ties.
-        n_images: The number of images in these shares: those for which the metric is defined for both.
+        n_images: The number of images that all of this is taken over.
     """
 
     means: tuple[float, float]
@@ -50,29 +50,41 @@ def paired(first: Values, second: Values, level: float = LEVEL, resamples: int =
     interval is too wide (Owen 2007). The draws come from fixed seeds: the same values give the same interval.
 
     Args:
-        first: float64 (S1,N), the value of each seed on each image; NaN where the metric is undefined, which is left
-            out as it is of the mean of a seed.
+        first: float64 (S1,N), the value of each seed on each image. An image for which any seed of first or second has
+            NaN (the metric is undefined) is left out for both, so that all means are over the same images.
         second: float64 (S2,N), on the same images in the same order.
         level: Of the interval, in (0,1).
         resamples: How often images and seeds are drawn.
+
+    Raises:
+        ValueError: There is no image for which the metric is defined for both.
     """
-    values = (first, second)
-    per_seed = tuple(np.nanmean(method, axis=1) for method in values)
+    defined = defined_for_both(first, second)
+    if not defined.any():
+        raise ValueError("no image for which the metric is defined for both methods")
+    values = (first[:, defined], second[:, defined])
+    per_seed = tuple(method.mean(axis=1) for method in values)
     means = tuple(float(seeds.mean()) for seeds in per_seed)
     difference = means[0] - means[1]
     drawn = [_drawn(method, resamples, stream) for stream, method in enumerate(values, start=1)]
     variance = float(np.var(drawn[0] - drawn[1], ddof=1))
-    half = _quantile(per_seed, variance, first.shape[1], level) * variance**0.5
-    ahead, n_images = _ahead(first, second)
+    n_images = int(defined.sum())
+    half = _quantile(per_seed, variance, n_images, level) * variance**0.5
+    gap = values[0].mean(axis=0) - values[1].mean(axis=0)
+    ahead = (float((gap > _TIE).mean()), float((gap < -_TIE).mean()))
     return Paired((means[0], means[1]), difference, (difference - half, difference + half), ahead, n_images)
+
+
+def defined_for_both(first: Values, second: Values) -> NDArray[np.bool_]:
+    """The images for which every seed of both methods has a value: bool (N,)."""
+    undefined: NDArray[np.bool_] = np.isnan(np.concatenate([first, second])).any(axis=0)
+    return ~undefined
 
 
 def _drawn(method: Values, resamples: int, stream: int) -> Values:
     """The mean over seeds of the means over images in every resample: (R,)."""
-    S = len(method)
-    defined = ~np.isnan(method)
-    sums = resampled_sums(np.concatenate([np.where(defined, method, 0), defined]).T, resamples)
-    per_seed = sums[:, :S] / np.maximum(sums[:, S:], 1)  # (R,S)
+    S, n_images = method.shape
+    per_seed = resampled_sums(method.T, resamples) / n_images  # (R,S)
     random = np.random.Generator(np.random.Philox(stream))
     seeds = random.integers(0, S, (resamples, max(1, S - 1)))
     means: Values = np.take_along_axis(per_seed, seeds, axis=1).mean(1)
@@ -89,12 +101,3 @@ def _quantile(per_seed: tuple[Values, ...], variance: float, n_images: int, leve
         return 0.0
     total = sum(part for part, _ in parts)
     return float(student.ppf((1 + level) / 2, total**2 / spread))
-
-
-def _ahead(first: Values, second: Values) -> tuple[tuple[float, float], int]:
-    both = ~np.isnan(first).all(0) & ~np.isnan(second).all(0)
-    n = int(both.sum())
-    if n == 0:
-        return (0.0, 0.0), 0
-    gap = np.nanmean(first[:, both], axis=0) - np.nanmean(second[:, both], axis=0)
-    return (float((gap > _TIE).mean()), float((gap < -_TIE).mean())), n

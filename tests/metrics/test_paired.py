@@ -19,8 +19,9 @@ def simulated(rng, seeds, n_images, gap=0.1, between_seeds=0.02, between_images=
 
 def test_means_and_difference_are_those_of_the_tables():
     first = np.array([[0.2, np.nan, 0.4], [0.6, 0.8, 1.0]])
-    second = np.array([[0.1, 0.2, 0.3]])
+    second = np.array([[0.1, 0.9, 0.3]])
     found = paired(first, second)
+    assert found.n_images == 2
     assert found.means == pytest.approx(((0.3 + 0.8) / 2, 0.2))
     assert found.difference == pytest.approx(0.35)
     assert found.interval[0] < 0.35 < found.interval[1]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from objbench.records import Scored
+from objbench.report.rows.images import same_images
 from objbench.report.rows.row import Measured, Row
 from objbench.spec.metrics import NOT_STATED
 
@@ -19,7 +20,7 @@ def conflicts(rows: Iterable[Row], metrics: Sequence[str]) -> list[str]:
     for dataset, members in by_dataset.items():
         reference = members[0]
         for row in members[1:]:
-            if reasons := differences(row, reference, metrics):
+            if reasons := [*differences(row, reference, metrics), *other_images(row, reference, metrics)]:
                 lines.append(
                     f"{dataset}: {describe(row)} against {describe(reference)}: " + ", ".join(reasons)
                 )
@@ -67,7 +68,7 @@ def comparable(one: Row, other: Row, metric: str) -> bool:
     if one.selected != other.selected or (one.selected and one.selection != other.selection):
         return False
     row, reference = (one, other) if one.published else (other, one)
-    return not differences(row, reference, [metric])
+    return not differences(row, reference, [metric]) and not other_images(row, reference, [metric])
 
 
 def _standing(row: Row, metric: str) -> tuple[object, ...]:
@@ -77,7 +78,8 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
         return (row.protocol, *stated)
     learned = row.learned
     trained = (learned.trained_on, learned.n_train, learned.standard_n_train) if learned else None
-    return (row.scored, row.n_images, trained, *stated)
+    images = frozenset(row.values[metric].images.values())
+    return (row.scored, row.n_images, trained, images, *stated)
 
 
 def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
@@ -97,6 +99,23 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
         theirs = reference.definitions.get(metric, value.metric.meaning if mine else None)
         if mine == NOT_STATED or mine != theirs:
             reasons.append(f"{metric} is '{mine}', not '{theirs}'")
+    return reasons
+
+
+def other_images(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
+    """Return the metrics that two measured rows average over different images, as they are undefined for others."""
+    reasons = []
+    for metric in metrics:
+        mine, theirs = row.values.get(metric), reference.values.get(metric)
+        if mine is None or theirs is None or row.published or reference.published:
+            continue
+        if not same_images(mine, theirs):
+            counts = ["/".join(f"{n:,}" for n in value.n_images) for value in (mine, theirs)]
+            reasons.append(
+                f"{metric} is a mean over {counts[0]} images, not {counts[1]}"
+                if counts[0] != counts[1]
+                else f"{metric} is a mean over {counts[0]} other images"
+            )
     return reasons
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from objbench.errors import RequestError
 from objbench.records import Record, Run, Scored
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.report.rows.images import averaged_images
 from objbench.report.rows.notes import with_notes
 from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import (
     ALL_SEEDS,
+    Images,
     Measured,
     MethodId,
     Origin,
@@ -183,6 +185,7 @@ def _statistics(members: list[Origin], spec: Spec) -> dict[str, Statistic]:
     """Compute mean and sample std over seeds for every metric; the costs of a run belong to its own test split."""
     seeds: dict[str, dict[int, float]] = {}
     intervals: dict[str, dict[int, tuple[float, float]]] = {}
+    images: dict[str, dict[int, Images]] = {}
     for origin in members:
         record = origin.record
         scores = record.metrics[origin.key].values
@@ -194,13 +197,19 @@ def _statistics(members: list[Origin], spec: Spec) -> dict[str, Statistic]:
         for name, score in scores.items():
             if score.interval is not None:
                 intervals.setdefault(name, {})[record.seed] = score.interval
+        for name, averaged in averaged_images(origin).items():
+            images.setdefault(name, {})[record.seed] = averaged
     return {
-        name: _statistic(spec.metric(name), values, intervals.get(name, {})) for name, values in seeds.items()
+        name: _statistic(spec.metric(name), values, intervals.get(name, {}), images.get(name, {}))
+        for name, values in seeds.items()
     }
 
 
 def _statistic(
-    metric: MetricSpec, seeds: dict[int, float], intervals: dict[int, tuple[float, float]]
+    metric: MetricSpec,
+    seeds: dict[int, float],
+    intervals: dict[int, tuple[float, float]],
+    images: dict[int, Images],
 ) -> Statistic:
     values = list(seeds.values())
     try:
@@ -209,7 +218,7 @@ def _statistic(
     except (OverflowError, ValueError):  # a seed that diverged to values that overflow
         mean = squares = math.nan
     std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
-    return Statistic(metric, mean, std, seeds, intervals)
+    return Statistic(metric, mean, std, seeds, intervals, images=images)
 
 
 def _rank(row: Measured, spec: Spec) -> tuple[Any, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.report.rows.row import ALL_SEEDS, Measured, Published, Row
+from objbench.report.rows.images import same_images
+from objbench.report.rows.row import ALL_SEEDS, Images, Measured, Published, Row, Statistic
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED
 
@@ -18,7 +20,14 @@ def with_notes(rows: Iterable[Measured]) -> list[Measured]:
     for row in rows:
         members.setdefault(row.dataset_ref, []).append(row)
     varying = {dataset: _Varying(found) for dataset, found in members.items()}
-    return [replace(row, notes=tuple(_notes(row, varying[row.dataset_ref]))) for row in rows]
+    return [
+        replace(
+            row,
+            notes=tuple(_notes(row, varying[row.dataset_ref])),
+            mixed=varying[row.dataset_ref].mixed(row),
+        )
+        for row in rows
+    ]
 
 
 def published_notes(row: Published) -> tuple[str, ...]:
@@ -40,10 +49,27 @@ def cell_notes(row: Row, metric: str) -> list[str]:
         if value.metric.cost:
             return [f"on {', '.join(row.devices)}"]
         seeds = len(value.seeds)
-        return [] if seeds == row.n else [f"{metric}: of {seeds} of the {row.n} seeds, the others have none"]
+        missing = [f"{metric}: of {seeds} of the {row.n} seeds, the others have none"] * (seeds != row.n)
+        return [*missing, *_images_notes(row, metric)]
     if value.metric.cost or row.definitions[metric] == value.metric.meaning != NOT_STATED:
         return []
     return [f"{metric}: {_stated('definition', row.definitions[metric])}"]
+
+
+def seed_notes(row: Row, metric: str, seed: int) -> list[str]:
+    """The notes of the value of one seed: the number of images, if the metric is undefined for some."""
+    images = row.values[metric].images.get(seed)
+    return [f"{metric}: {images.note}"] if images and images.note else []
+
+
+def _images_notes(row: Measured, metric: str) -> list[str]:
+    """Over how many images the value is a mean, if that is not the whole split, or not the same for all rows."""
+    counts, mixed = row.values[metric].n_images, metric in row.mixed
+    if not counts or (not mixed and counts == (row.n_images,)):
+        return []
+    shown = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} (by seed)"
+    others = "; not comparable with rows that are means over other images" if mixed else ""
+    return [f"{metric}: mean over {shown} of {row.n_images:,} images{others}"]
 
 
 class _Varying:
@@ -54,9 +80,13 @@ class _Varying:
         self.resolutions: set[tuple[int, int]] = set()
         self.training_sizes: set[int] = set()
         self.configurations: dict[object, set[tuple[str, int]]] = {}
+        self.averages: dict[tuple[Scored, str], dict[frozenset[Images], Statistic]] = {}
         for row in rows:
             self.fingerprints.add(row.scored.fingerprint)
             self.resolutions.add((row.scored.height, row.scored.width))
+            for metric, value in row.values.items():
+                distinct = self.averages.setdefault((row.scored, metric), {})
+                distinct.setdefault(frozenset(value.images.values()), value)
             if row.learned:
                 self.training_sizes.add(row.learned.n_train)
             if row.trained:
@@ -75,6 +105,15 @@ class _Varying:
         if row.trained and len(self.configurations[row.who]) > 1:
             notes.append(f"configuration {row.trained.config_hash[:12]}, {row.trained.steps:,} steps")
         return notes
+
+    def mixed(self, row: Measured) -> frozenset[str]:
+        """The metrics of `row` that another row, scored on the same split, averages over other images."""
+        return frozenset(
+            metric
+            for metric, value in row.values.items()
+            for images, other in self.averages[row.scored, metric].items()
+            if images != frozenset(value.images.values()) and not same_images(value, other)
+        )
 
 
 def _notes(row: Measured, varying: _Varying) -> list[str]:

@@ -17,6 +17,26 @@ ALL_SEEDS = "all"
 
 
 @dataclass(frozen=True)
+class Images:
+    """The images that the mean of one seed is taken over: those for which the metric is defined.
+
+    Attributes:
+        n: How many they are.
+        of: How many the split has.
+        keys: Digest of their keys; None for all images of the split, or if it is not known.
+    """
+
+    n: int
+    of: int
+    keys: str | None = None
+
+    @property
+    def note(self) -> str | None:
+        """In words, if they are not all images of the split."""
+        return f"mean over {self.n:,} of {self.of:,} images" if self.n < self.of else None
+
+
+@dataclass(frozen=True)
 class Statistic:
     """The values of one metric over seeds, as computed: scores are fractions, not percent.
 
@@ -26,6 +46,7 @@ class Statistic:
         seeds: Seed -> value; empty if published.
         intervals: Seed -> 95 % bootstrap confidence interval of its mean over images.
         decimals: How many the paper prints; None if measured.
+        images: Seed -> the images that its value is a mean over; empty for costs, and if published.
     """
 
     metric: MetricSpec
@@ -34,6 +55,12 @@ class Statistic:
     seeds: Mapping[int, float] = field(default_factory=dict)
     intervals: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     decimals: int | None = None
+    images: Mapping[int, Images] = field(default_factory=dict)
+
+    @property
+    def n_images(self) -> tuple[int, ...]:
+        """Over how many images the value of a seed is a mean: one number if it is the same for all seeds."""
+        return tuple(sorted({images.n for images in self.images.values()}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +184,7 @@ class Measured(Row):
     Attributes:
         trained: None for predictions made outside objbench.
         origins: Seed -> where its values come from.
+        mixed: The metrics that another row of the same dataset averages over other images.
     """
 
     scored: Scored
@@ -165,6 +193,7 @@ class Measured(Row):
     trained: Training | None
     devices: tuple[str, ...]
     origins: Mapping[int, Origin]
+    mixed: frozenset[str] = frozenset()
 
     @property
     def kind(self) -> Kind:

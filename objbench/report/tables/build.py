@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import best
-from objbench.report.rows.notes import cell_notes
+from objbench.report.rows.notes import cell_notes, seed_notes
 from objbench.report.rows.row import Measured, Published, Row
 from objbench.report.tables.plan import Column, Plan
 from objbench.report.tables.table import Cell, Footnotes, Line, Table, of_seed, printed, share
@@ -41,7 +41,7 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
             cells.append(column.cell(row, own, footnotes))
         lines.append(_line(members, label, cells))
         if all_seeds:
-            lines += _seed_lines(members, columns)
+            lines += _seed_lines(members, columns, footnotes)
     groups, headings = _headings(plan)
     return Table(
         plan.title,
@@ -79,12 +79,13 @@ class _Printer:
         marks = footnotes.letters([*notes, *cell_notes(row, self.metric)])
         return Cell(printed(value, self.places, self.intervals), marks, id(row) in self.best)
 
-    def of_seed(self, row: Row | None, seed: int) -> Cell:
+    def of_seed(self, row: Row | None, seed: int, footnotes: Footnotes) -> Cell:
         """The value of one seed of `row`."""
         value = row.values.get(self.metric) if row else None
-        if value is None or seed not in value.seeds or self.success is not None:
+        if row is None or value is None or seed not in value.seeds or self.success is not None:
             return Cell("-")
-        return Cell(of_seed(value, seed, self.places, self.intervals))
+        marks = footnotes.letters(seed_notes(row, self.metric, seed))
+        return Cell(of_seed(value, seed, self.places, self.intervals), marks)
 
     def _best(self, rows: list[Row]) -> set[int]:
         if not rows or rows[0].values[self.metric].metric.cost:  # costs say nothing about the method
@@ -144,7 +145,7 @@ def _label(row: Row) -> str:
     return label + ("" if on.split == TEST else f" on {on.split}")
 
 
-def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer]) -> list[Line]:
+def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer], footnotes: Footnotes) -> list[Line]:
     rows = tuple(members.values())
     seeds = sorted({s for row in rows for value in row.values.values() for s in value.seeds})
     return [
@@ -152,7 +153,7 @@ def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer]) -> list
             "measured",
             Cell(f"  seed {seed}"),
             ("",) * len(_FACTS),
-            [column.of_seed(members.get(column.dataset), seed) for column in columns],
+            [column.of_seed(members.get(column.dataset), seed, footnotes) for column in columns],
             rows,
             seed,
         )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.metrics.paired import Paired, paired
+from objbench.metrics.paired import Paired, defined_for_both, paired
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import describe, differences
 from objbench.report.rows.row import Measured, Origin, Row
@@ -49,7 +49,7 @@ def full_name(row: Measured) -> str:
 
 
 def compare_methods(
-    rows: Iterable[Row], methods: Sequence[str], metrics: Iterable[str]
+    rows: Iterable[Row], methods: Sequence[str], metrics: Sequence[str]
 ) -> tuple[list[Pairwise], list[str]]:
     """Compare every pair of measured rows of two methods that can be compared.
 
@@ -59,7 +59,7 @@ def compare_methods(
         metrics: Those to compare by, if both rows have them.
 
     Returns:
-        The pairs, and for each dataset without one the reasons.
+        The pairs, and a line for each dataset or metric that is left out, with the reasons.
 
     Raises:
         RequestError: A name is unknown or means several methods.
@@ -88,7 +88,12 @@ def compare_methods(
         raise ObjbenchError(f"{methods[0]} and {methods[1]} cannot be compared:\n{why}")
     compared = {one.dataset for one, _ in pairs}
     without = [line for name, reasons in refused.items() if name not in compared for line in reasons]
-    return [_pair(*pair, metrics) for pair in pairs], without
+    found = []
+    for one, other in pairs:
+        pair, left_out = _pair(one, other, list(metrics))
+        found.append(pair)
+        without += left_out
+    return found, without
 
 
 def _rows_named(name: str, rows: Sequence[Measured]) -> list[Measured]:
@@ -104,7 +109,8 @@ def _rows_named(name: str, rows: Sequence[Measured]) -> list[Measured]:
     return found
 
 
-def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> Pairwise:
+def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> tuple[Pairwise, list[str]]:
+    """Compare two rows by each metric, over the images where it is defined for both; say which metrics are left out."""
     one, other = _values(first), _values(second)
     if one["keys"].tolist() != other["keys"].tolist():
         raise ObjbenchError(
@@ -112,13 +118,18 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> Pairwise
             "one than for the other, though the fingerprints are the same: evaluate one of them again with --fresh"
         )
     shared = [metric for metric in metrics if metric in one and metric in other]
-    usable = [metric for metric in shared if _defined(one[metric]) and _defined(other[metric])]
-    return Pairwise(first, second, {metric: paired(one[metric], other[metric]) for metric in usable})
-
-
-def _defined(values: NDArray[Any]) -> bool:
-    """Whether every seed has a value for some image, and no value is infinite."""
-    return bool(np.isfinite(values).any(1).all() and not np.isinf(values).any())
+    compared: dict[str, Paired] = {}
+    left_out = []
+    for metric in shared:
+        if np.isinf(one[metric]).any() or np.isinf(other[metric]).any():
+            reason = "it is infinite for some images"
+        elif not defined_for_both(one[metric], other[metric]).any():
+            reason = "there is no image for which it is defined for both"
+        else:
+            compared[metric] = paired(one[metric], other[metric])
+            continue
+        left_out.append(f"{first.dataset}: {describe(second)} against {describe(first)}: {metric}: {reason}")
+    return Pairwise(first, second, compared), left_out
 
 
 def _values(row: Measured) -> dict[str, NDArray[Any]]:
@@ -169,7 +180,7 @@ def pairwise_table(found: Pairwise) -> Table:
                 Cell(_signed(found.metric(metric), result.difference)),
                 Cell(bounds(found.metric(metric), result.interval)),
                 *(Cell("-" if s is None else f"{100 * s:.0f}") for s in _ahead(found.metric(metric), result)),
-                Cell(f"{result.n_images:,}"),
+                Cell(_of_images(result, found)),
             ],
             (first, second),
         )
@@ -190,16 +201,26 @@ def pairwise_table(found: Pairwise) -> Table:
 
 
 def _notes(found: Pairwise) -> list[str]:
-    """The notes of both methods, then of each alone."""
+    """The images that are left out, the notes of both methods, then of each alone."""
     first, second = found.first, found.second
     common = [note for note in first.notes if note in second.notes]
-    told = [f"both: {note}" for note in common]
+    told = [
+        f"{metric}: over the {_of_images(result, found)} images for which it is defined for both"
+        for metric, result in found.by_metric.items()
+        if result.n_images < first.n_images
+    ]
+    told += [f"both: {note}" for note in common]
     for row in (first, second):
         name = full_name(row)
         told += [f"{name}: {note}" for note in row.notes if note not in common]
         if row.n == 1:
             told.append(f"{name}: one seed, so the interval says nothing of how its seeds differ")
     return told
+
+
+def _of_images(result: Paired, found: Pairwise) -> str:
+    of = found.first.n_images
+    return f"{of:,}" if result.n_images == of else f"{result.n_images:,} of {of:,}"
 
 
 def _with_seeds(row: Measured) -> str:
@@ -218,6 +239,7 @@ def _ahead(metric: MetricSpec, result: Paired) -> tuple[float | None, float | No
 
 _RESULT = (
     "metric", "mean_first", "mean_second", "difference", "low", "high", "ahead_first", "ahead_second", "images",
+    "images_of_split",
 )  # fmt: skip
 
 
@@ -253,5 +275,6 @@ def _about(pair: Pairwise) -> dict[str, Any]:
 def _results(pair: Pairwise) -> Iterator[dict[str, Any]]:
     for metric, result in pair.by_metric.items():
         (low, high), (ahead, behind) = result.interval, _ahead(pair.metric(metric), result)
-        values = (metric, *result.means, result.difference, low, high, ahead, behind, result.n_images)
+        images = (result.n_images, pair.first.n_images)
+        values = (metric, *result.means, result.difference, low, high, ahead, behind, *images)
         yield dict(zip(_RESULT, values, strict=True))

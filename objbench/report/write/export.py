@@ -50,20 +50,22 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        [*_COLUMNS, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks"]
+        [*_COLUMNS, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks", "images"]
     )
     for row, shares in _shown(plans, metrics):
         provenance = list(map(_flat, _facts(row)))
         for metric, value in row.values.items():
             marks = "; ".join([*row.notes, *cell_notes(row, metric)])
             start = [*provenance, metric, row.definitions.get(metric, "")]
-            writer.writerow([*start, "mean", value.mean, _flat(value.std), "", "", marks])
+            images = _flat(value.n_images[0] if len(value.n_images) == 1 else value.n_images)
+            writer.writerow([*start, "mean", value.mean, _flat(value.std), "", "", marks, images])
             for seed, score in sorted(value.seeds.items()):
                 low, high = value.intervals.get(seed, ("", ""))
-                writer.writerow([*start, seed, score, "", low, high, marks])
+                images = value.images[seed].n if seed in value.images else ""
+                writer.writerow([*start, seed, score, "", low, high, marks, images])
         for text, share in shares.items():
             counted = [*provenance, text, f"share of {share.n} seeds", "share", share.share, ""]
-            writer.writerow([*counted, share.low, share.high, "; ".join(row.notes)])
+            writer.writerow([*counted, share.low, share.high, "; ".join(row.notes), ""])
     return out.getvalue()
 
 
@@ -109,6 +111,7 @@ def _object(row: Row, shares: dict[str, Share]) -> dict[str, Any]:
             "std": value.std,
             "seeds": {str(seed): score for seed, score in value.seeds.items()},
             "intervals": {str(seed): interval for seed, interval in value.intervals.items()},
+            "images": {str(seed): images.n for seed, images in value.images.items()},
         }
         for metric, value in row.values.items()
     }
