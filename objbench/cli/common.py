@@ -67,7 +67,8 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 def verb(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
 
-    Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 130 Ctrl-C.
+    Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 130 Ctrl-C; `run` has
+    one for each signal that stops it (objbench.train.interrupt).
     """
 
     @functools.wraps(function)
@@ -77,18 +78,12 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
             function(context, **arguments)
         except ObjbenchError as error:
             _fail(str(error), error.exit_code, context.debug)
-        except KeyboardInterrupt:
-            _fail("interrupted", INTERRUPTED, context.debug)
+        except KeyboardInterrupt as stop:
+            _fail(str(stop) or "interrupted", getattr(stop, "exit_code", INTERRUPTED), context.debug)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            _fail(f"{where}{error.strerror or error}", 1, context.debug)
         except Exception as error:
-            logging.getLogger("objbench").debug("unexpected", exc_info=error)
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows the traceback"
-            _fail(f"{type(error).__name__}: {error} ({where})", 1, context.debug)
+            _fail(explain(error), 1, context.debug)
 
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]
@@ -114,6 +109,19 @@ def _fail(message: str, code: int, debug: bool) -> None:
         traceback.print_exc()
     print(f"objbench: {message}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def explain(error: Exception) -> str:
+    """One line about an error; what nobody expected is told with its place."""
+    if isinstance(error, ObjbenchError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    logging.getLogger("objbench").debug("unexpected", exc_info=error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows the traceback"
+    return f"{type(error).__name__}: {error} ({where})"
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from objbench.cli.common import Context, Size, over_images, print_json, say, sizes_of, verb
+from objbench.cli.common import Context, Size, explain, over_images, print_json, say, sizes_of, verb
 from objbench.errors import ObjbenchError, RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from objbench.records import Record
@@ -49,40 +51,56 @@ def run(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
 ) -> None:
     """Train and evaluate METHOD on a dataset. Finished seeds are skipped, interrupted ones are resumed."""
-    from objbench.spec.resolve import parse_assignments, resolve
+    from objbench.train.interrupt import Interrupts
 
-    chosen = parse_seeds(seeds, seed)
-    reference = context.spec.dataset(dataset)
-    resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
-    sizes = sizes_of(train, val, test)
-    if in_memory and source != "generated":
-        raise RequestError("--in-memory needs --source generated")
-    if sizes and not in_memory:
-        raise RequestError(
-            f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
-        )
-    from objbench.methods.create import build
-    from objbench.train.run import run_seed
-    from objbench.train.run_data import generated_run_data, prepared_run_data
+    interrupts = Interrupts()
+    with interrupts.catch():
+        from objbench.spec.resolve import parse_assignments, resolve
 
-    build(resolved, reference)  # wrong settings are refused here, before data is generated or read
-    if in_memory:
-        run_data = generated_run_data(context.spec, reference, sizes, device)
-    else:
-        run_data = prepared_run_data(context.spec, reference, source, context.data, device)
+        chosen = parse_seeds(seeds, seed)
+        reference = context.spec.dataset(dataset)
+        resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
+        sizes = sizes_of(train, val, test)
+        if in_memory and source != "generated":
+            raise RequestError("--in-memory needs --source generated")
+        if sizes and not in_memory:
+            raise RequestError(
+                f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
+            )
+        from objbench.methods.create import build
+        from objbench.train.run import run_seed
+        from objbench.train.run_data import generated_run_data, prepared_run_data
+
+        build(resolved, reference)  # wrong settings are refused here, before data is generated or read
+        if in_memory:
+            run_data = generated_run_data(context.spec, reference, sizes, device)
+        else:
+            run_data = prepared_run_data(context.spec, reference, source, context.data, device)
+
+        def run_one(number: int) -> tuple[Path, Record]:
+            return run_seed(resolved, run_data, number, context.runs, fresh, tensorboard, say, interrupts)
+
+        _run_all(context, chosen, run_one)
+
+
+def _run_all(context: Context, seeds: list[int], run_one: Callable[[int], tuple[Path, Record]]) -> None:
+    """Run each seed and print the scores; a seed that fails does not stop the others."""
     done: list[tuple[Path, Record]] = []
-    failures: list[str] = []
-    for number in chosen:
+    failures: list[Exception] = []
+    for number in seeds:
         try:
-            done.append(run_seed(resolved, run_data, number, context.runs, fresh, tensorboard, say))
-        except RequestError:
-            raise
-        except ObjbenchError as error:
-            failures.append(f"seed {number}: {error}")
-            say(failures[-1])
+            done.append(run_one(number))
+        except Exception as error:
+            if isinstance(error, RequestError) and len(seeds) == 1:
+                raise
+            failures.append(error)
+            if context.debug:
+                traceback.print_exception(error)
+            say(f"seed {number}: {explain(error)}")
     _print(context, done)
     if failures:
-        raise ObjbenchError(f"{len(failures)} of {len(chosen)} seeds failed")
+        request = all(isinstance(error, RequestError) for error in failures)
+        raise (RequestError if request else ObjbenchError)(f"{len(failures)} of {len(seeds)} seeds failed")
 
 
 def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:

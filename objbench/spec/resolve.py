@@ -17,12 +17,15 @@ from objbench.spec.datasets import DatasetRef
 from objbench.spec.nested import deep_merge, flatten, unflatten
 from objbench.spec.schema import MethodSpec, Spec, VariantSpec
 
+_NO_RESULT = ("checkpoint_minutes",)  # keys of the recipe that change no result: not a part of what a run is
+
 
 @dataclass(frozen=True)
 class MethodConfig:
     """A method, its variant and its resolved hyper-parameters for one dataset.
 
-    `overrides` are the dotted keys of --set in the type of the method's block, so that 1e-3 and 0.001 are the same.
+    `overrides` are the dotted keys of --set in the type of the method's block, so that 1e-3 and 0.001 are the same;
+    without those that change no result.
     """
 
     method: str
@@ -30,6 +33,12 @@ class MethodConfig:
     overrides: dict[str, Any]
     config: dict[str, Any]
     implementation: str  # module:Class
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The hyper-parameters that can change a result: what config.json holds and the hash is of."""
+        recipe = {key: value for key, value in self.config["recipe"].items() if key not in _NO_RESULT}
+        return {**self.config, "recipe": recipe}
 
     @property
     def label(self) -> str:
@@ -61,8 +70,17 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     for key, value in overrides.items():
         config = _lay(config, unflatten({key: value}))
     final = flatten(config)
-    typed = {key: value if final[key] is None else final[key] for key, value in overrides.items()}
+    typed = {
+        key: value if final[key] is None else final[key]
+        for key, value in overrides.items()
+        if key.removeprefix("recipe.") not in _NO_RESULT
+    }
     return MethodConfig(method_name, variant_name or None, typed, config, spec.method_class(method_name))
+
+
+def whole_config(spec: Spec, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters of a run whose `identity` this is; what is not in there is as in benchmarks.yaml."""
+    return deep_merge({"recipe": {key: spec.recipe[key] for key in _NO_RESULT}}, identity)
 
 
 def shared_config(spec: Spec, name: str) -> dict[str, Any]:

@@ -53,6 +53,9 @@ class Recipe(Group):
         description="auto: the fastest training step that the method has; plain: the eager one"
     )
     checkpoint_steps: Count = Field(description="steps between two checkpoints")
+    checkpoint_minutes: Positive = Field(
+        description="most minutes between two checkpoints; changes no result"
+    )
     log_steps: Count = Field(description="steps between two lines of losses in metrics.jsonl")
     evaluations: CountOrZero = Field(
         description="how often the val split is evaluated, the last time at the end"

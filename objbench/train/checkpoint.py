@@ -32,6 +32,7 @@ class Checkpoint:
         log_bytes: Length of the log.
         seconds: Time spent in training steps.
         wall_seconds: Time spent in total.
+        unvalidated: Whether the validation that follows the last step was interrupted.
     """
 
     stage: int
@@ -42,6 +43,7 @@ class Checkpoint:
     log_bytes: int
     seconds: float
     wall_seconds: float
+    unvalidated: bool = False
 
     def save(self, folder: Path) -> None:
         """Replace the checkpoint in `folder` atomically."""

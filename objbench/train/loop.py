@@ -21,6 +21,7 @@ from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import Checkpoint, load_checkpoint
 from objbench.train.cuda_graph import CudaGraphStepper
 from objbench.train.eager import EagerStepper
+from objbench.train.interrupt import Interrupted, Interrupts
 from objbench.train.log import Log
 
 Validate = Callable[[Method, Progress | None], Mapping[str, float]]
@@ -55,7 +56,10 @@ class Events:
         return step % self.recipe.log_steps == 0 or step == self.total
 
     def checkpoints(self, step: int) -> bool:
-        """Whether a checkpoint is due: every `checkpoint_steps`. The end of a stage is another one."""
+        """Whether a checkpoint is due: every `checkpoint_steps`. The end of a stage is another one.
+
+        `checkpoint_minutes` adds more between them, which change nothing else.
+        """
         return step % self.recipe.checkpoint_steps == 0
 
     def evaluates(self, step: int) -> bool:
@@ -79,7 +83,8 @@ class Training:
 
     It resumes from the checkpoint in the folder, if there is one; on the CPU the result is bit-identical to that of an
     uninterrupted training. `validate` is called as often as the recipe says, with progress None at the end; the
-    progress bar shows those of its scores that are in `noted`.
+    progress bar shows those of its scores that are in `noted`. A signal of `interrupts` ends the training after the
+    current step with a checkpoint; within setup and validation it ends it at once.
     """
 
     def __init__(
@@ -91,15 +96,16 @@ class Training:
         validate: Validate | None = None,
         log: Log | None = None,
         noted: Mapping[str, MetricSpec] = MappingProxyType({}),
+        interrupts: Interrupts | None = None,
     ) -> None:
         self.method, self.folder, self.validate, self.log = method, folder, validate, log or Log(folder)
-        self.noted = noted
+        self.noted, self.interrupts = noted, interrupts or Interrupts()
         nominal = method.recipe.nominal_epochs
         self.stages = [StageScenes(images, stage, nominal, seed) for stage in method.stages()]
         self.total = sum(scenes.steps for scenes in self.stages)
         self.events = Events(self.total, method.recipe)
         self.seconds = self.earlier = 0.0
-        self.started = time.perf_counter()
+        self.started = self.saved = time.perf_counter()
         self.advance: Advance = silent
         self.note: dict[str, str] = {}
 
@@ -107,18 +113,22 @@ class Training:
         """Train the method in place.
 
         Raises:
-            ObjbenchError: The loss is not finite any more.
+            ObjbenchError: The loss or the model is not finite any more.
+            Interrupted: A signal asked to stop; the checkpoint holds all finished steps.
         """
         self.advance = advance
         resumed = load_checkpoint(self.folder) if self.stages else None
         first = resumed.stage if resumed else 0
         before = sum(scenes.steps for scenes in self.stages[:first])
-        self.log.cut(resumed.log_bytes if resumed else 0, before + (resumed.step if resumed else 0))
+        self.interrupts.step = before + (resumed.step if resumed else 0)
+        self.log.cut(resumed.log_bytes if resumed else 0, self.interrupts.step)
         for index, scenes in enumerate(self.stages[first:], first):
             stepper, step = self._resume(resumed, scenes) if resumed else (self._begin(scenes), 0)
             self.advance(0, resumed=before + step if resumed else 0)
+            unvalidated = resumed is not None and resumed.unvalidated
             resumed = None  # or it would keep a second copy of the model
-            self._run_stage(index, scenes, before, stepper, step)
+            with self.interrupts.deferred():
+                self._run_stage(_StageRun(index, scenes, before, stepper), step, unvalidated)
             before += scenes.steps
         images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
         return Trained(self.total, self.seconds, self.earlier, images)
@@ -140,57 +150,98 @@ class Training:
     def _stepper(self, scenes: StageScenes) -> Stepper:
         return choose_stepper(self.method, scenes, scenes.stage)
 
-    def _run_stage(self, index: int, scenes: StageScenes, before: int, stepper: Stepper, step: int) -> None:
-        while step < scenes.steps:
-            target = min(self.events.next(before + step) - before, scenes.steps)
-            self._take_steps(stepper, scenes, target - step)
-            step = target
-            self._log_and_validate(stepper, scenes, step, before + step)
-            if self.events.checkpoints(before + step) or step == scenes.steps:
-                self._save(index, step, stepper)
+    def _run_stage(self, stage: _StageRun, step: int, unvalidated: bool) -> None:
+        """Train from `step` to the end of the stage; first validate if a signal had stopped the validation there."""
+        if unvalidated:
+            self._validate(stage, step)
+            self._save(stage, step)
+        while step < stage.scenes.steps:
+            target = min(self.events.next(stage.before + step) - stage.before, stage.scenes.steps)
+            step += self._take_steps(stage, target - step)
+            overall = stage.before + step
+            if step == target:
+                self._log_losses(stage, step)
+                if self.validate is not None and self.events.evaluates(overall):
+                    self._validate(stage, step)
+            due = self.events.checkpoints(overall) or step == stage.scenes.steps or self._save_is_due()
+            if due or self.interrupts.requested:
+                self._save(stage, step)
+            self.interrupts.check()
 
-    def _take_steps(self, stepper: Stepper, scenes: StageScenes, steps: int) -> None:
-        start = time.perf_counter()
-        stepper.advance(steps)
-        if scenes.images.is_cuda:
-            torch.cuda.synchronize(scenes.images.device)
+    def _take_steps(self, stage: _StageRun, steps: int) -> int:
+        """Take up to `steps` steps, fewer if a signal or the time asks for a checkpoint. Returns how many."""
+        start, taken = time.perf_counter(), 0
+        while taken < steps and not self.interrupts.requested and not (taken and self._save_is_due()):
+            stage.stepper.advance(1)
+            taken += 1
+        if stage.scenes.images.is_cuda:
+            torch.cuda.synchronize(stage.scenes.images.device)
         self.seconds += time.perf_counter() - start
-        self.advance(steps)
+        self.advance(taken)
+        return taken
 
-    def _log_and_validate(self, stepper: Stepper, scenes: StageScenes, step: int, overall: int) -> None:
-        progress = scenes.progress(step)
-        where = (overall, scenes.stage.name, progress.epoch)
-        losses = stepper.losses()
-        _refuse_divergence(losses, overall, scenes.stage)
+    def _save_is_due(self) -> bool:
+        return time.perf_counter() - self.saved >= 60 * self.method.recipe.checkpoint_minutes
+
+    def _log_losses(self, stage: _StageRun, step: int) -> None:
+        overall, progress = stage.before + step, stage.scenes.progress(step)
+        losses = stage.stepper.losses()
+        _refuse_divergence(losses, overall, stage.scenes.stage)
         if self.events.logs(overall):
-            self.log.write(*where, "losses", losses)
+            self.log.write(overall, progress.stage, progress.epoch, "losses", losses)
             self.note["loss"] = f"{losses['total']:.4g}"
-        if self.validate is not None and self.events.evaluates(overall):
-            last = overall == self.total
-            metrics = self.validate(self.method, None if last else progress)
-            self.log.write(*where, "val", metrics)
-            scenes.reseed(step, "after_evaluation")
-            self.method.after_evaluation(progress, metrics)
-            self.note |= {
-                f"val {name}": metric.format(metrics[name])
-                for name, metric in self.noted.items()
-                if name in metrics
-            }
+            self._show_notes()
+
+    def _validate(self, stage: _StageRun, step: int) -> None:
+        """Validate after `step`. A signal stops it; then a checkpoint keeps the steps, and the validation is repeated."""
+        assert self.validate is not None
+        overall, progress = stage.before + step, stage.scenes.progress(step)
+        try:
+            with self.interrupts.immediate():
+                metrics = self.validate(self.method, None if overall == self.total else progress)
+        except Interrupted:
+            self._save(stage, step, unvalidated=True)
+            self.interrupts.check()
+            raise
+        self.log.write(overall, progress.stage, progress.epoch, "val", metrics)
+        stage.scenes.reseed(step, "after_evaluation")
+        self.method.after_evaluation(progress, metrics)
+        self.note |= {
+            f"val {name}": metric.format(metrics[name])
+            for name, metric in self.noted.items()
+            if name in metrics
+        }
+        self._show_notes()
+
+    def _show_notes(self) -> None:
         self.advance(0, note=", ".join(f"{name} {text}" for name, text in self.note.items()))
 
-    def _save(self, stage: int, step: int, stepper: Stepper) -> None:
+    def _save(self, stage: _StageRun, step: int, unvalidated: bool = False) -> None:
         self.log.sync()
         trainable = [name for name, parameter in self.method.named_parameters() if parameter.requires_grad]
         Checkpoint(
-            stage,
+            stage.index,
             step,
             trainable,
             self.method.state_dict(),
-            stepper.state_dict(),
+            stage.stepper.state_dict(),
             self.log.size,
             self.seconds,
             self.earlier + time.perf_counter() - self.started,
+            unvalidated,
         ).save(self.folder)
+        self.saved = time.perf_counter()
+        self.interrupts.step = stage.before + step
+
+
+@dataclass(frozen=True)
+class _StageRun:
+    """A stage of the training, and how many steps come before it."""
+
+    index: int
+    scenes: StageScenes
+    before: int
+    stepper: Stepper
 
 
 def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper:

@@ -12,7 +12,7 @@ from objbench.progress import bar
 from objbench.records import Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST
-from objbench.spec.resolve import MethodConfig
+from objbench.spec.resolve import MethodConfig, whole_config
 from objbench.spec.schema import Spec
 from objbench.train.artifacts import read_per_image, read_samples, samples_key, write_per_image, write_samples
 from objbench.train.checkpoint import load_weights
@@ -52,7 +52,7 @@ def reevaluate(
 
 def load_run(folder: Path, record: Record, spec: Spec) -> Method:
     """The trained method of a finished run, on the CPU."""
-    config = read_config(folder)["config"]
+    config = whole_config(spec, read_config(folder)["config"])
     implementation = spec.method_class(record.method)
     resolved = MethodConfig(record.method, record.variant, record.overrides, config, implementation)
     method = build(resolved, spec.dataset(record.dataset_ref))

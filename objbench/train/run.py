@@ -27,6 +27,7 @@ from objbench.spec.resolve import MethodConfig, digest
 from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
 from objbench.train.checkpoint import save_weights
 from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
+from objbench.train.interrupt import Interrupts
 from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
 from objbench.train.run_data import RunData, scored
@@ -44,6 +45,7 @@ def run_seed(
     fresh: bool = False,
     tensorboard: bool = False,
     say: Callable[[str], None] = print,
+    interrupts: Interrupts | None = None,
 ) -> tuple[Path, Record]:
     """Train and evaluate one seed. An interrupted run is resumed, a finished one only read.
 
@@ -53,7 +55,10 @@ def run_seed(
     Raises:
         RequestError: The folder holds a run of another configuration, and `fresh` is not set.
         ObjbenchError: The training failed.
+        Interrupted: A signal of `interrupts` asked to stop.
     """
+    interrupts = interrupts or Interrupts()
+    interrupts.work, interrupts.step = f"seed {seed}", 0
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     with lock_run(folder):
         if claim(folder, _run_config(method, data, seed), fresh):
@@ -61,7 +66,7 @@ def run_seed(
             say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
             return folder, record
         try:
-            return folder, _run(method, data, seed, folder, tensorboard)
+            return folder, _run(method, data, seed, folder, tensorboard, interrupts)
         except torch.OutOfMemoryError as error:
             reason = str(error).splitlines()[0]
             raise ObjbenchError(
@@ -78,19 +83,21 @@ def _run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any
         "method": method.method,
         "variant": method.variant,
         "overrides": method.overrides,
-        "config": method.config,
+        "config": method.identity,
         "seed": seed,
     }
 
 
-def _run(method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool) -> Run:
+def _run(
+    method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool, interrupts: Interrupts
+) -> Run:
     start = time.perf_counter()
     device = data.device
     torch.manual_seed(seed_from(seed, "init"))
     model = build(method, data.dataset).to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    trained = _train(model, method, data, seed, folder, tensorboard)
+    trained = _train(model, method, data, seed, folder, tensorboard, interrupts)
     save_weights(model, folder)
     evaluations = _test(model, data, seed)
     write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
@@ -106,7 +113,7 @@ def _run(method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboa
         variant=method.variant,
         overrides=method.overrides,
         seed=seed,
-        config_hash=digest(method.config),
+        config_hash=digest(method.identity),
         code_version=code_version(),
         torch_version=torch.__version__,
         device=describe(device),
@@ -125,7 +132,13 @@ def _run(method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboa
 
 
 def _train(
-    model: Method, method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool
+    model: Method,
+    method: MethodConfig,
+    data: RunData,
+    seed: int,
+    folder: Path,
+    tensorboard: bool,
+    interrupts: Interrupts,
 ) -> Trained:
     recipe = model.recipe
     val = data.val
@@ -141,7 +154,7 @@ def _train(
         return Trained(0, 0.0, 0.0, 0)
     noted = dict(islice(load_spec().columns().items(), _NOTED))
     training = Training(
-        model, data.train.images, seed, folder, validate if val is not None else None, log, noted
+        model, data.train.images, seed, folder, validate if val is not None else None, log, noted, interrupts
     )
     with bar(f"{method.label} seed {seed}", training.total, "steps") as advance:
         return training.run(advance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import torch
 from helpers.commands import call, refused
 from helpers.paths import PLUGINS
+from objbench_toys.methods import ToyGeco
 
 import objbench
 from objbench import registry
@@ -24,6 +26,7 @@ from objbench.errors import RequestError
 from objbench.methods.trivial import OneSlot
 from objbench.records import read_record
 from objbench.spec.load import load_spec
+from objbench.train.checkpoint import load_checkpoint
 from objbench.train.log import read_log
 from objbench.train.reevaluate import reevaluate
 
@@ -165,19 +168,66 @@ def test_seeds(seeds, seed, expected):
         assert parse_seeds(seeds, seed) == expected
 
 
-def test_ctrl_c_exits_with_130_and_the_run_can_go_on(prepared_data, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_command_keeps_the_training_and_says_how_to_go_on(tmp_path, number, code):
     runs = tmp_path / "runs"
     arguments = ["run", "toy_geco", "--dataset", "tetrominoes", "--set", "recipe.steps=100000"]
     command = [sys.executable, "-c", "from objbench.cli import main; main()", *arguments]
     environment = os.environ | {"PYTHONPATH": str(PLUGINS), "OBJBENCH_RUNS": str(runs)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not list(runs.rglob("checkpoint.pt")) and process.poll() is None:
+    while not list(runs.rglob("metrics.jsonl")) and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert "objbench: interrupted" in process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    process.send_signal(number)
+    message = process.communicate(timeout=60)[1].splitlines()[-1]
+    said = f"objbench: interrupted by {number.name}; the same command goes on from step (\\d+) of seed 0"
+    found = re.fullmatch(said, message)
+    assert found, message
+    assert process.returncode == code
+    saved = [load_checkpoint(path.parent) for path in runs.rglob("checkpoint.pt")]
+    assert int(found[1]) == (saved[0].step if saved else 0)
     assert not list(runs.rglob("result.json"))
     assert not list(runs.rglob("*.partial"))
+
+
+def test_a_signal_starts_no_other_seed(tmp_path, monkeypatch):
+    after_step = ToyGeco.after_step
+
+    def interrupted(self, progress, losses, optimizers):
+        after_step(self, progress, losses, optimizers)
+        if progress.step == 4:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ToyGeco, "after_step", interrupted)
+        message = refused(75, "run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2")
+    assert message.endswith("interrupted by SIGUSR2; the same command goes on from step 5 of seed 0\n")
+    folder = tmp_path / "runs/tetrominoes/generated/toy_geco"
+    assert not (folder / "seed-1").exists()
+    assert call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2").exit_code == 0
+    assert read_record(folder / "seed-0").steps == 8
+
+
+def test_a_signal_in_the_final_evaluation_keeps_the_training(tmp_path, monkeypatch):
+    def interrupted(self, images, progress=None):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ToyGeco, "segment", interrupted)
+        evaluations = ("--set", "recipe.evaluations=0")
+        line = ("run", "toy_geco", "--dataset", "tetrominoes", *evaluations)
+        assert "goes on from step 8 of seed 0" in refused(129, *line)
+    assert call(*line).exit_code == 0
+
+
+def test_how_often_checkpoints_are_made_is_no_part_of_what_a_run_is(tmp_path):
+    line = ("run", "toy_geco", "--dataset", "tetrominoes")
+    assert call(*line, "--set", "recipe.checkpoint_minutes=0.5").exit_code == 0
+    folder = tmp_path / "runs/tetrominoes/generated/toy_geco/seed-0"
+    assert "checkpoint_minutes" not in (folder / "config.json").read_text()
+    assert read_record(folder).overrides == {}
+    assert "finished before" in call(*line).stderr
+    result = call("evaluate", folder, "--dataset", "tetrominoes@aligned")
+    assert result.exit_code == 0, result.stderr
 
 
 def test_a_method_that_breaks_is_told_with_the_place(monkeypatch):

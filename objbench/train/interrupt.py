@@ -1,0 +1,99 @@
+"""Signals that ask a run to stop: at once between trainings, after the current step within one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR2: 75}
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop. The same command continues the work.
+
+    Attributes:
+        exit_code: The exit code for this signal.
+    """
+
+    def __init__(self, number: signal.Signals, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = EXIT_CODES[number]
+
+
+class Interrupts:
+    """The signals of `EXIT_CODES` as the exception `Interrupted`.
+
+    It is raised at once, except within `deferred`, where `requested` says that a signal came. A second SIGINT raises
+    KeyboardInterrupt at once, wherever it comes.
+
+    Attributes:
+        work: What is being done, for the message: "seed 3".
+        step: The step from which the same command goes on.
+    """
+
+    def __init__(self) -> None:
+        self.work, self.step = "the run", 0
+        self._signal: signal.Signals | None = None
+        self._deferring = False
+        self._process = os.getpid()
+
+    @contextmanager
+    def catch(self) -> Iterator[None]:
+        """Handle the signals here, in the main thread. Signals that the process ignores, as under nohup, stay ignored."""
+        caught = [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._handle) for number in caught}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a forked child must end as it would without this handler
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif self._signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        elif self._signal is None:
+            self._signal = signal.Signals(number)
+            if not self._deferring:
+                self.check()
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal asked to stop."""
+        return self._signal is not None
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal came."""
+        if self._signal is not None:
+            raise Interrupted(
+                self._signal,
+                f"interrupted by {self._signal.name}; the same command goes on from step {self.step} of {self.work}",
+            )
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only note a signal that comes within this block, and raise Interrupted at its end."""
+        with self._mode(deferring=True):
+            yield
+        if not self._deferring:
+            self.check()
+
+    @contextmanager
+    def immediate(self) -> Iterator[None]:
+        """Raise Interrupted at once, also for a signal that was noted before this block."""
+        with self._mode(deferring=False):
+            self.check()
+            yield
+
+    @contextmanager
+    def _mode(self, deferring: bool) -> Iterator[None]:
+        before, self._deferring = self._deferring, deferring
+        try:
+            yield
+        finally:
+            self._deferring = before
