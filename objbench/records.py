@@ -154,6 +154,8 @@ class Record(Strict):
     @model_serializer(mode="wrap")
     def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
+        if values.get("weights_sha256") is None:
+            values.pop("weights_sha256", None)
         return {key: values.get(key) for key in _KEYS} | values
 
     @property
@@ -190,6 +192,7 @@ class Run(Record, Trained):
         wall_seconds: Total time, over all processes that worked on the run.
         images_per_second: Training images through the model; None if nothing is trained.
         parameters: How many the model has.
+        weights_sha256: Of model.safetensors; None in records of versions that did not write it.
     """
 
     kind: Literal["run"] = "run"
@@ -199,6 +202,7 @@ class Run(Record, Trained):
     images_per_second: float | None
     peak_memory_bytes: int
     parameters: int
+    weights_sha256: str | None = None
 
     @property
     def trained(self) -> Trained:

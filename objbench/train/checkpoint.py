@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from objbench.errors import ObjbenchError
-from objbench.files import replacing
+from objbench.files import replacing, sha256_of
 from objbench.methods.base import Method
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "model.safetensors"
@@ -62,19 +63,60 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     """The checkpoint in `folder`, on the CPU, or None if there is none.
 
     Raises:
-        ObjbenchError: The file is damaged.
+        ObjbenchError: The file is damaged, or of another version.
     """
     path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as file:
+            damaged = (
+                file.testzip()
+            )  # torch reads the parts of the archive without looking at their checksums
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError):
-        raise ObjbenchError(f"{path}: damaged checkpoint; --fresh starts this seed again") from None
+    except Exception as error:  # damaged files raise errors of every kind
+        raise unusable_checkpoint(folder, error) from error
 
 
-def save_weights(method: Method, folder: Path) -> None:
-    """Write all tensors of the method's state to model.safetensors; other state stays in the checkpoint."""
+def unusable_checkpoint(folder: Path, error: Exception) -> ObjbenchError:
+    """The error for a checkpoint that cannot be loaded, or that does not fit the method."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return ObjbenchError(
+        f"{folder / CHECKPOINT}: damaged or of another version ({reason}); --fresh starts this seed anew"
+    )
+
+
+def infinite_tensor(method: Method, stepper: dict[str, Any]) -> str | None:
+    """The name of a parameter, or of a tensor in the stepper's state, that is NaN or infinite; None if all are finite."""
+    named: list[tuple[str, Tensor]] = [
+        (f"parameter {name}", value.detach()) for name, value in method.named_parameters()
+    ]
+    named += [(f"optimizer state {name}", value) for name, value in _tensors("", stepper)]
+    named = [(name, value) for name, value in named if value.is_floating_point()]
+    if not named:
+        return None
+    device = named[0][1].device
+    finite = torch.stack([value.isfinite().all().to(device) for _, value in named]).tolist()
+    return next((name for (name, _), good in zip(named, finite, strict=True) if not good), None)
+
+
+def _tensors(prefix: str, state: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in nested mappings and lists, under dotted names."""
+    if isinstance(state, Tensor):
+        yield prefix, state
+    elif isinstance(state, dict | list | tuple):
+        for key, value in state.items() if isinstance(state, dict) else enumerate(state):
+            yield from _tensors(f"{prefix}.{key}" if prefix else str(key), value)
+
+
+def save_weights(method: Method, folder: Path) -> str:
+    """Write all tensors of the method's state to model.safetensors; other state stays in the checkpoint.
+
+    Returns:
+        The sha256 of the file.
+    """
     tensors = {
         name: value.detach().cpu().clone().contiguous()
         for name, value in method.state_dict().items()
@@ -82,10 +124,16 @@ def save_weights(method: Method, folder: Path) -> None:
     }
     with replacing(folder / WEIGHTS) as partial:
         partial.write_bytes(save(tensors))
+        return sha256_of(partial)
 
 
-def load_weights(method: Method, folder: Path) -> None:
+def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
     """Load the saved weights into the method, and its other state from the checkpoint.
+
+    Args:
+        method: The method.
+        folder: The folder of the run.
+        sha256: What the file of the weights must have; None if the record is of a version that did not write it.
 
     Raises:
         ObjbenchError: A file is missing, damaged or of another configuration.
@@ -93,6 +141,11 @@ def load_weights(method: Method, folder: Path) -> None:
     path = folder / WEIGHTS
     if not path.exists():
         raise ObjbenchError(f"{path}: no such file; is the run finished?")
+    if sha256 is not None and sha256_of(path) != sha256:
+        raise ObjbenchError(
+            f"{path}: not the weights of this record (its sha256 is not {sha256[:12]}...); run the seed again with "
+            "--fresh"
+        )
     try:
         state: dict[str, Any] = dict(load_file(path))
     except (SafetensorError, OSError) as error:
@@ -103,8 +156,14 @@ def load_weights(method: Method, folder: Path) -> None:
         checkpoint = load_checkpoint(folder)
         if checkpoint is None:
             raise ObjbenchError(f"{folder / CHECKPOINT}: missing; it holds the state of {', '.join(extra)}")
+        missing = [name for name in extra if name not in checkpoint.method]
+        if missing:
+            raise unusable_checkpoint(folder, ValueError(f"no state of {', '.join(missing)}"))
         state |= {name: checkpoint.method[name] for name in extra}
     try:
         method.load_state_dict(state)
-    except RuntimeError as error:
-        raise ObjbenchError(f"{path}: weights of another configuration: {error}") from None
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ObjbenchError(
+            f"{path}: weights of another configuration or version ({reason}); run the seed again with --fresh"
+        ) from error

@@ -8,17 +8,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
+from objbench.device import is_out_of_memory
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper
 from objbench.progress import Advance, silent
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.settings import Recipe
 from objbench.train.batches import StageScenes
-from objbench.train.checkpoint import Checkpoint, load_checkpoint
+from objbench.train.checkpoint import (
+    CHECKPOINT,
+    Checkpoint,
+    infinite_tensor,
+    load_checkpoint,
+    unusable_checkpoint,
+)
 from objbench.train.cuda_graph import CudaGraphStepper
 from objbench.train.eager import EagerStepper
 from objbench.train.interrupt import Interrupted, Interrupts
@@ -118,7 +126,7 @@ class Training:
         """
         self.advance = advance
         resumed = load_checkpoint(self.folder) if self.stages else None
-        first = resumed.stage if resumed else 0
+        first = self._stage_of(resumed) if resumed else 0
         before = sum(scenes.steps for scenes in self.stages[:first])
         self.interrupts.step = before + (resumed.step if resumed else 0)
         self.log.cut(resumed.log_bytes if resumed else 0, self.interrupts.step)
@@ -138,13 +146,34 @@ class Training:
             self.method.setup(scenes.setup_sample(), scenes.stage)
         return self._stepper(scenes)
 
+    def _stage_of(self, checkpoint: Checkpoint) -> int:
+        """The stage of the checkpoint, which must be one of this training."""
+        try:
+            if not 0 <= checkpoint.step <= self.stages[checkpoint.stage].steps or checkpoint.stage < 0:
+                raise ValueError(f"step {checkpoint.step} of stage {checkpoint.stage}")
+        except Exception as error:
+            raise unusable_checkpoint(self.folder, error) from error
+        return checkpoint.stage
+
     def _resume(self, checkpoint: Checkpoint, scenes: StageScenes) -> tuple[Stepper, int]:
         self.seconds, self.earlier = checkpoint.seconds, checkpoint.wall_seconds
-        self.method.load_state_dict(checkpoint.method)
-        for name, parameter in self.method.named_parameters():
-            parameter.requires_grad_(name in checkpoint.trainable)
-        stepper = self._stepper(scenes)
-        stepper.load_state_dict(checkpoint.stepper)
+        try:
+            self.method.load_state_dict(checkpoint.method)
+            parameters = dict(self.method.named_parameters())
+            unknown = sorted(set(checkpoint.trainable) - set(parameters))
+            if unknown:
+                raise ValueError(f"no parameters {', '.join(unknown)}")
+            for name, parameter in parameters.items():
+                parameter.requires_grad_(name in checkpoint.trainable)
+            stepper = self._stepper(scenes)
+            stepper.load_state_dict(checkpoint.stepper)
+            infinite = infinite_tensor(self.method, checkpoint.stepper)
+            if infinite:
+                raise ValueError(f"{infinite} is not finite")
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise unusable_checkpoint(self.folder, error) from error
         return stepper, checkpoint.step
 
     def _stepper(self, scenes: StageScenes) -> Stepper:
@@ -186,7 +215,7 @@ class Training:
     def _log_losses(self, stage: _StageRun, step: int) -> None:
         overall, progress = stage.before + step, stage.scenes.progress(step)
         losses = stage.stepper.losses()
-        _refuse_divergence(losses, overall, stage.scenes.stage)
+        self._refuse_divergence(losses, stage, step)
         if self.events.logs(overall):
             self.log.write(overall, progress.stage, progress.epoch, "losses", losses)
             self.note["loss"] = f"{losses['total']:.4g}"
@@ -217,6 +246,8 @@ class Training:
         self.advance(0, note=", ".join(f"{name} {text}" for name, text in self.note.items()))
 
     def _save(self, stage: _StageRun, step: int, unvalidated: bool = False) -> None:
+        state = stage.stepper.state_dict()
+        self._refuse_infinite(stage, step, state)
         self.log.sync()
         trainable = [name for name, parameter in self.method.named_parameters() if parameter.requires_grad]
         Checkpoint(
@@ -224,7 +255,7 @@ class Training:
             step,
             trainable,
             self.method.state_dict(),
-            stage.stepper.state_dict(),
+            state,
             self.log.size,
             self.seconds,
             self.earlier + time.perf_counter() - self.started,
@@ -232,6 +263,27 @@ class Training:
         ).save(self.folder)
         self.saved = time.perf_counter()
         self.interrupts.step = stage.before + step
+
+    def _refuse_infinite(self, stage: _StageRun, step: int, state: dict[str, Any]) -> None:
+        infinite = infinite_tensor(self.method, state)
+        if infinite:
+            self._refuse(f"{infinite} not finite", stage, step)
+
+    def _refuse_divergence(self, losses: Mapping[str, float], stage: _StageRun, step: int) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            self._refuse(f"{', '.join(bad)} not finite", stage, step)
+
+    def _refuse(self, what: str, stage: _StageRun, step: int) -> NoReturn:
+        kept = (
+            f"the checkpoint of step {self.interrupts.step} is kept"
+            if (self.folder / CHECKPOINT).exists()
+            else "there is no earlier checkpoint"
+        )
+        raise ObjbenchError(
+            f"training diverged: {what} at step {stage.before + step} of stage '{stage.scenes.stage.name}'; {kept}. "
+            "A lower learning rate or recipe.precision=fp32 may help"
+        )
 
 
 @dataclass(frozen=True)
@@ -257,12 +309,3 @@ def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper
         if scenes.images.is_cuda and method.capture_key(scenes.progress(0)) is not None:
             return CudaGraphStepper(method, scenes, stage)
     return EagerStepper(method, scenes, stage)
-
-
-def _refuse_divergence(losses: Mapping[str, float], step: int, stage: Stage) -> None:
-    bad = [name for name, value in losses.items() if not math.isfinite(value)]
-    if bad:
-        raise ObjbenchError(
-            f"training diverged: {', '.join(bad)} not finite at step {step} of stage '{stage.name}'; "
-            "the last checkpoint is kept. A lower learning rate or recipe.precision=fp32 may help"
-        )

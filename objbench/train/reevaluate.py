@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from objbench.data.read.scenes import Scenes
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import build
 from objbench.progress import bar
-from objbench.records import Record, read_record
+from objbench.records import Record, Run, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST
 from objbench.spec.resolve import MethodConfig, whole_config
@@ -18,7 +18,7 @@ from objbench.train.artifacts import read_per_image, read_samples, samples_key, 
 from objbench.train.checkpoint import load_weights
 from objbench.train.evaluate import N_SAMPLES, evaluate
 from objbench.train.run_data import definition_suffix, scored
-from objbench.train.run_folder import lock_run, read_config
+from objbench.train.run_folder import CONFIG, lock_run, read_config
 
 
 def reevaluate(
@@ -52,11 +52,19 @@ def reevaluate(
 
 def load_run(folder: Path, record: Record, spec: Spec) -> Method:
     """The trained method of a finished run, on the CPU."""
-    config = whole_config(spec, read_config(folder)["config"])
+    found = read_config(folder).get("config")
+    if not isinstance(found, dict):
+        raise ObjbenchError(f"{folder / CONFIG}: damaged (no config in it); run the seed again with --fresh")
+    config = whole_config(spec, found)
     implementation = spec.method_class(record.method)
     resolved = MethodConfig(record.method, record.variant, record.overrides, config, implementation)
-    method = build(resolved, spec.dataset(record.dataset_ref))
-    load_weights(method, folder)
+    try:
+        method = build(resolved, spec.dataset(record.dataset_ref))
+    except RequestError as error:
+        raise ObjbenchError(
+            f"{folder / CONFIG}: damaged or of another version ({error}); run the seed again with --fresh"
+        ) from error
+    load_weights(method, folder, record.weights_sha256 if isinstance(record, Run) else None)
     return method
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import objbench
-from objbench.device import describe, peak_memory
+from objbench.device import describe, is_out_of_memory, peak_memory
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
@@ -67,10 +67,13 @@ def run_seed(
             return folder, record
         try:
             return folder, _run(method, data, seed, folder, tensorboard, interrupts)
-        except torch.OutOfMemoryError as error:
-            reason = str(error).splitlines()[0]
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = (str(error).splitlines() or ["MemoryError"])[0]
             raise ObjbenchError(
-                f"{folder}: {reason} A smaller recipe.batch_size needs less memory"
+                f"{folder}: out of memory ({reason}); a smaller recipe.batch_size, or in evaluations "
+                "recipe.evaluation_batch_size, needs less"
             ) from error
 
 
@@ -98,7 +101,7 @@ def _run(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     trained = _train(model, method, data, seed, folder, tensorboard, interrupts)
-    save_weights(model, folder)
+    weights_sha256 = save_weights(model, folder)
     evaluations = _test(model, data, seed)
     write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
     write_samples(folder, {name: found.samples for name, found in evaluations.items()})
@@ -124,6 +127,7 @@ def _run(
         images_per_second=trained.images / trained.seconds if trained.seconds else None,
         peak_memory_bytes=peak_memory(device),
         parameters=sum(p.numel() for p in model.parameters()),
+        weights_sha256=weights_sha256,
         metrics={name: found.for_record for name, found in evaluations.items()},
         scored={name: scored(scenes) for name, scenes in data.tests.items()},
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -12,7 +13,7 @@ from objbench.data.format.manifest import Manifest, find, prepared, refuse_incom
 from objbench.data.read.load import load_split
 from objbench.data.read.scenes import Scenes
 from objbench.device import choose_device
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST, DatasetRef
@@ -27,7 +28,7 @@ class RunData:
         manifest: Its manifest.
         device: The device of all scenes.
         load: (DATASET[@PROTOCOL], split) -> scenes.
-        also_test: The ids of further datasets that a run is scored on.
+        also_test: The ids of further datasets that a run is scored on, with the fingerprints of their test splits.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class RunData:
         manifest: Manifest,
         device: torch.device,
         load: Callable[[str, str], Scenes],
-        also_test: Sequence[str] = (),
+        also_test: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.dataset, self.manifest, self.device = dataset, manifest, device
         self.source, self.also_test, self._load = manifest.source, also_test, load
@@ -49,19 +50,34 @@ class RunData:
     @cached_property
     def train(self) -> Scenes:
         """The train split."""
-        return self._load(str(self.dataset), "train")
+        return self._split("train")
 
     @cached_property
     def val(self) -> Scenes | None:
         """The val split, or None if it was left out."""
-        return self._load(str(self.dataset), "val") if "val" in self.manifest.splits else None
+        return self._split("val") if "val" in self.manifest.splits else None
 
     @cached_property
     def tests(self) -> dict[str, Scenes]:
         """The test split under "test", and the also_test datasets that are prepared from the same source, by id."""
-        return {TEST: self._load(str(self.dataset), TEST)} | {
-            name: self._load(name, TEST) for name in self.also_test
+        return {TEST: self._split(TEST)} | {
+            name: self._unchanged(name, TEST, fingerprint) for name, fingerprint in self.also_test.items()
         }
+
+    def _split(self, split: str) -> Scenes:
+        return self._unchanged(str(self.dataset), split, self.fingerprints[split])
+
+    def _unchanged(self, dataset: str, split: str, fingerprint: str) -> Scenes:
+        """Load a split; refuse one that was prepared anew, with other content, since the run began."""
+        scenes = self._load(dataset, split)
+        found = scored(scenes).fingerprint
+        if found != fingerprint:
+            raise ObjbenchError(
+                f"{dataset} ({self.source}), {split}: the data was replaced while the run was at work (fingerprint "
+                f"{fingerprint[:12]} at its beginning, {found[:12]} now); start the command again with --fresh, or "
+                "prepare the earlier data again"
+            )
+        return scenes
 
 
 def prepared_run_data(
@@ -75,12 +91,13 @@ def prepared_run_data(
     """
     where = choose_device(device)
     folder, manifest = find(data, dataset, source)
-    also_test = []
+    also_test = {}
     for name in dataset.spec.also_test:
         reference = spec.dataset(name)
         if manifest.source in prepared(data, reference):
-            refuse_incomplete(*find(data, reference, manifest.source))
-            also_test.append(name)
+            other_folder, other = find(data, reference, manifest.source)
+            refuse_incomplete(other_folder, other)
+            also_test[name] = other.splits[TEST].fingerprint
     refuse_incomplete(folder, manifest)
     _refuse_test_set(spec, dataset, manifest.source)
     missing = [split for split in ("train", TEST) if split not in manifest.splits]

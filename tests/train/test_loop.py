@@ -213,7 +213,7 @@ def test_divergence_is_noticed_before_an_evaluation(tmp_path):
 
 def test_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(ObjbenchError, match=r"checkpoint.pt: damaged checkpoint; --fresh"):
+    with pytest.raises(ObjbenchError, match=r"checkpoint.pt: damaged or of another version .*; --fresh"):
         Training(make("toy_geco"), IMAGES, 0, tmp_path).run()
 
 

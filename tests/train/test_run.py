@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from helpers.paths import TESTS
 from PIL import Image
@@ -281,3 +282,52 @@ def test_killed_run_goes_on_where_it_stood_and_ends_bit_identical(prepared_data,
         assert one.read_bytes() == two.read_bytes(), name
     (record,) = (read_record(path) for path in checkpoints.rglob("result.json"))
     assert record.steps == 400
+
+
+def test_data_replaced_while_the_run_is_at_work_is_refused(tmp_path):
+    tetrominoes = load_spec().dataset("tetrominoes")
+    sizes = {"train": 4, "val": 0, "test": 5}
+    prepare(tetrominoes, "generated", tmp_path, sizes=sizes, workers=1)
+    run_data = open_run_data(tmp_path)
+    assert len(run_data.train) == 4
+    shutil.rmtree(tmp_path / "tetrominoes")
+    prepare(tetrominoes, "generated", tmp_path, sizes=sizes, seed=5, workers=1)
+    with pytest.raises(ObjbenchError, match=r"tetrominoes \(generated\), test: the data was replaced while"):
+        _ = run_data.tests
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_names_the_remedy(prepared_data, tmp_path, monkeypatch, error):
+    def segment(self, images, progress=None):
+        raise error
+
+    monkeypatch.setattr(OneSlot, "segment", segment)
+    with pytest.raises(ObjbenchError, match=r"seed-0: out of memory \(.*\); a smaller recipe.batch_size"):
+        run(prepared_data, tmp_path, "one_slot")
+
+
+def test_evaluate_checks_the_weights_and_the_configuration(prepared_data, tmp_path):
+    folder, record = run(prepared_data, tmp_path)
+    scenes = load("tetrominoes", "test", data=prepared_data)
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("config", "model"):
+        changed = json.loads(json.dumps(config))
+        del (changed if key == "config" else changed["config"])[key]
+        (folder / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(ObjbenchError, match=rf"config.json: damaged .*{key}") as refused:
+            reevaluate(folder, scenes, load_spec())
+        assert not isinstance(refused.value, RequestError)
+    (folder / "config.json").write_text(json.dumps(config))
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    assert len(record.weights_sha256) == 64
+    with pytest.raises(ObjbenchError, match=r"model.safetensors: not the weights of this record"):
+        reevaluate(folder, scenes, load_spec())
