@@ -57,12 +57,27 @@ class MeanStd(Strict):
 
 
 class Scores(BaseModel):
-    """The scores on one prepared split: the number of images, and a MeanStd per metric name."""
+    """The scores on one prepared split: the number of images, and a MeanStd per metric name.
+
+    Attributes:
+        slots: The number of slots that the run was evaluated with, if it is not the number that it was trained with.
+        crowded: How many images have more objects than the prediction has planes; None if no image has, or if the
+            number of planes is not known.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, MeanStd]
 
     n_images: int
+    slots: int | None = None
+    crowded: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        optional = ("slots", "crowded")
+        return {
+            key: value for key, value in handler(self).items() if key not in optional or value is not None
+        }
 
     @property
     def values(self) -> dict[str, MeanStd]:
@@ -108,11 +123,16 @@ class Scored(Strict):
 
 
 class Trained(Strict):
-    """What tells two trainings of the same method on the same data apart."""
+    """What tells two trainings of the same method on the same data apart.
+
+    Attributes:
+        slots: The number of slots, K; None in records of versions that did not write it.
+    """
 
     n_train: int = Field(title="training scenes")
     steps: int = Field(title="steps")
     config_hash: str = Field(title="configuration")
+    slots: int | None = Field(default=None, title="slots")
 
 
 class Record(Strict):
@@ -154,8 +174,9 @@ class Record(Strict):
     @model_serializer(mode="wrap")
     def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        if values.get("weights_sha256") is None:
-            values.pop("weights_sha256", None)
+        for name in ("weights_sha256", "slots"):
+            if values.get(name) is None:
+                values.pop(name, None)
         return {key: values.get(key) for key in _KEYS} | values
 
     @property

@@ -117,6 +117,7 @@ class _Kit:
             self.check_batch_size_does_not_matter,
             self.check_segment_changes_nothing,
             self.check_save_and_load,
+            self.check_other_slots,
             self.check_bad_input,
         ]
         if self.method().stages():
@@ -240,6 +241,20 @@ class _Kit:
             load_weights(loaded, folder, sha256)
         promise = "a method loaded from its weights does not segment as the saved one"
         self._demand_equal(self.segment(trained), [self.segment(loaded)], promise)
+
+    def check_other_slots(self) -> None:
+        one = self.method()
+        if not one.any_slots:
+            return
+        more = build(replace(self.config, config=self.config.config | {"slots": one.slots + 2}), self.dataset)
+        try:
+            more.load_state_dict(one.state_dict())
+        except RuntimeError as error:
+            raise ContractError(f"any_slots is True, but its state depends on the slots: {error}") from None
+        found = self.segment(more, slice(BATCH))
+        planes = int(found.prediction.max()) + 1 if found.masks is None else found.masks.shape[1]
+        fits = planes <= more.slots if found.masks is None else planes == more.slots
+        _demand(fits, f"any_slots is True, but {planes} planes were given with slots={more.slots}")
 
     def check_bad_input(self) -> None:
         channels, height, width = self.dataset.spec.image_shape

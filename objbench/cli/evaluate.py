@@ -36,6 +36,13 @@ def evaluate(
     definition: Annotated[
         str, typer.Option(help=f"Definition of the metrics: {one_of(names('definitions'))}.")
     ] = DEFAULT_DEFINITION,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of slots to evaluate RUN with, if its method allows it. Default: that of its training.",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name of the model behind PREDICTIONS. Default: the name of their file."),
@@ -76,6 +83,8 @@ def evaluate(
 
     folder = _run_folder(subject)
     if folder is None:
+        if slots is not None:
+            raise RequestError(f"--slots: only for a run, but {subject} is not one")
         scored = _evaluate_predictions(context, subject, scenes, definition, name, seed, by_order, fresh)
     else:
         given = {
@@ -87,7 +96,7 @@ def evaluate(
         refused = [option for option, is_given in given.items() if is_given]
         if refused:
             raise RequestError(f"{' and '.join(refused)}: only for predictions, but {subject} is a run")
-        scored = _evaluate_run(context, folder, scenes, definition)
+        scored = _evaluate_run(context, folder, scenes, definition, slots)
     _print(context, *scored)
 
 
@@ -106,7 +115,9 @@ def _run_folder(subject: Path) -> Path | None:
         return None
 
 
-def _evaluate_run(context: Context, folder: Path, scenes: Callable[[], Scenes], definition: str) -> Scored:
+def _evaluate_run(
+    context: Context, folder: Path, scenes: Callable[[], Scenes], definition: str, slots: int | None
+) -> Scored:
     from objbench.records import read_record
     from objbench.train.reevaluate import reevaluate
 
@@ -115,7 +126,7 @@ def _evaluate_run(context: Context, folder: Path, scenes: Callable[[], Scenes], 
             f"{folder} holds scores of predictions, without a model that could segment images: evaluate the "
             "predictions instead"
         )
-    return (folder, *reevaluate(folder, scenes(), context.spec, definition))
+    return (folder, *reevaluate(folder, scenes(), context.spec, definition, slots))
 
 
 def _evaluate_predictions(

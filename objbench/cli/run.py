@@ -141,6 +141,7 @@ def print_scores(record: Record, keys: list[str], spec: Spec) -> None:
             f"{name} {spec.metric(name).format(value.mean)}{over_images(value.n, scores.n_images)}"
             for name, value in scores.values.items()
         ]
-        print(
-            f"{record.method_label} seed {record.seed} on {key} ({scores.n_images} images): {'  '.join(values)}"
-        )
+        images = f"{scores.n_images} images"
+        if scores.crowded is not None:
+            images += f", {scores.crowded} with more objects than predicted planes"
+        print(f"{record.method_label} seed {record.seed} on {key} ({images}): {'  '.join(values)}")

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from objbench.labels import hard_labels
 from objbench.random import normal
-from objbench.spec.settings import Group, Recipe
+from objbench.spec.settings import Count, Group, Recipe
 
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
@@ -153,20 +154,24 @@ class Method(nn.Module):
 
     Args:
         image_shape: (3,H,W).
-        slots: K, the number of slots that the dataset offers; a method may have another number of planes.
+        slots: K, the number of slots, equal to `settings.slots`; a method may have another number of planes.
         settings: the hyper-parameters for the dataset, as in `settings.model.width`.
 
     Attributes:
         frozen: names of the parameters that never receive a gradient.
+        any_slots: whether a trained model can segment with another number of slots than it was trained with. Its state
+            has the same names and shapes for every K, and `segment` gives `self.slots` planes.
     """
 
     class Settings(Group):
-        """The hyper-parameters of a method: its block in benchmarks.yaml."""
+        """The hyper-parameters of a method: its block in benchmarks.yaml, and the number of slots."""
 
+        slots: Count = Field(description="K, the number of slots; if nothing sets it, that of the dataset")
         recipe: Recipe
 
     settings: Settings
     frozen: tuple[str, ...] = ()
+    any_slots: bool = False
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()

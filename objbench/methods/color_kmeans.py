@@ -33,6 +33,7 @@ class ColorKMeans(Method):
         model: Model
 
     settings: Settings
+    any_slots = True
 
     def stages(self) -> list[Stage]:
         """Nothing to train."""

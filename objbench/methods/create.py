@@ -22,6 +22,8 @@ def create(method: str, dataset: str, *, config: Path | None = None, **overrides
 
     >>> create("grid", "tetrominoes").slots
     4
+    >>> create("grid", "tetrominoes", slots=9).slots
+    9
     """
     spec = load_spec(config)
     reference = spec.dataset(dataset)
@@ -33,7 +35,7 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
     kind = method_class(resolved.method, resolved.implementation)
     try:
         settings = parse(kind.Settings, resolved.config)
-        return kind(dataset.spec.image_shape, dataset.spec.slots, settings)
+        return kind(dataset.spec.image_shape, settings.slots, settings)
     except RequestError as error:
         lines = [f"{resolved.method}: {line}" for line in str(error).splitlines()]
         raise RequestError("\n".join(lines)) from None

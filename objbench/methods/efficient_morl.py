@@ -162,6 +162,7 @@ class EfficientMORL(Method):
         schedule: ExponentialDecay
 
     settings: Settings
+    any_slots = True
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)

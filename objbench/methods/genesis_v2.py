@@ -175,6 +175,7 @@ class GenesisV2(Method):
         optimizer: Optimization
 
     settings: Settings
+    any_slots = True
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)

@@ -125,6 +125,7 @@ class MONet(Method):
         optimizer: Optimization
 
     settings: Settings
+    any_slots = True
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)

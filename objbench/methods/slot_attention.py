@@ -62,6 +62,7 @@ class SlotAttention(Method):
         schedule: ExponentialDecay
 
     settings: Settings
+    any_slots = True
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)

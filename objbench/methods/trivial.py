@@ -24,6 +24,8 @@ class OneSlot(Method):
 class Grid(Method):
     """K rectangular cells, as near square as K allows: what position alone is worth."""
 
+    any_slots = True
+
     def stages(self) -> list[Stage]:
         """Nothing to train."""
         return []

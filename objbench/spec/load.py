@@ -18,7 +18,7 @@ from objbench.errors import RequestError, unknown_name
 from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten
 from objbench.spec.schema import Spec
-from objbench.spec.settings import Recipe
+from objbench.spec.settings import SHARED_KEYS
 
 # Entry points of plugins, which may bring a benchmarks.yaml.
 LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "sources", "generators"))
@@ -84,10 +84,7 @@ def _refuse_new_keys(known: Any, layer: Any) -> None:
     """A layer may change the hyper-parameters of a method of an earlier layer, but not add further ones."""
     for name, method in layer.items() if isinstance(layer, dict) else ():
         if name in known and isinstance(method, dict) and isinstance(method.get("config"), dict):
-            declared = {
-                *flatten(known[name].get("config", {})),
-                *(f"recipe.{key}" for key in Recipe.model_fields),
-            }
+            declared = {*flatten(known[name].get("config", {})), *SHARED_KEYS}
             for key in flatten(method["config"]):
                 if key not in declared:
                     raise RequestError(f"methods.{name}.config: {unknown_name('key', key, declared)}")

@@ -41,6 +41,11 @@ class MethodConfig:
         return {**self.config, "recipe": recipe}
 
     @property
+    def hash(self) -> str:
+        """sha256 of the class of the method and of its `identity`, the number of slots included."""
+        return digest({"implementation": self.implementation, "config": self.identity})
+
+    @property
     def label(self) -> str:
         """The name of the run's folder: `method[-variant][+hash6 of the overrides]`."""
         label = f"{self.method}-{self.variant}" if self.variant else self.method
@@ -55,15 +60,17 @@ def digest(content: Any) -> str:
 def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, Any]) -> MethodConfig:
     """The configuration of `METHOD[:VARIANT]` on `dataset`, with dotted `overrides` applied in order.
 
-    Later layers win: shared recipe, method, dataset, variant, variant on this dataset, overrides. Values are not
-    checked here: what each may be is said by the method's class, which `objbench.methods.create.build` asks.
+    Later layers win: the dataset's number of slots and the shared recipe, method, dataset, variant, variant on this
+    dataset, overrides. Values are not checked here: the class of the method declares what each may be, and
+    `objbench.methods.create.build` checks them.
 
     Raises:
         RequestError: unknown method, variant or key; the method has no block for the dataset.
     """
     method_name, _, variant_name = name.partition(":")
     method, variant = _named(spec, method_name, variant_name)
-    config = _lay(_shared(spec, method), _for_dataset(method_name, method, dataset))
+    shared = _shared(spec, method, dataset.spec.slots)
+    config = _lay(shared, _for_dataset(method_name, method, dataset))
     if variant is not None:
         config = _lay(config, variant.config)
         config = _lay(config, variant.datasets.get(dataset.name, {}))
@@ -84,10 +91,10 @@ def whole_config(spec: Spec, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shared_config(spec: Spec, name: str) -> dict[str, Any]:
-    """The hyper-parameters of `METHOD[:VARIANT]` on a dataset for which it has no block."""
+    """The hyper-parameters of `METHOD[:VARIANT]` on a dataset for which it has no block; `slots` is None there."""
     method_name, _, variant_name = name.partition(":")
     method, variant = _named(spec, method_name, variant_name)
-    return _lay(_shared(spec, method), variant.config if variant is not None else {})
+    return _lay(_shared(spec, method, None), variant.config if variant is not None else {})
 
 
 def _named(spec: Spec, name: str, variant: str) -> tuple[MethodSpec, VariantSpec | None]:
@@ -102,8 +109,8 @@ def _named(spec: Spec, name: str, variant: str) -> tuple[MethodSpec, VariantSpec
     return method, method.variants[variant] if variant else None
 
 
-def _shared(spec: Spec, method: MethodSpec) -> dict[str, Any]:
-    return deep_merge({"recipe": spec.recipe}, method.config)
+def _shared(spec: Spec, method: MethodSpec, slots: int | None) -> dict[str, Any]:
+    return deep_merge({"slots": slots, "recipe": spec.recipe}, method.config)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

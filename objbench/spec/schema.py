@@ -12,7 +12,7 @@ from objbench.registry import names
 from objbench.spec.datasets import DatasetRef, DatasetSpec
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.nested import flatten
-from objbench.spec.settings import Recipe
+from objbench.spec.settings import SHARED_KEYS, Recipe
 from objbench.stored import Strict
 
 Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
@@ -103,7 +103,7 @@ class Spec(Strict):
                 blocks.append((f"variants.{v}.config", variant.config))
                 blocks += [(f"variants.{v}.datasets.{d}", block) for d, block in variant.datasets.items()]
             for where, block in blocks:
-                known = set(flatten(shared)) | {f"recipe.{key}" for key in Recipe.model_fields}
+                known = set(flatten(shared)) | SHARED_KEYS
                 for key in flatten(block):
                     if key not in known:
                         raise ValueError(f"{name}.{where}: {unknown_name('key', key, known)}")

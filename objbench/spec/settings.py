@@ -66,6 +66,7 @@ class Recipe(Group):
     )
 
 
+SHARED_KEYS = frozenset({"slots", *(f"recipe.{key}" for key in Recipe.model_fields)})  # of every method
 AnyGroup = TypeVar("AnyGroup", bound=Group)
 
 

@@ -42,8 +42,8 @@ def read_per_image(folder: Path, evaluations: Collection[str]) -> dict[str, dict
 def samples_key(evaluation: str) -> str:
     """The key of an evaluation's samples, which do not depend on the definition of the metrics.
 
-    >>> samples_key("clevrtex_ood#emorl")
-    'clevrtex_ood'
+    >>> samples_key("clevrtex_ood+slots=7#emorl")
+    'clevrtex_ood+slots=7'
     """
     return evaluation.partition("#")[0]
 

@@ -32,11 +32,13 @@ class Evaluation:
         scores: `n_images`, and metric -> {"mean", "std"}.
         per_image: The values behind the scores, metric -> (N,), and `keys`.
         samples: The first images with their predictions, name -> array, for pictures.
+        crowded: How many images have more objects than the prediction has planes; 0 if the planes are not known.
     """
 
     scores: dict[str, Any]
     per_image: dict[str, Array]
     samples: dict[str, Array]
+    crowded: int
 
     @property
     def for_record(self) -> Scores:
@@ -47,7 +49,7 @@ class Evaluation:
             for name, interval in intervals.items()
             if name in self.scores
         }
-        return Scores.model_validate(self.scores | with_interval)
+        return Scores.model_validate(self.scores | {"crowded": self.crowded or None} | with_interval)
 
     @property
     def means(self) -> dict[str, float]:
@@ -80,7 +82,7 @@ def evaluate(
         advance: Called with the number of images after each batch.
         definition: Definition of the metrics.
     """
-    evaluator, samples = Evaluator(definition), Samples(n_samples)
+    evaluator, samples, crowded = Evaluator(definition), Samples(n_samples), 0
     training = method.training
     method.eval()
     try:
@@ -93,11 +95,26 @@ def evaluate(
             reconstruction = segmentation.reconstruction
             evaluator.update(prediction, masks, reconstruction=reconstruction, images=images, keys=keys)
             samples.keep(images, masks, keys, segmentation)
+            if segmentation.masks is not None:
+                crowded += count_crowded(masks, segmentation.masks.shape[1])
+            elif method.any_slots:  # else nothing says how many planes label maps could have
+                crowded += count_crowded(masks, method.slots)
             advance(len(images))
     finally:
         method.seed_images(None)
         method.train(training)
-    return Evaluation(evaluator.compute(), evaluator.per_image(), samples.arrays())
+    return Evaluation(evaluator.compute(), evaluator.per_image(), samples.arrays(), crowded)
+
+
+def count_crowded(masks: Tensor, planes: int) -> int:
+    """How many label maps (B,H,W) have more objects (labels above 0) than `planes`.
+
+    >>> count_crowded(torch.tensor([[[0, 1, 3]], [[0, 0, 2]]]), planes=1)
+    1
+    """
+    labels = masks.flatten(1).long()
+    present = labels.new_zeros(len(labels), int(labels.max()) + 1).scatter_(1, labels, 1)
+    return int((present[:, 1:].sum(1) > planes).sum())
 
 
 def segment(

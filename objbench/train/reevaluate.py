@@ -7,7 +7,7 @@ from pathlib import Path
 from objbench.data.read.scenes import Scenes
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
-from objbench.methods.create import build
+from objbench.methods.create import build, method_class
 from objbench.progress import bar
 from objbench.records import Record, Run, read_record
 from objbench.registry import DEFAULT_DEFINITION
@@ -17,60 +17,106 @@ from objbench.spec.schema import Spec
 from objbench.train.artifacts import read_per_image, read_samples, samples_key, write_per_image, write_samples
 from objbench.train.checkpoint import load_weights
 from objbench.train.evaluate import N_SAMPLES, evaluate
-from objbench.train.run_data import definition_suffix, scored
+from objbench.train.run_data import definition_suffix, scored, slots_suffix
 from objbench.train.run_folder import CONFIG, lock_run, read_config
 
 
 def reevaluate(
-    folder: Path, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION
+    folder: Path,
+    scenes: Scenes,
+    spec: Spec,
+    definition: str = DEFAULT_DEFINITION,
+    slots: int | None = None,
 ) -> tuple[str, Record]:
     """Score the run in `folder` on `scenes`.
+
+    Args:
+        folder: Of a finished run.
+        scenes: The scenes, all of a split.
+        spec: The benchmarks.
+        definition: Definition of the metrics.
+        slots: Number of slots to evaluate with; None for the number that the run was trained with.
 
     Returns:
         The key of the scores in the record, and the record. The key is "test" for the run's own test split (by its
         fingerprint), the id of an also_test dataset of the run's source, otherwise
-        `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; followed by `#DEFINITION` unless that is the default one.
+        `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; followed by `+slots=N` if N is not the number of the training, and by
+        `#DEFINITION` unless that is the default one.
 
     Raises:
-        RequestError: The images have another size than the training images.
+        RequestError: The images have another size than the training images, the method cannot be evaluated with that
+            number of slots, or its class is not the one that was trained.
     """
     with lock_run(folder):
         record = read_record(folder)
-        method = load_run(folder, record, spec)
+        assert isinstance(record, Run)
+        if slots == record.slots:
+            slots = None
+        method = load_run(folder, record, spec, slots)
         _refuse_other_size(folder, method, scenes)
         method.to(scenes.images.device)
-        key = evaluation_key(record, scenes, spec, definition)
+        key = _split_key(record, scenes, spec) + slots_suffix(slots) + definition_suffix(definition)
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
             found = evaluate(method, scenes, record.seed, size, None, N_SAMPLES, advance, definition)
-        record = record.with_scores(key, found.for_record, scored(scenes, definition))
+        scores = found.for_record.model_copy(update={"slots": slots})
+        record = record.with_scores(key, scores, scored(scenes, definition))
         write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
         write_samples(folder, read_samples(folder) | {samples_key(key): found.samples})
         record.save(folder)
     return key, record
 
 
-def load_run(folder: Path, record: Record, spec: Spec) -> Method:
-    """The trained method of a finished run, on the CPU."""
-    found = read_config(folder).get("config")
+def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> Method:
+    """The trained method of a finished run, on the CPU.
+
+    Args:
+        folder: Of the run.
+        record: Its record.
+        spec: The benchmarks.
+        slots: Number of slots; None for the number that the run was trained with.
+
+    Raises:
+        RequestError: The method cannot have that number of slots, or its class is not the one that was trained.
+        ObjbenchError: A file of the run is missing or damaged.
+    """
+    run_config, dataset = read_config(folder), spec.dataset(record.dataset_ref)
+    found = run_config.get("config")
     if not isinstance(found, dict):
         raise ObjbenchError(f"{folder / CONFIG}: damaged (no config in it); run the seed again with --fresh")
-    config = whole_config(spec, found)
     implementation = spec.method_class(record.method)
+    trained = run_config.get("implementation", implementation)  # the first versions wrote none, and no slots
+    if trained != implementation:
+        raise RequestError(
+            f"{folder} was trained with the class {trained}, but methods.{record.method} names {implementation} now; "
+            f"set methods.{record.method}.class back, with --config"
+        )
+    config = whole_config(spec, found)
+    if record.slots is None:
+        config = {"slots": dataset.spec.slots, **config}
+    if slots is not None:
+        _refuse_fixed_slots(folder, record, implementation, slots)
+        config["slots"] = slots
     resolved = MethodConfig(record.method, record.variant, record.overrides, config, implementation)
     try:
-        method = build(resolved, spec.dataset(record.dataset_ref))
+        method = build(resolved, dataset)
     except RequestError as error:
+        if slots is not None:
+            raise
         raise ObjbenchError(
             f"{folder / CONFIG}: damaged or of another version ({error}); run the seed again with --fresh"
         ) from error
-    load_weights(method, folder, record.weights_sha256 if isinstance(record, Run) else None)
+    load_weights(method, folder, record.weights_sha256)
     return method
 
 
-def evaluation_key(record: Record, scenes: Scenes, spec: Spec, definition: str = DEFAULT_DEFINITION) -> str:
-    """The key in the record of the scores on `scenes`."""
-    return _split_key(record, scenes, spec) + definition_suffix(definition)
+def _refuse_fixed_slots(folder: Path, record: Run, implementation: str, slots: int) -> None:
+    if not method_class(record.method, implementation).any_slots:
+        raise RequestError(
+            f"--slots {slots}: {folder} was trained with {record.slots or 'unknown'} slots, and {record.method} cannot segment with "
+            f"another number: {implementation} does not declare any_slots, as a method with parameters or masks that "
+            "do not depend on the number of slots does"
+        )
 
 
 def _split_key(record: Record, scenes: Scenes, spec: Spec) -> str:

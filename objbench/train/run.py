@@ -23,7 +23,7 @@ from objbench.random import seed_from
 from objbench.records import Record, Run, read_record
 from objbench.spec.datasets import TEST
 from objbench.spec.load import load_spec
-from objbench.spec.resolve import MethodConfig, digest
+from objbench.spec.resolve import MethodConfig
 from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
 from objbench.train.checkpoint import save_weights
 from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
@@ -85,6 +85,7 @@ def _run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any
         "fingerprints": {name: data.fingerprints[name] for name in sorted(data.fingerprints)},
         "method": method.method,
         "variant": method.variant,
+        "implementation": method.implementation,
         "overrides": method.overrides,
         "config": method.identity,
         "seed": seed,
@@ -116,7 +117,8 @@ def _run(
         variant=method.variant,
         overrides=method.overrides,
         seed=seed,
-        config_hash=digest(method.identity),
+        config_hash=method.hash,
+        slots=model.slots,
         code_version=code_version(),
         torch_version=torch.__version__,
         device=describe(device),

@@ -140,6 +140,11 @@ def _refuse_test_set(spec: Spec, dataset: DatasetRef, source: str) -> None:
     raise RequestError(f"{dataset} ({source}) is a test set without training scenes{also}")
 
 
+def slots_suffix(slots: int | None) -> str:
+    """Suffix of a score key: "" for the number of slots of the training, else `+slots=N`."""
+    return "" if slots is None else f"+slots={slots}"
+
+
 def definition_suffix(definition: str) -> str:
     """Suffix of a score key: "" for the default definition, else `#NAME`."""
     return "" if definition == DEFAULT_DEFINITION else f"#{definition}"

@@ -33,7 +33,7 @@ from objbench.train.artifacts import (
     write_per_image,
     write_samples,
 )
-from objbench.train.evaluate import N_SAMPLES, Evaluation, Samples
+from objbench.train.evaluate import N_SAMPLES, Evaluation, Samples, count_crowded
 from objbench.train.run import code_version
 from objbench.train.run_data import definition_suffix, scored
 from objbench.train.run_folder import CONFIG, empty, lock_run, read_config
@@ -139,18 +139,20 @@ def target_of(scenes: Scenes) -> Target:
 def _evaluate(
     predictions: Predictions, scenes: Scenes, target: Target, definition: str, advance: Advance
 ) -> Evaluation:
-    evaluator, samples, rows = Evaluator(definition), _FirstImages(), list[int]()
+    evaluator, samples, rows, crowded = Evaluator(definition), _FirstImages(), list[int](), 0
     for batch in predictions.batches(target, scenes.images.device):
         at = torch.tensor(batch.rows, device=scenes.images.device)
         images, masks = scenes.images[at], scenes.masks[at]
         keys = [scenes.keys[row] for row in batch.rows]
         evaluator.update(batch.labels, masks, reconstruction=batch.reconstruction, images=images, keys=keys)
         samples.keep(batch)
+        if batch.planes is not None:
+            crowded += count_crowded(masks, batch.planes.shape[1])
         rows += batch.rows
         advance(len(batch.rows))
     order = np.argsort(rows)
     per_image = {metric: values[order] for metric, values in evaluator.per_image().items()}
-    return Evaluation(evaluator.compute(), per_image, samples.arrays(scenes))
+    return Evaluation(evaluator.compute(), per_image, samples.arrays(scenes), crowded)
 
 
 class _FirstImages:

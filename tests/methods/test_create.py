@@ -19,7 +19,7 @@ def test_a_method_holds_its_settings_typed():
 
 
 def test_a_method_without_settings_of_its_own_has_a_recipe():
-    assert create("grid", "tetrominoes").settings == Method.Settings(recipe=load_spec().recipe)
+    assert create("grid", "tetrominoes").settings == Method.Settings(slots=4, recipe=load_spec().recipe)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,31 @@ def test_what_is_no_method_is_refused(mine):
     layer = mine("objbench.methods.trivial:grid_labels", "{}")
     with pytest.raises(ObjbenchError, match=r"'mine' is a <function grid_labels .*>, expected a subclass of"):
         create("mine", "tetrominoes", config=layer)
+
+
+@pytest.mark.parametrize("value", [0, 2.5, True, "many", None])
+def test_the_number_of_slots_is_checked(value):
+    with pytest.raises(RequestError, match="slots"):
+        create("slot_attention", "tetrominoes", slots=value)
+
+
+def test_a_method_has_a_least_number_of_slots_of_its_own():
+    with pytest.raises(RequestError, match="slots: expected at least 2 .*, found 1"):
+        create("iodine", "tetrominoes", slots=1)
+
+
+@pytest.mark.parametrize(
+    "name", ["slot_attention", "monet", "iodine", "genesis_v2", "efficient_morl", "color_kmeans", "grid"]
+)
+def test_methods_of_any_number_of_slots_have_a_state_that_does_not_depend_on_it(name):
+    few, many = (create(name, "tetrominoes", slots=slots) for slots in (3, 9))
+    assert few.any_slots
+    many.load_state_dict(few.state_dict())
+    assert (few.slots, many.slots) == (3, 9)
+
+
+def test_objmae_has_a_class_token_for_each_slot():
+    few, many = (create("objmae", "tetrominoes", slots=slots) for slots in (3, 9))
+    assert not few.any_slots
+    with pytest.raises(RuntimeError, match="class_tokens"):
+        many.load_state_dict(few.state_dict())

@@ -36,7 +36,7 @@ def test_a_variant_that_changes_nothing_on_one_dataset_changes_something_on_anot
 
 def test_own_settings_come_before_the_recipe():
     keys = list(settings_of(SPEC, "color_kmeans"))
-    assert keys[:3] == ["model.initializations", "model.iterations", "recipe.steps"]
+    assert keys[:4] == ["slots", "model.initializations", "model.iterations", "recipe.steps"]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

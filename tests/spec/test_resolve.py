@@ -87,3 +87,29 @@ def test_a_method_without_a_block_for_the_dataset_says_how_to_give_one(tmp_path)
     message = r"'mine' has no hyper-parameters for dataset 'tetrominoes' \(it has: clevr6\).*--config"
     with pytest.raises(RequestError, match=message):
         resolve(load_spec(path), "mine", TETROMINOES, {})
+
+
+def test_the_number_of_slots_is_in_configuration_hash_and_folder():
+    own, more = (resolve(SPEC, "toy_geco", TETROMINOES, extra) for extra in ({}, {"slots": "11"}))
+    assert (own.config["slots"], more.config["slots"]) == (4, 11)
+    assert own.hash != more.hash
+    assert (own.label, more.overrides) == ("toy_geco", {"slots": 11})
+    assert more.label != own.label
+
+
+def test_slots_that_a_layer_gives_the_dataset_change_the_hash(tmp_path):
+    layer = tmp_path / "slots.yaml"
+    layer.write_text("datasets: {tetrominoes: {slots: 8}}\n")
+    spec = load_spec(layer)
+    changed = resolve(spec, "toy_geco", spec.dataset("tetrominoes"), {})
+    assert changed.config["slots"] == 8
+    assert changed.hash != resolve(SPEC, "toy_geco", TETROMINOES, {}).hash
+
+
+def test_another_class_of_a_method_changes_the_hash(tmp_path):
+    layer = tmp_path / "class.yaml"
+    layer.write_text("methods: {toy_geco: {class: 'objbench_toys.methods:ToyRefiner'}}\n")
+    changed = resolve(load_spec(layer), "toy_geco", TETROMINOES, {})
+    plain = resolve(SPEC, "toy_geco", TETROMINOES, {})
+    assert changed.config == plain.config
+    assert changed.hash != plain.hash

@@ -331,3 +331,73 @@ def test_evaluate_checks_the_weights_and_the_configuration(prepared_data, tmp_pa
     assert len(record.weights_sha256) == 64
     with pytest.raises(ObjbenchError, match=r"model.safetensors: not the weights of this record"):
         reevaluate(folder, scenes, load_spec())
+
+
+def eight_slots(folder: Path) -> Path:
+    layer = folder / "slots.yaml"
+    layer.write_text("datasets: {tetrominoes: {slots: 8}}\n")
+    return layer
+
+
+def small_slot_attention(data: Path, runs: Path, config: Path | None = None, **overrides):
+    spec = load_spec(config)
+    dataset = spec.dataset("tetrominoes")
+    short = {"recipe.steps": 1, "recipe.batch_size": 2, "recipe.evaluations": 0}
+    method = resolve(spec, "slot_attention:demo", dataset, short | overrides)
+    return run_seed(method, prepared_run_data(spec, dataset, None, data, "cpu"), 0, runs)
+
+
+def test_slots_are_recorded_and_another_number_is_another_run(prepared_data, tmp_path):
+    folder, record = small_slot_attention(prepared_data, tmp_path / "runs", eight_slots(tmp_path))
+    assert record.slots == 8
+    assert json.loads((folder / "config.json").read_text())["config"]["slots"] == 8
+    assert json.loads((folder / "result.json").read_text())["slots"] == 8
+    with pytest.raises(RequestError, match=r"another configuration: config.slots"):
+        small_slot_attention(prepared_data, tmp_path / "runs")
+    other, own = small_slot_attention(prepared_data, tmp_path / "runs", slots=4)
+    assert other != folder
+    assert (own.slots, own.overrides["slots"]) == (4, 4)
+    assert own.config_hash != record.config_hash
+
+
+def test_evaluate_rebuilds_with_the_slots_that_were_trained_or_those_asked_for(prepared_data, tmp_path):
+    folder, before = small_slot_attention(prepared_data, tmp_path / "runs", eight_slots(tmp_path))
+    scenes = load("tetrominoes", "test", data=prepared_data)
+    key, record = reevaluate(folder, scenes, load_spec())
+    assert (key, record.metrics["test"]) == ("test", before.metrics["test"])
+    key, record = reevaluate(folder, scenes, load_spec(), slots=2)
+    assert key == "test+slots=2"
+    assert (record.metrics[key].slots, record.metrics[key].crowded) == (2, 10)  # three objects in each image
+    assert (record.metrics["test"].slots, record.metrics["test"].crowded) == (None, None)
+    assert read_record(folder) == record
+    planes = {name: found["soft_masks"].shape[1] for name, found in read_samples(folder).items()}
+    assert planes == {"test": 8, "test+slots=2": 2}
+    assert reevaluate(folder, scenes, load_spec(), slots=8)[0] == "test"
+
+
+def test_a_run_folder_without_slots_is_evaluated_with_those_of_the_dataset(prepared_data, tmp_path):
+    folder, _ = small_slot_attention(prepared_data, tmp_path)
+    for name, within in (("config.json", "config"), ("result.json", None)):
+        content = json.loads((folder / name).read_text())
+        del (content[within] if within else content)["slots"]
+        content.pop("implementation", None)
+        (folder / name).write_text(json.dumps(content))
+    old = read_record(folder)
+    assert old.slots is None
+    assert "slots" not in json.loads(old.model_dump_json())
+    record = reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec())[1]
+    assert record.metrics["test"] == old.metrics["test"]
+
+
+def test_a_method_with_parameters_per_slot_refuses_another_number(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path)
+    with pytest.raises(RequestError, match="trained with 4 slots, and toy_geco cannot segment with another"):
+        reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec(), slots=7)
+
+
+def test_a_run_of_another_class_is_not_evaluated(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path / "runs")
+    layer = tmp_path / "class.yaml"
+    layer.write_text("methods: {toy_geco: {class: 'objbench_toys.methods:ToyRefiner'}}\n")
+    with pytest.raises(RequestError, match=r"trained with the class objbench_toys.*:ToyGeco"):
+        reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec(layer))

@@ -79,7 +79,7 @@ def facts(run: ShownRun) -> list[tuple[str, str]]:
     return [
         ("training set", record.place),
         ("training fingerprint", record.fingerprint),
-        *((titles[name], _text(value)) for name, value in record.trained),
+        *((titles[name], _text(value)) for name, value in record.trained if value is not None),
         ("parameters", _text(record.parameters)),
         ("wall time", duration(record.wall_seconds)),
         ("training time", duration(record.train_seconds)),
@@ -94,12 +94,14 @@ def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
     told = []
     for key in run.evaluations:
         on = run.record.scored[key]
-        made = None
+        scores, made = run.record.metrics[key], None
         if on.generator is not None:
             made = "generated, " + ", ".join(f"{name} {value}" for name, value in on.generator.items())
         entries: list[tuple[str, str | None]] = [
             ("fingerprint", on.fingerprint),
-            ("images", f"{run.record.metrics[key].n_images:,} of {on.height}x{on.width}"),
+            ("images", f"{scores.n_images:,} of {on.height}x{on.width}"),
+            ("slots", None if scores.slots is None else f"{scores.slots}, not as many as in training"),
+            ("crowded images", None if scores.crowded is None else _crowded(scores.crowded)),
             ("split", "standard" if on.standard else "not the protocol's standard split"),
             ("data", made),
             ("metrics", f"as {on.definition} defines them"),
@@ -108,6 +110,10 @@ def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
             (f"{on.place}:{on.split}", [(entry, value) for entry, value in entries if value is not None])
         )
     return told
+
+
+def _crowded(count: int) -> str:
+    return f"{count:,} with more objects than predicted planes"
 
 
 def duration(seconds: float) -> str:

@@ -136,6 +136,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
     method = spec.methods.get(first.method)
     trivial = first.kind == "run" and method is not None and method.trivial
     values = _statistics(members, spec)
+    scores = [origin.record.metrics[key] for origin in members]
     return Measured(
         label=first.method_label,
         who=MethodId(first.method, first.variant, first.overrides, trivial),
@@ -147,7 +148,10 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         definitions=_meanings(values, scored.definition),
         values=values,
         scored=scored,
-        n_images=first.metrics[key].n_images,
+        n_images=scores[0].n_images,
+        dataset_slots=known.slots if known else None,
+        evaluation_slots=scores[0].slots,
+        crowded=max((score.crowded for score in scores if score.crowded is not None), default=None),
         default_protocol=known is not None and scored.protocol == known.default_protocol,
         trained=_training(first, spec) if isinstance(first, Run) else None,
         devices=tuple(sorted({origin.record.device for origin in members})),

@@ -73,12 +73,13 @@ def _images_notes(row: Measured, metric: str) -> list[str]:
 
 
 class _Varying:
-    """In what the measured rows of one dataset differ: fingerprint, resolution, training size, configuration."""
+    """In what the measured rows of one dataset differ: fingerprint, resolution, training size, slots, configuration."""
 
     def __init__(self, rows: Iterable[Measured]) -> None:
         self.fingerprints: set[str] = set()
         self.resolutions: set[tuple[int, int]] = set()
         self.training_sizes: set[int] = set()
+        self.slots: set[int] = set()
         self.configurations: dict[object, set[tuple[str, int]]] = {}
         self.averages: dict[tuple[Scored, str], dict[frozenset[Images], Statistic]] = {}
         for row in rows:
@@ -87,6 +88,8 @@ class _Varying:
             for metric, value in row.values.items():
                 distinct = self.averages.setdefault((row.scored, metric), {})
                 distinct.setdefault(frozenset(value.images.values()), value)
+            if row.slots is not None:
+                self.slots.add(row.slots)
             if row.learned:
                 self.training_sizes.add(row.learned.n_train)
             if row.trained:
@@ -102,6 +105,8 @@ class _Varying:
             notes.append(f"scored at {on.height}x{on.width}")
         if row.learned and not row.learned.shortened and len(self.training_sizes) > 1:
             notes.append(f"trained on {row.learned.n_train:,} scenes")
+        if len(self.slots) > 1 and row.slots == row.dataset_slots is not None:
+            notes.append(f"{row.slots} slots")
         if row.trained and len(self.configurations[row.who]) > 1:
             notes.append(f"configuration {row.trained.config_hash[:12]}, {row.trained.steps:,} steps")
         return notes
@@ -132,6 +137,7 @@ def _notes(row: Measured, varying: _Varying) -> list[str]:
         notes.append(f"trained on {row.learned.trained_on}")
     if row.trained and row.trained.shortened:
         notes.append(row.trained.shortened)
+    notes += _slots_notes(row)
     notes += varying.notes(row)
     if on.definition != DEFAULT_DEFINITION:
         notes.append(f"scored as {on.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
@@ -141,6 +147,20 @@ def _notes(row: Measured, varying: _Varying) -> list[str]:
         notes.append(f"with {row.who.settings}")
     if row.selection != ALL_SEEDS:
         notes.append(row.selection)
+    return notes
+
+
+def _slots_notes(row: Measured) -> list[str]:
+    """The number of slots, unless the dataset has as many; images with more objects than that."""
+    notes = []
+    if row.slots is not None and row.slots != row.dataset_slots:
+        there = f", {row.dataset} has {row.dataset_slots}" if row.dataset_slots else ""
+        notes.append(f"{row.slots} slots{there}")
+    if row.trained and row.evaluation_slots is not None:
+        trained = "an unknown number of" if row.trained.slots is None else row.trained.slots
+        notes.append(f"evaluated with {row.evaluation_slots} slots, trained with {trained}")
+    if row.crowded is not None:
+        notes.append(f"{row.crowded:,} of {row.n_images:,} images have more objects than predicted planes")
     return notes
 
 

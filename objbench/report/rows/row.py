@@ -183,6 +183,9 @@ class Measured(Row):
 
     Attributes:
         trained: None for predictions made outside objbench.
+        dataset_slots: How many slots the dataset of the scores has; None if the dataset is not known.
+        evaluation_slots: How many slots the evaluation had, if not as many as the training.
+        crowded: How many images have more objects than the prediction has planes.
         origins: Seed -> where its values come from.
         mixed: The metrics that another row of the same dataset averages over other images.
     """
@@ -191,6 +194,9 @@ class Measured(Row):
     n_images: int
     default_protocol: bool
     trained: Training | None
+    dataset_slots: int | None
+    evaluation_slots: int | None
+    crowded: int | None
     devices: tuple[str, ...]
     origins: Mapping[int, Origin]
     mixed: frozenset[str] = frozenset()
@@ -209,6 +215,11 @@ class Measured(Row):
     def learned(self) -> Training | None:
         """The training; None if nothing was trained, or if it is not known."""
         return self.trained if self.trained and self.trained.steps else None
+
+    @property
+    def slots(self) -> int | None:
+        """The number of slots behind the numbers; None if it is not known."""
+        return self.evaluation_slots or (self.trained.slots if self.trained else None)
 
     @property
     def dataset_ref(self) -> str:

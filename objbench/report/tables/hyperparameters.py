@@ -21,7 +21,6 @@ HYPERPARAMETER_TABLES = {
     "8": ("Table 8: training", ("recipe", "optimizer")),
     "9": ("Table 9: schedules and loss weights", ("schedule",)),
 }
-_OF_THE_DATASET = ("slots", "height", "width")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ def hyperparameters(number: str, spec: Spec, datasets: Sequence[str]) -> Hyperpa
     for name in shown:
         dataset = spec.dataset(name)
         blocks = resolve(spec, METHOD, dataset, {}).config
-        blocks["dataset"] = {key: getattr(dataset.spec, key) for key in _OF_THE_DATASET}
+        size = {"height": dataset.spec.height, "width": dataset.spec.width}
+        blocks["dataset"] = {"slots": blocks["slots"], **size}
         for key, value in flatten({room: blocks[room] for room in rooms}).items():
             values.setdefault(key, {})[name] = value
     return Hyperparameters(f"{title} ({METHOD})", shown, values)

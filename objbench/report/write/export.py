@@ -24,7 +24,11 @@ _FIRST_COLUMNS = (
 )  # fmt: skip
 _FIELDS = [*Scored.model_fields, *Training.model_fields]
 # Fields that the types gain follow the columns of the first version; "resolution" is height and width.
-_COLUMNS = (*_FIRST_COLUMNS, *(name for name in _FIELDS if name not in (*_FIRST_COLUMNS, "height", "width")))
+_COLUMNS = (
+    *_FIRST_COLUMNS,
+    *(name for name in _FIELDS if name not in (*_FIRST_COLUMNS, "height", "width")),
+    *("dataset_slots", "evaluation_slots", "crowded"),
+)
 
 
 def as_json(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:

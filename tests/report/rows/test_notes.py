@@ -112,3 +112,28 @@ def test_rows_of_another_protocol_are_not_what_a_row_is_told_apart_from():
     other, one = sorted(measured(record(), aligned), key=lambda row: row.protocol)
     assert one.notes == ()
     assert other.notes == ("protocol aligned, not the default one of tetrominoes",)
+
+
+def test_slots_that_are_not_those_of_the_dataset_are_noted():
+    own, more, old = measured(
+        record(0, slots=4), record(0, slots=11, config_hash="b"), record(0, config_hash="c")
+    )
+    assert any(note == "4 slots" for note in own.notes)
+    assert "11 slots, tetrominoes has 4" in more.notes
+    assert not any("slots" in note for note in old.notes)
+    assert not any("slots" in note for note in measured(record(0, slots=4))[0].notes)
+
+
+def test_seeds_of_different_numbers_of_slots_are_never_averaged():
+    assert [row.n for row in measured(record(0, slots=7), record(1, slots=11))] == [1, 1]
+
+
+def test_an_evaluation_with_other_slots_is_a_row_of_its_own():
+    again = scores().model_copy(update={"slots": 11, "crowded": 3})
+    both = {"test": scores(), "test+slots=11": again}
+    rows = measured(record(0, slots=4, metrics=both, on=dict.fromkeys(both, scored())))
+    (other,) = (row for row in rows if row.evaluation_slots)
+    assert len(rows) == 2
+    assert "11 slots, tetrominoes has 4" in other.notes
+    assert "evaluated with 11 slots, trained with 4" in other.notes
+    assert "3 of 320 images have more objects than predicted planes" in other.notes
