@@ -110,7 +110,7 @@ def test_the_number_of_slots_is_checked(value):
 
 
 def test_a_method_has_a_least_number_of_slots_of_its_own():
-    with pytest.raises(RequestError, match="slots: expected at least 2 .*, found 1"):
+    with pytest.raises(RequestError, match=r"slots: expected at least 2 .*, found 1"):
         create("iodine", "tetrominoes", slots=1)
 
 
