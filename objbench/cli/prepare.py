@@ -37,7 +37,11 @@ def prepare(
         int | None, typer.Option(min=1, help="Number of encoding processes. Default: one per core.")
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out damaged scenes and list them in the manifest.")
+        bool,
+        typer.Option(
+            "--skip-bad",
+            help="Leave out damaged scenes, at most 10 % of a split, and list them in the manifest.",
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier preparation.")] = False,
     dry_run: Annotated[

@@ -107,3 +107,33 @@ def test_damaged_scenes_are_left_out_only_when_asked(toy_home: Path) -> None:
     train = card["protocols"]["standard"]["prepared"]["deepmind"]["train"]
     assert train["skipped"] == {"3": reason}
     assert train["objects"] == {"3": 5}
+
+
+@pytest.mark.parametrize(
+    ("records", "sizes", "split", "count"),
+    [
+        ([1, 3], (6, 2, 2), "train", "2 of 6"),
+        ([6, 7], (6, 2, 2), "test", "2 of 2"),
+        ([9], (6, 1, 3), "val", "1 of 1"),
+    ],
+)
+def test_a_split_with_too_many_damaged_scenes_is_refused(
+    toy_home: Path, records: list[int], sizes: tuple[int, int, int], split: str, count: str
+) -> None:
+    mini = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
+    content = bytearray(gzip.decompress(mini.read_bytes()))
+    for record in records:
+        content[record * 25960 + 500] ^= 1
+    (toy_home / "damaged.tfrecords").write_bytes(content)
+    train, val, test = map(str, sizes)
+    prepare = ["prepare", "tetrominoes", "--source", "deepmind", "--raw", "damaged.tfrecords"]
+    for _ in range(2):  # the same command again continues, and says the same
+        failed = call_with_toy(*prepare, "--train", train, "--val", val, "--test", test, "--skip-bad")
+        assert failed.exit_code == 1
+        reason = "the record's checksum is wrong: the file is damaged"
+        assert (
+            f"split {split}: {count} scenes are damaged; --skip-bad leaves out one scene or at most 10% of"
+            in (" ".join(failed.stderr.split()))
+        )
+        assert f"The first: scene {records[0]}: {reason}" in " ".join(failed.stderr.split())
+        assert not list(toy_home.rglob("manifest.json"))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from objbench.data.format.manifest import Records
+from objbench.data.format.manifest import Records, Skipped
 from objbench.data.prepare.encode import Encoded, EncodedScene
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.sources.base import SplitPlan
 from objbench.errors import ObjbenchError
+
+MOST_SKIPPED = 0.1  # of the scenes of a split; one scene may always be left out, unless it is the only one
+_REASONS = 3  # damaged scenes whose fault a refusal quotes
 
 
 def shared_ranges(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
@@ -120,10 +123,25 @@ class SplitAssigner:
         found = writer.written + (len(writer.skipped) if plan.cut is None else 0)
         if plan.size is not None and found != plan.size:
             raise ObjbenchError(_wrong_count(plan, found, plan.size))
+        _check_skipped(plan.split, writer.written, writer.skipped)
         start = plan.start
         if plan.cut is not None and plan.cut[0] != 0 and writer.first is not None:
             start = writer.first
         writer.close(Records(file=plan.file, start=start, stop=plan.stop if plan.cut is None else stop))
+
+
+def _check_skipped(split: str, written: int, skipped: list[Skipped]) -> None:
+    """Raise ObjbenchError if a split is empty, or if --skip-bad left out more than MOST_SKIPPED of it."""
+    total = written + len(skipped)
+    if written and len(skipped) <= max(1, MOST_SKIPPED * total):
+        return
+    if not skipped:
+        raise ObjbenchError(f"split {split} is empty: no scene of the source qualifies for it")
+    reasons = "; ".join(f"scene {scene.index}: {scene.reason}" for scene in skipped[:_REASONS])
+    raise ObjbenchError(
+        f"split {split}: {len(skipped):,} of {total:,} scenes are damaged; --skip-bad leaves out one scene or at most "
+        f"{MOST_SKIPPED:.0%} of a split, and never all of it. The first: {reasons}. Get another copy of the source"
+    )
 
 
 def _wrong_count(plan: SplitPlan, found: int, wanted: int) -> str:
