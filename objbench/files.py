@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,17 @@ CHUNK = 1 << 22
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to errors of the file system that name no file, as those of write() do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; afterwards the file gets the name `path`, complete and synced to the disk.
 
@@ -25,8 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        yield partial
-        with partial.open("rb") as file:
+        with naming(path):
+            yield partial
+        with naming(path), partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
@@ -82,32 +95,40 @@ def _holder(path: Path) -> str:
 
 @contextmanager
 def explain_os_errors(folder: Path, option: str) -> Iterator[None]:
-    """Turn refusals of the file system in `folder` into an ObjbenchError that names the remedy.
+    """Turn refusals of the file system into an ObjbenchError that names the file and the remedy.
 
     Args:
+        folder: What the work writes to; the file, where an error does not name one.
         option: The command-line option that chose the folder.
     """
-    full = "free some space (or quota); the same command then continues where it stopped"
-    refused = f"choose a folder that you can write to with {option}"
-    remedy = {
-        errno.ENOSPC: full,
-        errno.EDQUOT: full,
-        errno.EACCES: refused,
-        errno.EPERM: refused,
-        errno.EROFS: refused,
-    }
     try:
         yield
     except OSError as error:
-        if error.errno not in remedy:
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder
+        remedy = _remedy(error.errno, path, folder, option)
+        if remedy is None:
             raise
-        raise ObjbenchError(f"{error.filename or folder}: {error.strerror}; {remedy[error.errno]}") from error
+        raise ObjbenchError(f"{path}: {error.strerror}; {remedy}") from error
+
+
+def _remedy(code: int | None, path: Path, folder: Path, option: str) -> str | None:
+    """What to do after an error of the file system, None if that is not known."""
+    inside = path.absolute().is_relative_to(folder.absolute())
+    temporary = not inside and tempfile.tempdir is not None and path.is_relative_to(tempfile.tempdir)
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        elsewhere = ", or name a folder on another disk in TMPDIR" if temporary else ""
+        return f"free some space (or quota){elsewhere}; the same command then continues where it stopped"
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"choose a folder that you can write to with {option}" if inside else "see to its permissions"
+    if code == errno.EFBIG:
+        return "raise the limit on the size of files (ulimit -f); the same command then continues where it stopped"
+    return None
 
 
 def sha256_of(path: Path, step: Callable[[int], None] = lambda amount: None) -> str:
     """The sha256 of a file. It is read in chunks; `step` is called with the size of each."""
     sha = hashlib.sha256()
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         while chunk := file.read(CHUNK):
             sha.update(chunk)
             step(len(chunk))

@@ -1,15 +1,20 @@
-"""Locks: what they say when they cannot be had."""
+"""Locks that cannot be had, and files that cannot be written: what is said."""
 
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
 
 from objbench import files
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock
+from objbench.files import exclusive_lock, explain_os_errors, naming
 
 
 def test_an_occupied_lock_names_its_file_and_the_remedy(tmp_path):
@@ -47,3 +52,68 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code):
         f"{tmp_path / '.lock'}: this file system gives no locks (No locks available); choose a folder on another one "
         "with --data or --runs, or have its lock service started"
     )
+
+
+@pytest.mark.parametrize("method", ["write", "flush", "close"])
+def test_an_error_of_a_file_names_it(tmp_path: Path, method: str) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, naming(tmp_path / "a"):
+        file = open("/dev/full", "wb", buffering=0 if method == "write" else -1)  # noqa: SIM115, PTH123
+        file.write(b"x")
+        getattr(file, method)()
+    assert caught.value.filename == str(tmp_path / "a")
+    with pytest.raises(FileNotFoundError) as named, naming(tmp_path / "a"):
+        (tmp_path / "b").open()
+    assert named.value.filename == str(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("code", "where", "message"),
+    [
+        (
+            errno.ENOSPC,
+            "data/a",
+            r"data/a: No space left on device; free some space \(or quota\); the same command",
+        ),
+        (
+            errno.ENOSPC,
+            None,
+            r"data: No space left on device; free some space \(or quota\); the same command",
+        ),
+        (
+            errno.ENOSPC,
+            "tmp/a",
+            r"tmp/a: No space .*quota\), or name a folder on another disk in TMPDIR; the same",
+        ),
+        (
+            errno.EACCES,
+            "data/a",
+            "data/a: Permission denied; choose a folder that you can write to with --data",
+        ),
+        (errno.EACCES, "raw/a", "raw/a: Permission denied; see to its permissions"),
+        (
+            errno.EFBIG,
+            "data/a",
+            r"data/a: File too large; raise the limit on the size of files \(ulimit -f\)",
+        ),
+    ],
+)
+def test_the_remedy_is_that_of_the_right_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, where: str | None, message: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    name = str(tmp_path / where) if where else None
+    with pytest.raises(ObjbenchError, match=message), explain_os_errors(tmp_path / "data", "--data"):
+        raise OSError(code, os.strerror(code), name)
+
+
+def test_a_file_that_reaches_the_limit_of_sizes_is_named(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom objbench.files import write_atomically\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n    write_atomically(Path(sys.argv[1]), 'x' * 100_000)\n"
+        "except OSError as error:\n    print(error.filename, error.strerror)\n"
+    )
+    path = str(tmp_path / "a.json")
+    found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert found.stdout == f"{path} File too large\n"
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import traceback
@@ -108,18 +109,26 @@ def _resolve(function: str) -> Any:
 
 
 def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
-    """Answer each pickled job with (result, None) or (None, error), until there are no more."""
+    """Answer each pickled job with (result, None) or (None, error), until there are no more.
+
+    A parent that ends closes both pipes, maybe in the middle of a job. The worker then leaves without a word.
+    """
     call = _resolve(function)
     while True:
         try:
             job = pickle.load(jobs)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):
             return
         answer: tuple[Any, Exception | None]
         try:
             answer = (call(job), None)
         except (ObjbenchError, OSError) as error:
             answer = (None, error)
+        except MemoryError:
+            answer = (
+                None,
+                ObjbenchError("a worker process is out of memory; a smaller --workers needs less"),
+            )
         except Exception as error:
             unexpected = RuntimeError(f"in a worker process: {type(error).__name__}: {error}")
             unexpected.add_note(traceback.format_exc())
@@ -129,6 +138,10 @@ def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the process without a traceback
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
-    _serve(sys.argv[1], sys.stdin.buffer, results)
+    try:
+        _serve(sys.argv[1], sys.stdin.buffer, results)
+    except BrokenPipeError:
+        os._exit(1)  # without flushing to the closed pipe

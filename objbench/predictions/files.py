@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from objbench.errors import ObjbenchError, first_few
+from objbench.files import naming
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _END = bytes(tarfile.BLOCKSIZE)
@@ -96,7 +97,7 @@ def open_files(path: Path) -> Iterator[Files]:
     else:
         with tempfile.TemporaryFile(prefix="objbench-") as archive:
             try:
-                with gzip.open(path) as packed:
+                with naming(Path(tempfile.gettempdir())), gzip.open(path) as packed:
                     shutil.copyfileobj(packed, archive)
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise ObjbenchError(f"{path}: damaged or cut short ({error}); make it again") from None

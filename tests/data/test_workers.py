@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -90,3 +93,40 @@ def is_alive(pid: str) -> bool:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_that_gets_a_signal_leaves_without_a_word(number: signal.Signals) -> None:
+    command = [sys.executable, "-P", "-m", "objbench.data.workers", "operator:neg"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write(pickle.dumps(3))
+        process.stdin.flush()
+        assert pickle.load(process.stdout) == (-3, None)
+        process.send_signal(number)
+        assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == -number
+
+
+@pytest.mark.parametrize("job", [pickle.dumps(bytes(10_000))[:-5], pickle.dumps(3)[:-1], b"\x80"])
+def test_a_job_that_breaks_off_ends_a_worker_without_a_word(job: bytes) -> None:
+    command = [sys.executable, "-P", "-m", "objbench.data.workers", "operator:neg"]
+    found = subprocess.run(command, input=job, capture_output=True, check=True)
+    assert (found.stdout, found.stderr) == (b"", b"")
+
+
+def test_a_worker_whose_answer_nobody_takes_ends_without_a_word() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-P", "-m", "objbench.data.workers", "builtins:bytes"]
+    job = pickle.dumps(1_000_000)
+    found = subprocess.run(command, input=job, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (found.returncode, found.stderr) == (1, b"")
+
+
+def test_a_worker_without_memory_says_what_needs_less() -> None:
+    with pytest.raises(
+        ObjbenchError, match="a worker process is out of memory; a smaller --workers needs less"
+    ):
+        list(run("builtins:bytes", [1 << 60], 2))

@@ -178,9 +178,11 @@ class Download:
                 raise PermanentError(
                     f"what it gave is damaged, or not the file that was published: {'; '.join(wrong)}"
                 )
-        except PermanentError:
-            made.unlink(missing_ok=True)
-            self._partial.discard()
+        except BaseException as error:
+            if location.deflated:
+                made.unlink(missing_ok=True)
+            if isinstance(error, PermanentError):
+                self._partial.discard()
             raise
         with made.open("rb") as file:
             os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from objbench.data.download.http import CHUNK
+from objbench.files import naming
 from objbench.stored import Stored
 
 Kind = Literal["sha256", "md5", "crc32"]
@@ -71,7 +72,7 @@ def checksums(path: Path, kinds: Iterable[Kind]) -> Checksums:
     """The checksums of a file as lower-case hexadecimal digits, computed in one pass."""
     hashes = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds if kind != "crc32"}
     with_crc, crc = "crc32" in set(kinds), 0
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         while data := file.read(CHUNK):
             for value in hashes.values():
                 value.update(data)

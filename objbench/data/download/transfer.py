@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 
 from objbench.data.download.http import Client, ResourceInfo, receive
 from objbench.data.download.patience import ATTEMPTS, Backoff, RateWatch, TransientError
+from objbench.files import naming
 from objbench.stored import Stored, Strict
 
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
@@ -93,7 +94,7 @@ class Partial:
 
     def save(self, part: ByteRange, received: Spans) -> None:
         """Save what has arrived, after syncing it to the disk."""
-        with self.path.open("rb") as file:
+        with naming(self.path), self.path.open("rb") as file:
             os.fsync(file.fileno())
         PartialState(part=part, received=received).save(self._state_path)
 
@@ -174,7 +175,7 @@ class Transfer:
     def _work(self) -> None:
         """What one connection does: piece after piece, until none is left or one fails."""
         try:
-            with self._partial.path.open("r+b", buffering=0) as file:
+            with naming(self._partial.path), self._partial.path.open("r+b", buffering=0) as file:
                 for piece in self._waiting:
                     self._fetch(piece, file)
         except BaseException as error:

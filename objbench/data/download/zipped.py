@@ -12,6 +12,7 @@ from pathlib import Path
 from objbench.data.download.http import CHUNK, Client, ResourceInfo
 from objbench.data.download.patience import PermanentError
 from objbench.data.download.transfer import ByteRange
+from objbench.files import naming
 
 _LOCAL_HEADER = struct.Struct(
     "<4s22xHH"
@@ -56,7 +57,7 @@ def inflate(source: Path, target: Path, size: int) -> None:
     """Write the inflated content of `source` to `target`; PermanentError unless it is whole and has `size` bytes."""
     decompress = zlib.decompressobj(-zlib.MAX_WBITS)
     written = 0
-    with source.open("rb") as packed, target.open("wb") as file:
+    with naming(target), source.open("rb") as packed, target.open("wb") as file:
         while not decompress.eof:
             data = decompress.unconsumed_tail or packed.read(CHUNK)
             try:

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from objbench.data.download import read_receipt
@@ -74,6 +75,15 @@ def hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
             yield future.result
         finally:
             stopped.set()
+
+
+def file_state(path: Path) -> str:
+    """What tells whether a source file was replaced: its sha256 if a receipt has it, else its size and time."""
+    receipt, state = read_receipt(path), path.stat()
+    if receipt is not None and receipt.is_valid(path):
+        return f"sha256 {receipt.sha256}"
+    changed = datetime.fromtimestamp(state.st_mtime_ns // 10**9, UTC).isoformat(timespec="seconds")
+    return f"{state.st_size:,} bytes of {changed} ({state.st_mtime_ns} ns)"
 
 
 def _describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
 
 from objbench.data.format.manifest import Records, Settings, Shard, Skipped
-from objbench.files import sha256_of
-from objbench.stored import Stored
+from objbench.files import sha256_of, write_atomically
+from objbench.stored import Strict
 
 
 def shard_name(split: str, number: int) -> str:
@@ -19,7 +24,27 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:06d}.tar"
 
 
-class Finished(Stored):
+class Entry(Strict):
+    """A file of the journal: one line of JSON, then its sha256, so that no flipped digit is believed."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The content of `path`; None if there is no such file, or it is damaged or of another version."""
+        try:
+            text, sha256 = path.read_bytes().splitlines()
+            if json.loads(sha256) != hashlib.sha256(text).hexdigest():
+                return None
+            return cls.model_validate_json(text)
+        except (FileNotFoundError, ValueError, ValidationError, RecursionError):
+            return None
+
+    def save(self, path: Path) -> None:
+        """Write the file completely or not at all."""
+        text = self.model_dump_json()
+        write_atomically(path, f"{text}\n{json.dumps(hashlib.sha256(text.encode()).hexdigest())}\n")
+
+
+class Finished(Entry):
     """A finished shard, with what the manifest will need of it.
 
     Attributes:
@@ -37,7 +62,7 @@ class Finished(Stored):
     skipped: list[Skipped]
 
 
-class Closed(Stored):
+class Closed(Entry):
     """A complete split.
 
     Attributes:
@@ -51,17 +76,17 @@ class Closed(Stored):
     skipped: list[Skipped]
 
 
-class Started(Stored):
+class Started(Entry):
     """The settings of an unfinished prepare.
 
     Attributes:
         generator: Version and seed, None for a release.
-        files: Those that it reads: name -> bytes.
+        files: Those that it reads: name -> what tells whether it is the same file.
     """
 
     settings: Settings
     generator: dict[str, int] | None
-    files: dict[str, int]
+    files: dict[str, str]
 
 
 class Journal:
@@ -72,7 +97,7 @@ class Journal:
 
     def started(self) -> Started | None:
         """The settings of the unfinished prepare; None if there is none, or they cannot be read."""
-        return Started.read_if_valid(self.path / "started.json")
+        return Started.read(self.path / "started.json")
 
     def start(self, started: Started) -> None:
         """Start the journal of a new prepare."""
@@ -88,7 +113,7 @@ class Journal:
         row: list[Finished] = []
         while True:
             path = self.folder / shard_name(split, len(row))
-            entry = Finished.read_if_valid(self.path / f"{path.name}.json")
+            entry = Finished.read(self.path / f"{path.name}.json")
             if entry is None or not path.is_file() or path.stat().st_size != entry.shard.bytes:
                 return row
             if sha256_of(path) != entry.shard.sha256:
@@ -101,7 +126,7 @@ class Journal:
 
     def closed(self, split: str, shards: int) -> Closed | None:
         """The entry of a complete split; None if it is not complete, or has not that many shards any more."""
-        found = Closed.read_if_valid(self.path / f"{split}.json")
+        found = Closed.read(self.path / f"{split}.json")
         return found if found is not None and found.shards == shards else None
 
     def close(self) -> None:

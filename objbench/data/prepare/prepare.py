@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from objbench.data.format.manifest import (
     refuse_incomplete,
 )
 from objbench.data.prepare import card
-from objbench.data.prepare.describe import describe_written, hashing
+from objbench.data.prepare.describe import describe_written, file_state, hashing
 from objbench.data.prepare.fetch import fetch_release
 from objbench.data.prepare.journal import Journal, Started
 from objbench.data.prepare.pipeline import write_splits
@@ -28,7 +29,7 @@ from objbench.data.prepare.writer import ShardWriter
 from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.files import exclusive_lock, explain_os_errors, write_atomically
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.nested import differences
@@ -65,8 +66,10 @@ class Preparation:
 
     def _run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool) -> Manifest:
         if not force and (self.folder / MANIFEST).is_file():  # another prepare was faster
+            Journal(self.folder).close()
             return _same(self.folder, self.settings, self.source.generator)
-        journal = self._journal(force)
+        states = self._file_states()
+        journal = self._journal(force, states)
         writers = {
             plan.split: ShardWriter(self.folder, plan.split, self.settings.scenes_per_shard, journal)
             for plan in self.plans
@@ -80,6 +83,7 @@ class Preparation:
                     writer.abandon()
             advance(0, note="hashing the source files" if self.source.files else "")
             files = hashed()
+        self._refuse_changed_files(states)
         splits = {plan.split: describe_written(plan, writers[plan.split]) for plan in self.plans}
         manifest = self.manifest(splits, files)
         write_atomically(self.folder / "README.md", card.render(self.dataset, manifest))
@@ -87,13 +91,20 @@ class Preparation:
         journal.close()
         return manifest
 
-    def _journal(self, force: bool) -> Journal:
+    def _file_states(self) -> dict[str, str]:
+        return {path.name: file_state(path) for path in self.source.files}
+
+    def _refuse_changed_files(self, earlier: dict[str, str]) -> None:
+        """ObjbenchError if a source file is no longer the one that the scenes were read from."""
+        changed = [name for name, state in self._file_states().items() if state != earlier[name]]
+        if changed:
+            raise ObjbenchError(
+                f"{self.folder}: {', '.join(changed)} changed while it was read; --force prepares the dataset anew"
+            )
+
+    def _journal(self, force: bool, states: dict[str, str]) -> Journal:
         """The journal of an unfinished prepare with the same settings, or a new one."""
-        started = Started(
-            settings=self.settings,
-            generator=self.source.generator,
-            files={path.name: path.stat().st_size for path in self.source.files},
-        )
+        started = Started(settings=self.settings, generator=self.source.generator, files=states)
         journal = Journal(self.folder)
         if force or not any(self.folder.glob("*.tar")):  # without a shard there is nothing to continue
             _clear(self.folder)
@@ -102,7 +113,7 @@ class Preparation:
         earlier = journal.started()
         if earlier is None:
             raise RequestError(
-                f"{self.folder}: holds shards, but neither a manifest nor the journal of a prepare; "
+                f"{self.folder}: holds shards, but neither a manifest nor a sound journal of a prepare; "
                 "--force replaces them"
             )
         _refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
@@ -152,6 +163,7 @@ def finished(
     folder = folder_of(data, dataset, source)
     if not (folder / MANIFEST).is_file():
         return None
+    _remove_journal(folder)
     if read_manifest(folder).generator is None:
         return _same(folder, _settings(dataset, source, sizes, None), None)
     request = SourceRequest(dataset, source, None, dict(sizes), seed)
@@ -202,6 +214,18 @@ def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) ->
     _refuse_other(folder, "a dataset", here, asked)
     refuse_incomplete(folder, manifest)
     return manifest
+
+
+def _remove_journal(folder: Path) -> None:
+    """Remove the journal of a finished prepare: a kill right after the manifest was written leaves it."""
+    journal = Journal(folder)
+    if journal.path.exists():
+        with (
+            contextlib.suppress(ObjbenchError, OSError),  # the folder is in use or cannot be written
+            exclusive_lock(folder / ".lock", "in use"),
+        ):
+            if (folder / MANIFEST).is_file():
+                journal.close()
 
 
 def _check_sizes(sizes: Mapping[str, int]) -> None:

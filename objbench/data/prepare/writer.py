@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -12,6 +13,7 @@ from objbench.data.format import tar
 from objbench.data.format.manifest import Records, Shard, Skipped
 from objbench.data.prepare.encode import EncodedScene
 from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
+from objbench.files import naming
 
 
 class ShardWriter:
@@ -73,7 +75,8 @@ class ShardWriter:
     def abandon(self) -> None:
         """Remove the unfinished shard."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk refuses what is still buffered
+                self._file.close()
             self._partial.unlink(missing_ok=True)
             self._file = None
 
@@ -87,16 +90,18 @@ class ShardWriter:
 
     def _write(self, content: bytes) -> None:
         assert self._file is not None
-        self._file.write(content)
+        with naming(self._partial):
+            self._file.write(content)
         self._sha.update(content)
         self._bytes += len(content)
 
     def _finish(self) -> None:
         assert self._file is not None
         self._write(tar.END)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with naming(self._partial):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
         self._partial.replace(self.folder / self._name)
         self._file = None
         shard = Shard(

@@ -22,7 +22,7 @@ from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.workers import available, run
 from objbench.device import choose_device
-from objbench.files import exclusive_lock
+from objbench.files import exclusive_lock, naming
 from objbench.folders import data_folder
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
@@ -90,7 +90,8 @@ def decoded(folder: Path, manifest: Manifest, split: str) -> Iterator[DecodedCac
             log.warning("%s: %s; decoding without a cache", folder / CACHE, error.strerror or error)
             with tempfile.TemporaryDirectory(prefix="objbench-") as temporary:
                 cache = DecodedCache(Path(temporary) / split, cache.count, cache.height, cache.width)
-                _decode(cache, folder, manifest, split)
+                with naming(Path(temporary)):
+                    _decode(cache, folder, manifest, split)
                 yield cache
             return
     yield cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -161,3 +162,121 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(ObjbenchError, match="toy/toy: Permission denied; choose a folder that you can write"):
         prepare(TOY, "toy", tmp_path, workers=1)
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch, data: Path, **options: object) -> Path:
+    """The folder of a prepare that stopped after its first shard."""
+    with monkeypatch.context() as patch:
+        interrupt(patch, ObjbenchError("stop"))
+        with pytest.raises(ObjbenchError, match="stop"):
+            prepare(TOY, "toy", data, workers=1, **options)  # type: ignore[arg-type]
+    return data / "toy/toy"
+
+
+def test_a_changed_digit_in_the_journal_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(TOY, "toy", tmp_path / "whole", workers=1)
+    folder = stopped(monkeypatch, tmp_path / "stopped")
+    kept = tmp_path / "kept"
+    shutil.copytree(folder, kept)
+    entry = (kept / ".prepare/train-000000.tar.json").read_bytes()
+    for at in range(0, len(entry), 37):
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        damaged = bytearray(entry)
+        damaged[at] ^= 1
+        (folder / ".prepare/train-000000.tar.json").write_bytes(damaged)
+        prepare(TOY, "toy", tmp_path / "stopped", workers=1)
+        assert contents(folder) == contents(tmp_path / "whole/toy/toy"), at
+
+
+def test_damaged_settings_of_an_unfinished_prepare_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stopped(monkeypatch, tmp_path) / ".prepare/started.json"
+    path.write_text(path.read_text().replace('"height":5', '"height":6'))
+    with pytest.raises(RequestError, match=r"nor a sound journal of a prepare; --force replaces them"):
+        prepare(TOY, "toy", tmp_path, workers=1)
+
+
+def test_a_source_file_that_was_replaced_in_between_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "toy.bin"
+    raw.write_bytes(b"first ")
+    stopped(monkeypatch, tmp_path, raw=raw)
+    replaced = tmp_path / "new.bin"
+    replaced.write_bytes(b"second")
+    replaced.replace(raw)
+    with pytest.raises(
+        RequestError, match=r"other settings is here: files\.toy\.bin is '?6 bytes of .* there"
+    ):
+        prepare(TOY, "toy", tmp_path, raw=raw, workers=1)
+
+
+def test_a_source_file_that_changes_meanwhile_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "toy.bin"
+    raw.write_bytes(b"first ")
+    read = toy.ToySource.read
+
+    def changing(self: toy.ToySource, plans: list[SplitPlan], done: dict[str, int]) -> object:
+        yield from read(self, plans, done)
+        raw.write_bytes(b"second, longer")
+
+    monkeypatch.setattr(toy.ToySource, "read", changing)
+    with pytest.raises(ObjbenchError, match=r"toy/toy: toy\.bin changed while it was read; --force"):
+        prepare(TOY, "toy", tmp_path, raw=raw, workers=1)
+    assert not (tmp_path / "toy/toy" / MANIFEST).exists()
+
+
+def test_a_journal_that_outlived_its_prepare_is_removed(tmp_path: Path) -> None:
+    prepare(TOY, "toy", tmp_path, workers=1)
+    before = contents(tmp_path / "toy/toy")
+    (tmp_path / "toy/toy/.prepare").mkdir()
+    (tmp_path / "toy/toy/.prepare/started.json").touch()
+    prepare(TOY, "toy", tmp_path, workers=1)
+    assert not (tmp_path / "toy/toy/.prepare").exists()
+    assert contents(tmp_path / "toy/toy") == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_leaves_no_half_shard_and_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "toy/toy"
+    folder.mkdir(parents=True)
+    partial = folder / "train-000000.tar.partial"
+    partial.symlink_to("/dev/full")
+    # a prepare without shards removes what is left of an earlier one, so the link has to come later
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("objbench.data.prepare.prepare._clear", lambda folder: None)
+        with pytest.raises(
+            ObjbenchError, match=r"train-000000\.tar\.partial: No space left on device; free some"
+        ):
+            prepare(TOY, "toy", tmp_path, workers=1)
+    assert not partial.is_symlink()
+
+
+SLOW = """
+import sys
+from pathlib import Path
+from objbench.data.prepare.prepare import prepare
+from objbench.spec.load import load_spec
+def advance(amount=1, note="", resumed=0):
+    if amount:
+        print("here", flush=True)
+dataset = load_spec().dataset("tetrominoes")
+prepare(dataset, "generated", Path(sys.argv[1]), sizes={"train": 20000}, workers=2, advance=advance)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_workers_of_a_prepare_that_is_ended_leave_without_a_word(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", SLOW, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)  # ends when the workers have closed stderr too
+    assert (process.returncode, errors) == (-number, "")

@@ -65,7 +65,8 @@ def test_memory_is_bounded_and_a_killed_prepare_goes_on_by_record_count(tmp_path
         process.kill()
     assert journal.exists()
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("train-*.tar")}
-    last = json.loads((folder / f".prepare/{max(before)}.json").read_text())["last"]
+    entry = (folder / f".prepare/{max(before)}.json").read_text().splitlines()[0]
+    last = json.loads(entry)["last"]
 
     resumed = finished(raw, tmp_path / "killed")
     whole = finished(raw, tmp_path / "whole")
