@@ -34,6 +34,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; afterwards the file gets the name `path`, complete and synced to the disk.
 
     If the writing fails, `path` is as it was before, and nothing else is left behind.
+
+    Raises:
+        OSError: The file cannot be written; `path` is its filename.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -42,8 +45,22 @@ def replacing(path: Path) -> Iterator[Path]:
         with naming(path), partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.filename in (None, partial, str(partial)):  # a full disk names no file
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_output(path: Path) -> Iterator[Path]:
+    """The same for a file that a user named: a link stays one, and a device or pipe (/dev/stdout) is written to."""
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    with replacing(path.resolve() if path.is_symlink() else path) as partial:
+        yield partial
 
 
 def write_atomically(path: Path, content: str) -> None:

@@ -18,6 +18,7 @@ import typer
 
 from objbench.errors import ObjbenchError
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE
+from objbench.printable import printable
 
 if TYPE_CHECKING:
     from objbench.spec.schema import Spec
@@ -107,7 +108,7 @@ def sizes_of(train: int | None, val: int | None, test: int | None) -> dict[str, 
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    print(f"objbench: {message}", file=sys.stderr)
+    print(f"objbench: {printable(message)}", file=sys.stderr)
     raise typer.Exit(code)
 
 
@@ -145,7 +146,7 @@ def over_images(n: int | None, of: int) -> str:
 
 def say(message: str) -> None:
     """Print a message for the user on stderr; stdout is for data."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def print_json(content: Any) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from objbench.cli.common import Context, over_images, print_json, say, verb
 from objbench.errors import unknown_name
+from objbench.printable import printable
 
 if TYPE_CHECKING:
     from objbench.spec.metrics import MetricSpec
@@ -38,7 +39,7 @@ def list_things(
         print(f"{name}:" if entries else f"{name}: none")
         width = max((len(entry["name"]) for entry in entries), default=0)
         for entry in entries:
-            print(f"  {entry['name']:{width}}  {_line(entry, context)}".rstrip())
+            print(printable(f"  {entry['name']:{width}}  {_line(entry, context)}".rstrip()))
 
 
 def _datasets(context: Context) -> Entries:

@@ -9,6 +9,7 @@ import typer
 
 from objbench.cli.common import Context, Size, explain, over_images, print_json, say, sizes_of, verb
 from objbench.errors import ObjbenchError, RequestError
+from objbench.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,4 +145,5 @@ def print_scores(record: Record, keys: list[str], spec: Spec) -> None:
         images = f"{scores.n_images} images"
         if scores.crowded is not None:
             images += f", {scores.crowded} with more objects than predicted planes"
-        print(f"{record.method_label} seed {record.seed} on {key} ({images}): {'  '.join(values)}")
+        where = f"{record.method_label} seed {record.seed} on {key}"
+        print(printable(f"{where} ({images}): {'  '.join(values)}"))

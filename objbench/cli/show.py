@@ -26,6 +26,7 @@ def show(
     """Draw scenes of DATASET, each image above its label map, into a PNG and print its path."""
     from objbench.data.read.load import load
     from objbench.errors import RequestError
+    from objbench.files import replacing_output
     from objbench.viz import contact_sheet
 
     if output is not None and output.suffix.lower() != ".png":
@@ -34,7 +35,8 @@ def show(
     assert scenes.manifest is not None
     path = output or Path(f"{scenes.spec}-{scenes.manifest.source}-{split}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(scenes.images.numpy(), scenes.masks.numpy()).save(path)
+    with replacing_output(path) as partial:
+        contact_sheet(scenes.images.numpy(), scenes.masks.numpy()).save(partial, "PNG")
     if context.json:
         print_json({"path": str(path), "keys": scenes.keys})
     else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from objbench.errors import ObjbenchError
+from objbench.files import replacing_output
 from objbench.report.request import ReportRequest
 from objbench.report.rows.collect import Collected, collect
 from objbench.report.rows.comparability import conflicts
@@ -23,6 +24,7 @@ from objbench.report.tables.plan import Plan, dataset_plans, with_success
 from objbench.report.tables.table import Table
 from objbench.report.write import export, text
 from objbench.report.write.latex import latex
+from objbench.report.write.terminal import print_tables
 
 Tell = Callable[[str], None]
 
@@ -159,7 +161,7 @@ def _write(
 ) -> None:
     """Write `tables`, or the export of the format that is asked for."""
     if request.format == "terminal" and request.output is None:
-        text.print_tables(tables)
+        print_tables(tables)
     elif request.format == "html":
         from objbench.report.html.page import page
 
@@ -180,5 +182,6 @@ def _put(content: str, output: Path | None, tell: Tell) -> None:
     if output is None:
         sys.stdout.write(content)
         return
-    output.write_text(content, encoding="utf-8")
+    with replacing_output(output) as partial:
+        partial.write_text(content, encoding="utf-8")
     tell(f"wrote {output}")

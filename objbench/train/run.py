@@ -16,6 +16,7 @@ import torch
 import objbench
 from objbench.device import describe, is_out_of_memory, peak_memory
 from objbench.errors import ObjbenchError
+from objbench.files import replacing
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.progress import bar
@@ -106,7 +107,8 @@ def _run(
     evaluations = _test(model, data, seed)
     write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
     write_samples(folder, {name: found.samples for name, found in evaluations.items()})
-    sample_sheet(evaluations[TEST].samples).save(folder / SAMPLE_SHEET)
+    with replacing(folder / SAMPLE_SHEET) as partial:
+        sample_sheet(evaluations[TEST].samples).save(partial, "PNG")
     record = Run(
         dataset=data.dataset.name,
         protocol=data.dataset.protocol,

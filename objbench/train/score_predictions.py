@@ -16,7 +16,7 @@ from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
 from objbench.device import describe
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import write_atomically
+from objbench.files import replacing, write_atomically
 from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
 from objbench.predictions import Batch, Predictions, Target
@@ -126,7 +126,8 @@ def score_predictions(
         write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
         record.save(folder)
         if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
-            sample_sheet(found.samples).save(folder / SAMPLE_SHEET)
+            with replacing(folder / SAMPLE_SHEET) as partial:
+                sample_sheet(found.samples).save(partial, "PNG")
     return folder, key, record
 
 

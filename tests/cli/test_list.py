@@ -71,6 +71,20 @@ def test_runs_are_listed_and_damaged_records_left_out(toy_home: Path) -> None:
     assert call_with_toy("list", "runs").stdout == "runs:\n  toy/toy/grid/seed-0  7 steps, miou 25.0%\n"
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_runs_are_listed_whole_whatever_the_width(toy_home: Path, monkeypatch, width: int) -> None:
+    name = "a_method_with_a_very_long_name_" * 4
+    folder = toy_home / f"runs/toy/toy/{name}/seed-0"
+    folder.mkdir(parents=True)
+    scores = {"n_images": 4, "miou": {"mean": 0.25, "std": 0.1, "n": 3}, "mse": {"mean": 0.00125, "std": 0.1}}
+    content = record().model_dump() | {"method": "\x1b[31m", "metrics": {"test": scores}}
+    Run.model_validate(content).save(folder)
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert call_with_toy("list", "runs").stdout == (
+        f"runs:\n  toy/toy/{name}/seed-0  7 steps, miou 25.0% (mean over 3 of 4 images), mse 0.00125\n"
+    )
+
+
 def test_metrics_are_told_by_name_title_meaning_unit_direction_and_range() -> None:
     lines = call("list", "metrics").stdout.splitlines()
     assert lines[0] == "metrics:"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objbench.errors import RequestError
-from objbench.files import replacing
+from objbench.files import replacing_output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def outputs(output: Path) -> list[Path]:
 
 def save(figure: Figure, path: Path) -> None:
     """Write `figure` in the format of the suffix, completely or not at all; equal figures give equal bytes."""
-    with paper_style(), replacing(path) as partial:
+    with paper_style(), replacing_output(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=figure.get_dpi(), metadata=_METADATA[path.suffix])
 
 

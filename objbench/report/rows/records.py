@@ -67,3 +67,5 @@ def _check(path: Path, record: Record) -> None:
     for name, value in named.items():
         if not value or not value.isprintable():
             raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name")
+        if name.rpartition(".")[2] in ("dataset", "protocol", "source") and set(value) & set("@/"):
+            raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name without @ and /")

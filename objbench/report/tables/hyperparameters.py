@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.spec.nested import flatten
 from objbench.spec.resolve import resolve
@@ -70,12 +69,10 @@ def hyperparameters_json(found: Hyperparameters) -> str:
 
 def hyperparameters_csv(found: Hyperparameters) -> str:
     """Write one line per hyper-parameter and dataset."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["setting", "dataset", "value"])
+    lines = [["setting", "dataset", "value"]]
     for key, by_dataset in found.values.items():
-        writer.writerows([key, name, "" if value is None else value] for name, value in by_dataset.items())
-    return out.getvalue()
+        lines += [[key, name, "" if value is None else value] for name, value in by_dataset.items()]
+    return csv_text(lines)
 
 
 def _text(value: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from objbench.metrics.paired import Paired, defined_for_both, paired
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import describe, differences
 from objbench.report.rows.row import Measured, Origin, Row
+from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Line, Table, bounds
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.resolve import digest
@@ -251,14 +250,12 @@ def pairwise_json(pairs: Sequence[Pairwise]) -> str:
 
 def pairwise_csv(pairs: Sequence[Pairwise]) -> str:
     """Write one line per pair and metric; scores are fractions."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [*_about(pairs[0]), *_RESULT], lineterminator="\n")
-    writer.writeheader()
+    lines: list[list[Any]] = [[*_about(pairs[0]), *_RESULT]]
     for pair in pairs:
         about = _about(pair)
-        seeds = {name: ";".join(map(str, about[name])) for name in ("seeds_first", "seeds_second")}
-        writer.writerows(about | seeds | result for result in _results(pair))
-    return out.getvalue()
+        about |= {name: ";".join(map(str, about[name])) for name in ("seeds_first", "seeds_second")}
+        lines += [[*about.values(), *result.values()] for result in _results(pair)]
+    return csv_text(lines)
 
 
 def _about(pair: Pairwise) -> dict[str, Any]:

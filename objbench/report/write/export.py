@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from objbench.records import Scored
 from objbench.report.rows.notes import cell_notes
 from objbench.report.rows.row import Measured, Published, Row, Training
 from objbench.report.rows.success import Share
+from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.plan import Plan
 
 _FIRST_COLUMNS = (
@@ -51,26 +50,24 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
         plans: Whose rows are written.
         metrics: Which values; none for all.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
+    lines: list[list[Any]] = [
         [*_COLUMNS, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks", "images"]
-    )
+    ]
     for row, shares in _shown(plans, metrics):
         provenance = list(map(_flat, _facts(row)))
         for metric, value in row.values.items():
             marks = "; ".join([*row.notes, *cell_notes(row, metric)])
             start = [*provenance, metric, row.definitions.get(metric, "")]
             images = _flat(value.n_images[0] if len(value.n_images) == 1 else value.n_images)
-            writer.writerow([*start, "mean", value.mean, _flat(value.std), "", "", marks, images])
+            lines.append([*start, "mean", value.mean, _flat(value.std), "", "", marks, images])
             for seed, score in sorted(value.seeds.items()):
                 low, high = value.intervals.get(seed, ("", ""))
                 images = value.images[seed].n if seed in value.images else ""
-                writer.writerow([*start, seed, score, "", low, high, marks, images])
+                lines.append([*start, seed, score, "", low, high, marks, images])
         for text, share in shares.items():
             counted = [*provenance, text, f"share of {share.n} seeds", "share", share.share, ""]
-            writer.writerow([*counted, share.low, share.high, "; ".join(row.notes), ""])
-    return out.getvalue()
+            lines.append([*counted, share.low, share.high, "; ".join(row.notes), ""])
+    return csv_text(lines)
 
 
 def _facts(row: Row) -> list[Any]:

@@ -1,23 +1,19 @@
-"""Tables as text: aligned columns for pipes and files, styled text for a terminal, Markdown."""
+"""Tables as text: aligned columns for pipes and files, Markdown."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
 
+from objbench.printable import printable
 from objbench.report.tables.table import Cell, Line, Table
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
-
-METHOD_WIDTH = 14  # a narrow terminal folds the other columns before it makes this one narrower
 BEST = "Bold: the best of those of its column that it can be compared with."
 
 
 def text(table: Table) -> str:
     """Write aligned columns, of any width, with the legend below."""
+    table = printable_table(table)
     grid = [table.full_headings, *(_texts(line, _bracketed) for line in table.lines)]
     widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
     rule = "  ".join("-" * width for width in widths)
@@ -32,6 +28,7 @@ def text(table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """Write GitHub's Markdown, with footnotes as superscripts and the best in bold."""
+    table = printable_table(table)
     heading = table.full_headings
     aligned = ["---"] * n_left(table) + ["---:"] * (len(heading) - n_left(table))
     rows = [heading, aligned, *(_texts(line, _superscript, _escaped) for line in table.lines)]
@@ -41,36 +38,29 @@ def markdown(table: Table) -> str:
     return "\n".join(printed) + "\n"
 
 
-def rich(table: Table) -> Iterable[RenderableType]:
-    """Render for a terminal, with the best in bold; cells are folded if it is too narrow, never cut."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
-    from rich.text import Text
+def printable_table(table: Table) -> Table:
+    """The table with every character of its strings that is not printable shown as an escape; newlines too."""
+    return replace(
+        table,
+        title=_one_line(table.title),
+        groups=[_one_line(group) for group in table.groups],
+        headings=[_one_line(heading) for heading in table.headings],
+        lines=[
+            replace(
+                line,
+                label=replace(line.label, text=_one_line(line.label.text)),
+                facts=tuple(map(_one_line, line.facts)),
+                cells=[replace(cell, text=_one_line(cell.text)) for cell in line.cells],
+            )
+            for line in table.lines
+        ],
+        explained=[_one_line(explanation) for explanation in table.explained],
+        legend=[(letter, _one_line(note)) for letter, note in table.legend],
+    )
 
-    shown = RichTable(title=Text(table.title), title_justify="left", box=SIMPLE_HEAD)
-    for i, heading in enumerate(table.full_headings):
-        justify = "left" if i < n_left(table) else "right"
-        width = METHOD_WIDTH if i == 0 else None
-        shown.add_column(Text(heading), justify=justify, overflow="fold", min_width=width)  # type: ignore[arg-type]
-    for i, line in enumerate(table.lines):
-        if i and line.section != table.lines[i - 1].section:
-            shown.add_section()
-        cells = [_styled(cell) for cell in (line.label, *map(Cell, line.facts), *line.cells)]
-        shown.add_row(*cells, style="" if line.seed is None else "dim")
-    yield shown
-    yield Text("\n".join(legend(table, lambda letter: f"[{letter}]", bold=True)), style="dim")
 
-
-def print_tables(tables: Sequence[Table]) -> None:
-    """Print tables to stdout: styled on a terminal, aligned text in a pipe."""
-    if not sys.stdout.isatty():
-        sys.stdout.write("\n".join(map(text, tables)))
-        return
-    from rich.console import Console
-
-    console = Console()
-    for table in tables:
-        console.print(*rich(table), "", sep="\n")
+def _one_line(text: str) -> str:
+    return printable(text.replace("\n", "\\n"))
 
 
 def n_left(table: Table) -> int:
@@ -95,13 +85,6 @@ def _texts(
 
 def _bracketed(cell: Cell) -> str:
     return f"{cell.text} [{','.join(cell.marks)}]" if cell.marks else cell.text
-
-
-def _styled(cell: Cell) -> Text:
-    from rich.text import Text
-
-    shown = Text(cell.text, style="bold" if cell.best else "")
-    return shown.append(f" [{','.join(cell.marks)}]", style="not bold") if cell.marks else shown
 
 
 def _superscript(cell: Cell) -> str:
