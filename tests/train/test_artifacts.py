@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,12 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path, content):
 def test_definitions_of_the_metrics_share_their_samples():
     assert samples_key("test#emorl") == "test"
     assert samples_key("clevrtex/official:val#emorl") == "clevrtex/official:val"
+
+
+def test_a_header_that_is_no_python_is_named(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2,  "
+    entry = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "samples.npz", "w") as file:
+        file.writestr("images.npy", entry)
+    with pytest.raises(ObjbenchError, match=r"samples\.npz: damaged \(.*; remove it"):
+        read_samples(tmp_path)
