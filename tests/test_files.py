@@ -56,10 +56,14 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code):
 
 @pytest.mark.parametrize("method", ["write", "flush", "close"])
 def test_an_error_of_a_file_names_it(tmp_path: Path, method: str) -> None:
-    with pytest.raises(OSError, match="No space left") as caught, naming(tmp_path / "a"):
-        file = open("/dev/full", "wb", buffering=0 if method == "write" else -1)  # noqa: SIM115, PTH123
-        file.write(b"x")
-        getattr(file, method)()
+    def fill() -> None:
+        with naming(tmp_path / "a"):
+            file = open("/dev/full", "wb", buffering=0 if method == "write" else -1)  # noqa: SIM115
+            file.write(b"x")
+            getattr(file, method)()
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill()
     assert caught.value.filename == str(tmp_path / "a")
     with pytest.raises(FileNotFoundError) as named, naming(tmp_path / "a"):
         (tmp_path / "b").open()
