@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -57,10 +58,14 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code):
 @pytest.mark.parametrize("method", ["write", "flush", "close"])
 def test_an_error_of_a_file_names_it(tmp_path: Path, method: str) -> None:
     def fill() -> None:
-        with naming(tmp_path / "a"):
-            file = open("/dev/full", "wb", buffering=0 if method == "write" else -1)  # noqa: SIM115
-            file.write(b"x")
-            getattr(file, method)()
+        file = open("/dev/full", "wb", buffering=0 if method == "write" else -1)  # noqa: SIM115
+        try:
+            with naming(tmp_path / "a"):
+                file.write(b"x")
+                getattr(file, method)()
+        finally:
+            with contextlib.suppress(OSError):
+                file.close()
 
     with pytest.raises(OSError, match="No space left") as caught:
         fill()

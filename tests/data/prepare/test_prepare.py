@@ -105,7 +105,7 @@ def test_force_replaces_what_stands_there(tmp_path: Path) -> None:
 def test_shards_of_unknown_origin_are_not_overwritten(tmp_path: Path) -> None:
     prepare(TOY, "toy", tmp_path, workers=1)
     (tmp_path / "toy/toy/manifest.json").unlink()
-    with pytest.raises(RequestError, match="holds shards, but neither a manifest nor the journal"):
+    with pytest.raises(RequestError, match="holds shards, but neither a manifest nor a sound journal"):
         prepare(TOY, "toy", tmp_path, workers=1)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from helpers.synthetic import generated, record, scored, scores
+from rich.console import Console
 
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
@@ -14,7 +16,8 @@ from objbench.report.tables.build import build
 from objbench.report.tables.paper import paper_plans
 from objbench.report.tables.plan import Column, Plan, dataset_plans
 from objbench.report.tables.table import Cell, Line, Table
-from objbench.report.write.text import markdown, rich, text
+from objbench.report.write.terminal import print_table
+from objbench.report.write.text import markdown, text
 from objbench.spec.load import load_spec
 
 
@@ -126,10 +129,11 @@ def test_the_best_is_bold_in_markdown_and_on_a_terminal_and_plain_in_a_pipe():
     assert "- Bold: the best of those" in markdown(table)
     assert "**" not in text(table)
     assert "Bold" not in text(table)
-    (shown, legend) = rich(table)
-    (column,) = [column for column in shown.columns if str(column.header) == "ari"]
-    assert [(str(cell), cell.style) for cell in column.cells] == [("80.0", ""), ("90.0", "bold")]
-    assert "Bold: the best of those" in str(legend)
+    screen = io.StringIO()
+    print_table(table, Console(file=screen, force_terminal=True, color_system="standard", width=120))
+    assert "\x1b[1m90.0\x1b[0m" in screen.getvalue()
+    assert "\x1b[1m80.0" not in screen.getvalue()
+    assert "Bold: the best of those" in screen.getvalue()
 
 
 def test_a_table_without_a_best_does_not_explain_it():
