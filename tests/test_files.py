@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import subprocess
@@ -55,20 +54,14 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code):
     )
 
 
-@pytest.mark.parametrize("method", ["write", "flush", "close"])
-def test_an_error_of_a_file_names_it(tmp_path: Path, method: str) -> None:
-    def fill() -> None:
-        file = open("/dev/full", "wb", buffering=0 if method == "write" else -1)  # noqa: SIM115
-        try:
-            with naming(tmp_path / "a"):
-                file.write(b"x")
-                getattr(file, method)()
-        finally:
-            with contextlib.suppress(OSError):
-                file.close()
+@pytest.mark.parametrize("buffering", [0, -1], ids=["in write", "in close"])
+def test_an_error_of_a_file_names_it(tmp_path: Path, buffering: int) -> None:
+    def fail() -> None:
+        with naming(tmp_path / "a"), Path("/dev/full").open("wb", buffering=buffering) as file:
+            file.write(b"x")
 
     with pytest.raises(OSError, match="No space left") as caught:
-        fill()
+        fail()
     assert caught.value.filename == str(tmp_path / "a")
     with pytest.raises(FileNotFoundError) as named, naming(tmp_path / "a"):
         (tmp_path / "b").open()
