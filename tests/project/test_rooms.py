@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-import pytest
 from helpers.paths import ROOT
 
 
@@ -50,6 +49,15 @@ def room_of(module: str) -> str | None:
     return max(found, key=len) if found else None
 
 
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, in its order; none if there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def test_every_module_has_a_room_and_every_room_a_module() -> None:
     homeless = [name for name in MODULES if room_of(name) is None]
     assert homeless == ["objbench", "objbench.data"]
@@ -68,10 +76,8 @@ def test_a_room_imports_only_rooms_above_it_on_the_map() -> None:
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    try:
-        tuple(TopologicalSorter(GRAPH).static_order())
-    except CycleError as error:
-        pytest.fail(" -> ".join(error.args[1]))
+    assert circle(GRAPH) == []
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
 
 
 def test_objbench_never_imports_objmae() -> None:
