@@ -61,6 +61,7 @@ class Scores(BaseModel):
 
     Attributes:
         slots: The number of slots that the run was evaluated with, if it is not the number that it was trained with.
+        masks: The name of the masks that were scored, if they are not those that the method segments with.
         crowded: How many images have more objects than the prediction has planes; None if no image has, or if the
             number of planes is not known.
     """
@@ -70,11 +71,12 @@ class Scores(BaseModel):
 
     n_images: int
     slots: int | None = None
+    masks: str | None = None
     crowded: int | None = None
 
     @model_serializer(mode="wrap")
     def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        optional = ("slots", "crowded")
+        optional = ("slots", "masks", "crowded")
         return {
             key: value for key, value in handler(self).items() if key not in optional or value is not None
         }

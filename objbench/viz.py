@@ -20,6 +20,7 @@ MAX_SAMPLES = 8
 
 _PAPER = (255, 255, 255)
 _INK = (20, 20, 20)
+_ABSENT = 0.1  # boxes of less presence are not drawn
 _BACKGROUND = (64, 64, 64)
 # The colours of Okabe and Ito, then those of Tol's bright and muted schemes that differ most from them.
 _COLOURS = (
@@ -53,7 +54,7 @@ def contact_sheet(images: Array, masks: Array, columns: int = 8) -> Image.Image:
 
 
 def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
-    """One row per image (at most 8): original, truth, prediction, reconstruction, then one picture per plane.
+    """One row per image (at most 8): original, truth, prediction, boxes, reconstruction, one picture per plane.
 
     A plane shows its component with its mask as alpha, on a checkerboard; without components the mask in gray. Of more
     than 12 planes the 12 largest are shown, largest first. A predicted segment has the colour of the true segment that it
@@ -61,7 +62,8 @@ def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
 
     Args:
         samples: `images` uint8 (N,3,H,W), `masks` and `prediction` integer (N,H,W); optionally `reconstruction` uint8
-            (N,3,H,W), `soft_masks` uint8 (N,M,H,W) as probability x 255, and `components` uint8 (N,M,3,H,W).
+            (N,3,H,W), `soft_masks` uint8 (N,M,H,W) as probability x 255, `components` uint8 (N,M,3,H,W), and `boxes`
+            (N,P,4) with their `presence` (N,P), as the extras of a Segmentation.
     """
     count = min(len(samples["images"]), MAX_SAMPLES)
     if count == 0:
@@ -91,6 +93,23 @@ def prediction_picture(prediction: Array, truth: Array) -> Array:
     for label, rgb in prediction_colours(prediction, truth).items():
         picture[prediction == label] = rgb
     return picture
+
+
+def present_boxes(boxes: Array, presence: Array) -> list[tuple[int, list[float], float]]:
+    """The boxes worth drawing, the most certain last: index, [left, top, width, height], presence.
+
+    Args:
+        boxes: float (P,4), in fractions of the image.
+        presence: float (P,) in [0,1]; boxes with less than 0.1 are left out.
+    """
+    order = (int(i) for i in np.argsort(presence, kind="stable") if presence[i] >= _ABSENT)
+    return [(i, [float(side) for side in boxes[i]], float(presence[i])) for i in order]
+
+
+def box_colours(prediction: Array, truth: Array, count: int) -> list[RGB]:
+    """The colour of each of `count` boxes: that of its plane, the next one, in the prediction (H,W); white without pixels."""
+    colours = prediction_colours(prediction, truth)
+    return [colours.get(i + 1, _PAPER) for i in range(count)]
 
 
 def shown_planes(soft_masks: Array) -> list[int]:
@@ -140,7 +159,7 @@ def match_labels(prediction: Array, truth: Array) -> dict[int, int]:
 
 
 def _headings(samples: Mapping[str, Array], columns: int) -> list[str]:
-    first = ["image", "truth", "prediction"]
+    first = ["image", "truth", "prediction"] + ["boxes"] * ("boxes" in samples)
     if "reconstruction" in samples:
         first.append("reconstruction")
     all_shown = columns - len(first) == len(samples.get("soft_masks", [[]])[0])
@@ -157,7 +176,21 @@ def _sample_row(sample: Mapping[str, Array]) -> list[Array]:
     ]
     if "reconstruction" in sample:
         pictures.append(channels_last(sample["reconstruction"]))
-    return [_enlarged(picture) for picture in [*pictures, *_planes(sample)]]
+    tiles = [_enlarged(picture) for picture in [*pictures, *_planes(sample)]]
+    return [*tiles[:3], _boxes(sample, tiles[0]), *tiles[3:]] if "boxes" in sample else tiles
+
+
+def _boxes(sample: Mapping[str, Array], tile: Array) -> Array:
+    """The boxes of a sample on its image, as opaque as they are present."""
+    boxes, picture = sample["boxes"], Image.fromarray(tile)
+    colours = box_colours(sample["prediction"], sample["masks"], len(boxes))
+    draw = ImageDraw.Draw(picture, "RGBA")
+    for i, (left, top, width, height), presence in present_boxes(boxes, sample["presence"]):
+        corners = np.array([left, top, left + width, top + height]) * np.tile(picture.size, 2)
+        x0, y0, x1, y1 = (int(side) for side in corners.round())
+        outline = (*colours[i], round(255 * presence))
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=outline, width=2)
+    return np.asarray(picture)
 
 
 def _planes(sample: Mapping[str, Array]) -> list[Array]:

@@ -127,3 +127,30 @@ def test_headings_stand_above_the_columns():
 def test_no_images_is_an_error(draw):
     with pytest.raises(ValueError, match="at least one image"):
         draw(samples(n=0))
+
+
+def with_boxes(presence):
+    """Two boxes: the right half of the image, which is plane 1's upper quarter in the truth, and the upper left corner."""
+    boxes = np.array([[[0.5, 0.0, 0.5, 1.0], [0.0, 0.0, 0.25, 0.25]]], dtype=np.float32)
+    return samples(n=1) | {"boxes": boxes, "presence": np.array([presence], dtype=np.float32)}
+
+
+def test_boxes_are_drawn_on_the_image_in_the_colours_of_their_planes():
+    sheet = sample_sheet(with_boxes([1.0, 0.0]))
+    assert sheet.width == GAP + 7 * (96 + GAP)
+    drawn = tile(sheet, 0, 3)
+    on_edge = drawn[[0, 50, 95, 0], [70, 48, 70, 95]]  # top, left, bottom, corner of the right half
+    assert {tuple(pixel) for pixel in on_edge} == {colour(1)}
+    assert (drawn[:, :48] == 200).all()
+    assert (drawn[4:90, 52:90] == 200).all()
+
+
+def test_a_box_is_as_opaque_as_it_is_present():
+    drawn = tile(sample_sheet(with_boxes([0.0, 0.5])), 0, 3)
+    expected = np.array(colour(2)) * 0.5 + 200 * 0.5
+    assert np.abs(drawn[0, 10] - expected).max() <= 1
+    assert (drawn[:, 48:] == 200).all()
+
+
+def test_absent_boxes_are_not_drawn():
+    assert (tile(sample_sheet(with_boxes([0.09, 0.0])), 0, 3) == 200).all()

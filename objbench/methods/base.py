@@ -80,7 +80,13 @@ class Segmentation:
         components: (B,M,3,H,W), the image of each plane before it is masked.
         slots: (B,M,D).
         attention: (B,M,h,w).
-        extras: anything else worth keeping, by name.
+        alternatives: other readings of the same output by name, each soft masks (B,*,H,W) or labels (B,H,W) as above.
+            They are scored too and reported as rows of their own: SPAIR*, SPACE and GNM give as "composited" the weights
+            that really multiply the pixels.
+        extras: anything else worth keeping, by name. A method of N boxes gives "boxes" (B,N,4), left, top, width and
+            height in fractions of the image; "presence" (B,N) in [0,1]; "depth" (B,N), the smaller the nearer. Its plane
+            0 is the background and plane i + 1 belongs to box i. Pictures and the gallery draw the boxes, and an
+            evaluation counts those that are present.
     """
 
     masks: Tensor | None = None
@@ -90,6 +96,7 @@ class Segmentation:
     components: Tensor | None = None
     slots: Tensor | None = None
     attention: Tensor | None = None
+    alternatives: Mapping[str, Tensor] = field(default_factory=dict)
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class Evaluator:
         reconstruction: Tensor | None = None,
         images: Tensor | None = None,
         keys: Sequence[str] | None = None,
+        further: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         """Score a batch and keep the values.
 
@@ -62,11 +64,13 @@ class Evaluator:
             reconstruction: As of `score`.
             images: As of `score`.
             keys: The names of the images, in all updates or in none.
+            further: Values of something else to be averaged, (B,) each, by name.
 
         Raises:
             ObjbenchError: A key was seen before, or this batch gives other metrics than earlier ones.
         """
         scores = score(pred, true, reconstruction, images, self.definition)
+        scores |= {name: values.to(pred.device, torch.float64) for name, values in further.items()}
         if keys is not None and len(keys) != len(pred):
             raise ObjbenchError(f"{len(keys)} keys were given for {len(pred)} images")
         values = torch.stack(list(scores.values())).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from objbench.registry import DEFAULT_DEFINITION
 from objbench.train.batches import unit_range
 
 N_SAMPLES = 16
+BOXES = ("boxes", "presence", "depth")  # the extras that are kept with the samples
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,16 @@ class Evaluation:
         per_image: The values behind the scores, metric -> (N,), and `keys`.
         samples: The first images with their predictions, name -> array, for pictures.
         crowded: How many images have more objects than the prediction has planes; 0 if the planes are not known.
+        masks: Name of the alternative masks that were scored; None for those that the method segments with.
+        alternatives: The results for the alternative masks, without samples.
     """
 
     scores: dict[str, Any]
     per_image: dict[str, Array]
     samples: dict[str, Array]
     crowded: int
+    masks: str | None = None
+    alternatives: tuple[Evaluation, ...] = ()
 
     @property
     def for_record(self) -> Scores:
@@ -49,12 +54,27 @@ class Evaluation:
             for name, interval in intervals.items()
             if name in self.scores
         }
-        return Scores.model_validate(self.scores | {"crowded": self.crowded or None} | with_interval)
+        fields = {"crowded": self.crowded or None, "masks": self.masks}
+        return Scores.model_validate(self.scores | fields | with_interval)
 
     @property
     def means(self) -> dict[str, float]:
         """Metric name -> mean."""
         return {name: value["mean"] for name, value in self.scores.items() if name != "n_images"}
+
+    def by_key(self, key: str) -> dict[str, Evaluation]:
+        """This evaluation under the `key` of its scores, and those of the alternative masks under theirs."""
+        return {key: self} | {masks_key(key, other.masks): other for other in self.alternatives}
+
+
+def masks_key(key: str, masks: str | None) -> str:
+    """The key of the scores of alternative masks.
+
+    >>> masks_key("clevrtex_ood#emorl", "composited")
+    'clevrtex_ood+masks=composited#emorl'
+    """
+    where, mark, definition = key.partition("#")
+    return f"{where}+masks={masks}{mark}{definition}"
 
 
 def evaluate(
@@ -82,28 +102,53 @@ def evaluate(
         advance: Called with the number of images after each batch.
         definition: Definition of the metrics.
     """
-    evaluator, samples, crowded = Evaluator(definition), Samples(n_samples), 0
-    training = method.training
+    samples, training = Samples(n_samples), method.training
+    scorings: dict[str | None, _Scoring] = {}
     method.eval()
     try:
         for start in range(0, len(scenes), batch_size):
             part = slice(start, start + batch_size)
             images, masks, keys = scenes.images[part], scenes.masks[part], scenes.keys[part]
-            segmentation = segment(method, unit_range(images), keys, seed, progress)
-            prediction = segmentation.labels if segmentation.masks is None else segmentation.masks
+            found = segment(method, unit_range(images), keys, seed, progress)
+            prediction = found.labels if found.masks is None else found.masks
             assert prediction is not None
-            reconstruction = segmentation.reconstruction
-            evaluator.update(prediction, masks, reconstruction=reconstruction, images=images, keys=keys)
-            samples.keep(images, masks, keys, segmentation)
-            if segmentation.masks is not None:
-                crowded += count_crowded(masks, segmentation.masks.shape[1])
-            elif method.any_slots:  # else nothing says how many planes label maps could have
-                crowded += count_crowded(masks, method.slots)
+            counts = _counts(found, masks)
+            readings: list[tuple[str | None, Tensor]] = [(None, prediction), *found.alternatives.items()]
+            for name, reading in readings:
+                scoring = scorings.setdefault(name, _Scoring(Evaluator(definition)))
+                scoring.evaluator.update(reading, masks, found.reconstruction, images, keys, counts)
+                if reading.ndim == 4:
+                    scoring.crowded += count_crowded(masks, reading.shape[1])
+                elif method.any_slots:  # else nothing says how many planes label maps could have
+                    scoring.crowded += count_crowded(masks, method.slots)
+            samples.keep(images, masks, keys, found)
             advance(len(images))
     finally:
         method.seed_images(None)
         method.train(training)
-    return Evaluation(evaluator.compute(), evaluator.per_image(), samples.arrays(), crowded)
+    main = scorings.pop(None, _Scoring(Evaluator(definition)))
+    others = tuple(scoring.evaluation({}, name) for name, scoring in scorings.items())
+    return replace(main.evaluation(samples.arrays()), alternatives=others)
+
+
+@dataclass
+class _Scoring:
+    """The scores of one kind of masks while they are gathered."""
+
+    evaluator: Evaluator
+    crowded: int = 0
+
+    def evaluation(self, samples: dict[str, Array], masks: str | None = None) -> Evaluation:
+        return Evaluation(
+            self.evaluator.compute(), self.evaluator.per_image(), samples, self.crowded, masks=masks
+        )
+
+
+def _counts(found: Segmentation, masks: Tensor) -> dict[str, Tensor]:
+    """For methods of boxes: how many are present in each image, and how many objects the truth has, (B,)."""
+    if "presence" not in found.extras:
+        return {}
+    return {"n_boxes": (found.extras["presence"] > 0.5).sum(1), "n_objects": count_objects(masks)}
 
 
 def count_crowded(masks: Tensor, planes: int) -> int:
@@ -112,9 +157,14 @@ def count_crowded(masks: Tensor, planes: int) -> int:
     >>> count_crowded(torch.tensor([[[0, 1, 3]], [[0, 0, 2]]]), planes=1)
     1
     """
+    return int((count_objects(masks) > planes).sum())
+
+
+def count_objects(masks: Tensor) -> Tensor:
+    """The number of objects (labels above 0) of each label map (B,H,W): int64 (B,)."""
     labels = masks.flatten(1).long()
     present = labels.new_zeros(len(labels), int(labels.max()) + 1).scatter_(1, labels, 1)
-    return int((present[:, 1:].sum(1) > planes).sum())
+    return present[:, 1:].sum(1)
 
 
 def segment(
@@ -157,6 +207,7 @@ class Samples:
             "attention": found.attention,
         }
         part |= {name: _bytes(value[:n]) for name, value in soft.items() if value is not None}
+        part |= {name: found.extras[name].float() for name in BOXES if name in found.extras}
         self.parts.append({name: value[:n].cpu().numpy() for name, value in part.items()})
         self.parts[-1]["keys"] = np.array(keys[:n])
 

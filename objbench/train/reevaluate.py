@@ -41,7 +41,8 @@ def reevaluate(
         The key of the scores in the record, and the record. The key is "test" for the run's own test split (by its
         fingerprint), the id of an also_test dataset of the run's source, otherwise
         `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; followed by `+slots=N` if N is not the number of the training, and by
-        `#DEFINITION` unless that is the default one.
+        `#DEFINITION` unless that is the default one. Alternative masks are scored under the same key with `+masks=NAME`
+        before the definition.
 
     Raises:
         RequestError: The images have another size than the training images, the method cannot be evaluated with that
@@ -59,9 +60,12 @@ def reevaluate(
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
             found = evaluate(method, scenes, record.seed, size, None, N_SAMPLES, advance, definition)
-        scores = found.for_record.model_copy(update={"slots": slots})
-        record = record.with_scores(key, scores, scored(scenes, definition))
-        write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
+        evaluations = found.by_key(key)
+        for name, evaluation in evaluations.items():
+            scores = evaluation.for_record.model_copy(update={"slots": slots})
+            record = record.with_scores(name, scores, scored(scenes, definition))
+        per_image = {name: evaluation.per_image for name, evaluation in evaluations.items()}
+        write_per_image(folder, read_per_image(folder, record.metrics) | per_image)
         write_samples(folder, read_samples(folder) | {samples_key(key): found.samples})
         record.save(folder)
     return key, record

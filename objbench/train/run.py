@@ -104,11 +104,13 @@ def _run(
         torch.cuda.reset_peak_memory_stats(device)
     trained = _train(model, method, data, seed, folder, tensorboard, interrupts)
     weights_sha256 = save_weights(model, folder)
-    evaluations = _test(model, data, seed)
-    write_per_image(folder, {name: found.per_image for name, found in evaluations.items()})
-    write_samples(folder, {name: found.samples for name, found in evaluations.items()})
+    tests = _test(model, data, seed)
+    evaluations = {key: found for name, test in tests.items() for key, found in test.by_key(name).items()}
+    on = {key: scored(data.tests[name]) for name, test in tests.items() for key in test.by_key(name)}
+    write_per_image(folder, {key: found.per_image for key, found in evaluations.items()})
+    write_samples(folder, {name: found.samples for name, found in tests.items()})
     with replacing(folder / SAMPLE_SHEET) as partial:
-        sample_sheet(evaluations[TEST].samples).save(partial, "PNG")
+        sample_sheet(tests[TEST].samples).save(partial, "PNG")
     record = Run(
         dataset=data.dataset.name,
         protocol=data.dataset.protocol,
@@ -132,8 +134,8 @@ def _run(
         peak_memory_bytes=peak_memory(device),
         parameters=sum(p.numel() for p in model.parameters()),
         weights_sha256=weights_sha256,
-        metrics={name: found.for_record for name, found in evaluations.items()},
-        scored={name: scored(scenes) for name, scenes in data.tests.items()},
+        metrics={key: found.for_record for key, found in evaluations.items()},
+        scored=on,
     )
     record.save(folder)
     return record

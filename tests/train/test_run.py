@@ -243,6 +243,31 @@ def test_evaluate_on_the_own_test_split_gives_the_same_numbers(prepared_data, tm
     assert after == before
 
 
+def test_alternative_masks_stand_in_the_record_and_are_evaluated_again_with_it(
+    prepared_data, tmp_path, monkeypatch
+):
+    def segment(self, images, progress=None):
+        labels = (images.sum(1) > 0).long()
+        return Segmentation(labels=0 * labels, alternatives={"bright": labels})
+
+    monkeypatch.setattr(OneSlot, "segment", segment)
+    folder, record = run(prepared_data, tmp_path, "one_slot")
+    assert record.metrics.keys() == record.scored.keys() == {"test", "test+masks=bright"}
+    assert record.metrics["test+masks=bright"].masks == "bright"
+    assert (
+        record.metrics["test"].values["ari"].mean
+        == 0
+        < record.metrics["test+masks=bright"].values["ari"].mean
+    )
+    assert read_record(folder) == record
+    scenes = load("tetrominoes", "test", data=prepared_data)
+    assert reevaluate(folder, scenes, load_spec())[1] == record
+    key, again = reevaluate(folder, scenes, load_spec(), "deepmind")
+    assert {key, "test+masks=bright#deepmind"} == again.metrics.keys() - record.metrics.keys()
+    with np.load(folder / "per_image.npz") as values:
+        assert "test+masks=bright#deepmind/ari" in values
+
+
 def test_train_and_test_must_be_prepared(tmp_path):
     prepare(
         load_spec().dataset("tetrominoes"),

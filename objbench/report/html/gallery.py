@@ -17,7 +17,16 @@ from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
 from objbench.train.artifacts import read_per_image, read_samples, samples_key
 from objbench.train.evaluate import N_SAMPLES
-from objbench.viz import Array, channels_last, colour, match_labels, prediction_colours, shown_planes
+from objbench.viz import (
+    Array,
+    box_colours,
+    channels_last,
+    colour,
+    match_labels,
+    prediction_colours,
+    present_boxes,
+    shown_planes,
+)
 
 BUDGET = 8_500_000  # characters of all pictures of a page: below 10 MB with everything else on it
 _MARGIN = 1.05  # by how much the images of a run may be larger than the two that their size is foreseen from
@@ -206,7 +215,7 @@ def _slots(prediction: Array, truth: Array) -> tuple[Array, list[dict[str, Any]]
 
 
 def _image(samples: dict[str, Array], i: int, level: Level) -> dict[str, Any]:
-    """The outputs for image `i` besides its prediction: reconstruction, planes, attention."""
+    """The outputs for image `i` besides its prediction: reconstruction, planes, attention, boxes."""
     found: dict[str, Any] = {}
     if "reconstruction" in samples:
         found["reconstruction"] = picture(channels_last(samples["reconstruction"][i]), level)
@@ -228,7 +237,25 @@ def _image(samples: dict[str, Array], i: int, level: Level) -> dict[str, Any]:
             if len(attention) == len(masks):
                 h, w = attention.shape[1:]
                 found["attention"] = {"source": atlas(attention[which], level), "height": h, "width": w}
+    if "boxes" in samples:
+        found["boxes"] = _boxes(
+            {name: samples[name][i] for name in ("boxes", "presence", "prediction", "masks")}
+        )
     return found
+
+
+def _boxes(sample: dict[str, Array]) -> list[dict[str, Any]]:
+    """The boxes that are present, the most certain last."""
+    colours = box_colours(sample["prediction"], sample["masks"], len(sample["boxes"]))
+    return [
+        {
+            "label": i + 1,
+            "place": [_rounded(side) for side in box],
+            "presence": _rounded(presence),
+            "colour": _hex(colours[i]),
+        }
+        for i, box, presence in present_boxes(sample["boxes"], sample["presence"])
+    ]
 
 
 def _scores(entry: Evaluation, samples: dict[str, Array], spec: Spec) -> dict[str, Any]:

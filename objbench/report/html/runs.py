@@ -100,6 +100,7 @@ def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
         entries: list[tuple[str, str | None]] = [
             ("fingerprint", on.fingerprint),
             ("images", f"{scores.n_images:,} of {on.height}x{on.width}"),
+            ("masks", scores.masks),
             ("slots", None if scores.slots is None else f"{scores.slots}, not as many as in training"),
             ("crowded images", None if scores.crowded is None else _crowded(scores.crowded)),
             ("split", "standard" if on.standard else "not the protocol's standard split"),

@@ -137,8 +137,9 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
     trivial = first.kind == "run" and method is not None and method.trivial
     values = _statistics(members, spec)
     scores = [origin.record.metrics[key] for origin in members]
+    masks = scores[0].masks
     return Measured(
-        label=first.method_label,
+        label=first.method_label if masks is None else f"{first.method_label} ({masks})",
         who=MethodId(first.method, first.variant, first.overrides, trivial),
         dataset=scored.dataset,
         protocol=scored.protocol,
@@ -151,6 +152,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         n_images=scores[0].n_images,
         dataset_slots=known.slots if known else None,
         evaluation_slots=scores[0].slots,
+        masks=masks,
         crowded=max((score.crowded for score in scores if score.crowded is not None), default=None),
         default_protocol=known is not None and scored.protocol == known.default_protocol,
         trained=_training(first, spec) if isinstance(first, Run) else None,

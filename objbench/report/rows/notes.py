@@ -137,6 +137,8 @@ def _notes(row: Measured, varying: _Varying) -> list[str]:
         notes.append(f"trained on {row.learned.trained_on}")
     if row.trained and row.trained.shortened:
         notes.append(row.trained.shortened)
+    if row.masks is not None:
+        notes.append(f"scored by its {row.masks} masks, not by those that it segments with")
     notes += _slots_notes(row)
     notes += varying.notes(row)
     if on.definition != DEFAULT_DEFINITION:

@@ -185,6 +185,7 @@ class Measured(Row):
         trained: None for predictions made outside objbench.
         dataset_slots: How many slots the dataset of the scores has; None if the dataset is not known.
         evaluation_slots: How many slots the evaluation had, if not as many as the training.
+        masks: The name of the masks that were scored, if they are not those that the method segments with.
         crowded: How many images have more objects than the prediction has planes.
         origins: Seed -> where its values come from.
         mixed: The metrics that another row of the same dataset averages over other images.
@@ -196,6 +197,7 @@ class Measured(Row):
     trained: Training | None
     dataset_slots: int | None
     evaluation_slots: int | None
+    masks: str | None
     crowded: int | None
     devices: tuple[str, ...]
     origins: Mapping[int, Origin]

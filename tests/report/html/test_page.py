@@ -331,6 +331,26 @@ def test_planes_carry_masks_as_alpha(tmp_path):
     assert np.array_equal(np.moveaxis(shown[..., :3].reshape(3, 20, 16, 3), -1, 1), components)
 
 
+def test_boxes_that_are_present_come_with_the_colours_of_their_planes(tmp_path):
+    rng = np.random.default_rng(0)
+    images, truth = scenes(1, 24, 3, rng)
+    samples = predicted(images, truth, 4, rng)
+    samples["boxes"] = np.array([[[0.5, 0, 0.25, 1], [0, 0.5, 1, 0.5], [0, 0, 1, 1]]], dtype=np.float32)
+    samples["presence"] = np.array([[1.0, 0.05, 0.5]], dtype=np.float32)
+    save_run(tmp_path / "runs/spair/seed-0", record(method="spair"), samples, per_image(320, rng))
+    (shown,) = gallery_of(shown_runs(tmp_path / "runs"), load_spec()).runs
+    colours = prediction_colours(samples["prediction"][0], truth[0])
+    assert shown["images"][0]["boxes"] == [
+        {
+            "label": label,
+            "place": place,
+            "presence": presence,
+            "colour": "#{:02x}{:02x}{:02x}".format(*colours[label]),
+        }
+        for label, place, presence in ((3, [0, 0, 1, 1], 0.5), (1, [0.5, 0, 0.25, 1], 1))
+    ]
+
+
 def test_labels_above_a_byte_survive():
     assert inflated(deflated(np.array([[0, 255, 256, 65535]]))).tolist() == [0, 255, 256, 65535]
 

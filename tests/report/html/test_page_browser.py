@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"),
 ]
 N = 320
+BOX = [0.25, 0.5, 0.5, 0.25]  # left, top, width, height
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,11 @@ def address(tmp_path_factory):
             metrics = {"test": scores(ari_fg=score)}
             item = make(seed, method, dataset=dataset, metrics=metrics, on=on)
             place = folder / "runs" / dataset / method / f"seed-{seed}"
-            save_run(place, item, predicted(images, truth, 4, rng), per_image(N, rng))
+            samples = predicted(images, truth, 4, rng)
+            if method == "monet":  # as a method of boxes would have them
+                samples["boxes"] = np.tile(np.array(BOX, dtype=np.float32), (len(images), 1, 1))
+                samples["presence"] = np.ones((len(images), 1), dtype=np.float32)
+            save_run(place, item, samples, per_image(N, rng))
     spec = load_spec()
     rows = collect(spec, folder / "runs", Selection()).rows
     (folder / "report.html").write_text(page(dataset_plans(rows, [], spec), spec))
@@ -348,6 +353,24 @@ def test_outlines_of_the_truth_lie_over_everything(view):
     view.check("#g-outline")
     drawn = pixels(view)
     assert 0 < (drawn != plain).any(-1).mean() < 0.5
+
+
+def test_boxes_are_drawn_for_methods_that_have_them(view):
+    view.select_option("#g-run", label="objmae, seed 0")
+    view.wait_for_selector("#g-boxes-choice", state="hidden")
+    view.select_option("#g-run", label="monet, seed 0")
+    view.wait_for_selector("#g-boxes-choice", state="visible")
+    with_box = pixels(view)
+    view.click("#g-boxes")
+    without = pixels(view)
+    height, width = without.shape[:2]
+    rows, columns = (np.nonzero((with_box != without).any(-1).any(axis))[0] for axis in (1, 0))
+    expected = (0.5 * height, 0.75 * height, 0.25 * width, 0.75 * width)
+    assert np.abs(np.array([rows[0], rows[-1], columns[0], columns[-1]]) - expected).max() <= 3
+    view.click("#g-boxes")
+    press_slot(view, 1)  # the box belongs to the second plane
+    press_slot(view, 1)
+    assert np.array_equal(pixels(view), with_box)
 
 
 def test_provenance_opens_from_the_image(view):

@@ -54,6 +54,10 @@ def test_a_standard_row_needs_no_note():
             "scored as deepmind defines the metrics, not as",
         ),
         (external(), "predictions made outside objbench"),
+        (
+            record(metrics={"test": scores().model_copy(update={"masks": "composited"})}),
+            "scored by its composited masks, not by those that it segments with",
+        ),
     ],
 )
 def test_what_sets_a_measured_row_apart_is_noted(changed, note):

@@ -19,6 +19,7 @@ class Viewer {
     byId('g-none').addEventListener('click', () => this.switchAll(false));
     byId('g-opacity').addEventListener('input', () => this.draw());
     byId('g-outline').addEventListener('change', () => this.draw());
+    byId('g-boxes').addEventListener('change', () => this.draw());
     for (const radio of all('input[name="g-base"], input[name="g-over"]')) radio.addEventListener('change', () => this.draw());
     for (const radio of all('input[name="g-plane"]')) radio.addEventListener('change', () => this.tiles());
     byId('viewer').addEventListener('keydown', (event) => this.key(event));
@@ -124,6 +125,7 @@ class Viewer {
     this.off = new Set();
     this.allow('g-base', 'reconstruction', Boolean(found.reconstruction), 'image');
     this.allow('g-plane', 'attention', Boolean(found.attention), 'component');
+    byId('g-boxes-choice').hidden = !found.boxes;
     this.tiles();
     this.draw();
   }
@@ -276,6 +278,7 @@ class Viewer {
       context.globalAlpha = 1;
     }
     if (byId('g-outline').checked) outline(context, this.truth, width, height, scale);
+    if (byId('g-boxes').checked) drawBoxes(context, (this.found.boxes ?? []).filter((box) => !this.off.has(box.label)));
     const above = over === 'nothing' ? '' : `, ${over} over it at ${opacity} %`;
     stage.setAttribute('aria-label', `image ${this.set.keys[this.image]}: ${base}${above}; arrow keys step through the images`);
   }

@@ -67,6 +67,20 @@ function outline(context, labels, width, height, scale) {
   }
 }
 
+/** Boxes {place: [left, top, width, height], presence, colour} over the whole canvas; places are fractions of it. */
+function drawBoxes(context, boxes) {
+  const { width, height } = context.canvas;
+  for (const { place: [x, y, w, h], presence, colour } of boxes) {
+    context.globalAlpha = presence;
+    for (const [style, thickness] of [['#000', 4], [colour, 2]]) {
+      context.strokeStyle = style;
+      context.lineWidth = thickness;
+      context.strokeRect(x * width, y * height, w * width, h * height);
+    }
+  }
+  context.globalAlpha = 1;
+}
+
 /** Squares in two light grays: what is seen through a plane. */
 function checkerboard(context, width, height) {
   const side = Math.max(2, Math.floor(Math.min(width, height) / 12));

@@ -1,0 +1,75 @@
+"""What an evaluation keeps beside the scores of the masks: other readings of them, and boxes."""
+
+from __future__ import annotations
+
+import torch
+from helpers import toy
+
+from objbench.data.read.scenes import Scenes
+from objbench.methods.base import Segmentation
+from objbench.methods.create import create
+from objbench.train.evaluate import evaluate
+
+TRUTH = torch.zeros(3, 5, 7, dtype=torch.uint8)
+TRUTH[:, :2, :3], TRUTH[1:, 3:, 4:] = 1, 3  # one object in the first image, two in the others
+
+
+def scenes():
+    images = torch.zeros(3, 3, 5, 7, dtype=torch.uint8)
+    return Scenes(images, TRUTH, ["0000", "0001", "0002"], toy.dataset(), "test", {})
+
+
+def boxes(found, **changes):
+    """An evaluation of a method that gives `found` as its labels, and two boxes."""
+    method = create("one_slot", "tetrominoes")
+
+    def segment(images, progress=None):
+        count = len(images)
+        presence = torch.tensor([0.9, 0.6, 0.5]).expand(count, 3)
+        extras = {
+            "boxes": torch.full((count, 3, 4), 0.25),
+            "presence": presence,
+            "depth": presence,
+            "own": presence,
+        }
+        return Segmentation(labels=found[:count].long(), extras=extras, **changes)
+
+    method.segment = segment
+    return evaluate(method, scenes(), 0, 3, n_samples=2)
+
+
+def test_alternative_masks_are_scored_beside_the_masks_of_the_method():
+    soft = torch.nn.functional.one_hot(TRUTH.long(), 4).movedim(-1, 1).float()
+    found = boxes(TRUTH * 0, alternatives={"composited": soft, "labels": TRUTH.long() % 2})
+    assert found.means["ari"] == 0 or found.means["ari_fg"] < 1
+    first, second = found.alternatives
+    assert (first.masks, second.masks) == ("composited", "labels")
+    assert first.means["ari"] == first.means["miou"] == 1
+    assert 0 < second.means["miou"] < 1
+    keys = {name: part.for_record.masks for name, part in found.by_key("test#emorl").items()}
+    assert keys == {
+        "test#emorl": None,
+        "test+masks=composited#emorl": "composited",
+        "test+masks=labels#emorl": "labels",
+    }
+
+
+def test_boxes_that_are_present_are_counted_beside_the_objects():
+    found = boxes(TRUTH)
+    assert found.per_image["n_boxes"].tolist() == [2, 2, 2]
+    assert found.per_image["n_objects"].tolist() == [1, 2, 2]
+    assert found.means["n_boxes"] == 2
+
+
+def test_samples_keep_boxes_presence_and_depth():
+    kept = boxes(TRUTH).samples
+    assert kept["boxes"].shape == (2, 3, 4)
+    assert kept["presence"][1].tolist() == kept["depth"][1].tolist()
+    assert "own" not in kept
+
+
+def test_methods_without_boxes_have_no_counts():
+    found = evaluate(create("one_slot", "tetrominoes"), scenes(), 0, 3, n_samples=1)
+    assert "n_boxes" not in found.means
+    assert "boxes" not in found.samples
+    assert found.alternatives == ()
