@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,14 @@ from filelock import FileLock, Timeout
 from objbench.errors import ObjbenchError
 
 CHUNK = 1 << 22
+_NO_SYNC = {
+    errno.EINVAL,
+    errno.EBADF,
+    errno.EOPNOTSUPP,
+    errno.EACCES,
+}  # of a folder that cannot be synced or read
+_SILENT_WAIT = 5.0  # seconds for a lock before the waiting is announced
+log = logging.getLogger("objbench")
 
 
 @contextmanager
@@ -42,15 +51,29 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield partial
-        with naming(path), partial.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
     except OSError as error:
         if error.filename in (None, partial, str(partial)):  # a full disk names no file
             error.filename, error.filename2 = str(path), None
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has the content of a file, or the names in a folder, as far as its file system can."""
+    with naming(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_SYNC or not path.is_dir():
+                raise
 
 
 @contextmanager
@@ -77,19 +100,21 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
         occupied: What to say if another process holds the lock; None: wait until it is free.
 
     Raises:
-        ObjbenchError: Another process holds the lock, and `occupied` is given; or the file system has no locks.
+        ObjbenchError: `occupied` is given, and another process holds the lock or the file system has no locks.
+        OSError: `occupied` is not given, and the file system has no locks; or it refuses the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=-1 if occupied is None else 0)
+        lock.acquire(timeout=_SILENT_WAIT if occupied is None else 0)
     except Timeout:
-        raise ObjbenchError(
-            f"{occupied}{_holder(path)}; wait for it or stop it. If it ended with its machine, remove its lock "
-            f"file {path}"
-        ) from None
+        remedy = f"If it ended with its machine, remove its lock file {path}"
+        if occupied is not None:
+            raise ObjbenchError(f"{occupied}{_holder(path)}; wait for it or stop it. {remedy}") from None
+        log.warning("waiting for another process%s that holds a lock. %s", _holder(path), remedy)
+        lock.acquire(timeout=-1)
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP) or occupied is None:
             raise
         raise ObjbenchError(
             f"{path}: this file system gives no locks ({error.strerror}); choose a folder on another one with --data "

@@ -1,12 +1,15 @@
-"""Locks that cannot be had, and files that cannot be written: what is said."""
+"""Files that are synced or cannot be written, and locks that cannot be had: what is said."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import logging
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from objbench import files
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock, explain_os_errors, naming
+from objbench.files import exclusive_lock, explain_os_errors, naming, write_atomically
 
 
 def test_an_occupied_lock_names_its_file_and_the_remedy(tmp_path):
@@ -119,3 +122,42 @@ def test_a_file_that_reaches_the_limit_of_sizes_is_named(tmp_path: Path) -> None
     found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert found.stdout == f"{path} File too large\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_is_synced_after_the_file_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    events: list[tuple[str, bool]] = []
+    monkeypatch.setattr(files, "sync", lambda synced: events.append((synced.name, path.exists())))
+    write_atomically(path, "text")
+    assert events == [("a.txt.partial", False), (tmp_path.name, True)]
+
+
+def test_a_folder_that_cannot_be_synced_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.sync(tmp_path)
+    with pytest.raises(OSError, match="Invalid argument"):
+        files.sync(tmp_path / "file")
+
+
+def test_waiting_for_a_lock_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(files, "_SILENT_WAIT", 0.05)
+    other = (tmp_path / "val.lock").open("w")
+    fcntl.flock(other, fcntl.LOCK_EX)
+    timer = threading.Timer(1.0, other.close)
+    timer.start()
+    with caplog.at_level(logging.WARNING), exclusive_lock(tmp_path / "val.lock"):
+        timer.join()
+    assert (
+        "waiting for another process that holds a lock. If it ended with its machine, remove its lock file "
+        f"{tmp_path}/val.lock"
+    ) in caplog.text

@@ -65,6 +65,20 @@ class Split(Strict):
     skipped: list[Skipped]
     shards: list[Shard]
 
+    @property
+    def fault(self) -> str | None:
+        """Why its samples cannot be used: there are none, or its counts contradict each other. None: no fault."""
+        counts = [shard.count for shard in self.shards]
+        if self.count == 0 and not self.shards:
+            return "is empty"
+        if sum(counts) != self.count:
+            return f"has {self.count:,} samples, but its shards have {sum(counts):,} together"
+        if min(counts) < 1:
+            return "has a shard without samples"
+        if len({shard.name for shard in self.shards}) < len(counts):
+            return "has a shard twice"
+        return None
+
 
 class Settings(Strict):
     """The settings of a prepare. Another prepare into the same folder must have the same."""
@@ -100,7 +114,12 @@ class Manifest(Stored):
     splits: dict[str, Split]
 
     def split(self, name: str) -> Split:
-        """The split `name`; RequestError if there is no such name, ObjbenchError if the split was left out."""
+        """The split `name`.
+
+        Raises:
+            RequestError: There is no such name.
+            ObjbenchError: The split was left out, is empty, or its counts contradict each other.
+        """
         if name not in SPLITS:
             raise unknown_name("split", name, SPLITS)
         if name not in self.splits:
@@ -108,7 +127,12 @@ class Manifest(Stored):
                 f"{self.dataset}@{self.protocol} ({self.source}) was prepared without a split '{name}'; "
                 f"it has: {', '.join(self.splits)}"
             )
-        return self.splits[name]
+        split = self.splits[name]
+        if split.fault is not None:
+            raise ObjbenchError(
+                f"{self.dataset}@{self.protocol} ({self.source}): split '{name}' {split.fault}; {self.remedy}"
+            )
+        return split
 
 
 def folder_of(data: Path, dataset: DatasetRef, source: str) -> Path:
@@ -178,9 +202,12 @@ def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Man
 
 
 def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
-    """Raise ObjbenchError if a shard is missing or has another size. Shards are not read."""
-    for split in manifest.splits.values():
-        for shard in split.shards:
+    """Raise ObjbenchError if a split cannot be used, or a shard is missing or has another size.
+
+    Shards are not read.
+    """
+    for name in manifest.splits:
+        for shard in manifest.split(name).shards:
             path = folder / shard.name
             if not path.is_file() or path.stat().st_size != shard.bytes:
                 found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"

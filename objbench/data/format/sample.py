@@ -20,6 +20,7 @@ from objbench.errors import ObjbenchError
 IMAGE, MASK, FACTS = ".png", ".mask.png", ".json"
 SUFFIXES = (FACTS, MASK, IMAGE)  # in the order of the archive
 KEY_DIGITS = 8
+_FIELDS = {"index", "n_objects", "visible", "factors"}
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -92,6 +93,17 @@ def fingerprint(digests: Iterable[bytes]) -> str:
 def canonical(content: Any) -> bytes:
     """The JSON text of `content` with sorted keys and no spaces."""
     return _JSON.encode(content).encode()
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """The JSON of a sample; ValueError if it is none or has other fields than prepare writes."""
+    try:
+        facts = json.loads(text)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    if not isinstance(facts, dict) or set(facts) != _FIELDS or not isinstance(facts["factors"], dict):
+        raise ValueError(f"its JSON must have the fields {', '.join(sorted(_FIELDS))}")
+    return facts
 
 
 def rows(members: tar.Members, path: Path) -> list[str]:

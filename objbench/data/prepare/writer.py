@@ -13,7 +13,7 @@ from objbench.data.format import tar
 from objbench.data.format.manifest import Records, Shard, Skipped
 from objbench.data.prepare.encode import EncodedScene
 from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
-from objbench.files import naming
+from objbench.files import naming, sync
 
 
 class ShardWriter:
@@ -103,6 +103,7 @@ class ShardWriter:
             os.fsync(self._file.fileno())
             self._file.close()
         self._partial.replace(self.folder / self._name)
+        sync(self.folder)
         self._file = None
         shard = Shard(
             name=self._name, bytes=self._bytes, sha256=self._sha.hexdigest(), count=len(self._indices)

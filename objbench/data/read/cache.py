@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 from objbench.data.format.manifest import MANIFEST, Manifest
-from objbench.files import sha256_of
+from objbench.files import sha256_of, sync
 from objbench.stored import Stored, Strict
 
 CACHE = ".cache"
@@ -31,10 +32,17 @@ class CacheKey(Strict):
 
 
 class CacheEntry(Stored):
-    """Says that a decoded split is complete: what it was decoded from, and the size of each of its files."""
+    """Says that a decoded split is complete.
+
+    Attributes:
+        stamp: What it was decoded from.
+        bytes: Size of each of its files.
+        crc32: Checksums of the files of texts. Those of pixels would take longer than reading them.
+    """
 
     stamp: CacheKey
     bytes: dict[str, int]
+    crc32: dict[str, int]
 
 
 class DecodedCache:
@@ -66,18 +74,42 @@ class DecodedCache:
                 file.truncate(size * self.count)
 
     def commit(self, key: CacheKey) -> None:
-        """Declare the folder complete."""
-        CacheEntry(stamp=key, bytes=self._bytes()).save(self._entry)
+        """Declare the folder complete, once the disk has its files."""
+        for path in self._files:
+            sync(path)
+        self._describe(key).save(self._entry)
 
     def is_valid(self, key: CacheKey) -> bool:
-        """Whether the folder is complete, and was decoded from what `key` describes."""
+        """Whether the folder is intact, and was decoded from what `key` describes."""
+        return self.is_of(key) and self.is_intact()
+
+    def is_of(self, key: CacheKey) -> bool:
+        """Whether the folder was complete, and was decoded from what `key` describes."""
+        entry = self._read_entry()
+        return entry is not None and entry.stamp == key
+
+    def is_intact(self) -> bool:
+        """Whether its files have the sizes, and the texts the checksums, that they had when they were written."""
+        entry = self._read_entry()
         try:
-            return CacheEntry.read_if_valid(self._entry) == CacheEntry(stamp=key, bytes=self._bytes())
+            return entry is not None and entry == self._describe(entry.stamp)
         except OSError:
             return False
 
-    def _bytes(self) -> dict[str, int]:
-        return {path.name: path.stat().st_size for path in (self.images, self.masks, self.samples, self.keys)}
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        return self.images, self.masks, self.samples, self.keys
+
+    def _read_entry(self) -> CacheEntry | None:
+        try:
+            return CacheEntry.read_if_valid(self._entry)
+        except OSError:
+            return None
+
+    def _describe(self, key: CacheKey) -> CacheEntry:
+        sizes = {path.name: path.stat().st_size for path in self._files}
+        checksums = {path.name: zlib.crc32(path.read_bytes()) for path in (self.samples, self.keys)}
+        return CacheEntry(stamp=key, bytes=sizes, crc32=checksums)
 
 
 def cache_of(folder: Path, manifest: Manifest, split: str) -> DecodedCache:

@@ -47,6 +47,7 @@ def slices(
     shard: Path,
     size: int,
     sha256: str,
+    count: int,
     first_row: int,
     shape: tuple[int, int],
     targets: tuple[Path, Path],
@@ -55,13 +56,16 @@ def slices(
     """The jobs that decode a shard, `step` samples each. The first one also checks its hash.
 
     Raises:
-        ObjbenchError: The shard is missing, is no shard, or has not the `size` that the manifest says.
+        ObjbenchError: The shard is missing, is no shard, or has not the `size` or the `count` of samples that the
+            manifest says.
     """
     content = read_shard(shard)
     if len(content) != size:
         raise changed(shard, f"it has {len(content):,} bytes, the manifest says {size:,}")
     members = tar.walk(content, shard)
     keys = rows(members, shard)
+    if len(keys) != count:
+        raise changed(shard, f"it has {len(keys):,} samples, the manifest says {count:,}")
     starts, sizes = members.starts.reshape(-1, 3), members.sizes.reshape(-1, 3)
     for at in range(0, len(keys), step):
         part = slice(at, at + step)
@@ -92,13 +96,15 @@ def decode_slice(job: Slice) -> list[bytes]:
 
 
 def read_shard(path: Path) -> Array:
-    """The bytes of a shard, uint8 (n,), mapped into memory; ObjbenchError if it is missing or empty."""
+    """The bytes of a shard, uint8 (n,), mapped into memory; ObjbenchError if it is missing, empty or unreadable."""
     try:
         return np.memmap(path, np.uint8, "r")
     except FileNotFoundError:
         raise ObjbenchError(
             f"{path}: this shard is missing; objbench verify lists all differences, prepare --force replaces the dataset"
         ) from None
+    except OSError as error:
+        raise unreadable(path, error) from None
     except ValueError:
         raise ObjbenchError(
             f"{path}: not a shard: the file is empty; prepare --force replaces the dataset"
@@ -110,6 +116,11 @@ def changed(shard: Path, how: str) -> ObjbenchError:
     return ObjbenchError(
         f"{shard}: was changed after prepare: {how}; objbench verify lists all differences, prepare --force replaces the dataset"
     )
+
+
+def unreadable(shard: Path, error: OSError) -> ObjbenchError:
+    """The error for a shard that the operating system does not give."""
+    return ObjbenchError(f"{shard}: this shard cannot be read: {error.strerror or error}")
 
 
 def _write(path: Path, pixels: Array, row: int) -> None:

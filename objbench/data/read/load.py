@@ -22,7 +22,8 @@ from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.workers import available, run
 from objbench.device import choose_device
-from objbench.files import exclusive_lock, naming
+from objbench.errors import ObjbenchError
+from objbench.files import exclusive_lock, naming, sync
 from objbench.folders import data_folder
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
@@ -68,9 +69,11 @@ def load_split(
         masks = _read(cache.masks, (cache.count, cache.height, cache.width))
         keys = cache.keys.read_text(encoding="ascii").split()
         texts = cache.samples.read_bytes()
-    return Scenes(
-        images.to(device), masks.to(device), keys, reference, split, lambda: _parse(texts), manifest
-    )
+
+    def factors() -> dict[str, Array]:
+        return _parse(texts, f"{folder}: {split}")
+
+    return Scenes(images.to(device), masks.to(device), keys, reference, split, factors, manifest)
 
 
 @contextmanager
@@ -87,7 +90,12 @@ def decoded(folder: Path, manifest: Manifest, split: str) -> Iterator[DecodedCac
         try:
             _fill(cache, folder, manifest, split, key)
         except OSError as error:
-            log.warning("%s: %s; decoding without a cache", folder / CACHE, error.strerror or error)
+            log.warning(
+                "%s: %s; decoding without a cache, as every load will until the data lie on a disk with free space, "
+                "write access and file locks",
+                error.filename or folder / CACHE,
+                error.strerror or error,
+            )
             with tempfile.TemporaryDirectory(prefix="objbench-") as temporary:
                 cache = DecodedCache(Path(temporary) / split, cache.count, cache.height, cache.width)
                 with naming(Path(temporary)):
@@ -111,6 +119,7 @@ def _fill(cache: DecodedCache, folder: Path, manifest: Manifest, split: str, key
             partial.commit(key)
             shutil.rmtree(cache.path, ignore_errors=True)
             partial.path.replace(cache.path)
+            sync(cache.path.parent)
         finally:
             shutil.rmtree(partial.path, ignore_errors=True)
 
@@ -123,7 +132,10 @@ def _decode(cache: DecodedCache, folder: Path, manifest: Manifest, split: str) -
         for shard in manifest.split(split).shards:
             files, shape = (cache.images, cache.masks), (cache.height, cache.width)
             path = folder / shard.name
-            for job in slices(path, shard.bytes, shard.sha256, len(keys), shape, files, SCENES_PER_JOB):
+            found = slices(
+                path, shard.bytes, shard.sha256, shard.count, len(keys), shape, files, SCENES_PER_JOB
+            )
+            for job in found:
                 keys.extend(job.keys)
                 yield job
 
@@ -153,7 +165,13 @@ def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
     return pixels
 
 
-def _parse(texts: bytes) -> dict[str, Array]:
+def _parse(texts: bytes, where: str) -> dict[str, Array]:
     """The factors in the JSON lines of a split: name -> (N,E,...), int64, float64 or strings."""
-    samples = json.loads(b"[" + texts.rstrip().replace(b"\n", b",") + b"]")
-    return {name: np.array([sample["factors"][name] for sample in samples]) for name in samples[0]["factors"]}
+    try:
+        samples = json.loads(b"[" + texts.rstrip().replace(b"\n", b",") + b"]")
+        names = samples[0]["factors"]
+        return {name: np.array([sample["factors"][name] for sample in samples]) for name in names}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ObjbenchError(
+            f"{where}: its factors cannot be read ({type(error).__name__}: {error}); objbench verify --deep names the samples"
+        ) from None

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import json
+import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import webdataset as wds
+from torch import Tensor
+from webdataset.utils import pytorch_worker_info
 
 from objbench.data.format import png, tar
-from objbench.data.format.manifest import find
-from objbench.data.format.sample import rows
-from objbench.data.read.decode import read_shard
+from objbench.data.format.manifest import Shard, find
+from objbench.data.format.sample import FACTS, IMAGE, MASK, SUFFIXES, parse, rows
+from objbench.data.read.decode import changed, read_shard, unreadable
+from objbench.data.scene import Array
+from objbench.errors import RequestError
+from objbench.files import sha256_of
 from objbench.folders import data_folder
 from objbench.spec.load import load_spec
 
-_BUFFER = 1000
+_POOL = 1000
+_OPEN_SHARDS = 16  # a shuffled stream draws from so many shards at least
+_WORKERS = 1024  # workers of a DataLoader whose epochs are counted apart
+_FACTS, _MASK, _IMAGE = (SUFFIXES.index(suffix) for suffix in (FACTS, MASK, IMAGE))
 
 
 def stream(
@@ -27,6 +36,7 @@ def stream(
     source: str | None = None,
     data: str | Path | None = None,
     shuffle: bool | int = False,
+    seed: int = 0,
     config: Path | None = None,
 ) -> wds.DataPipeline:
     """A webdataset pipeline that gives every sample of a split once per epoch.
@@ -35,46 +45,145 @@ def stream(
     "__key__" str, "index" and "n_objects" int, "image" uint8 (3,H,W), "mask" uint8 (H,W), and "factors": name ->
     tensor (E,...), or () for one value per scene; strings stay strings.
 
+    The sha256 of a shard is compared with the manifest once per pipeline, when it is first opened.
+
     Args:
-        shuffle: Shuffle the shards, and the samples within a buffer of this size (True: 1,000).
+        shuffle: Draw each sample at random from a pool of at least so many samples (True: 1,000) and at least 16 shards,
+            whose order is random too. The pool holds positions, not samples, so that it may be large; drawing from
+            it reads the shards at random places.
+        seed: Of the random order. The order is a function of the seed, the number of earlier epochs of this
+            pipeline, and the numbers of nodes and DataLoader workers; other random generators do not matter.
 
-    The other arguments and the errors are those of `objbench.load`.
+    The other arguments and the errors are those of `objbench.load`. A damaged shard gives an ObjbenchError with its name
+    when the stream comes to it.
     """
+    if shuffle < 0:
+        raise RequestError(f"shuffle must be True, False or a number of samples, not {shuffle}")
     folder, manifest = find(data_folder(data), load_spec(config).dataset(dataset), source)
-    paths = [str(folder / shard.name) for shard in manifest.split(split).shards]
-    for path in paths:
+    shards = {str(folder / shard.name): shard for shard in manifest.split(split).shards}
+    for path in shards:
         read_shard(Path(path))
-    stages = [wds.SimpleShardList(paths), wds.split_by_node, wds.split_by_worker, read, wds.map(decode)]
-    if shuffle:  # shards are shuffled after the division: every worker draws its own order
-        stages.insert(4, wds.shuffle(_BUFFER if shuffle is True else shuffle))
-        stages.insert(3, wds.shuffle(len(paths)))
-    return wds.DataPipeline(*stages)
+    reader = ShardReader(shards, _POOL if shuffle is True else int(shuffle), seed)
+    return wds.DataPipeline(wds.SimpleShardList(list(shards)), wds.split_by_node, wds.split_by_worker, reader)
 
 
-def read(shards: Iterable[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    """The samples of the shards, not decoded. webdataset gives a shard as {"url": path}."""
-    for shard in shards:
-        path = Path(shard["url"])
+class OpenShard(NamedTuple):
+    """A shard mapped into memory.
+
+    Attributes:
+        content: Bytes, uint8 (n,).
+        keys: Of its samples.
+        starts: Where the members of each sample start, (n,3) in the order of SUFFIXES.
+        sizes: Their sizes.
+    """
+
+    path: Path
+    content: Array
+    keys: list[str]
+    starts: list[list[int]]
+    sizes: list[list[int]]
+
+
+class ShardReader:
+    """The stage of the pipeline that turns shards, {"url": path} each, into decoded samples.
+
+    Args:
+        shards: What the manifest says of each, by path.
+        pool: Size of the pool for shuffling; 0: in the order of the shards.
+    """
+
+    def __init__(self, shards: dict[str, Shard], pool: int, seed: int) -> None:
+        self.shards, self.pool, self.seed = shards, pool, seed
+        # Epochs that each worker has begun. The memory is shared with the workers, as a DataLoader starts new ones
+        # for every epoch. So is the time (mtime in ns) of each shard whose hash was right.
+        self._epochs = _shared(_WORKERS)
+        self._numbers = {url: number for number, url in enumerate(shards)}
+        self._checked = _shared(len(shards))
+
+    def __call__(self, urls: Iterable[dict[str, str]]) -> Iterator[dict[str, Any]]:
+        paths = [shard["url"] for shard in urls]
+        if self.pool:
+            samples = self._shuffled(paths)
+        else:
+            samples = ((shard, row) for shard in map(self._open, paths) for row in range(len(shard.keys)))
+        return (decode(shard, row) for shard, row in samples)
+
+    def _shuffled(self, paths: list[str]) -> Iterator[tuple[OpenShard, int]]:
+        generator = self._generator()
+        generator.shuffle(paths)
+        pool: list[tuple[OpenShard, int]] = []
+        left: Counter[Path] = Counter()
+        while paths or pool:
+            while paths and (len(pool) < self.pool or len(left) < _OPEN_SHARDS):
+                shard = self._open(paths.pop())
+                pool += ((shard, row) for row in range(len(shard.keys)))
+                left[shard.path] = len(shard.keys)
+            at = generator.randrange(len(pool))
+            pool[at], pool[-1] = pool[-1], pool[at]
+            shard, row = pool.pop()
+            left[shard.path] -= 1
+            if not left[shard.path]:
+                del left[shard.path]
+            yield shard, row
+
+    def _generator(self) -> random.Random:
+        """The random generator of the epoch that this worker begins."""
+        rank, _, worker, _ = pytorch_worker_info()
+        epoch = int(self._epochs[worker % _WORKERS])
+        self._epochs[worker % _WORKERS] += 1
+        return random.Random(f"{self.seed} {epoch} {rank} {worker}")
+
+    def _open(self, url: str) -> OpenShard:
+        path, shard = Path(url), self.shards[url]
         content = read_shard(path)
+        if len(content) != shard.bytes:
+            raise changed(path, f"it has {len(content):,} bytes, the manifest says {shard.bytes:,}")
+        self._check_hash(url, path)
         members = tar.walk(content, path)
+        keys = rows(members, path)
+        if len(keys) != shard.count:
+            raise changed(path, f"it has {len(keys):,} samples, the manifest says {shard.count:,}")
         starts, sizes = members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist()
-        for key, spans in zip(rows(members, path), zip(starts, sizes, strict=True), strict=True):
-            texts = (content[start : start + size].tobytes() for start, size in zip(*spans, strict=True))
-            yield {"__key__": key, "__url__": shard["url"], "members": tuple(texts)}
+        return OpenShard(path, content, keys, starts, sizes)
+
+    def _check_hash(self, url: str, path: Path) -> None:
+        """Compare the sha256 of a shard with the manifest, unless a worker of this pipeline did since it was changed."""
+        number = self._numbers[url]
+        try:
+            mtime = path.stat().st_mtime_ns
+            if mtime == int(self._checked[number]):
+                return
+            if sha256_of(path) != self.shards[url].sha256:
+                raise changed(path, "its sha256 is not the one in the manifest")
+        except OSError as error:
+            raise unreadable(path, error) from None
+        self._checked[number] = mtime
 
 
-def decode(sample: dict[str, Any]) -> dict[str, Any]:
-    """The tensors of a sample of `read`."""
-    text, mask, image = sample["members"]
-    facts = json.loads(text)
-    pixels = png.decode(image, "RGB").transpose(2, 0, 1)
+def _shared(count: int) -> Tensor:
+    """Zeros, int64 (count,), in memory that DataLoader workers share with this process."""
+    zeros: Tensor = torch.zeros(count, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+    return zeros
+
+
+def decode(shard: OpenShard, row: int) -> dict[str, Any]:
+    """A sample of a shard, in tensors; ObjbenchError with shard and key if it is damaged."""
+    spans = zip(shard.starts[row], shard.sizes[row], strict=True)
+    members = [shard.content[start : start + size].tobytes() for start, size in spans]
+    try:
+        facts = parse(members[_FACTS])
+        pixels = png.decode(members[_IMAGE], "RGB").transpose(2, 0, 1)
+        mask = png.decode(members[_MASK], "L")
+        factors = {name: _factor(values) for name, values in facts["factors"].items()}
+    except (ValueError, OSError, SyntaxError, TypeError) as error:
+        raise changed(shard.path, f"sample {shard.keys[row]}: {error}") from None
     return {
-        "__key__": sample["__key__"],
+        "__key__": shard.keys[row],
         "index": facts["index"],
         "n_objects": facts["n_objects"],
         "image": torch.from_numpy(np.array(pixels, order="C")),
-        "mask": torch.from_numpy(np.array(png.decode(mask, "L"))),
-        "factors": {name: _factor(values) for name, values in facts["factors"].items()},
+        "mask": torch.from_numpy(np.array(mask)),
+        "factors": factors,
     }
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from objbench import progress
-from objbench.data.format.manifest import Manifest
+from objbench.data.format.manifest import MANIFEST, Manifest
 from objbench.data.format.sample import fingerprint
 from objbench.data.read.cache import CacheKey, cache_of
 from objbench.data.read.verify_worker import CacheCheck, Findings, ShardCheck
@@ -25,7 +25,8 @@ def verify(
 ) -> list[str]:
     """Every difference between the files in `folder` and its manifest, in words; [] if there is none.
 
-    Hashes each shard, and compares the cache if load would use it. Changes nothing.
+    Hashes each shard, counts its samples, and compares the cache if it was decoded from these shards. Changes
+    nothing.
 
     Args:
         deep: Also decode every sample, and recompute fingerprints and object counts.
@@ -50,9 +51,11 @@ def verify(
         advance(job.samples)
     for name, split in manifest.splits.items():
         of_split, found = found[: len(split.shards)], found[len(split.shards) :]
+        if split.fault is not None:
+            problems.append(f"{folder / MANIFEST}: split '{name}' {split.fault}")
         problems += [problem for findings in of_split for problem in findings.problems]
         problems += _compare(folder, manifest, name, of_split) if deep else []
-        problems += _check_cache(folder, manifest, name, workers)
+        problems += _check_cache(folder, manifest, name, workers) if split.fault is None else []
     return problems
 
 
@@ -87,13 +90,16 @@ def _compare(folder: Path, manifest: Manifest, name: str, found: list[Findings])
 
 
 def _check_cache(folder: Path, manifest: Manifest, name: str, workers: int) -> list[str]:
-    """Differences between the cache of a split, if load would use it, and the manifest."""
+    """Differences between the cache of a split, if it was decoded from the shards that are there, and the manifest."""
     cache = cache_of(folder, manifest, name)
     try:
-        if not cache.is_valid(CacheKey.now(folder, manifest, name)):
+        if not cache.is_of(CacheKey.now(folder, manifest, name)):
             return []
     except FileNotFoundError:
         return []  # a missing shard is reported with the shards
+    damaged = [f"{cache.path}: the decoded cache differs from the shards; remove this folder"]
+    if not cache.is_intact():
+        return damaged
     keys = cache.keys.read_text(encoding="ascii").split()
     texts = cache.samples.read_bytes().splitlines()
 
@@ -106,6 +112,5 @@ def _check_cache(folder: Path, manifest: Manifest, name: str, workers: int) -> l
 
     workers = min(workers, cache.count // (20 * SCENES_PER_JOB) + 1)
     digests = run("objbench.data.read.verify_worker:digest_cache", jobs(), workers)
-    if fingerprint(value for part in digests for value in part) == manifest.splits[name].fingerprint:
-        return []
-    return [f"{cache.path}: the decoded cache differs from the shards; remove this folder"]
+    same = fingerprint(value for part in digests for value in part) == manifest.splits[name].fingerprint
+    return [] if same else damaged

@@ -46,7 +46,7 @@ def test_splits_in_memory_are_those_that_prepare_writes(
         for factor, values in scenes.factors.items():
             assert np.array_equal(values, there.factors[factor])
         assert scenes.manifest is not None
-        assert scenes.manifest.split(name) == written.split(name).model_copy(update={"shards": []})
+        assert scenes.manifest.splits[name] == written.splits[name].model_copy(update={"shards": []})
     without_shards = {name: split.model_copy(update={"shards": []}) for name, split in written.splits.items()}
     assert here["train"].manifest == read_manifest(tmp_path / dataset / "generated").model_copy(
         update={"splits": without_shards}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -12,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from helpers import toy
 
 import objbench
 from objbench.data.format import tar
-from objbench.data.format.manifest import MANIFEST
+from objbench.data.format.manifest import MANIFEST, read_manifest, refuse_incomplete
 from objbench.data.prepare.prepare import prepare
+from objbench.data.read import cache as cache_module
 from objbench.data.read import load as load_module
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
@@ -102,6 +105,72 @@ def test_a_cache_that_does_not_fit_is_made_again(data: Path, what: str) -> None:
     assert stamp.stat().st_mtime_ns > before
 
 
+@pytest.mark.parametrize("name", ["keys.txt", "samples.jsonl", "sealed.json"])
+def test_a_cache_with_a_damaged_text_is_made_again(data: Path, name: str) -> None:
+    load(data)
+    path = data / "toy/toy/.cache/train" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes([content[20] ^ 0x80]) + content[21:])
+    check_train(load(data))
+    assert path.read_bytes() == content
+
+
+def test_the_disk_has_the_cache_before_it_is_declared_complete(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    for module in (cache_module, load_module):
+        monkeypatch.setattr(module, "sync", lambda path: events.append(path.name))
+    save = cache_module.CacheEntry.save
+
+    def spy(entry: cache_module.CacheEntry, path: Path) -> None:
+        events.append(path.name)
+        save(entry, path)
+
+    monkeypatch.setattr(cache_module.CacheEntry, "save", spy)
+    load(data)
+    assert events == ["images.u8", "masks.u8", "samples.jsonl", "keys.txt", "sealed.json", ".cache"]
+
+
+def stream(data: Path, split: str) -> list[object]:
+    return list(objbench.stream("toy", split, data=data, config=data / "toy.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("split", "shard", "message"),
+    [
+        (
+            4,
+            3,
+            r"toy@standard \(toy\): split 'val' has 4 samples, but its shards have 3 together; prepare it",
+        ),
+        (2, 3, r"split 'val' has 2 samples, but its shards have 3 together"),
+        (4, 4, r"val-000000\.tar: was changed after prepare: it has 3 samples, the manifest says 4"),
+    ],
+)
+def test_a_manifest_with_wrong_counts_is_refused(data: Path, split: int, shard: int, message: str) -> None:
+    manifest = json.loads((data / "toy/toy" / MANIFEST).read_text())
+    manifest["splits"]["val"]["count"] = split
+    manifest["splits"]["val"]["shards"][0]["count"] = shard
+    (data / "toy/toy" / MANIFEST).write_text(json.dumps(manifest))
+    for read in (load, stream):
+        with pytest.raises(ObjbenchError, match=message):
+            read(data, "val")
+
+
+def test_an_empty_split_is_refused(data: Path) -> None:
+    manifest = json.loads((data / "toy/toy" / MANIFEST).read_text())
+    manifest["splits"]["val"].update(count=0, shards=[])
+    (data / "toy/toy" / MANIFEST).write_text(json.dumps(manifest))
+    for read in (load, stream):
+        with pytest.raises(
+            ObjbenchError, match=r"toy@standard \(toy\): split 'val' is empty; prepare it again"
+        ):
+            read(data, "val")
+    with pytest.raises(ObjbenchError, match="split 'val' is empty"):
+        refuse_incomplete(data / "toy/toy", read_manifest(data / "toy/toy"))
+
+
 def test_the_cache_is_trusted_by_size_and_time(data: Path) -> None:
     load(data)
     shard = data / "toy/toy/train-000000.tar"
@@ -118,6 +187,19 @@ def test_an_unwritable_cache_is_done_without(data: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         check_train(load(data))
     assert "decoding without a cache" in caplog.text
+
+
+def test_a_file_system_without_locks_is_done_without_a_cache(
+    data: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: FileLock, timeout: float) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with caplog.at_level(logging.WARNING):
+        check_train(load(data))
+    assert f"{data}/toy/toy/.cache: No locks available; decoding without a cache" in caplog.text
+    assert "write access and file locks" in caplog.text
 
 
 def test_a_shard_that_was_edited_is_refused(data: Path) -> None:

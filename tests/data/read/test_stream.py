@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch.utils.data import DataLoader
 
 import objbench
 from objbench.data.prepare.prepare import prepare
-from objbench.errors import ObjbenchError
+from objbench.data.read import stream as stream_module
+from objbench.errors import ObjbenchError, RequestError
+from objbench.files import sha256_of
 from objbench.spec.load import load_spec
 
 KEYS = [f"{2 * i:08d}" for i in range(23)]
@@ -49,8 +52,120 @@ def test_every_epoch_has_every_sample(data: Path) -> None:
         assert sorted(sample["__key__"] for sample in pipeline) == KEYS
 
 
-def test_shuffling_changes_the_order(data: Path) -> None:
-    assert [sample["__key__"] for sample in stream(data, shuffle=100)] != KEYS
+def keys_of(pipeline: object) -> list[str]:
+    return [sample["__key__"] for sample in pipeline]
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(data: Path) -> None:
+    pipeline = stream(data, shuffle=5, seed=1)
+    first, second = keys_of(pipeline), keys_of(pipeline)
+    torch.manual_seed(4)
+    state = torch.get_rng_state()
+    again = stream(data, shuffle=5, seed=1)
+    assert [keys_of(again), keys_of(again)] == [first, second]
+    assert torch.equal(torch.get_rng_state(), state)
+    other = keys_of(stream(data, shuffle=5, seed=2))
+    assert len({tuple(keys) for keys in (KEYS, first, second, other)}) == 4
+    assert sorted(first) == sorted(second) == sorted(other) == KEYS
+
+
+@pytest.mark.parametrize("pool", [1, 10])
+def test_shuffling_mixes_the_shards(data: Path, pool: int) -> None:
+    pipeline = stream(data, shuffle=pool)  # one random order of 23: correlation 0, standard deviation 0.21
+    orders = np.array([[int(key) for key in keys_of(pipeline)] for _ in range(100)])
+    assert abs(np.mean([np.corrcoef(range(23), order)[0, 1] for order in orders])) < 0.08
+    assert np.all(np.abs(orders.mean(0) - 22) < 5)  # the deviation of each mean is 1.3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_shards_are_open_at_once(data: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(stream_module, "_OPEN_SHARDS", 2)
+    shards = [int(key) // 20 for key in keys_of(stream(data, shuffle=1, seed=seed))]
+    starts = [shards.index(shard) for shard in range(3)]
+    ends = [len(shards) - 1 - shards[::-1].index(shard) for shard in range(3)]
+    assert max(starts) > min(ends)  # the third shard begins when another has ended
+
+
+def test_a_negative_pool_is_refused(data: Path) -> None:
+    with pytest.raises(RequestError, match="shuffle must be True, False or a number of samples, not -1"):
+        stream(data, shuffle=-1)
+
+
+def test_loaders_continue_the_epochs(data: Path) -> None:
+    pipeline = stream(data, shuffle=True)
+    loader = DataLoader(pipeline, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    first, second = keys_of(loader), keys_of(loader)
+    assert first != second
+    assert sorted(first) == sorted(second) == KEYS
+    pipeline = stream(data, shuffle=True)
+    loader = DataLoader(pipeline, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    assert [keys_of(loader), keys_of(loader)] == [first, second]
+
+
+def test_every_mutation_of_a_shard_is_named(data: Path) -> None:
+    path = data / "toy/toy/val-000000.tar"
+    content = path.read_bytes()
+    random = np.random.default_rng(5)
+    for trial in range(200):
+        damaged = bytearray(content)
+        at = int(random.integers(len(content)))
+        if trial % 4 == 0:
+            damaged[at] ^= 1 << int(random.integers(8))
+        elif trial % 4 == 1:
+            damaged[at : at + 64] = bytes(byte ^ 255 for byte in damaged[at : at + 64])
+        elif trial % 4 == 2:
+            del damaged[at:]
+        else:
+            damaged[at:at] = bytes([int(random.integers(256))])
+        path.write_bytes(damaged)
+        with pytest.raises(ObjbenchError, match=r"val-000000\.tar: "):
+            list(objbench.stream("toy", "val", data=data, config=data / "toy.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        (b'"index"!2', "Expecting"),
+        (b'"indes":2', "its JSON must have the fields factors, index, n_objects, visible"),
+        (b'"\xffndex":2', "'utf-8' codec can't decode"),
+    ],
+)
+def test_a_damaged_sample_under_a_right_hash_is_named(data: Path, new: bytes, message: str) -> None:
+    path = data / "toy/toy/val-000000.tar"
+    content = path.read_bytes()
+    assert content.count(b'"index":2') == 1
+    path.write_bytes(content.replace(b'"index":2', new))
+    manifest = json.loads((data / "toy/toy/manifest.json").read_text())
+    manifest["splits"]["val"]["shards"][0]["sha256"] = sha256_of(path)
+    (data / "toy/toy/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ObjbenchError, match=rf"val-000000\.tar: was .* sample 00000002: {message}"):
+        list(objbench.stream("toy", "val", data=data, config=data / "toy.yaml"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_shard_is_hashed_once(data: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    def hashing(path: Path) -> str:
+        with (data / "hashed").open("a") as file:
+            file.write(f"{path.name}\n")
+        return sha256_of(path)
+
+    monkeypatch.setattr(stream_module, "sha256_of", hashing)
+    context = "fork" if workers else None
+    loader = DataLoader(stream(data), batch_size=None, num_workers=workers, multiprocessing_context=context)
+    for _ in range(2):
+        assert sorted(keys_of(loader)) == KEYS
+    assert sorted((data / "hashed").read_text().split()) == [f"train-00000{i}.tar" for i in range(3)]
+
+
+def test_a_shard_that_is_changed_between_epochs_is_refused(data: Path) -> None:
+    pipeline = stream(data)
+    assert keys_of(pipeline) == KEYS
+    path = data / "toy/toy/train-000001.tar"
+    content = bytearray(path.read_bytes())
+    content[600] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ObjbenchError, match=r"train-000001\.tar: was changed after prepare: its sha256"):
+        keys_of(pipeline)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
