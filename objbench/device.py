@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -9,6 +10,8 @@ import sys
 import torch
 
 from objbench.errors import RequestError
+
+_TF32_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
 
 def choose_device(name: str | torch.device | None) -> torch.device:
@@ -33,9 +36,13 @@ def choose_device(name: str | torch.device | None) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """The name of the GPU, or the architecture of the CPU with the number of threads in use."""
+    """The name of the GPU, or the architecture of the CPU with the number of threads in use.
+
+    Variables that give the matrix products of a GPU another precision are named with it.
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        named = [f", {name}={os.environ[name]}" for name in _TF32_VARIABLES if name in os.environ]
+        return torch.cuda.get_device_name(device) + "".join(named)
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Checkpoint:
         seconds: Time spent in training steps.
         wall_seconds: Time spent in total.
         unvalidated: Whether the validation that follows the last step was interrupted.
+        environments: Those of the processes that trained, in order; empty in files of versions that did not write it.
     """
 
     stage: int
@@ -45,6 +46,7 @@ class Checkpoint:
     seconds: float
     wall_seconds: float
     unvalidated: bool = False
+    environments: list[dict[str, str]] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         """Replace the checkpoint in `folder` atomically."""
@@ -70,9 +72,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         return None
     try:
         with zipfile.ZipFile(path) as file:
-            damaged = (
-                file.testzip()
-            )  # torch reads the parts of the archive without looking at their checksums
+            damaged = file.testzip()  # torch does not look at the checksums of the archive's parts
         if damaged is not None:
             raise ValueError(f"the checksum of {damaged} is wrong")
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))

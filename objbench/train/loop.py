@@ -18,7 +18,6 @@ from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper
 from objbench.progress import Advance, silent
 from objbench.spec.metrics import MetricSpec
-from objbench.spec.settings import Recipe
 from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import (
     CHECKPOINT,
@@ -29,6 +28,8 @@ from objbench.train.checkpoint import (
 )
 from objbench.train.cuda_graph import CudaGraphStepper
 from objbench.train.eager import EagerStepper
+from objbench.train.environment import Environment
+from objbench.train.events import Events
 from objbench.train.interrupt import Interrupted, Interrupts
 from objbench.train.log import Log
 
@@ -44,46 +45,14 @@ class Trained:
         seconds: Time spent in steps, without evaluations and checkpoints.
         earlier: Total time of the processes that trained before the checkpoint from which this one resumed.
         images: Number of images in all batches.
+        environments: Those that the processes had, in order, each once.
     """
 
     steps: int
     seconds: float
     earlier: float
     images: int
-
-
-@dataclass(frozen=True)
-class Events:
-    """The steps, counted over all stages, after which something happens besides training."""
-
-    total: int
-    recipe: Recipe
-
-    def logs(self, step: int) -> bool:
-        """Whether losses are logged: every `log_steps`, and at the end."""
-        return step % self.recipe.log_steps == 0 or step == self.total
-
-    def checkpoints(self, step: int) -> bool:
-        """Whether a checkpoint is due: every `checkpoint_steps`. The end of a stage is another one.
-
-        `checkpoint_minutes` adds more between them, which change nothing else.
-        """
-        return step % self.recipe.checkpoint_steps == 0
-
-    def evaluates(self, step: int) -> bool:
-        """Whether a validation is due: `evaluations` times, evenly spaced, the last time at the end."""
-        return self._rank(step) > self._rank(step - 1)
-
-    def _rank(self, step: int) -> int:
-        return step * self.recipe.evaluations // self.total
-
-    def next(self, step: int) -> int:
-        """The first step after `step` at which something happens."""
-        r = self.recipe
-        events = [self.total, *((step // every + 1) * every for every in (r.log_steps, r.checkpoint_steps))]
-        if r.evaluations:
-            events.append(-(-(self._rank(step) + 1) * self.total // r.evaluations))
-        return min(events)
+    environments: list[Environment]
 
 
 class Training:
@@ -92,7 +61,8 @@ class Training:
     It resumes from the checkpoint in the folder, if there is one; on the CPU the result is bit-identical to that of an
     uninterrupted training. `validate` is called as often as the recipe says, with progress None at the end; the
     progress bar shows those of its scores that are in `noted`. A signal of `interrupts` ends the training after the
-    current step with a checkpoint; within setup and validation it ends it at once.
+    current step with a checkpoint; within setup and validation it ends it at once. Checkpoints remember every
+    environment that the training had.
     """
 
     def __init__(
@@ -113,6 +83,8 @@ class Training:
         self.total = sum(scenes.steps for scenes in self.stages)
         self.events = Events(self.total, method.recipe)
         self.seconds = self.earlier = 0.0
+        self.environment = Environment.now(images.device)
+        self.environments = [self.environment]
         self.started = self.saved = time.perf_counter()
         self.advance: Advance = silent
         self.note: dict[str, str] = {}
@@ -139,7 +111,7 @@ class Training:
                 self._run_stage(_StageRun(index, scenes, before, stepper), step, unvalidated)
             before += scenes.steps
         images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
-        return Trained(self.total, self.seconds, self.earlier, images)
+        return Trained(self.total, self.seconds, self.earlier, images, self.environments)
 
     def _begin(self, scenes: StageScenes) -> Stepper:
         with torch.no_grad():
@@ -158,6 +130,8 @@ class Training:
     def _resume(self, checkpoint: Checkpoint, scenes: StageScenes) -> tuple[Stepper, int]:
         self.seconds, self.earlier = checkpoint.seconds, checkpoint.wall_seconds
         try:
+            earlier = [Environment(**found) for found in checkpoint.environments]
+            self.environments = earlier + [self.environment] * (self.environment not in earlier)
             self.method.load_state_dict(checkpoint.method)
             parameters = dict(self.method.named_parameters())
             unknown = sorted(set(checkpoint.trainable) - set(parameters))
@@ -260,6 +234,7 @@ class Training:
             self.seconds,
             self.earlier + time.perf_counter() - self.started,
             unvalidated,
+            [environment._asdict() for environment in self.environments],
         ).save(self.folder)
         self.saved = time.perf_counter()
         self.interrupts.step = stage.before + step

@@ -11,7 +11,7 @@ from objbench.methods.create import build, method_class
 from objbench.progress import bar
 from objbench.records import Record, Run, read_record
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.spec.datasets import TEST
+from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.resolve import MethodConfig, whole_config
 from objbench.spec.schema import Spec
 from objbench.train.artifacts import read_per_image, read_samples, samples_key, write_per_image, write_samples
@@ -89,6 +89,7 @@ def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) ->
     if not isinstance(found, dict):
         raise ObjbenchError(f"{folder / CONFIG}: damaged (no config in it); run the seed again with --fresh")
     implementation = spec.method_class(record.method)
+    _refuse_changed_size(folder, record, dataset)
     trained = run_config.get("implementation", implementation)  # the first versions wrote none, and no slots
     if trained != implementation:
         raise RequestError(
@@ -112,6 +113,16 @@ def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) ->
         ) from error
     load_weights(method, folder, record.weights_sha256)
     return method
+
+
+def _refuse_changed_size(folder: Path, record: Run, dataset: DatasetRef) -> None:
+    """Raise RequestError if the dataset's block has another height or width than the images of the training."""
+    on, spec = record.scored[TEST], dataset.spec
+    if (on.height, on.width) != (spec.height, spec.width):
+        raise RequestError(
+            f"{folder} was trained on images of {on.height}x{on.width}, but {dataset} is of {spec.height}x{spec.width} "
+            "in benchmarks.yaml and the layers over it now; set height and width back, with --config"
+        )
 
 
 def _refuse_fixed_slots(folder: Path, record: Run, implementation: str, slots: int) -> None:

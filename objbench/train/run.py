@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import objbench
-from objbench.device import describe, is_out_of_memory, peak_memory
+from objbench.device import is_out_of_memory, peak_memory
 from objbench.errors import ObjbenchError
 from objbench.files import replacing
 from objbench.methods.base import Method, Progress
@@ -27,6 +24,7 @@ from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig
 from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
 from objbench.train.checkpoint import save_weights
+from objbench.train.environment import Environment, joined
 from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
 from objbench.train.interrupt import Interrupts
 from objbench.train.log import Log
@@ -123,9 +121,7 @@ def _run(
         seed=seed,
         config_hash=method.hash,
         slots=model.slots,
-        code_version=code_version(),
-        torch_version=torch.__version__,
-        device=describe(device),
+        **joined(trained.environments)._asdict(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         steps=trained.steps,
         train_seconds=trained.seconds,
@@ -161,7 +157,7 @@ def _train(
 
     log = Log(folder, tensorboard)
     if not model.stages():
-        return Trained(0, 0.0, 0.0, 0)
+        return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device)])
     noted = dict(islice(load_spec().columns().items(), _NOTED))
     training = Training(
         model, data.train.images, seed, folder, validate if val is not None else None, log, noted, interrupts
@@ -177,19 +173,3 @@ def _test(model: Method, data: RunData, seed: int) -> dict[str, Evaluation]:
             size = model.recipe.evaluation_batch_size
             found[name] = evaluate(model, scenes, seed, size, None, N_SAMPLES, advance)
     return found
-
-
-@cache
-def code_version() -> str:
-    """The version of objbench, followed by the commit if it runs from a checkout."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return objbench.__version__
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        commit = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return objbench.__version__
-    return f"{objbench.__version__}+{commit}"

@@ -14,7 +14,6 @@ import torch
 
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
-from objbench.device import describe
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import replacing, write_atomically
 from objbench.methods.base import Segmentation
@@ -33,8 +32,8 @@ from objbench.train.artifacts import (
     write_per_image,
     write_samples,
 )
+from objbench.train.environment import Environment
 from objbench.train.evaluate import N_SAMPLES, Evaluation, Samples, count_crowded
-from objbench.train.run import code_version
 from objbench.train.run_data import definition_suffix, scored
 from objbench.train.run_folder import CONFIG, empty, lock_run, read_config
 from objbench.viz import sample_sheet
@@ -253,9 +252,7 @@ def _record(
         source=on.source,
         method=name,
         seed=seed,
-        code_version=code_version(),
-        torch_version=torch.__version__,
-        device=describe(scenes.images.device),
+        **Environment.now(scenes.images.device)._asdict(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         metrics={key: scores},
         scored={key: on},

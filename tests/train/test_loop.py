@@ -15,10 +15,10 @@ from objbench.methods.base import Losses, Method, Progress, Stage
 from objbench.methods.create import build
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
-from objbench.spec.settings import Recipe
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
-from objbench.train.loop import Events, Training
+from objbench.train.environment import joined
+from objbench.train.loop import Training
 
 IMAGES = random_scenes(7, (3, 35, 35))
 
@@ -36,29 +36,6 @@ def lines(folder: Path) -> list[dict]:
 
 def constant(method: Method, progress: Progress | None) -> dict[str, float]:
     return {"ari": 0.5}
-
-
-def recipe(**values: object) -> Recipe:
-    return Recipe.model_validate(load_spec().recipe | {"steps": 1} | values)
-
-
-def test_evaluations_are_evenly_spaced_and_end_with_the_training():
-    events = Events(10, recipe(evaluations=3))
-    assert [step for step in range(1, 11) if events.evaluates(step)] == [4, 7, 10]
-
-
-def test_next_event_is_the_first_of_all_kinds():
-    events = Events(100, recipe(evaluations=3, log_steps=30, checkpoint_steps=50))
-    steps = [0]
-    while steps[-1] < 100:
-        steps.append(events.next(steps[-1]))
-    assert steps == [0, 30, 34, 50, 60, 67, 90, 100]
-
-
-def test_more_evaluations_than_steps_evaluate_after_every_step():
-    events = Events(3, recipe(evaluations=33, log_steps=50))
-    assert [events.next(step) for step in range(3)] == [1, 2, 3]
-    assert all(events.evaluates(step) for step in (1, 2, 3))
 
 
 def test_log_holds_losses_and_validation_but_neither_times_nor_paths(tmp_path):
@@ -135,6 +112,23 @@ def assert_resume_is_bit_identical(tmp_path: Path, name: str, stop: int) -> None
     for key, value in reference.state_dict().items():
         other = resumed.state_dict()[key]
         assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+
+
+def test_the_environments_of_a_resumed_training_are_remembered_in_order(tmp_path, monkeypatch):
+    def stop_after_a_checkpoint(*_: object, **__: object) -> None:
+        if (tmp_path / "checkpoint.pt").exists():
+            raise _Stopped
+
+    monkeypatch.setattr("objbench.train.environment.describe", lambda device: "a GPU")
+    with pytest.raises(_Stopped):
+        Training(make("toy_geco"), IMAGES, 0, tmp_path, constant).run(stop_after_a_checkpoint)
+    monkeypatch.undo()
+    for _ in range(2):  # resumed, and once more when it is finished
+        training = Training(make("toy_geco"), IMAGES, 0, tmp_path, constant)
+        (here,) = training.environments
+        found = training.run().environments
+        assert found == [here._replace(device="a GPU"), here]
+    assert joined(found) == here._replace(device=f"a GPU, then {here.device}")
 
 
 def test_resume_does_not_start_from_zero(tmp_path):

@@ -236,6 +236,17 @@ def test_evaluate_on_another_test_split_of_the_same_name_leaves_the_own_scores(p
     assert after.metrics[key].n_images == 5
 
 
+def test_evaluate_refuses_a_training_set_of_another_size(prepared_data, tmp_path):
+    folder, _ = run(prepared_data, tmp_path, "grid")
+    layer = tmp_path / "mine.yaml"
+    layer.write_text("datasets: {tetrominoes: {height: 64}}")
+    scenes = load("tetrominoes@aligned", "val", data=prepared_data)
+    with pytest.raises(
+        RequestError, match="seed-0 was trained on images of 35x35, but tetrominoes is of 64x35"
+    ):
+        reevaluate(folder, scenes, load_spec(layer))
+
+
 def test_evaluate_on_the_own_test_split_gives_the_same_numbers(prepared_data, tmp_path):
     folder, before = run(prepared_data, tmp_path)
     key, after = reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec())

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benches.options import cores
-from objbench.train.run import code_version
+from objbench.train.environment import code_version
 
 CPU_INFO = Path("/proc/cpuinfo")
 THREADING = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")

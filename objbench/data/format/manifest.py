@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from objbench.data.format.settings import Settings, refuse_changed_settings
 from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.spec.datasets import SPLITS, DatasetRef, Select, SplitRule, Transform
+from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.stored import Stored, Strict
 
 MANIFEST = "manifest.json"
@@ -78,20 +79,6 @@ class Split(Strict):
         if len({shard.name for shard in self.shards}) < len(counts):
             return "has a shard twice"
         return None
-
-
-class Settings(Strict):
-    """The settings of a prepare. Another prepare into the same folder must have the same."""
-
-    sizes: dict[str, int]
-    seed: int | None  # of a generator
-    height: int
-    width: int
-    scenes_per_shard: int
-    rules: dict[str, SplitRule]
-    select: Select | None
-    transform: Transform | None
-    options: dict[str, int | float | str]
 
 
 class Manifest(Stored):
@@ -179,19 +166,19 @@ def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Man
         source: May be None if only one is prepared.
 
     Raises:
-        RequestError: Several sources are prepared and none is given.
+        RequestError: Several sources are prepared and none is given; or it was prepared with other settings than those
+            of `dataset`.
         ObjbenchError: None is prepared; the message has the command that prepares it.
     """
-    if source is not None:
-        folder = folder_of(data, dataset, dataset.source(source))
+    here = _sources(data, dataset) if source is None else [dataset.source(source)]
+    if len(here) > 1:
+        raise RequestError(f"{dataset} is prepared from several sources: give --source {' or '.join(here)}")
+    for name in here:
+        folder = folder_of(data, dataset, name)
         if (folder / MANIFEST).is_file():
-            return folder, _manifest_of(data, dataset, source)
-    elif found := _sources(data, dataset):
-        if len(found) > 1:
-            raise RequestError(
-                f"{dataset} is prepared from several sources: give --source {' or '.join(found)}"
-            )
-        return folder_of(data, dataset, found[0]), _manifest_of(data, dataset, found[0])
+            manifest = _manifest_of(data, dataset, name)
+            refuse_changed_settings(folder, manifest.settings, dataset, name)
+            return folder, manifest
     wanted = dataset.source(source)
     free = source is None and wanted != "generated" and "generated" in dataset.sources
     other = " (--source generated needs no download)" if free else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +75,7 @@ def generate(
     if n < 1:
         raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
     scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, choose_device(device))))
+    _refuse_other_size(reference, scenes.masks.shape)
     return _as_scenes(scenes, reference, split)
 
 
@@ -119,6 +120,7 @@ def _on_cpu(
     workers = 1 if generator.block is None else min(available(), len(blocks))
     batches, contents = [], []
     for made in run("objbench.data.prepare.in_memory:make", blocks, workers):
+        _refuse_other_size(dataset, made.batch.masks.shape)
         batches.append(made.batch)
         contents.append(made.contents)
         advance(len(made.batch))
@@ -135,6 +137,7 @@ def _on_gpu(
 ) -> tuple[Scenes, Contents]:
     batches = []
     for batch in generator.scenes(part.split, part.start, part.stop, seed, device):
+        _refuse_other_size(dataset, batch.masks.shape)
         batches.append(batch)
         advance(len(batch.index))
     scenes = _as_scenes(SceneTensors.concatenate(batches), dataset, part.split)
@@ -148,6 +151,16 @@ def _on_gpu(
     )
     of_stream = hashlib.sha256(f"made on a GPU: {stream}, {len(scenes)} scenes".encode()).digest()
     return scenes, Contents([of_stream], Counter(scenes.n_objects.tolist()))
+
+
+def _refuse_other_size(dataset: DatasetRef, shape: Sequence[int]) -> None:
+    """Raise RequestError if masks of `shape`, (N,H,W), are not of the size that the dataset's block says."""
+    expected, found = (dataset.spec.height, dataset.spec.width), tuple(shape[1:])
+    if found != expected:
+        raise RequestError(
+            f"{dataset}: its generator makes scenes of {found[0]}x{found[1]}, but height and width say "
+            f"{expected[0]}x{expected[1]}; correct them in the dataset's block (--config)"
+        )
 
 
 def _as_scenes(made: SceneTensors, dataset: DatasetRef, split: str) -> Scenes:

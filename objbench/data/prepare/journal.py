@@ -10,7 +10,8 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from objbench.data.format.manifest import Records, Settings, Shard, Skipped
+from objbench.data.format.manifest import Records, Shard, Skipped
+from objbench.data.format.settings import Settings
 from objbench.files import sha256_of, write_atomically
 from objbench.stored import Strict
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 
 from objbench import progress
-from objbench.data.format.manifest import Settings
+from objbench.data.format.settings import Settings
 from objbench.data.prepare.encode import Job
 from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.prepare.splits import SplitAssigner, shared_ranges

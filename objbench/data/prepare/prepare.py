@@ -13,13 +13,13 @@ from objbench import progress, registry
 from objbench.data.format.manifest import (
     MANIFEST,
     Manifest,
-    Settings,
     SourceFile,
     Split,
     folder_of,
     read_manifest,
     refuse_incomplete,
 )
+from objbench.data.format.settings import Settings, settings_of
 from objbench.data.prepare import card
 from objbench.data.prepare.describe import describe_written, file_state, hashing
 from objbench.data.prepare.fetch import fetch_release
@@ -116,7 +116,9 @@ class Preparation:
                 f"{self.folder}: holds shards, but neither a manifest nor a sound journal of a prepare; "
                 "--force replaces them"
             )
-        _refuse_other(self.folder, "an unfinished prepare", earlier.model_dump(), started.model_dump())
+        found = earlier.settings.differences(started.settings)
+        found += differences(*(entry.model_dump(exclude={"settings"}) for entry in (earlier, started)))
+        _refuse_other(self.folder, "an unfinished prepare", found)
         return journal
 
     def manifest(self, splits: dict[str, Split], files: list[SourceFile]) -> Manifest:
@@ -209,9 +211,9 @@ def prepare(
 def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) -> Manifest:
     """The manifest in `folder`; RequestError if its settings are others."""
     manifest = read_manifest(folder)
-    here = {"settings": manifest.settings.model_dump(), "generator": manifest.generator}
-    asked = {"settings": settings.model_dump(), "generator": generator}
-    _refuse_other(folder, "a dataset", here, asked)
+    found = manifest.settings.differences(settings)
+    found += differences({"generator": manifest.generator}, {"generator": generator})
+    _refuse_other(folder, "a dataset", found)
     refuse_incomplete(folder, manifest)
     return manifest
 
@@ -237,28 +239,11 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
 
 
 def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: int | None) -> Settings:
-    rule = dataset.rule
-    rules = rule.sources[source]
-    return Settings(
-        sizes={
-            split: size
-            for split, size in sorted(sizes.items())
-            if split not in rules or size != rules[split].size
-        },
-        seed=seed,
-        height=dataset.spec.height,
-        width=dataset.spec.width,
-        scenes_per_shard=dataset.spec.scenes_per_shard,
-        rules=rules,
-        select=rule.select.get(source),
-        transform=rule.transform if registry.get("sources", source).native else None,
-        options=rule.options,
-    )
+    return settings_of(dataset, source, sizes, seed, registry.get("sources", source).native)
 
 
-def _refuse_other(folder: Path, what: str, here: Mapping[str, object], asked: Mapping[str, object]) -> None:
-    """Raise RequestError if `asked` differs from what is in `folder`; it names every such setting."""
-    found = [text.removeprefix("settings.") for text in differences(here, asked)]
+def _refuse_other(folder: Path, what: str, found: list[str]) -> None:
+    """Raise RequestError if settings differ from what is in `folder`; it names each of them."""
     if found:
         raise RequestError(
             f"{folder}: {what} with other settings is here: {'; '.join(found)}. "

@@ -137,3 +137,15 @@ datasets:
     scenes = objbench.generate("crowded", 2, seed=1, split="test", config=layer)
     (made,) = Clevr(max_objects=4).scenes("test", 0, 2, 1)  # the protocol's option over the source's
     assert torch.equal(scenes.masks, made.masks)
+
+
+def test_a_size_that_the_generator_does_not_make_is_refused(tmp_path: Path) -> None:
+    layer = tmp_path / "mine.yaml"
+    layer.write_text("datasets: {tetrominoes: {height: 64}}")
+    message = "generator makes scenes of 35x35, but height and width say 64x35"
+    with pytest.raises(RequestError, match=message):
+        objbench.generate("tetrominoes", 1, config=layer)
+    with pytest.raises(RequestError, match=message):
+        splits_in_memory(
+            load_spec(layer).dataset("tetrominoes"), {"train": 2, "test": 1}, torch.device("cpu")
+        )
