@@ -15,7 +15,9 @@ import h5py
 from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Block
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
-from objbench.data.sources.emorl_rows import RowBlock, opened
+from objbench.data.sources.emorl_rows import RowBlock
+from objbench.data.sources.hdf5 import member, missing, opened
+from objbench.data.sources.hdf5_storage import damaged_rows
 from objbench.data.sources.layouts import LAYOUTS
 from objbench.errors import ObjbenchError
 
@@ -30,6 +32,7 @@ class EmorlSource(Source):
         splits = release.rules(request).items()
         needed = {rule.file for split, rule in splits if release.wanted(request, split)}
         self._files = self._locate([role for role in self._spec.files if role in needed])
+        self._damaged: dict[str, dict[int, str]] = {}
         self._rows = {role: self._check(path, role) for role, path in self._files.items()}
 
     @property
@@ -68,7 +71,8 @@ class EmorlSource(Source):
             step = self._rows_per_job(path, plan.file)
             for start in range(max(plan.start, done.get(plan.split, 0)), plan.stop, step):
                 stop = min(start + step, plan.stop)
-                yield plan.split, RowBlock(path, plan.file, self._layout.columns, start, stop)
+                damaged = {row: what for row, what in self._damaged[plan.file].items() if start <= row < stop}
+                yield plan.split, RowBlock(path, plan.file, self._layout.columns, start, stop, damaged)
 
     @staticmethod
     def _rows_per_job(path: Path, role: str) -> int:
@@ -98,28 +102,24 @@ class EmorlSource(Source):
             for role in self._spec.files:
                 if role in file:
                     return role
-            raise _missing(path, file, " or ".join(f"'{role}'" for role in self._spec.files))
+            raise missing(path, file, " or ".join(f"'{role}'" for role in self._spec.files))
 
     def _check(self, path: Path, role: str) -> int:
         """The number of rows of a file; ObjbenchError if it is not what it should be."""
         with opened(path) as file:
-            if not isinstance(file.get(role), h5py.Group):
-                raise _missing(path, file, f"'{role}'")
-            group = file[role]
-            for name in ("imgs", "masks"):
-                if not isinstance(group.get(name), h5py.Dataset):
-                    raise _missing(path, group, f"'{name}'")
-            self._check_images(path, group["imgs"])
-            self._check_masks(path, group["masks"])
-            names = ["imgs", "masks"]
+            group = member(path, file, role, h5py.Group)
+            arrays = {name: member(path, group, name, h5py.Dataset) for name in ("imgs", "masks")}
+            self._check_images(path, arrays["imgs"])
+            self._check_masks(path, arrays["masks"])
             if self._layout.columns and "factors" in group:
-                self._check_factors(path, group["factors"])
-                names.append("factors")
-            rows = {len(group[name]) for name in names}
+                arrays["factors"] = member(path, group, "factors", h5py.Dataset)
+                self._check_factors(path, arrays["factors"])
+            rows = {len(data) for data in arrays.values()}
             if len(rows) > 1:
                 raise ObjbenchError(
-                    f"{path}: {' and '.join(names)} have different numbers of rows: {sorted(rows)}"
+                    f"{path}: {' and '.join(arrays)} have different numbers of rows: {sorted(rows)}"
                 )
+            self._damaged[role] = damaged_rows(path, list(arrays.values()))
         return rows.pop()
 
     def _check_images(self, path: Path, data: h5py.Dataset) -> None:
@@ -156,8 +156,3 @@ def _odd_shape(path: Path, data: h5py.Dataset, expected: str) -> ObjbenchError:
 
 def _shape(row: tuple[int, ...]) -> str:
     return "x".join(map(str, ("N", *row)))
-
-
-def _missing(path: Path, group: h5py.Group, what: str) -> ObjbenchError:
-    there = ", ".join(sorted(group)) or "nothing"
-    return ObjbenchError(f"{path}: {group.name} has no {what}; it has: {there}")

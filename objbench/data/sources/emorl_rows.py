@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
-import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from objbench.data.scene import Array, BadScene, SceneBatch
+from objbench.data.sources.hdf5 import FAULTS, one_line, opened
+from objbench.data.sources.hdf5_storage import read_rows
 from objbench.data.sources.planes import SceneError, label_map
-from objbench.errors import ObjbenchError
 
 
 @dataclass(frozen=True)
 class RowBlock:
-    """The rows [start, stop) of a group of a file; `columns` are the names of the first columns of its factors."""
+    """Some rows of a group of a file.
+
+    Attributes:
+        columns: The names of the first columns of its factors.
+        start, stop: The first row, and the row after the last.
+        damaged: Row -> the fault, for rows that the file's index tells to be damaged; others' rows, too.
+    """
 
     path: Path
     group: str
     columns: tuple[str, ...]
     start: int
     stop: int
+    damaged: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __getitem__(self, part: slice) -> RowBlock:
         start, stop, _ = part.indices(len(self))
-        return RowBlock(
-            self.path, self.group, self.columns, self.start + start, self.start + max(start, stop)
-        )
+        return replace(self, start=self.start + start, stop=self.start + max(start, stop))
 
     def decode(self) -> SceneBatch:
         """All scenes; BadScene for the first one that is damaged."""
-        with opened(self.path) as file:
-            group = file[self.group]
-            try:
-                images = _whole_bytes(self._read(group, "imgs"), "image holds")
-                planes = _whole_bytes(self._read(group, "masks"), "masks hold")[..., 0]
-                masks = label_map(planes, values=(1, 255))
+        try:
+            if known := [row for row in self.damaged if self.start <= row < self.stop]:
+                raise SceneError(min(known) - self.start, self.damaged[min(known)])
+            with opened(self.path) as file:
+                group = file[self.group]
+                images, planes = self._read(group, "imgs"), self._read(group, "masks")
                 factors = self._factors(group)
-            except SceneError as error:
-                row = self.start + error.row
-                where = f"{self.path}: /{self.group}, row {row}"
-                raise BadScene(error.row, row, where, str(error)) from None
+            masks = label_map(_whole_bytes(planes, "masks hold")[..., 0], values=(1, 255))
+            images = _whole_bytes(images, "image holds")
+        except SceneError as error:
+            row = self.start + error.row
+            where = f"{self.path}: /{self.group}, row {row}"
+            raise BadScene(error.row, row, where, str(error)) from None
         return SceneBatch(np.arange(self.start, self.stop), images, masks, factors)
 
     def _read(self, group: h5py.Group, name: str) -> Array:
         try:
-            values: Array = group[name][self.start : self.stop]
-        except OSError:
-            return np.stack([self._read_row(group, name, row) for row in range(len(self))])
-        return values
+            return read_rows(group[name], slice(self.start, self.stop))
+        except FAULTS:
+            return np.concatenate([self._read_row(group, name, row) for row in range(len(self))])
 
     def _read_row(self, group: h5py.Group, name: str, row: int) -> Array:
         try:
-            values: Array = group[name][self.start + row]
-        except OSError as error:
-            raise SceneError(row, f"{name} cannot be read: {error}") from None
-        return values
+            return read_rows(group[name], slice(self.start + row, self.start + row + 1))
+        except FAULTS as error:
+            raise SceneError(row, f"{name} cannot be read: {one_line(error)}") from None
 
     def _factors(self, group: h5py.Group) -> dict[str, Array]:
         if not self.columns or "factors" not in group:
@@ -71,20 +77,6 @@ class RowBlock:
         if columns.shape[-1] > len(names) + 1:
             factors["unnamed"] = columns[..., len(names) : -1]
         return factors
-
-
-def opened(path: Path) -> h5py.File:
-    """The file, for reading; ObjbenchError if it is none of HDF5."""
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if h5py.is_hdf5(path):
-            raise ObjbenchError(f"{path}: damaged or truncated: {error}") from None
-        if zipfile.is_zipfile(path):
-            raise ObjbenchError(
-                f"{path}: a zip archive, and HDF5 cannot be read inside one: unpack it, and give the folder with --raw"
-            ) from None
-        raise ObjbenchError(f"{path}: not an HDF5 file") from None
 
 
 def _whole_bytes(values: Array, what: str) -> Array:
