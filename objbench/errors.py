@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+_BRIEF = 200  # letters
+
 
 class ObjbenchError(Exception):
     """The work failed: damaged or missing input, a failed training, a difference found. Exit code 1.
@@ -19,6 +21,18 @@ class RequestError(ObjbenchError):
     """The request was wrong: an unknown name, key or option, or settings that differ from earlier ones. Exit code 2."""
 
     exit_code = 2
+
+
+def brief(error: Exception) -> str:
+    """What an error of a library says of damaged bytes, in one line: it may quote kilobytes of them.
+
+    >>> brief(ValueError("bad\\nheader"))
+    'bad header'
+    >>> brief(KeyError())
+    'KeyError'
+    """
+    words = " ".join(str(error)[: 2 * _BRIEF].split()) or type(error).__name__
+    return words if len(words) <= _BRIEF else f"{words[:_BRIEF]}..."
 
 
 def first_few(names: Sequence[str]) -> str:

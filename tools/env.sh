@@ -1,4 +1,4 @@
-# Sourced by tools/demo, tools/test and tools/bench: makes .venv with the tested versions, once, and puts it first on PATH.
+# Sourced by the commands in tools: makes .venv with the tested versions, once, and puts it first on PATH.
 # OBJBENCH_PYTHON names another Python, OBJBENCH_VENV another place for the environment.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

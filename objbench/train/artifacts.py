@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, brief
 from objbench.files import replacing
 from objbench.spec.datasets import TEST
 
@@ -106,4 +106,4 @@ def _opened(path: Path) -> Iterator[Mapping[str, Array]]:
     except (
         Exception
     ) as error:  # zipfile, zlib and numpy's parser of headers raise many kinds for damaged bytes
-        raise ObjbenchError(f"{path}: damaged ({error}); {_REMEDY[path.name]}") from None
+        raise ObjbenchError(f"{path}: damaged ({brief(error)}); {_REMEDY[path.name]}") from None

@@ -8,9 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from objbench.errors import ObjbenchError, RequestError
+from objbench.stored import Strict, first_fault
 
 LOG = "metrics.jsonl"
+
+
+class Line(Strict):
+    """A line of the log, as `Log.write` makes it."""
+
+    step: int
+    stage: str = ""
+    epoch: int = 0
+    losses: dict[str, float] = {}
+    val: dict[str, float] = {}
 
 
 class Log:
@@ -63,11 +76,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """
     path = path / LOG if path.is_dir() else path
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise ObjbenchError(f"{path}: line {number} is damaged ({error.msg})") from None
+            lines.append(Line.model_validate_json(text).model_dump(exclude_unset=True))
+        except ValidationError as error:
+            raise ObjbenchError(f"{path}: line {number} is {first_fault(error, 'a line of a log')}") from None
     return lines
 
 

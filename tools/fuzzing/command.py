@@ -1,0 +1,161 @@
+"""The command tools/fuzz: trials of all targets, their table, and the command that repeats a failure."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import sys
+import tempfile
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from math import inf
+from pathlib import Path
+
+from rich.console import Console
+
+from fuzzing.report import Report, markdown, print_report
+from fuzzing.runner import Work, run
+from fuzzing.target import Target
+from objbench.data.workers import available
+from objbench.errors import ObjbenchError, unknown_name
+from objbench.files import explain_os_errors, write_atomically
+
+MODULES = ("raw", "prepared", "predicted", "settings", "runs")
+INTERRUPTED = 130
+_ENDLESS = 10_000_000  # trials
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where syncing to the disk costs nothing
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command line. Exit codes: 0 no failure, 1 a failure, 2 the request was wrong, 130 Ctrl-C."""
+    options = _options().parse_args(arguments)
+    try:
+        return _run(options, arguments)
+    except ObjbenchError as error:
+        print(f"tools/fuzz: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("tools/fuzz: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def all_targets() -> dict[str, Target]:
+    """All targets by name."""
+    modules = [import_module(f"fuzzing.{name}") for name in MODULES]
+    return {target.name: target for module in modules for target in module.targets()}
+
+
+def _run(options: Namespace, arguments: Sequence[str]) -> int:
+    if options.markdown:
+        print(markdown(json.loads(options.markdown.read_text(encoding="utf-8"))), end="")
+        return 0
+    chosen = _chosen(options.only)
+    if options.list:
+        for target in chosen:
+            print(f"{target.name:20} {target.what}")
+        return 0
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    print(f"seed {seed}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="objbench-fuzz-", dir=_MEMORY) as temporary:
+        works = _works(options, chosen, Path(temporary))
+        for done, work in enumerate(run(works, seed, options.jobs), 1):
+            failed = sum(trial.result.failed for trial in work.trials)
+            said = f"{len(work.trials):,} trials, {failed:,} failures"
+            print(f"[{done}/{len(works)}] {work.target.name}: {said}", file=sys.stderr, flush=True)
+    report = Report(_header(seed, arguments), works)
+    if options.json:
+        with explain_os_errors(options.json.parent, "--json"):
+            write_atomically(options.json, report.as_json())
+    if options.trial is not None:
+        for work in works:
+            for trial in work.trials:
+                print(f"{work.target.name} {trial.number}: {trial.result.outcome}\n{trial.result.detail}")
+    else:
+        print_report(report, Console())
+    return 1 if report.failed else 0
+
+
+def _chosen(only: str | None) -> list[Target]:
+    known = all_targets()
+    if only is None:
+        return list(known.values())
+    found: list[Target] = []
+    for name in only.split(","):
+        matching = [target for key, target in known.items() if key == name or key.startswith(f"{name}-")]
+        if not matching:
+            raise unknown_name("target", name, known)
+        found += matching
+    return found
+
+
+def _works(options: Namespace, chosen: Sequence[Target], temporary: Path) -> list[Work]:
+    costs, seconds = sum(target.cost for target in chosen), 60 * options.minutes * options.jobs
+    works = []
+    for target in chosen:
+        if options.trial is not None:
+            numbers, most = range(options.trial, options.trial + 1), inf
+        elif options.trials is not None:
+            numbers, most = range(max(1, options.trials // target.cost)), inf
+        else:
+            numbers, most = range(_ENDLESS), seconds * target.cost / costs
+        works.append(Work(target, temporary / target.name, numbers, most))
+    return works
+
+
+def _header(seed: int, arguments: Sequence[str]) -> dict[str, object]:
+    from objbench.train.run import code_version
+
+    return {
+        "seed": seed,
+        "command": shlex.join(["tools/fuzz", *arguments]),
+        "commit": code_version(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def _options() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="tools/fuzz", allow_abbrev=False,
+        description="Damage every input of objbench, kill its commands, lie to its downloads; count what goes unnoticed.",
+    )  # fmt: skip
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--minutes", type=float, default=5.0, metavar="M", help="time for all targets (default 5)"
+    )
+    amount.add_argument(
+        "--trials", type=_count, metavar="N",
+        help="trials of each target instead; of kills and of the server, a tenth of them",
+    )  # fmt: skip
+    amount.add_argument(
+        "--trial", type=_count, metavar="N", help="only this trial, in full (with --seed and --only)"
+    )
+    parser.add_argument(
+        "--seed", type=_count, metavar="S", help="random seed (default: a new one, which is printed)"
+    )
+    parser.add_argument(
+        "--only", metavar="TARGET,...", help="only these targets; a prefix takes all of its kind"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_count,
+        default=available(),
+        metavar="N",
+        help="targets at a time (default: one per core)",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write counts and failures to this file"
+    )
+    parser.add_argument("--list", action="store_true", help="list the targets")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="print the table of an earlier --json FILE in markdown"
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"expected a whole number, found '{text}'")
+    return int(text)
