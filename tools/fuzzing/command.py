@@ -106,7 +106,7 @@ def _works(options: Namespace, chosen: Sequence[Target], temporary: Path) -> lis
 
 
 def _header(seed: int, arguments: Sequence[str]) -> dict[str, object]:
-    from objbench.train.run import code_version
+    from objbench.train.environment import code_version
 
     return {
         "seed": seed,

@@ -100,7 +100,9 @@ def _append(content: bytes, random: Random) -> bytes:
 def _number(content: bytes, random: Random) -> bytes:
     """Bytes that may be a number of a header, replaced by an extreme number."""
     size = random.choice((1, 2, 4, 8))
-    value: int = random.choice((0, 1, 0x7F, 0xFF, 2**31 - 1, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)) % 256**size
+    value: int = (
+        random.choice((0, 1, 0x7F, 0xFF, 2**31 - 1, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)) % 256**size
+    )
     at = random.randrange(max(1, len(content) - size))
     return content[:at] + value.to_bytes(size, random.choice(("little", "big"))) + content[at + size :]
 
