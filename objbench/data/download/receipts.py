@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -68,8 +68,10 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def checksums(path: Path, kinds: Iterable[Kind]) -> Checksums:
-    """The checksums of a file as lower-case hexadecimal digits, computed in one pass."""
+def checksums(
+    path: Path, kinds: Iterable[Kind], step: Callable[[int], None] = lambda amount: None
+) -> Checksums:
+    """The checksums of a file as lower-case hexadecimal digits, computed in one pass; `step` is told each part's size."""
     hashes = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds if kind != "crc32"}
     with_crc, crc = "crc32" in set(kinds), 0
     with naming(path), path.open("rb") as file:
@@ -77,6 +79,7 @@ def checksums(path: Path, kinds: Iterable[Kind]) -> Checksums:
             for value in hashes.values():
                 value.update(data)
             crc = zlib.crc32(data, crc) if with_crc else 0
+            step(len(data))
     found: Checksums = {kind: value.hexdigest() for kind, value in hashes.items()}
     return {**found, "crc32": f"{crc:08x}"} if with_crc else found
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
-from objbench.data.download import read_receipt
+from objbench import progress
+from objbench.data.download.receipts import Checksums, checksums, mismatches, read_receipt
+from objbench.data.download.remote import Remote
 from objbench.data.format.manifest import Records, Shard, Skipped, SourceFile, Split
 from objbench.data.format.sample import fingerprint
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.sources.base import SplitPlan
-from objbench.files import sha256_of
+from objbench.errors import ObjbenchError
+from objbench.files import megabytes
+
+_SECONDS = 1.0  # between two signs of life while files are hashed
 
 
 def describe_split(
@@ -60,21 +65,54 @@ def describe_written(plan: SplitPlan, writer: ShardWriter) -> Split:
     )
 
 
-@contextlib.contextmanager
-def hashing(paths: list[Path]) -> Iterator[Callable[[], list[SourceFile]]]:
-    """Hash the source files in a thread; yields a function that waits for the result."""
-    stopped = threading.Event()
+class Hashing:
+    """Hashes source files in a thread and compares them with what is published of them.
 
-    def step(_: int) -> None:
-        if stopped.is_set():
+    Args:
+        paths: The files.
+        published: Name -> the published file; others are only hashed.
+    """
+
+    def __init__(self, paths: list[Path], published: Mapping[str, Remote]) -> None:
+        self._stopped, self._done = threading.Event(), 0
+        self._total = sum(path.stat().st_size for path in paths)
+        self._thread = ThreadPoolExecutor(1)
+        self._future = self._thread.submit(
+            lambda: [_describe_file(path, published.get(path.name), self._step) for path in paths]
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.shutdown()
+
+    def watched(self, advance: progress.Advance) -> progress.Advance:
+        """The same `advance`; it also raises the error of a file that is not the published one, once that is known."""
+
+        def watching(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+            if self._future.done():
+                self._future.result()
+            advance(amount, note, resumed)
+
+        return watching
+
+    def result(self, advance: progress.Advance) -> list[SourceFile]:
+        """What the manifest says of the files; waits for it.
+
+        Raises:
+            ObjbenchError: A file is not the published one.
+        """
+        while not wait([self._future], timeout=_SECONDS).done:
+            progressed = f"{megabytes(self._done)} of {megabytes(self._total)}"
+            advance(0, note=f"hashing the source files: {progressed}")
+        return self._future.result()
+
+    def _step(self, size: int) -> None:
+        self._done += size
+        if self._stopped.is_set():
             raise InterruptedError
-
-    with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(lambda: [_describe_file(path, step) for path in paths])
-        try:
-            yield future.result
-        finally:
-            stopped.set()
 
 
 def file_state(path: Path) -> str:
@@ -86,8 +124,24 @@ def file_state(path: Path) -> str:
     return f"{state.st_size:,} bytes of {changed} ({state.st_mtime_ns} ns)"
 
 
-def _describe_file(path: Path, step: Callable[[int], None]) -> SourceFile:
-    """Name, size and hash of a source file. The receipt of a downloaded file has its hash."""
+def _describe_file(path: Path, published: Remote | None, step: Callable[[int], None]) -> SourceFile:
+    """Name, size and hash of a source file. The receipt of a downloaded file has its hash, and what was checked."""
+    size, expected = path.stat().st_size, published.published if published else {}
+    if published is not None and published.bytes not in (None, size):
+        raise _other_file(path, f"it has {size:,} bytes, published are {published.bytes:,}")
     receipt = read_receipt(path)
-    known = receipt.sha256 if receipt is not None and receipt.is_valid(path) else None
-    return SourceFile(name=path.name, bytes=path.stat().st_size, sha256=known or sha256_of(path, step))
+    if receipt is not None and receipt.is_valid(path) and set(expected) - {"sha256"} <= set(receipt.checked):
+        found: Checksums = {**expected, "sha256": receipt.sha256}
+    else:
+        found = checksums(path, {"sha256", *expected}, step)
+    if wrong := mismatches(found, expected):
+        raise _other_file(path, "; ".join(wrong))
+    return SourceFile(name=path.name, bytes=size, sha256=found["sha256"])
+
+
+def _other_file(path: Path, what: str) -> ObjbenchError:
+    return ObjbenchError(
+        f"{path}: damaged, or not the file that was published: {what}. Get another copy of it. If you mean this file, "
+        f"give its bytes, sha256 and md5 (or null) under download: files: {path.name}: of the source, in a yaml of your "
+        "own with --config"
+    )

@@ -41,6 +41,11 @@ def release_status(dataset: DatasetRef, source: str, data: Path, sizes: Mapping[
     return status(remotes, _folder(dataset, source, data)) if remotes else None
 
 
+def published_files(dataset: DatasetRef, source: str) -> dict[str, Remote]:
+    """The files of a release by name, with what is published of them; empty for a source without downloads."""
+    return {remote.name: remote for remote in _remotes(dataset, source, {})}
+
+
 def _remotes(dataset: DatasetRef, source: str, sizes: Mapping[str, int]) -> list[Remote]:
     download = dataset.spec.sources[source].download
     if download is None:

@@ -21,8 +21,8 @@ from objbench.data.format.manifest import (
 )
 from objbench.data.format.settings import Settings, settings_of
 from objbench.data.prepare import card
-from objbench.data.prepare.describe import describe_written, file_state, hashing
-from objbench.data.prepare.fetch import fetch_release
+from objbench.data.prepare.describe import Hashing, describe_written, file_state
+from objbench.data.prepare.fetch import fetch_release, published_files
 from objbench.data.prepare.journal import Journal, Started
 from objbench.data.prepare.pipeline import write_splits
 from objbench.data.prepare.writer import ShardWriter
@@ -75,14 +75,14 @@ class Preparation:
             for plan in self.plans
         }
         advance(0, resumed=sum(writer.written for writer in writers.values()))
-        with hashing(self.source.files) as hashed:
+        with Hashing(self.source.files, published_files(self.dataset, self.name)) as hashing:
             try:
-                write_splits(self.source, self.plans, self.settings, writers, workers, skip_bad, advance)
+                watched = hashing.watched(advance)
+                write_splits(self.source, self.plans, self.settings, writers, workers, skip_bad, watched)
             finally:
                 for writer in writers.values():
                     writer.abandon()
-            advance(0, note="hashing the source files" if self.source.files else "")
-            files = hashed()
+            files = hashing.result(advance)
         self._refuse_changed_files(states)
         splits = {plan.split: describe_written(plan, writers[plan.split]) for plan in self.plans}
         manifest = self.manifest(splits, files)
