@@ -22,6 +22,7 @@ from pydantic import (
 
 from objbench.errors import ObjbenchError
 from objbench.files import write_atomically
+from objbench.json_text import parse_json
 from objbench.stored import Strict, first_fault
 
 RECORD = "result.json"
@@ -278,11 +279,14 @@ def read_record(path: Path) -> Run | External:
     """
     path = path / RECORD if path.is_dir() else path
     try:
-        return _READER.validate_json(path.read_bytes())
+        content = path.read_bytes()
+        record = _READER.validate_json(content)
+        parse_json(content)
+        return record
     except FileNotFoundError:
         raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
     except ValidationError as error:
         fault = first_fault(error, "a record", ignored=1)  # the location begins with the kind of record
-        raise ObjbenchError(
-            f"{path}: {fault}; run that seed, or evaluate those predictions, again with --fresh"
-        ) from None
+    except ValueError as error:
+        fault = f"damaged ({error})"
+    raise ObjbenchError(f"{path}: {fault}; run that seed, or evaluate those predictions, again with --fresh")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from objbench.errors import ObjbenchError
 from objbench.files import write_atomically
+from objbench.json_text import parse_json
 
 
 class Strict(BaseModel):
@@ -38,11 +39,16 @@ class Stored(Strict):
             ObjbenchError: The file is damaged, or was written by another version.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
+            found = cls.model_validate_json(content)
+            parse_json(content)
+            return found
         except FileNotFoundError:
             return None
         except ValidationError as error:
             raise ObjbenchError(f"{path}: {first_fault(error, cls.kind)}; {cls.remedy}") from None
+        except ValueError as error:
+            raise ObjbenchError(f"{path}: damaged ({error}); {cls.remedy}") from None
 
     @classmethod
     def read_if_valid(cls, path: Path) -> Self | None:

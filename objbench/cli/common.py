@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import logging
-import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from objbench.cli.streams import UnwrittenError
 from objbench.errors import ObjbenchError
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE
 from objbench.printable import printable
+from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 
 if TYPE_CHECKING:
     from objbench.spec.schema import Spec
 
-INTERRUPTED = 130
 Size = Annotated[
     int | None, typer.Option(metavar="N", help="Number of scenes in this split; 0 leaves the split out.")
 ]
@@ -31,13 +32,14 @@ Size = Annotated[
 
 @dataclass(frozen=True)
 class Context:
-    """The values of the options that every verb has."""
+    """The values of the options that every verb has, and the signals that ask it to stop."""
 
     data: Path
     runs: Path
     config: Path | None
     json: bool
     debug: bool
+    interrupts: Interrupts
 
     @functools.cached_property
     def spec(self) -> Spec:
@@ -68,21 +70,25 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 def verb(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
 
-    Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 130 Ctrl-C; `run` has
-    one for each signal that stops it (objbench.train.interrupt).
+    Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 141 the reader of stdout left; there is one for
+    each signal that stops the work (objbench.train.interrupt), such as 130 for Ctrl-C.
     """
 
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
-        context = Context(**{name: arguments.pop(name) for name in _COMMON})
+        common = {name: arguments.pop(name) for name in _COMMON}
+        context = Context(**common, interrupts=Interrupts())
         try:
-            function(context, **arguments)
+            with context.interrupts.catch():
+                function(context, **arguments)
         except ObjbenchError as error:
             _fail(str(error), error.exit_code, context.debug)
-        except KeyboardInterrupt as stop:
-            _fail(str(stop) or "interrupted", getattr(stop, "exit_code", INTERRUPTED), context.debug)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except Interrupted as stop:
+            _fail(str(stop), stop.exit_code, context.debug)
+        except KeyboardInterrupt:  # a second Ctrl-C, or the first where signals are not handled
+            _fail("interrupted", EXIT_CODES[signal.SIGINT], context.debug)
+        except UnwrittenError:
+            raise
         except Exception as error:
             _fail(explain(error), 1, context.debug)
 

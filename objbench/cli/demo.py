@@ -36,6 +36,7 @@ def demo(
     from objbench.train.run_data import prepared_run_data
 
     start = time.perf_counter()
+    context.interrupts.advice = "the same command continues where it stopped"
     if quick:
         context = replace(context, data=context.data / "quick", runs=context.runs / "quick")
     reference = context.spec.dataset(DATASET)
@@ -51,9 +52,15 @@ def demo(
         say(f"{number}. run {name}")
         overrides = {"recipe.steps": QUICK_STEPS} if quick and name.startswith("objmae") else {}
         folder, record = run_seed(
-            resolve(context.spec, name, reference, overrides), run_data, 0, context.runs, say=say
+            resolve(context.spec, name, reference, overrides),
+            run_data,
+            0,
+            context.runs,
+            say=say,
+            interrupts=context.interrupts,
         )
         records.append((folder, record))
+    context.interrupts.step = None
     if context.json:
         print_json([record.model_dump() for _, record in records])
     else:

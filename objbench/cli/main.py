@@ -11,6 +11,10 @@ import typer.core
 import typer.main
 
 import objbench
+from objbench.cli.streams import UnwrittenError, standard_streams
+from objbench.printable import printable
+
+INTERRUPTED = 130  # by Ctrl-C, before the verb handles signals itself
 
 # verb -> (module:function, one line of help)
 VERBS = {
@@ -53,17 +57,30 @@ class Verbs(typer.core.TyperGroup):
         standalone = options.pop("standalone_mode", True)
         line = list(sys.argv[1:] if line is None else line) or ["--help"]
         try:
-            code = super().main(line, *args[1:], **{**options, "standalone_mode": False})
+            with standard_streams():
+                code = self._answer(line, *args[1:], **options)
+        except UnwrittenError as error:
+            code = error.exit_code
+            if error.message:
+                print(f"objbench: {error.message}", file=sys.stderr)
+        if standalone:
+            sys.exit(code)
+        return code
+
+    def _answer(self, *args: Any, **options: Any) -> Any:
+        """Run a command line. Returns its exit code."""
+        try:
+            return super().main(*args, **options | {"standalone_mode": False})
+        except typer.Abort:
+            print("objbench: interrupted", file=sys.stderr)
+            return INTERRUPTED
         except Exception as error:  # click's errors, whose module depends on the version
             if not hasattr(error, "format_message"):
                 raise
             context = getattr(error, "ctx", None)
             hint = f" ({context.command_path} --help lists the options)" if context is not None else ""
-            print(f"objbench: {error.format_message()}{hint}", file=sys.stderr)
-            code = 2
-        if standalone:
-            sys.exit(code)
-        return code
+            print(f"objbench: {printable(error.format_message())}{hint}", file=sys.stderr)
+            return 2
 
 
 def _load(verb: str) -> Any:

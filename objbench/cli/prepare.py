@@ -69,17 +69,17 @@ def prepare(
             _outline_download(context, status)
             return
         raw = status.folder
+    context.interrupts.advice = "the same command continues where it stopped"
     raw = raw or fetch_release(reference, name, context.data, sizes, say)
     preparation = plan(reference, name, context.data, raw, sizes, seed)
     if dry_run:
         _outline(context, preparation)
         return
-    try:
-        with progress.bar(f"preparing {reference}", preparation.scenes, "scenes") as advance:
-            manifest = preparation.run(workers or available(), force, advance, skip_bad)
-    except KeyboardInterrupt:
-        say(f"{preparation.folder}: stopped; the same command, without --force, continues where it stopped")
-        raise
+    context.interrupts.advice = (
+        f"{preparation.folder}: the same command, without --force, continues where it stopped"
+    )
+    with progress.bar(f"preparing {reference}", preparation.scenes, "scenes") as advance:
+        manifest = preparation.run(workers or available(), force, advance, skip_bad)
     _report(context, manifest, f"{preparation.folder}: prepared")
 
 

@@ -52,36 +52,32 @@ def run(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
 ) -> None:
     """Train and evaluate METHOD on a dataset. Finished seeds are skipped, interrupted ones are resumed."""
-    from objbench.train.interrupt import Interrupts
+    from objbench.spec.resolve import parse_assignments, resolve
 
-    interrupts = Interrupts()
-    with interrupts.catch():
-        from objbench.spec.resolve import parse_assignments, resolve
+    chosen = parse_seeds(seeds, seed)
+    reference = context.spec.dataset(dataset)
+    resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
+    sizes = sizes_of(train, val, test)
+    if in_memory and source != "generated":
+        raise RequestError("--in-memory needs --source generated")
+    if sizes and not in_memory:
+        raise RequestError(
+            f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
+        )
+    from objbench.methods.create import build
+    from objbench.train.run import run_seed
+    from objbench.train.run_data import generated_run_data, prepared_run_data
 
-        chosen = parse_seeds(seeds, seed)
-        reference = context.spec.dataset(dataset)
-        resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
-        sizes = sizes_of(train, val, test)
-        if in_memory and source != "generated":
-            raise RequestError("--in-memory needs --source generated")
-        if sizes and not in_memory:
-            raise RequestError(
-                f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
-            )
-        from objbench.methods.create import build
-        from objbench.train.run import run_seed
-        from objbench.train.run_data import generated_run_data, prepared_run_data
+    build(resolved, reference)  # wrong settings are refused here, before data is generated or read
+    if in_memory:
+        run_data = generated_run_data(context.spec, reference, sizes, device)
+    else:
+        run_data = prepared_run_data(context.spec, reference, source, context.data, device)
 
-        build(resolved, reference)  # wrong settings are refused here, before data is generated or read
-        if in_memory:
-            run_data = generated_run_data(context.spec, reference, sizes, device)
-        else:
-            run_data = prepared_run_data(context.spec, reference, source, context.data, device)
+    def run_one(number: int) -> tuple[Path, Record]:
+        return run_seed(resolved, run_data, number, context.runs, fresh, tensorboard, say, context.interrupts)
 
-        def run_one(number: int) -> tuple[Path, Record]:
-            return run_seed(resolved, run_data, number, context.runs, fresh, tensorboard, say, interrupts)
-
-        _run_all(context, chosen, run_one)
+    _run_all(context, chosen, run_one)
 
 
 def _run_all(context: Context, seeds: list[int], run_one: Callable[[int], tuple[Path, Record]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import lzma
 import math
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,13 +15,14 @@ import numpy as np
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, unknown_name
-from objbench.files import sha256_of
+from objbench.files import megabytes, sha256_of
 from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.interpret import check_reconstruction, image_masks
 from objbench.predictions.target import Target
 
 ARRAYS = ("masks", "reconstruction", "keys")
 _MEMBER = ".npy"
+_MOST_KEY_BYTES = 1 << 28
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
@@ -103,8 +103,13 @@ class _Stream:
                 raise ValueError("an array of numbers or strings was expected")
             read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
             self.shape, fortran, self.dtype = read[version[0]](file)
-        except (ValueError, tokenize.TokenError) as error:
-            raise ObjbenchError(f"{where}: damaged, or not an array ({error}); save it again") from None
+        except _DAMAGE:
+            raise
+        except Exception as error:  # numpy evaluates the header as Python, which can end in many ways
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise ObjbenchError(f"{where}: damaged, or not an array ({reason}); save it again") from None
+        if min((*self.shape, 0)) < 0:
+            raise ObjbenchError(f"{where}: damaged: its shape is {self.shape}; save it again")
         if self.dtype.hasobject:
             raise ObjbenchError(
                 f"{where}: an array of Python objects, which is not read because that would run code; save an array of one dtype "
@@ -142,7 +147,10 @@ def _streams(path: Path) -> Iterator[dict[str, _Stream]]:
                 yield {"masks": _Stream(file, str(path))}
                 return
             archive = opened.enter_context(zipfile.ZipFile(file))
-            members = {name.removesuffix(_MEMBER): name for name in archive.namelist()}
+            names = archive.namelist()
+            members = {name.removesuffix(_MEMBER): name for name in names}
+            if len(members) < len(names):
+                raise ObjbenchError(f"{path}: holds an array twice; found {', '.join(names)}")
             _check_names(path, list(members))
             yield {
                 name: _Stream(opened.enter_context(archive.open(member)), f"{path}: {name}")
@@ -164,6 +172,10 @@ def _read_keys(keys: _Stream) -> list[str]:
     if len(keys.shape) != 1 or keys.dtype.kind not in "iuUS":
         raise ObjbenchError(
             f"{keys.where}: expected one string or integer per image, found {keys.dtype} {keys.shape}"
+        )
+    if keys.shape[0] * keys.dtype.itemsize > _MOST_KEY_BYTES:
+        raise ObjbenchError(
+            f"{keys.where}: {keys.dtype} {keys.shape} needs more than {megabytes(_MOST_KEY_BYTES)}; keys are short"
         )
     values = keys.read(keys.shape[0]).tolist()
     keys.finish()

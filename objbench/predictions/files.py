@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import tarfile
 import tempfile
@@ -16,6 +17,9 @@ from objbench.errors import ObjbenchError, first_few
 from objbench.files import naming
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
+# What tarfile raises for damaged headers: numbers that are none, negative or too large for the memory or a file; a
+# chain of extended headers.
+_DAMAGE = (tarfile.TarError, ValueError, ArithmeticError, MemoryError, RecursionError, EOFError, LookupError)
 _END = bytes(tarfile.BLOCKSIZE)
 
 
@@ -56,8 +60,11 @@ class TarFiles:
             with tarfile.open(fileobj=archive, mode="r:") as tar:
                 members = [member for member in tar if member.isreg()]
                 end = tar.offset
-        except tarfile.TarError as error:
-            raise ObjbenchError(f"{path}: not a tar archive, or a damaged one ({error})") from None
+            self._check_sizes(members, archive.seek(0, os.SEEK_END))
+        except _DAMAGE as error:
+            raise ObjbenchError(
+                f"{path}: not a tar archive, or a damaged one ({error or type(error).__name__})"
+            ) from None
         self._members: dict[str, tuple[int, int]] = {}
         repeated = []
         for member in members:
@@ -76,6 +83,14 @@ class TarFiles:
         start, size = self._members[name]
         self._file.seek(start)
         return self._file.read(size if limit < 0 else min(size, limit))
+
+    def _check_sizes(self, members: list[tarfile.TarInfo], length: int) -> None:
+        """Raise TarError unless each file lies in the archive as a whole, in one piece."""
+        for member in members:
+            if member.issparse():
+                raise tarfile.TarError(f"{member.name!r} is a sparse file; make it again without --sparse")
+            if not 0 <= member.size <= length - member.offset_data:
+                raise tarfile.TarError(f"{member.name!r} has a size of {member.size:,} bytes")
 
     def _check_end(self, path: Path, end: int) -> None:
         """Check that the archive ends with a block of zeros: tarfile takes everything it cannot read for the end."""

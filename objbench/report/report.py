@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -113,8 +114,7 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
     if request.format == "html":
         from objbench.report.html.page import page
 
-        content = page(plans, request.spec, request.intervals, all_seeds=request.all_seeds)
-        _put(content, request.output, tell)
+        _put_page(page(plans, request.spec, request.intervals, all_seeds=request.all_seeds), request, tell)
         return
     tables = [build(plan, request.spec, request.all_seeds, request.intervals) for plan in plans if plan.rows]
     exports = {
@@ -165,7 +165,7 @@ def _write(
     elif request.format == "html":
         from objbench.report.html.page import page
 
-        _put(page([], request.spec, tables=tables), request.output, tell)
+        _put_page(page([], request.spec, tables=tables), request, tell)
     elif request.format in exports:
         _put(exports[request.format](), request.output, tell)
     else:
@@ -176,6 +176,13 @@ def _text(table: Table, request: ReportRequest) -> str:
     if request.format == "latex":
         return latex(table, request.spec)
     return text.markdown(table) if request.format == "markdown" else text.text(table)
+
+
+def _put_page(content: str, request: ReportRequest, tell: Tell) -> None:
+    """Write an HTML page: in UTF-8, as it says of itself, whatever the encoding of stdout is."""
+    if request.output is None and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    _put(content, request.output, tell)
 
 
 def _put(content: str, output: Path | None, tell: Tell) -> None:

@@ -11,7 +11,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from objbench.errors import RequestError, unknown_name
@@ -19,6 +18,7 @@ from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten
 from objbench.spec.schema import Spec
 from objbench.spec.settings import SHARED_KEYS
+from objbench.spec.yaml_text import parse_yaml
 
 # Entry points of plugins, which may bring a benchmarks.yaml.
 LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "sources", "generators"))
@@ -108,9 +108,11 @@ def _plugin_layers() -> list[Path]:
 
 def _read(path: Any) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: not valid YAML: {error}") from None
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path}: not text in UTF-8: {error}") from None
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise RequestError(f"{path}: expected a mapping with keys such as datasets, methods, published")
     return content

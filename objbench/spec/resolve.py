@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.nested import deep_merge, flatten, unflatten
 from objbench.spec.schema import MethodSpec, Spec, VariantSpec
+from objbench.spec.yaml_text import parse_yaml
 
 _NO_RESULT = ("checkpoint_minutes",)  # keys of the recipe that change no result: not a part of what a run is
 
@@ -121,9 +120,11 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise RequestError(f"--set {assignment}: expected key=value, such as --set recipe.steps=300")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise RequestError(f"--set {assignment}: '{text}' is not a value (number, word, list)") from None
+            value = parse_yaml(text)
+        except RequestError as error:
+            raise RequestError(
+                f"--set {assignment}: '{text}' is not a value (number, word, list): {error}"
+            ) from None
         overrides.pop(key, None)  # the later --set wins, in order as well
         overrides[key] = value
     return overrides

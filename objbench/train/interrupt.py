@@ -1,9 +1,10 @@
-"""Signals that ask a run to stop: at once between trainings, after the current step within one."""
+"""Signals that ask a command to stop: at once, or after the current step within a training."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,7 +13,7 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signa
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to stop. The same command continues the work.
+    """A signal asked the command to stop.
 
     Attributes:
         exit_code: The exit code for this signal.
@@ -30,19 +31,27 @@ class Interrupts:
     KeyboardInterrupt at once, wherever it comes.
 
     Attributes:
-        work: What is being done, for the message: "seed 3".
-        step: The step from which the same command goes on.
+        work: What is being trained, for the message: "seed 3".
+        step: The step from which the same command continues it; None if nothing is being trained.
+        advice: What the message says then: how the work that a signal stops can be continued.
     """
 
     def __init__(self) -> None:
-        self.work, self.step = "the run", 0
+        self.work, self.advice = "the run", ""
+        self.step: int | None = None
         self._signal: signal.Signals | None = None
         self._deferring = False
         self._process = os.getpid()
 
     @contextmanager
     def catch(self) -> Iterator[None]:
-        """Handle the signals here, in the main thread. Signals that the process ignores, as under nohup, stay ignored."""
+        """Handle the signals in this block, which does nothing outside the main thread.
+
+        Signals that the process ignores, as under nohup, stay ignored.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         caught = [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._handle) for number in caught}
         try:
@@ -70,10 +79,11 @@ class Interrupts:
     def check(self) -> None:
         """Raise Interrupted if a signal came."""
         if self._signal is not None:
-            raise Interrupted(
-                self._signal,
-                f"interrupted by {self._signal.name}; the same command goes on from step {self.step} of {self.work}",
-            )
+            advice = self.advice
+            if self.step is not None:
+                advice = f"the same command goes on from step {self.step} of {self.work}"
+            message = f"interrupted by {self._signal.name}"
+            raise Interrupted(self._signal, f"{message}; {advice}" if advice else message)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

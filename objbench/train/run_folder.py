@@ -11,6 +11,7 @@ from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import exclusive_lock, explain_os_errors, write_atomically
+from objbench.json_text import parse_json
 from objbench.records import RECORD
 from objbench.spec.nested import differences
 from objbench.spec.resolve import MethodConfig
@@ -81,10 +82,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise ObjbenchError(f"{folder}: not the folder of a run (no {CONFIG})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ObjbenchError(f"{path}: damaged ({error}); --fresh starts this seed again") from None
     if not isinstance(content, dict):
         raise ObjbenchError(f"{path}: damaged (not a JSON object); --fresh starts this seed again")

@@ -23,7 +23,10 @@ def test_help_takes_half_a_second_because_it_imports_next_to_nothing() -> None:
         "print(sorted(packages | {name for name in sys.modules if name.startswith('objbench')}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines()[-1] == "['objbench', 'objbench.cli', 'objbench.cli.main']"
+    assert (
+        found.stdout.splitlines()[-1]
+        == "['objbench', 'objbench.cli', 'objbench.cli.main', 'objbench.cli.streams', 'objbench.printable']"
+    )
     assert all(f"  {verb} " in found.stdout for verb in VERBS)
 
 

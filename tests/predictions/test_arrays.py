@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -286,3 +288,65 @@ def test_only_one_batch_is_in_memory(tmp_path, monkeypatch):
         predictions.check(TARGET)
         sizes += [len(batch.rows) for batch in predictions.batches(TARGET, CPU)]
     assert sizes == [1] * 5
+
+
+def header(text, version=1):
+    """The bytes of an .npy whose header is this text."""
+    size = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text.encode("latin-1")
+
+
+def described(descr="'|u1'", shape=f"(5, {H}, {W})", order="False"):
+    return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (described(shape=f"(-5, {H}, {W})"), f"its shape is (-5, {H}, {W})"),
+        (
+            described(shape=f"({10**30}, {H}, {W})"),
+            "predictions of 1,000,000,000,000,000,000,000,000,000,000 images",
+        ),
+        (described(shape=f"(5, {10**9}, {H}, {W})"), "has 1,000,000,000 planes"),
+        (described(shape="'abc'"), "damaged, or not an array"),
+        (described(descr="'<f999999999999999999999'"), "damaged, or not an array"),
+        (described(descr="[('a', '<f4', 99999999999999)]"), "damaged, or not an array"),
+        (described(descr="9"), "damaged, or not an array"),
+        (described(descr="'|O'"), "an array of Python objects"),
+        ("[" * 4000, "damaged, or not an array"),
+        ("{'descr': " + "9" * 5000 + "}", "damaged, or not an array"),
+        ("{'descr': \n'", "damaged, or not an array"),
+        ("{1L: (", "damaged, or not an array"),
+        ("-" * 9000 + "1", "damaged, or not an array"),
+        ("x" * 60000, "damaged, or not an array"),
+    ],
+)
+def test_a_hostile_header_is_one_plain_refusal(tmp_path, content, message):
+    (tmp_path / "p.npy").write_bytes(header(content) + bytes(5 * H * W))
+    told = refusal(tmp_path / "p.npy")
+    assert told.startswith(str(tmp_path / "p.npy"))
+    assert message in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("dtype", ["<U400000000", "<U2147483647", "|S400000000"])
+def test_keys_that_would_fill_the_memory_are_refused(tmp_path, labels, dtype):
+    with zipfile.ZipFile(tmp_path / "p.npz", "w") as file:
+        with file.open("masks.npy", "w") as member:
+            np.save(member, labels)
+        file.writestr("keys.npy", header(described(f"'{dtype}'", "(5,)")) + bytes(99))
+    told = refusal(tmp_path / "p.npz")
+    assert "p.npz: keys: " in told
+    assert "needs more than 268 MB" in told or "damaged, or not an array" in told
+
+
+def test_an_array_that_stands_twice_is_refused(tmp_path, labels):
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(tmp_path / "p.npz", "w") as file:
+        for values in (labels, 1 - labels):
+            with file.open("masks.npy", "w") as member:
+                np.save(member, values)
+    assert (
+        refusal(tmp_path / "p.npz")
+        == f"{tmp_path / 'p.npz'}: holds an array twice; found masks.npy, masks.npy"
+    )

@@ -239,3 +239,51 @@ def test_an_archive_with_a_name_twice_is_refused(folder):
     (folder / "again").mkdir()
     shutil.copy(folder / f"{KEYS[0]}.png", folder / "again")
     assert refusal(packed(folder, ".tar")).endswith("more than one file called 00000007.png")
+
+
+def tar_of(path, *members, between=b""):
+    """An archive of these headers, each followed by `between`."""
+    formats = (tarfile.PAX_FORMAT if info.pax_headers else tarfile.GNU_FORMAT for info in members)
+    content = (info.tobuf(form) + between for info, form in zip(members, formats, strict=True))
+    path.write_bytes(b"".join(content) + bytes(10_240))
+    return path
+
+
+def named(name, size=0, kind=tarfile.REGTYPE, pax_size=None):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    info.pax_headers = {} if pax_size is None else {"size": pax_size}
+    return info
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (named("0.png", pax_size="-5"), "a size of -5 bytes"),
+        (named("0.png", pax_size=str(10**20)), "damaged"),
+        (named("0.png", size=2**40), "damaged"),
+        (named("0.png", size=600, kind=tarfile.GNUTYPE_SPARSE), "is a sparse file"),
+        (named("0.png", size=2**62, kind=tarfile.GNUTYPE_LONGNAME), "damaged"),
+        (named("0.png", size=2**62, kind=tarfile.XHDTYPE), "damaged"),
+    ],
+)
+def test_sizes_that_an_archive_cannot_hold_are_refused(tmp_path, info, message):
+    path = tar_of(tmp_path / "p.tar", info)
+    told = refusal(path)
+    assert told.startswith(f"{path}: ")
+    assert message in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"5", b"6"])  # links, a device, a folder, a pipe
+def test_what_is_no_file_in_an_archive_is_left_alone(tmp_path, kind):
+    info = named("../../0.png", kind=kind)
+    info.linkname = "/etc/passwd"
+    path = tar_of(tmp_path / "p.tar", info)
+    assert refusal(path) == f"{path}: expected label maps in PNGs, <key>.png, found nothing"
+
+
+def test_a_chain_of_long_names_is_damage(tmp_path):
+    chain = [named("x", size=3, kind=tarfile.GNUTYPE_LONGNAME)] * 3000
+    told = refusal(tar_of(tmp_path / "p.tar", *chain, between=b"abc" + bytes(509)))
+    assert "not a tar archive, or a damaged one" in told

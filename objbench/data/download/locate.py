@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from objbench.data.download.receipts import Checksums
 from objbench.data.download.remote import Remote
 from objbench.data.download.transfer import ByteRange
 from objbench.data.download.zipped import find_member
+from objbench.json_text import parse_json
 
 _RECORD = re.compile(r"/api/records/\d+")
 
@@ -65,7 +65,7 @@ def locate(remote: Remote, url: str, client: Client) -> Location:
 def _in_record(remote: Remote, url: str, client: Client) -> tuple[str, str | None]:
     """Link and md5 of the file of a Zenodo record that `remote` is, or is a member of (developers.zenodo.org)."""
     try:
-        files: list[dict[str, Any]] = json.loads(client.read_small(url))["files"]
+        files: list[dict[str, Any]] = parse_json(client.read_small(url))["files"]
         names = {str(file["key"]): file for file in files}
         whole = remote.member is None
         fits = [name for name in names if (name == remote.name if whole else name.endswith(".zip"))]
@@ -78,7 +78,7 @@ def _in_record(remote: Remote, url: str, client: Client) -> tuple[str, str | Non
         if not isinstance(link, str):
             raise TypeError(f"links.self is {link!r}, not an address")
         return link, digits.lower() if kind == "md5" else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PermanentError(
             f"not the description of a Zenodo record ({type(error).__name__}: {error})"
         ) from None

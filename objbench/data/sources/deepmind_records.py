@@ -92,7 +92,7 @@ def objects(frame: Frame, layout: str, entities: int) -> int | None:
     None for a damaged record.
     """
     if frame.intact:
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):  # of NaN, of infinity
             feature = {"visibility": record_features(layout, entities)["visibility"]}
             return round(float(parse_example(frame.payload, feature)["visibility"][1:].sum()))
     return None

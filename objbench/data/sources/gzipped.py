@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 _MAGIC = b"\x1f\x8b"
+_PIECE = 1 << 24  # more is read in pieces: a damaged or hostile length allocates only what the file holds
 
 
 class StreamError(Exception):
@@ -23,19 +24,28 @@ def reader(file: IO[bytes]) -> Callable[[int], bytes]:
     packed = file.read(2) == _MAGIC
     file.seek(0)
     if not packed:
-        return file.read
+        return lambda size: _in_pieces(file.read, size)
     stream, errors = _unpacker(file)
 
     def read(size: int) -> bytes:
         try:
-            content: bytes = stream.read(size)
+            return _in_pieces(stream.read, size)
         except EOFError:
             raise StreamError("the gzip stream ends early: the file is truncated") from None
         except errors as error:
             raise StreamError(f"the gzip stream is damaged ({error})") from None
-        return content
 
     return read
+
+
+def _in_pieces(read: Callable[[int], bytes], size: int) -> bytes:
+    if size <= _PIECE:
+        return read(size)
+    pieces = []
+    while size > 0 and (piece := read(min(size, _PIECE))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _unpacker(file: IO[bytes]) -> tuple[Any, tuple[Any, ...]]:

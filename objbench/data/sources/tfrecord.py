@@ -26,6 +26,8 @@ from objbench.errors import ObjbenchError
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
 _MASK_DELTA = 0xA282EAD8
 _TABLE_BYTES = 4096
+MOST_BYTES = 1 << 28  # of a record; the largest of the released ones has 3.3 MB
+_MOST_SHIFT = 63  # in a length: it has 64 bits
 
 # Wire format of protocol buffers: an Example holds length-delimited fields down to the lists of values.
 _WIRE_TYPE, _LENGTH_DELIMITED = 7, 2
@@ -116,6 +118,8 @@ class Reader:
         if not _intact(self._crc32c, header[:8], header[8:]):
             raise self._fail("the checksum of the record's length is wrong: the file is damaged")
         (length,) = struct.unpack("<Q", header[:8])
+        if length > MOST_BYTES:
+            raise self._fail(f"it has {length:,} bytes, expected at most {MOST_BYTES:,}")
         payload = self._read(length)
         if len(payload) < length:
             raise self._fail("the file ends inside the record: it is truncated")
@@ -208,6 +212,8 @@ def _field(buffer: bytes, at: int, end: int) -> tuple[int, int, int]:
         while (byte := buffer[at]) & 0x80:
             size |= (byte & 0x7F) << shift
             shift += 7
+            if shift > _MOST_SHIFT:
+                raise _MalformedError
             at += 1
         size |= byte << shift
         at += 1

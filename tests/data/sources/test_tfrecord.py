@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import gzip
 import re
+import struct
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.tfrecords import MINI, bytes_feature, example, field, float_feature, framed, write
+from helpers.tfrecords import MINI, bytes_feature, example, field, float_feature, framed, masked_crc, write
 
 from objbench.data.sources.tfrecord import (
     Feature,
@@ -149,6 +151,27 @@ def test_a_flipped_bit_in_a_length_names_the_record(
 ) -> None:
     with pytest.raises(ObjbenchError, match=r"record 1 \(byte 19 .*record's length is wrong.* damaged"):
         list(frames(flipped(tmp_path, byte, packed)))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("length", [2**27, 2**28 + 1, 2**40, 2**63, 2**64 - 1])
+def test_a_length_that_the_file_cannot_hold_needs_no_memory(
+    tmp_path: Path, packed: bool, length: int
+) -> None:
+    head = struct.pack("<Q", length)
+    content = framed(b"one") + head + masked_crc(head) + bytes(1000)
+    path = tmp_path / "hostile.tfrecords"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    beyond = f"it has {length:,} bytes, expected at most 268,435,456"
+    message = beyond if length > 2**28 else "the file ends inside the record: it is truncated"
+    tracemalloc.start()
+    try:
+        with Reader(path) as reader, pytest.raises(ObjbenchError) as error:
+            list(reader)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+    assert str(error.value) == f"{path}: record 1 (byte 19 of the unpacked file): {message}"
 
 
 @pytest.mark.parametrize("byte", [32, 35])

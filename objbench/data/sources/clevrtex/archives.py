@@ -17,6 +17,7 @@ from objbench.errors import ObjbenchError
 
 _BLOCK = 512
 _STEP = 1 << 20
+_BASE_256 = 0x80
 _SPECIAL = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe"}
 
 
@@ -100,13 +101,13 @@ def _intact(block: bytes) -> bool:
 
 
 def _number(field: bytes) -> int:
-    """A number in octal digits, or in base 256 where the first bit is set (GNU, for 8 GiB and more)."""
-    if field[0] & 0x80:
+    """A number in octal digits, or in base 256 after a byte 0x80 (GNU, for 8 GiB and more)."""
+    if field[0] == _BASE_256:
         return int.from_bytes(field[1:], "big")
-    try:
-        return int(field.rstrip(b" \0") or b"0", 8)
-    except ValueError:
-        raise _TarError("the header of a member is wrong: the archive is damaged") from None
+    digits = field.strip(b" \0")
+    if digits.strip(b"01234567"):
+        raise _TarError("the header of a member is wrong: the archive is damaged")
+    return int(digits or b"0", 8)
 
 
 def _text(field: bytes) -> str:

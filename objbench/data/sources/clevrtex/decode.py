@@ -12,7 +12,6 @@ v1's data call one material FabricUpholsteryBrightAnglePattern001 that is in tru
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from PIL import Image
 from objbench.data.format.png import check_chunks
 from objbench.data.scene import Array, BadScene, SceneBatch
 from objbench.data.sources.clevrtex.names import ENTITIES, HEIGHT, MOST_BYTES, WIDTH
+from objbench.json_text import parse_json
 
 _TEXTS = ("shape", "material", "size")
 _COLOURED = (*_TEXTS, "color")  # of vbg alone: elsewhere the colour that the JSON names is that of no object
@@ -145,8 +145,8 @@ def _pixels(content: bytes) -> tuple[str, Array]:
 def _factors(content: bytes, index: int, variant: str) -> tuple[dict[str, Any], int]:
     """The factors of one scene by name, and its number of objects; ValueError where the JSON is not the release's."""
     try:
-        facts = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        facts = parse_json(content)
+    except ValueError as error:
         raise ValueError(f"cannot be parsed: {error}") from None
     if not isinstance(facts, dict):
         raise ValueError("is not that of a scene")

@@ -308,6 +308,31 @@ def test_a_member_that_no_release_has_is_refused(tmp_path: Path, info: tarfile.T
         opened(path)
 
 
+@pytest.mark.parametrize(
+    "size",
+    [b"-0000002000\0", b"0000_002000\0", b"+0000002000\0", b"0000009000 \0", b"\xff" * 12, b"0x000000200\0"],
+)
+@pytest.mark.parametrize("name", [f"0/{SCENE}", "0/other.txt"])
+def test_a_size_that_is_no_octal_number_is_damage(tmp_path: Path, size: bytes, name: str) -> None:
+    header = bytearray(special(name).tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "one.tar"
+    path.write_bytes(bytes(header) + bytes(10_240))
+    with pytest.raises(
+        ObjbenchError, match=f"{path}: the header of a member is wrong: the archive is damaged"
+    ):
+        opened(path)
+
+
+def test_a_member_that_is_passed_over_may_claim_any_size(tmp_path: Path) -> None:
+    path = tmp_path / "one.tar"
+    path.write_bytes(special("other.txt", size=1 << 80).tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
+    with pytest.raises(ObjbenchError, match="the archive ends inside a member: it is truncated"):
+        opened(path)
+
+
 def test_members_of_no_interest_are_passed_over(tmp_path: Path, reference: dict[str, SceneBatch]) -> None:
     path = archive(tmp_path / "one.tar")
     others = [
