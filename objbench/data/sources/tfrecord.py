@@ -22,6 +22,7 @@ from objbench.data.scene import Array
 from objbench.data.sources import gzipped
 from objbench.data.sources.gzipped import StreamError
 from objbench.errors import ObjbenchError
+from objbench.files import naming
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
 _MASK_DELTA = 0xA282EAD8
@@ -78,7 +79,8 @@ class Reader:
         self._offset = 0
         self._crc32c = crc32c_function()
         self._file = path.open("rb")
-        self._unpacked = gzipped.reader(self._file)
+        with naming(path):
+            self._unpacked = gzipped.reader(self._file)
 
     def __enter__(self) -> Reader:
         return self
@@ -140,6 +142,8 @@ class Reader:
             return self._unpacked(size)
         except StreamError as error:
             raise self._fail(str(error)) from None
+        except OSError as error:  # of a failing disk: it names no file
+            raise self._fail(f"cannot be read: {error.strerror or error}; see to its disk") from error
 
     def _fail(self, what: str) -> ObjbenchError:
         return ObjbenchError(f"{place(self.path, self.position, self._offset)}: {what}")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import gzip
+import io
+import os
 import re
 import struct
 import sys
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 from helpers.tfrecords import MINI, bytes_feature, example, field, float_feature, framed, masked_crc, write
 
+from objbench.data.sources import gzipped
 from objbench.data.sources.tfrecord import (
     Feature,
     Frame,
@@ -133,6 +137,21 @@ def test_a_truncated_plain_file_names_the_record(
     path = write(tmp_path / "cut.tfrecords", [b"one", b"two"], packed=False)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ObjbenchError, match=rf"record 1 \(byte 19 .*{where}.* truncated"):
+        list(frames(path))
+
+
+def test_a_disk_that_fails_names_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.tfrecords", [b"first", b"second"], packed=False)
+    content = io.BytesIO(path.read_bytes())
+
+    def read(size: int) -> bytes:
+        if content.tell() == 21:  # after the first record
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return content.read(size)
+
+    monkeypatch.setattr(gzipped, "reader", lambda _: read)
+    message = f"{path}: record 1 (byte 21 of the unpacked file): cannot be read: Input/output error; see to its disk"
+    with pytest.raises(ObjbenchError, match=re.escape(message)):
         list(frames(path))
 
 

@@ -14,6 +14,7 @@ from objbench.data.sources import gzipped
 from objbench.data.sources.clevrtex.names import MOST_BYTES, FileId, ForeignError, Variant, parse
 from objbench.data.sources.gzipped import StreamError
 from objbench.errors import ObjbenchError
+from objbench.files import naming
 
 _BLOCK = 512
 _STEP = 1 << 20
@@ -37,7 +38,7 @@ def members(path: Path, variant: Variant) -> Generator[Member, None, None]:
             a sensible size and name. The message names archive and member.
     """
     last = "none"
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         read = gzipped.reader(file)
         try:
             while header := _header(read, first=last == "none"):

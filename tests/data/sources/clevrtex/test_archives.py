@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from helpers.clevrtex import FORMS, PARTS, archive, five_parts, opened, same, scenes, small, unpack
 
 from objbench.data.scene import SceneBatch
+from objbench.data.sources import gzipped
 from objbench.data.sources.clevrtex import reorder, source
 from objbench.data.sources.clevrtex.archives import members
 from objbench.data.sources.clevrtex.names import VARIANTS, FileId
@@ -143,6 +146,18 @@ def test_reading_stops_when_nothing_more_is_wanted(tmp_path: Path) -> None:
     path = archive(tmp_path / "one.tar.gz")
     path.write_bytes(path.read_bytes()[:-1000])
     assert scenes(small(path, train=0))["val"].index.tolist() == [3, 4, 5]
+
+
+def test_a_disk_that_fails_names_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(size: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(gzipped, "reader", lambda _: read)
+    path = tmp_path / "a.tar"
+    path.touch()
+    with pytest.raises(OSError, match="Input/output error") as error:
+        next(members(path, VARIANTS["full"]))
+    assert error.value.filename == str(path)
 
 
 def test_an_incomplete_archive_is_noticed_at_its_end(tmp_path: Path) -> None:
