@@ -82,7 +82,6 @@ class CudaGraphStepper:
 
     def advance(self, steps: int) -> None:
         """Take `steps` training steps."""
-        self.method.train()
         for _ in range(steps):
             self._train_step(self.scenes.progress(self.step))
             self.step += 1

@@ -25,7 +25,6 @@ class EagerStepper:
 
     def advance(self, steps: int) -> None:
         """Take `steps` training steps."""
-        self.method.train()
         for _ in range(steps):
             self._losses = self._train_step(self.step)
             self.step += 1

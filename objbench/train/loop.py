@@ -174,6 +174,7 @@ class Training:
     def _take_steps(self, stage: _StageRun, steps: int) -> int:
         """Take up to `steps` steps, fewer if a signal or the time asks for a checkpoint. Returns how many."""
         start, taken = time.perf_counter(), 0
+        self.method.train()  # here, as going through all modules at every step would cost a tenth of a fast one
         while taken < steps and not self.interrupts.requested and not (taken and self._save_is_due()):
             stage.stepper.advance(1)
             taken += 1

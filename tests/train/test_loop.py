@@ -131,6 +131,22 @@ def test_the_environments_of_a_resumed_training_are_remembered_in_order(tmp_path
     assert joined(found) == here._replace(device=f"a GPU, then {here.device}")
 
 
+def test_a_method_is_in_training_mode_in_its_steps_but_not_put_there_at_each(tmp_path):
+    rarely = {"recipe.log_steps": 8, "recipe.checkpoint_steps": 8, "recipe.evaluations": 0}
+    method, modes, puts = make("toy_geco", **rarely), [], []
+    method.train(False)
+    loss, train = method.training_loss, method.train
+
+    def training_loss(images, progress):
+        modes.append(method.training)
+        return loss(images, progress)
+
+    method.training_loss = training_loss
+    method.train = lambda mode=True: puts.append(mode) or train(mode)
+    Training(method, IMAGES, 0, tmp_path).run()
+    assert (modes, puts) == ([True] * 8, [True])
+
+
 def test_resume_does_not_start_from_zero(tmp_path):
     class Interrupted(Exception):
         pass

@@ -38,7 +38,7 @@ _COLOURS = (
     "slots have that of their segment."
 )
 _ATTENTION = "Attention from 0, black, to 1, white; slots are shown without their masks."
-_VALIDATION = "Scores on the validation split, segmented as in the test"
+_VALIDATION = "Means over those validation images for which the metric is defined, segmented as in the test"
 _RATIO = f" ({PREFERRED}: at mask ratio 0; the paper's own curve is at the current ratio)"
 
 
@@ -190,7 +190,9 @@ def _failures(request: FigureRequest) -> Figure:
     if len(shown) != len(failed):
         what += f", the worst {len(shown)} shown"
     sections = [pictures.section(row, seed, IMAGES_OF_FAILED, pictures.segmentations) for seed in shown]
-    note = f"A seed failed that did not reach {request.success}, as a mean over all test images."
+    whole = row.values[metric].n_images in ((), (row.n_images,))
+    images = "all test images" if whole else f"those test images for which {metric} is defined"
+    note = f"A seed failed that did not reach {request.success}, as a mean over {images}."
     return sheet(f"{row.scored.place}, test split: {what}", sections, [note, _COLOURS, *_marks([row])])
 
 

@@ -72,8 +72,7 @@ def section(row: Measured, seed: int, count: int, layout: Layout, repeat: bool =
     strips: list[Strip] = []
     for i in range(min(count, len(captions))):
         strips += layout({name: values[i] for name, values in samples.items()}, captions[i])
-    scores = _scores(row, {name: row.values[name].seeds.get(seed, math.nan) for name in METRICS})
-    heading = f"{row.label}, seed {seed}: {scores} over the whole split"
+    heading = f"{row.label}, seed {seed}: {_means(row, seed)}"
     planes = samples["soft_masks"].shape[1] if "soft_masks" in samples else 0
     if planes > MAX_PLANES:
         heading += f"; the {MAX_PLANES} largest of {planes} slots"
@@ -166,6 +165,18 @@ def _scores(row: Measured, values: Mapping[str, float]) -> str:
         metric = row.values[name].metric
         parts.append(f"{metric.title} {'–' if math.isnan(value) else metric.format(value).replace('-', '−')}")
     return "  ".join(parts)
+
+
+def _means(row: Measured, seed: int) -> str:
+    """The means of a seed, and over how many images each is taken."""
+    scores = {name: _scores(row, {name: row.values[name].seeds.get(seed, math.nan)}) for name in METRICS}
+    images = {name: row.values[name].images.get(seed) for name in METRICS}
+    if not any(found and found.note for found in images.values()):
+        return f"{'  '.join(scores.values())} over the whole split"
+    return "  ".join(
+        f"{text} ({found.note or 'over the whole split'})" if (found := images[name]) else text
+        for name, text in scores.items()
+    )
 
 
 def _again(row: Measured, seed: int) -> str:

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from objbench.errors import ObjbenchError, RequestError
+from objbench.records import Scores
 from objbench.report.figures import PAPER_FIGURES, SUCCESS, draw
 from objbench.report.figures.paper import FigureRequest, compose
 from objbench.report.rows.collect import collect
@@ -157,6 +158,14 @@ def test_the_lowest_of_the_selected_seeds_is_drawn_or_the_one_asked_for(tmp_path
     assert "has seeds 0, 1, 2" in refused(RequestError, tmp_path, seed=7)
 
 
+def test_failures_by_a_metric_that_is_undefined_for_some_images_say_over_which_they_are(tmp_path):
+    some = scores().model_dump() | {"ari_fg": {"mean": 0.4, "std": 0.1, "n": 2}}
+    run_on(tmp_path, "clevrtex", metrics={"test": Scores.model_validate(some)})
+    text = text_of(tmp_path, "12")
+    assert "as a mean over those test images for which ari_fg is defined" in " ".join(text.split())
+    assert "ARI-FG 40.0 (mean over 2 of 320 images)" in " ".join(text.split())
+
+
 def test_failed_seeds_are_those_that_did_not_reach_what_is_stated_lowest_first(tmp_path):
     for seed, ari_fg in enumerate((0.9, 0.4, 0.2, 0.6)):
         run_on(tmp_path, "clevrtex", seed=seed, metrics={"test": scores(ari_fg=ari_fg)})
@@ -168,6 +177,7 @@ def test_failed_seeds_are_those_that_did_not_reach_what_is_stated_lowest_first(t
     assert "3 of 4 seeds failed" in text_of(tmp_path, "12", success=Success("ari_fg", 0.7))
     none = text_of(tmp_path, "12", success=Success("ari_fg", 0.1))
     assert "none of 4 seeds failed, the worst 4 shown" in none
+    assert "as a mean over all test images" in none
     assert "no --seed" in refused(RequestError, tmp_path, "12", seed=1)
     assert "has no mse_sum" in refused(ObjbenchError, tmp_path, "12", success=Success("mse_sum", 1))
     assert "no --select" in refused(RequestError, tmp_path, "12", select="top:1:miou")

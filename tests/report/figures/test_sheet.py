@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.figure_runs import PREDICTION, SIDE, TRUTH, run, samples
+from helpers.synthetic import scores
 from PIL import Image
 
 from objbench.errors import RequestError
+from objbench.records import Scores
 from objbench.report.figures import pictures
 from objbench.report.figures.canvas import outputs, save
 from objbench.report.figures.choose import rows_on
@@ -67,6 +69,14 @@ def test_scores_of_each_image_are_found_by_its_key_and_stand_below_it(tmp_path):
         "ARI-FG –  mIoU 60.0",
     ]
     assert found.heading == "objmae, seed 0: ARI-FG 90.0  mIoU 70.0 over the whole split"
+
+
+def test_the_mean_of_a_metric_that_is_undefined_for_some_images_says_over_how_many_it_is(tmp_path):
+    some = scores().model_dump() | {"ari_fg": {"mean": 0.9, "std": 0.1, "n": 2}}
+    run(tmp_path, metrics={"test": Scores.model_validate(some)})
+    assert section(tmp_path).heading == (
+        "objmae, seed 0: ARI-FG 90.0 (mean over 2 of 320 images)  mIoU 70.0 (over the whole split)"
+    )
 
 
 def test_planes_without_components_are_shown_as_masks_and_labels_alone_not_at_all(tmp_path):

@@ -8,7 +8,7 @@ const COLOURS = 10; // as many as the style has, --c0 to --c9
 const HINTS = {
   loss: "Each method's own total loss while it trains: not comparable between methods. Logarithmic where all values are positive.",
 };
-const VALIDATION = 'On the validation split, by the step of training';
+const VALIDATION = 'Means over the validation images for which it is defined, by the step of training';
 const hint = (curve) => HINTS[curve]
   ?? VALIDATION + (inPercent(curve) ? ', in percent.' : '. Logarithmic where all values are positive.');
 const inPercent = (curve) => data.percent.includes(curve);
