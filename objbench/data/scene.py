@@ -59,8 +59,8 @@ class SceneBatch:
         images: uint8 (N,H,W,3), in the source's resolution; crop and resize come later.
         masks: uint8 (N,H,W), 0 = background, 1.. = the upstream's own entity ids, never renumbered.
         factors: Name -> (N,E) or (N,E,D), where row e of the upstream's entity axis E belongs to mask value e (row 0
-            is the background); or (N,), one per scene. Numbers or strings, with upstream meanings and units; {} if
-            the source has none.
+            is the background); or (N,), one per scene. Numbers or strings, with upstream meanings and units, of the
+            same names, types and shapes in every scene of a split; {} if the source has none.
     """
 
     index: Array

@@ -20,12 +20,13 @@ from objbench.errors import ObjbenchError
 IMAGE, MASK, FACTS = ".png", ".mask.png", ".json"
 SUFFIXES = (FACTS, MASK, IMAGE)  # in the order of the archive
 KEY_DIGITS = 8
-_FIELDS = {"index", "n_objects", "visible", "factors"}
+_FIELDS = {"index", "n_objects", "visible"}  # and, of a source that has them, "factors"
+_NONE_VISIBLE = [0]  # the background
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class Sample(NamedTuple):
-    """A decoded sample: image uint8 (H,W,3), mask uint8 (H,W), and the parsed JSON."""
+    """A decoded sample: image uint8 (H,W,3), mask uint8 (H,W), and the facts: index, n_objects, visible, factors."""
 
     key: str
     image: Array
@@ -71,7 +72,7 @@ def samples(batch: SceneBatch) -> Iterator[Sample]:
 
 def encode(sample: Sample) -> bytes:
     """The archive members of a sample; every call gives the same bytes."""
-    contents = (canonical(sample.facts), png.encode(sample.mask), png.encode(sample.image))
+    contents = (facts_text(sample.facts), png.encode(sample.mask), png.encode(sample.image))
     pairs = zip(SUFFIXES, contents, strict=True)
     return b"".join(tar.member(sample.key + suffix, content) for suffix, content in pairs)
 
@@ -95,15 +96,35 @@ def canonical(content: Any) -> bytes:
     return _JSON.encode(content).encode()
 
 
+def facts_text(facts: Mapping[str, Any]) -> bytes:
+    """The JSON of a sample's facts, without empty objects and lists.
+
+    Whoever reads types off the first samples, as Hugging Face does, finds none in those; Parquet refuses the former.
+    So `factors` is left out if the source has none, and `visible` is [0], the background, if no object is visible.
+    """
+    written = {name: value for name, value in facts.items() if name != "factors" or value}
+    if written.get("visible") == []:
+        written["visible"] = _NONE_VISIBLE
+    return canonical(written)
+
+
 def parse(text: bytes) -> dict[str, Any]:
-    """The JSON of a sample; ValueError if it is none or has other fields than prepare writes."""
+    """The facts of a sample from its JSON, as `facts_text` and earlier versions wrote it.
+
+    Raises:
+        ValueError: It is no JSON, or has other fields.
+    """
     try:
         facts = json.loads(text)
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
-    if not isinstance(facts, dict) or set(facts) != _FIELDS or not isinstance(facts["factors"], dict):
-        raise ValueError(f"its JSON must have the fields {', '.join(sorted(_FIELDS))}")
-    return facts
+    factors = facts.get("factors", {}) if isinstance(facts, dict) else None
+    if not isinstance(factors, dict) or set(facts) - {"factors"} != _FIELDS:
+        raise ValueError(
+            f"its JSON must have the fields {', '.join(sorted(_FIELDS))} and, if there are any, factors"
+        )
+    visible = [] if facts["visible"] == _NONE_VISIBLE else facts["visible"]
+    return {**facts, "visible": visible, "factors": factors}
 
 
 def rows(members: tar.Members, path: Path) -> list[str]:

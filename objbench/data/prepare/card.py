@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from objbench.data.format.manifest import Manifest
+from objbench.data.prepare.features import features
 from objbench.spec.datasets import DatasetRef
 
 _HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def render(dataset: DatasetRef, manifest: Manifest) -> str:
-    """The card of a prepared dataset, front matter included."""
+def render(dataset: DatasetRef, manifest: Manifest, factors: Sequence[Mapping[str, Any]]) -> str:
+    """The card of a prepared dataset, front matter included.
+
+    Args:
+        factors: Those of one sample of each split.
+    """
     environment = Environment(
         loader=PackageLoader("objbench.data.prepare", "."),
         undefined=StrictUndefined,
@@ -27,7 +33,9 @@ def render(dataset: DatasetRef, manifest: Manifest) -> str:
     spec, source = dataset.spec, dataset.spec.sources[manifest.source]
     splits = manifest.splits
     return environment.get_template("card.md.jinja").render(
-        front_matter=yaml.safe_dump(front_matter(dataset, manifest), sort_keys=False, allow_unicode=True),
+        front_matter=yaml.safe_dump(
+            front_matter(dataset, manifest, factors), sort_keys=False, allow_unicode=True
+        ),
         dataset=dataset,
         spec=spec,
         source=source,
@@ -40,7 +48,9 @@ def render(dataset: DatasetRef, manifest: Manifest) -> str:
     )
 
 
-def front_matter(dataset: DatasetRef, manifest: Manifest) -> dict[str, Any]:
+def front_matter(
+    dataset: DatasetRef, manifest: Manifest, factors: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """The metadata that Hugging Face reads from a dataset card."""
     licence = dataset.spec.sources[manifest.source].licence
     total = sum(split.count for split in manifest.splits.values())
@@ -53,4 +63,5 @@ def front_matter(dataset: DatasetRef, manifest: Manifest) -> dict[str, Any]:
         "tags": ["object-centric learning", "webdataset"],
         "size_categories": [next((label for bound, label in _SIZES if total < bound), "1M<n<10M")],
         "configs": [{"config_name": "default", "data_files": files}],
+        "dataset_info": {"features": features(factors)},
     }

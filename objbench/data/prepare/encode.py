@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from objbench.data.format.sample import KEY_DIGITS, digest, encode, samples
 from objbench.data.prepare.preprocessing import Preprocessing
-from objbench.data.scene import BadScene, Block, SceneBatch
+from objbench.data.scene import Array, BadScene, Block, SceneBatch
 from objbench.errors import ObjbenchError
+
+_KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text"}
 
 
 class Job(NamedTuple):
@@ -46,10 +48,15 @@ class EncodedScene:
 
 
 class Encoded(NamedTuple):
-    """The scenes of a job that qualify, by index."""
+    """The scenes of a job that qualify, by index.
+
+    Attributes:
+        types: Of the factors, by name: kind of number or text, and shape. Several if the source mixes them.
+    """
 
     split: str
     scenes: list[EncodedScene]
+    types: list[dict[str, str]]
 
 
 def encode_block(job: Job) -> Encoded:
@@ -59,6 +66,7 @@ def encode_block(job: Job) -> Encoded:
         ObjbenchError: A scene is damaged, or the source breaks its contract.
     """
     scenes: list[EncodedScene] = []
+    types: list[dict[str, str]] = []
     todo = [job.block]
     while todo:
         block = todo.pop()
@@ -69,8 +77,13 @@ def encode_block(job: Job) -> Encoded:
             todo += [part for part in (block[bad.row + 1 :], block[: bad.row]) if len(part)]
         else:
             _check(batch)
+            batch = replace(
+                batch, factors={name: _typed(name, values) for name, values in batch.factors.items()}
+            )
+            if (found := _types(batch)) not in types:
+                types.append(found)
             scenes += _encode_batch(job, job.preprocessing(batch))
-    return Encoded(job.split, sorted(scenes, key=attrgetter("index")))
+    return Encoded(job.split, sorted(scenes, key=attrgetter("index")), types)
 
 
 def _encode_batch(job: Job, batch: SceneBatch) -> list[EncodedScene]:
@@ -83,6 +96,24 @@ def _encode_batch(job: Job, batch: SceneBatch) -> list[EncodedScene]:
             reason = f"its factors cannot be written as JSON: {error}"
             scenes.append(_skipped(job, index, f"record {index}", reason))
     return scenes
+
+
+def _typed(name: str, values: Array) -> Array:
+    """A factor with one type for all scenes, also if the source gave Python objects; ObjbenchError if that fails."""
+    try:
+        typed = np.array(values.tolist()) if values.dtype == object else values
+    except ValueError:  # rows of different lengths
+        typed = values
+    if typed.dtype.kind not in _KINDS:
+        raise ObjbenchError(
+            f"the source gave the factor '{name}' as {typed.dtype}, expected numbers or strings"
+        )
+    return typed
+
+
+def _types(batch: SceneBatch) -> dict[str, str]:
+    """The type of each factor: that of its JSON, whatever its width in memory, and its shape."""
+    return {name: f"{_KINDS[values.dtype.kind]} {values.shape[1:]}" for name, values in batch.factors.items()}
 
 
 def _skipped(job: Job, index: int, where: str, reason: str) -> EncodedScene:

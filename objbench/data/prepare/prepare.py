@@ -22,6 +22,7 @@ from objbench.data.format.manifest import (
 from objbench.data.format.settings import Settings, settings_of
 from objbench.data.prepare import card
 from objbench.data.prepare.describe import Hashing, describe_written, file_state
+from objbench.data.prepare.features import first_factors
 from objbench.data.prepare.fetch import fetch_release, published_files
 from objbench.data.prepare.journal import Journal, Started
 from objbench.data.prepare.pipeline import write_splits
@@ -86,7 +87,8 @@ class Preparation:
         self._refuse_changed_files(states)
         splits = {plan.split: describe_written(plan, writers[plan.split]) for plan in self.plans}
         manifest = self.manifest(splits, files)
-        write_atomically(self.folder / "README.md", card.render(self.dataset, manifest))
+        text = card.render(self.dataset, manifest, first_factors(self.folder, manifest))
+        write_atomically(self.folder / "README.md", text)
         manifest.save(self.folder / MANIFEST)
         journal.close()
         return manifest

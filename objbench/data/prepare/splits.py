@@ -36,6 +36,7 @@ class SplitAssigner:
         self._bounds = {plan.split: plan.cut or (0, None) for plan in plans}
         self._tail = max(-min(start, stop or 0, 0) for start, stop in self._bounds.values())
         self._held: deque[EncodedScene] = deque()
+        self._types: dict[str, str] | None = None
         self._samples = 0  # held, without the skipped ones
         started = [(self._bounds[p.split][0], writers[p.split].written) for p in plans]
         self._position = max((start + done for start, done in started if start >= 0 and done), default=0)
@@ -57,7 +58,19 @@ class SplitAssigner:
         return all(self.writers[plan.split].closed for plan in self.plans)
 
     def add(self, encoded: Encoded) -> None:
-        """Take the scenes of a block; ObjbenchError if the source gives them out of order."""
+        """Take the scenes of a block.
+
+        Raises:
+            ObjbenchError: The source gives them out of order, or with factors of other names, types or shapes than before.
+        """
+        for types in encoded.types:
+            if self._types is None:
+                self._types = types
+            if types != self._types:
+                raise ObjbenchError(
+                    f"the factors of {self.lead.split} must have the same names, types and shapes in every scene: found "
+                    f"{types} after {self._types}"
+                )
         for scene in encoded.scenes:
             if scene.index < self._next:
                 raise ObjbenchError(f"the indices of {self.lead.split} must ascend: found {scene.index}")

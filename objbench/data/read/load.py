@@ -169,9 +169,9 @@ def _parse(texts: bytes, where: str) -> dict[str, Array]:
     """The factors in the JSON lines of a split: name -> (N,E,...), int64, float64 or strings."""
     try:
         samples = json.loads(b"[" + texts.rstrip().replace(b"\n", b",") + b"]")
-        names = samples[0]["factors"]
+        names = samples[0].get("factors", {})
         return {name: np.array([sample["factors"][name] for sample in samples]) for name in names}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ObjbenchError(
             f"{where}: its factors cannot be read ({type(error).__name__}: {error}); objbench verify --deep names the samples"
         ) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,9 +99,7 @@ def digest_cache(job: CacheCheck) -> list[bytes]:
     images = np.fromfile(job.images, np.uint8, 3 * size * count, offset=3 * size * job.row)
     masks = np.fromfile(job.masks, np.uint8, size * count, offset=size * job.row)
     pixels = images.reshape(count, 3, height, width).transpose(0, 2, 3, 1)
-    samples = zip(
-        job.keys, pixels, masks.reshape(count, height, width), map(json.loads, job.texts), strict=True
-    )
+    samples = zip(job.keys, pixels, masks.reshape(count, height, width), map(parse, job.texts), strict=True)
     return [digest(Sample(*sample)) for sample in samples]
 
 

@@ -96,8 +96,9 @@ Scenes by their number of objects, the background not counted.
 
 Every sample is three files of a tar archive (WebDataset): `KEY.png`, the image (RGB); `KEY.mask.png`, the label map
 (8-bit, 0 = background, 1.. = the object ids of the source, never renumbered); `KEY.json` with `index` (record number
-in the source), `n_objects`, `visible` (ids that own at least one pixel) and `factors` (name -> one value per entity,
-entity e belonging to mask value e, or one for the whole scene).
+in the source), `n_objects`, `visible` (ids of objects that own at least one pixel; [0] if none does) and, where the
+source has them, `factors` (name -> one value per entity, entity e belonging to mask value e, or one for the whole
+scene).
 
 ## Factors
 
@@ -131,20 +132,20 @@ Damaged scenes of the source, left out by `--skip-bad`:
 import objbench
 scenes = objbench.load("toy", split="train", source="toy")
 
-import datasets  # in this folder
-datasets.load_dataset("webdataset", data_files="train-*.tar", split="train")
+import datasets  # in this folder; all splits, with the types declared above
+datasets.load_dataset(".")
 ```
 """
 
 
 def test_the_card_has_a_section_for_everything_that_is_known(dataset: DatasetRef) -> None:
-    card = render(dataset, manifest({2: 1200}, {"version": 3, "seed": 7}, skipped=2, files=2))
+    card = render(dataset, manifest({2: 1200}, {"version": 3, "seed": 7}, skipped=2, files=2), [{}])
     front = card.partition("---\n")[2].partition("\n---")[0]
     assert card == CARD.replace("FRONT", front)
 
 
 def test_the_card_leaves_out_what_is_not_there(dataset: DatasetRef) -> None:
-    card = render(dataset, manifest({2: 1200}))
+    card = render(dataset, manifest({2: 1200}), [{}])
     assert "generator:" not in card
     assert "Left out" not in card
     assert "\n\n\n" not in card
@@ -152,12 +153,12 @@ def test_the_card_leaves_out_what_is_not_there(dataset: DatasetRef) -> None:
 
 
 def test_many_damaged_scenes_are_not_all_listed(dataset: DatasetRef) -> None:
-    card = render(dataset, manifest({2: 1200}, skipped=1053))
+    card = render(dataset, manifest({2: 1200}, skipped=1053), [{}])
     assert "record 49: a mask <8 bit>\n- and 1,003 more, in manifest.json\n\n## Provenance\n" in card
 
 
 def test_the_front_matter_is_what_hugging_face_reads(dataset: DatasetRef) -> None:
-    meta = yaml.safe_load(render(dataset, manifest({2: 1200})).split("---\n")[1])
+    meta = yaml.safe_load(render(dataset, manifest({2: 1200}), [{}]).split("---\n")[1])
     assert meta["license"] == "apache-2.0"
     assert meta["task_categories"] == ["image-segmentation"]
     assert meta["size_categories"] == ["1K<n<10K"]

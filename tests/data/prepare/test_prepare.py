@@ -155,6 +155,12 @@ def broken(change: str) -> list[tuple[str, SceneBatch]]:
     if change == "twice":
         return [(split, batch[:3]), (split, batch[:1])]
     masks = batch.masks[:, 1:] if change == "size" else batch.masks
+    if change in ("types", "names"):
+        factors = {**batch.factors, "color": batch.factors["color"] * 0.5} if change == "types" else {}
+        return [(split, batch[:2]), (split, SceneBatch(batch.index, batch.images, batch.masks, factors)[2:])]
+    if change == "objects":
+        text = np.array([["a", None, "b", "c"]] * 4, object)
+        return [(split, SceneBatch(batch.index, batch.images, batch.masks, {"word": text}))]
     return [(split, SceneBatch(batch.index, batch.images[:, 1:], masks, batch.factors))]
 
 
@@ -165,6 +171,12 @@ def broken(change: str) -> list[tuple[str, SceneBatch]]:
         ("order", "indices must ascend .* found 4"),
         ("too many", "more than the 4 scenes of train"),
         ("twice", "the indices of train must ascend: found 0"),
+        ("types", r"the factors of train must .*'color': 'float \(4, 3\)'.* after .*'color': 'int \(4, 3\)'"),
+        (
+            "names",
+            r"the factors of train must have the same names, types and shapes .* found {} after {'visib",
+        ),
+        ("objects", "the source gave the factor 'word' as object, expected numbers or strings"),
         ("image size", r"the source gave images \(4, 4, 7, 3\) and masks \(4, 5, 7\) for 4 scenes"),
         ("size", r"scenes must be 5x7; the source gave images \(4, 4, 7, 3\) and masks \(4, 4, 7\)"),
     ],

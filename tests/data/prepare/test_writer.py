@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from helpers import toy
 from PIL import Image
 
 from objbench.data.format import tar
-from objbench.data.format.sample import Sample, count_objects, digest, encode, rows, visible_ids
+from objbench.data.format.sample import Sample, count_objects, digest, encode, parse, rows, visible_ids
 from objbench.data.prepare.encode import Job, encode_block
 from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.scene import SceneBatch
@@ -112,10 +113,35 @@ def test_objects_are_counted_by_visibility_or_by_what_is_seen() -> None:
     assert count_objects(MASK, {"visibility": np.array([1.0, 1.0, 1.0, 1.0, 0.0])}) == 3
 
 
-def test_a_scene_without_factors_has_all_fields() -> None:
-    lone = SceneBatch(np.array([5]), IMAGE[None], MASK[None], {})
-    content = encoded(lone)
-    assert b'{"factors":{},"index":5,"n_objects":2,"visible":[2,7]}' in content
+@pytest.mark.parametrize(
+    ("mask", "text"),
+    [
+        (MASK, b'{"index":5,"n_objects":2,"visible":[2,7]}'),
+        (0 * MASK, b'{"index":5,"n_objects":0,"visible":[0]}'),
+    ],
+)
+def test_no_empty_list_or_object_is_written(mask: np.ndarray, text: bytes) -> None:
+    lone = SceneBatch(np.array([5]), IMAGE[None], mask[None], {})
+    assert text + b"\0" in encoded(lone)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"index":5,"n_objects":0,"visible":[0]}',
+        b'{"factors":{},"index":5,"n_objects":0,"visible":[]}',  # as earlier versions wrote it
+    ],
+)
+def test_the_facts_of_an_empty_scene_are_read(text: bytes) -> None:
+    assert parse(text) == {"index": 5, "n_objects": 0, "visible": [], "factors": {}}
+
+
+def test_the_fingerprint_of_a_scene_without_factors_is_that_of_earlier_versions() -> None:
+    lone = Sample(
+        "00000005", np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2), np.uint8), {**FACTS, "factors": {}}
+    )
+    hashed = b"00000005 (1, 2, 3)\n" + bytes(6) + bytes(2) + b"{}"
+    assert digest(lone) == hashlib.sha256(hashed).digest()
 
 
 @pytest.mark.parametrize("part", ["key", "image", "shape", "mask", "factors"])
