@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from objbench.spec.schema import Spec
 
 Size = Annotated[
-    int | None, typer.Option(metavar="N", help="Number of scenes in this split; 0 leaves the split out.")
+    int | None,
+    typer.Option(metavar="N", max=10**9, help="Number of scenes in this split; 0 leaves the split out."),
 ]
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from objbench.records import Record
     from objbench.spec.schema import Spec
 
+_MOST_SEEDS = 10_000
+
 
 @verb
 def run(
@@ -112,6 +114,10 @@ def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
         except ValueError:
             raise RequestError(f"--seeds {seeds}: expected a number (5) or numbers (0,3,7)") from None
         if seeds is None or "," not in seeds:
+            if numbers[0] > _MOST_SEEDS:
+                raise RequestError(
+                    f"--seeds {seeds}: expected at most {_MOST_SEEDS:,} seeds; --seed runs one"
+                )
             numbers = list(range(numbers[0]))
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise RequestError("expected at least one seed, distinct numbers of at least 0")

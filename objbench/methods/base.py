@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from objbench.labels import hard_labels
+from objbench.metrics.contingency import MAX_PLANES
 from objbench.random import normal
-from objbench.spec.settings import Count, Group, Recipe
+from objbench.spec.settings import Group, Recipe
 
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
@@ -173,7 +174,9 @@ class Method(nn.Module):
     class Settings(Group):
         """The hyper-parameters of a method: its block in benchmarks.yaml, and the number of slots."""
 
-        slots: Count = Field(description="K, the number of slots; if nothing sets it, that of the dataset")
+        slots: Annotated[int, Field(ge=1, le=MAX_PLANES)] = Field(
+            description="K, the number of slots; if nothing sets it, that of the dataset"
+        )
         recipe: Recipe
 
     settings: Settings

@@ -48,6 +48,7 @@ def test_nothing_asked_gives_the_help() -> None:
         (["prepare", "toy", "--trian", "3"], "No such option: --trian"),
         (["prepare", "toy", "--train", "many"], "Invalid value for '--train'"),
         (["prepare", "toy", "--train", "-1"], "--train -1: a split cannot have fewer than 0 scenes"),
+        (["prepare", "toy", "--train", "9" * 20], "Invalid value for '--train'"),
         (["prepare", "toy", "--workers", "0"], "Invalid value for '--workers'"),
         (["prepare"], "Missing argument 'DATASET'"),
         (["prepare", "toi"], "unknown dataset 'toi': did you mean 'toy'?"),

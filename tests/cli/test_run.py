@@ -158,6 +158,8 @@ def test_one_failing_seed_does_not_stop_the_others(tmp_path):
         ("0,3,7", None, [0, 3, 7]),
         (None, 3, [3]),
         ("4,", None, None),
+        ("10001", None, None),
+        ("9999999999999", None, None),
     ],
 )
 def test_seeds(seeds, seed, expected):

@@ -129,3 +129,9 @@ def test_objmae_has_a_class_token_for_each_slot():
     assert not few.any_slots
     with pytest.raises(RuntimeError, match="class_tokens"):
         many.load_state_dict(few.state_dict())
+
+
+def test_more_slots_than_can_be_scored_are_refused_before_anything_is_built():
+    assert create("grid", "tetrominoes", slots=1024).slots == 1024
+    with pytest.raises(RequestError, match="slots: expected a whole number >= 1 and <= 1024, found 99999999"):
+        create("grid", "tetrominoes", slots=99999999)

@@ -48,6 +48,10 @@ def raw_path(request: SourceRequest) -> Path:
         )
     if not request.raw.exists():
         raise ObjbenchError(f"--raw {request.raw}: no such file or folder")
+    if not (request.raw.is_file() or request.raw.is_dir()):
+        raise ObjbenchError(
+            f"--raw {request.raw}: a pipe or device, expected a file or folder: it is read twice"
+        )
     return request.raw
 
 

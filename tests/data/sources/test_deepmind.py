@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def test_without_raw_the_error_says_where_to_get_the_data() -> None:
     url = "https://storage.googleapis.com/multi-object-datasets/tetrominoes/tetrominoes_train.tfrecords"
     for word in (url, "--raw PATH", "--source generated"):
         assert word in str(caught.value)
+
+
+def test_a_pipe_and_a_device_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tfrecords")
+    for path in (tmp_path / "pipe.tfrecords", Path("/dev/zero")):
+        with pytest.raises(ObjbenchError, match=f"--raw {path}: a pipe or device, expected a file or folder"):
+            opened(path)
 
 
 def test_raw_that_is_not_there_is_refused(tmp_path: Path) -> None:
