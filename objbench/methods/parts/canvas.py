@@ -43,3 +43,8 @@ class Canvas:
     def crop(self, planes: Tensor) -> Tensor:
         """Planes (...,H,W) -> (...,h,w), where the image lies."""
         return planes[..., : self.image_size[0], : self.image_size[1]]
+
+    def boxes(self, boxes: Tensor) -> Tensor:
+        """Boxes (...,4) of left, top, width and height: from fractions of the canvas to fractions of the image."""
+        height, width = (self.size[axis] / self.image_size[axis] for axis in (0, 1))
+        return boxes * boxes.new_tensor([width, height, width, height])

@@ -33,6 +33,11 @@ def softplus_deviation(raw: Tensor) -> Tensor:
     return softplus(raw.float() + 0.5) + 1e-8
 
 
+def plain_softplus(raw: Tensor, floor: float = 1e-5) -> Tensor:
+    """sigma = softplus(raw) + floor: SPAIR*. With the floor, sigma^2 is never 0 in float32."""
+    return softplus(raw.float()) + floor
+
+
 def sigmoid_deviation(raw: Tensor) -> Tensor:
     """sigma = sigmoid(raw + 4) + 1e-4: the autoregressive prior of GENESIS-V2, near 1 at first."""
     return torch.sigmoid(raw.float() + 4) + 1e-4

@@ -63,8 +63,10 @@ def cell_centres(offset: Tensor, cells: tuple[int, int], side: tuple[float, floa
     rows, columns = cells
     width, height = side or (1 / columns, 1 / rows)
     y, x = (torch.arange(count, device=offset.device) + 0.5 for count in cells)
-    middle = torch.stack([x.repeat(rows), y.repeat_interleave(columns)], dim=-1)  # (N,2)
-    return 2 * (middle + widened(offset)) * middle.new_tensor([width, height]) - 1
+    right, down = widened(offset).unbind(-1)
+    # Numbers, not a tensor of them: that would be copied from the host, which a captured step cannot do.
+    across = 2 * width * (x.repeat(rows) + right) - 1
+    return torch.stack([across, 2 * height * (y.repeat_interleave(columns) + down) - 1], dim=-1)
 
 
 def boxes(where: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from objbench.methods.parts import gaussian
-from objbench.methods.parts.gaussian import Gaussian
+from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 
 LN2 = math.log(2)
 
@@ -68,3 +68,10 @@ def test_a_floor_keeps_the_variance_up_and_its_gradient_finite():
 def test_bfloat16_outputs_make_float32_laws():
     law = Gaussian.of(torch.zeros(2, 8, dtype=torch.bfloat16), gaussian.exp_deviation)
     assert (law.mean.dtype, law.deviation.dtype) == (torch.float32, torch.float32)
+
+
+def test_a_plain_softplus_never_has_a_variance_of_zero():
+    raw = torch.tensor([-200.0, 0.0, 3.0])
+    found = plain_softplus(raw)
+    torch.testing.assert_close(found, torch.nn.functional.softplus(raw) + 1e-5)
+    assert (found.square() > 0).all()
