@@ -1,0 +1,70 @@
+"""Any registered method, built-in or not, against the method contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from objbench.testing import segmentation, settings, training
+from objbench.testing.kit import Kit
+
+Check = Callable[[Kit], None]
+
+
+def check_method(
+    name: str,
+    dataset: str,
+    *,
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    device: str | None = None,
+) -> list[str]:
+    """Check the method `METHOD[:VARIANT]` for `dataset` against the contract.
+
+    It is trained for a few steps on a few random scenes of the dataset's size; no data needs to be prepared.
+
+    Args:
+        name: METHOD[:VARIANT].
+        dataset: DATASET[@PROTOCOL].
+        config: a yaml file of your own, laid over benchmarks.yaml.
+        overrides: values by dotted keys, to make a large method small.
+        device: a device to which the method is moved, as a further check; a CUDA device by default, if there is one.
+
+    Returns:
+        The names of the checks that passed.
+
+    Raises:
+        ContractError: the first broken promise.
+    """
+    kit = Kit(name, dataset, config, dict(overrides or {}), device)
+    passed = []
+    for check in _checks(kit):
+        check(kit)
+        passed.append(check.__name__.removeprefix("check_"))
+    return passed
+
+
+def _checks(kit: Kit) -> list[Check]:
+    checks: list[Check] = [
+        settings.check_settings,
+        settings.check_stages,
+        segmentation.check_segmentation,
+        segmentation.check_batch_size_does_not_matter,
+        segmentation.check_segment_changes_nothing,
+        segmentation.check_save_and_load,
+        segmentation.check_other_slots,
+        segmentation.check_bad_input,
+    ]
+    if kit.method().stages():
+        checks += [
+            training.check_losses,
+            training.check_gradients,
+            training.check_determinism,
+            training.check_resume,
+        ]
+        if training.captured(kit):
+            checks.append(training.check_captured_steps)
+    if kit.device:
+        checks.append(training.check_device_moves)
+    return checks

@@ -1,0 +1,113 @@
+"""What every check uses: the method for a dataset, random images, and demands that name the broken promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from objbench.errors import ObjbenchError
+from objbench.methods.base import Method, Progress, Segmentation
+from objbench.methods.create import build
+from objbench.random import seed_from
+from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
+from objbench.train.evaluate import segment
+from objbench.train.loop import Training
+
+BATCH, STEPS = 2, 4
+TOLERANCE = 1e-4
+
+
+class ContractError(ObjbenchError):
+    """A method breaks a promise of the contract; the message says which and how."""
+
+
+class Kit:
+    """A method for a dataset, made small by its recipe, with random images of the dataset's size."""
+
+    def __init__(
+        self, name: str, dataset: str, config: Path | None, overrides: dict[str, Any], device: str | None
+    ) -> None:
+        spec = load_spec(config)
+        self.dataset = spec.dataset(dataset)
+        self.device = device or ("cuda" if torch.cuda.is_available() else None)
+        short = {
+            "recipe.steps": STEPS,
+            "recipe.batch_size": BATCH,
+            "recipe.checkpoint_steps": STEPS // 2,
+            "recipe.log_steps": 1,
+            "recipe.evaluations": 2,
+        }
+        self.config = resolve(spec, name, self.dataset, short | overrides)
+        batches = [stage.batch_size for stage in self.method().stages()]
+        self.images = random_scenes(3 * max(batches, default=BATCH), self.dataset.spec.image_shape)
+        self.keys = [f"{index:08d}" for index in range(len(self.images))]
+
+    def method(self) -> Method:
+        torch.manual_seed(seed_from(0, "init"))
+        return build(self.config, self.dataset)
+
+    def segment(self, method: Method, part: slice = slice(None)) -> Segmentation:
+        method.eval()
+        images = self.images[part].to(device_of(method)).float() / 255
+        before = images.clone()
+        found = segment(method, images, self.keys[part], seed=0)
+        method.seed_images(None)
+        demand(torch.equal(images, before), "segment writes into its input")
+        return found
+
+    def train(self, folder: Path, method: Method | None = None) -> Method:
+        method = method or self.method()
+        Training(method, self.images.to(device_of(method)), 0, folder, validate=self.validate).run()
+        return method
+
+    def validate(self, method: Method, progress: Progress | None) -> Mapping[str, float]:
+        training = method.training
+        found = self.segment(method)
+        method.train(training)
+        return {"planes": float(found.prediction.max())}
+
+
+def random_scenes(count: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
+    """uint8 (count,*shape): rectangles of one colour each on a plain background."""
+    generator = torch.Generator().manual_seed(seed)
+    channels, height, width = shape
+    images = torch.empty(count, channels, height, width, dtype=torch.uint8)
+    for image in images:
+        image[:] = torch.randint(256, (channels, 1, 1), generator=generator)
+        for _ in range(3):
+            y, x = (int(torch.randint(side - side // 3, (), generator=generator)) for side in (height, width))
+            color = torch.randint(256, (channels, 1, 1), generator=generator).to(torch.uint8)
+            image[:, y : y + height // 3, x : x + width // 3] = color
+    return images
+
+
+def demand(condition: bool, promise: str) -> None:
+    """Raise ContractError(promise) unless the condition holds."""
+    if not condition:
+        raise ContractError(promise)
+
+
+def demand_equal(whole: Segmentation, parts: list[Segmentation], promise: str) -> None:
+    """Demand that the segmentations of parts, one after another, are that of the whole."""
+    if whole.masks is not None:
+        masks = torch.cat([part.masks for part in parts if part.masks is not None]).to(whole.masks)
+        gap = float((masks - whole.masks).abs().max())
+        demand(gap < TOLERANCE, f"{promise} (masks differ by {gap:.2g})")
+    else:
+        labels = torch.cat([part.prediction for part in parts]).to(whole.prediction.device)
+        demand(bool((labels == whole.prediction).all()), f"{promise} (labels differ)")
+
+
+def device_of(method: Method) -> torch.device:
+    """The device of a method's first parameter or buffer; the CPU if it has none."""
+    return next((t.device for t in [*method.parameters(), *method.buffers()]), torch.device("cpu"))
+
+
+def same(one: Any, two: Any) -> bool:
+    """Whether two entries of a state are equal: tensors in every element, anything else by `==`."""
+    return torch.equal(one, two) if isinstance(one, Tensor) and isinstance(two, Tensor) else bool(one == two)

@@ -1,0 +1,155 @@
+"""Checks of training: losses, gradients, determinism, going on after a stop, captured steps, devices."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from objbench.methods.base import Method, Precision, Progress
+from objbench.testing.kit import BATCH, STEPS, TOLERANCE, Kit, demand, demand_equal, device_of, same
+from objbench.train.batches import StageScenes
+from objbench.train.cuda_graph import CudaGraphStepper
+from objbench.train.eager import EagerStepper
+from objbench.train.log import read_log
+from objbench.train.loop import Training
+
+ROUNDING = 0.05  # how far a loss may be off in bfloat16, of itself or of 1
+
+
+def check_losses(kit: Kit) -> None:
+    """The first loss and its parts are finite scalars."""
+    method = kit.method()
+    stage = method.stages()[0]
+    images = kit.images[:BATCH].float() / 255
+    with torch.no_grad():
+        method.setup(images, stage)
+    method.optimizers(stage)
+    losses = method.training_loss(images, Progress(stage.name, 0, STEPS, 0, method.recipe.nominal_epochs))
+    for name, value in {"total": losses.total, **losses.parts}.items():
+        demand(value.ndim == 0, f"loss '{name}' has shape {tuple(value.shape)}, expected a scalar")
+        demand(bool(value.isfinite()), f"loss '{name}' is {value.item()}")
+
+
+def check_gradients(kit: Kit) -> None:
+    """A gradient reaches every parameter that is not listed in `frozen`, and none of those that are."""
+    method = kit.method()
+    reached: set[str] = set()
+    for name, parameter in method.named_parameters():
+        hook = functools.partial(_note_gradient, name=name, reached=reached)
+        parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory() as folder:
+        kit.train(Path(folder), method)
+    missing = {name for name, _ in method.named_parameters()} - reached - set(method.frozen)
+    promise = (
+        f"no gradient ever reaches {', '.join(sorted(missing)[:5])}: list them in `frozen` if that is meant"
+    )
+    demand(not missing, promise)
+    both = sorted(reached & set(method.frozen))
+    demand(not both, f"listed as frozen, yet a gradient arrives: {', '.join(both)}")
+
+
+def check_determinism(kit: Kit) -> None:
+    """Two trainings with the same seed give the same state and the same log."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        first, second = kit.train(Path(one)), kit.train(Path(two))
+        _demand_same_run(first, second, Path(one), Path(two), "two equal trainings differ")
+
+
+def check_resume(kit: Kit) -> None:
+    """A training that was stopped and went on ends as one without a stop."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        whole = kit.train(Path(one))
+        broken = Training(kit.method(), kit.images, 0, Path(two), validate=kit.validate)
+        with contextlib.suppress(_Stopped):
+            broken.run(_stop_after(STEPS // 2 + 1))
+        resumed = kit.train(Path(two))
+        _demand_same_run(whole, resumed, Path(one), Path(two), "a resumed training differs from a whole one")
+
+
+def _demand_same_run(one: Method, two: Method, folder_one: Path, folder_two: Path, promise: str) -> None:
+    state = two.state_dict()
+    differs = [name for name, value in one.state_dict().items() if not same(value, state[name])]
+    demand(not differs, f"{promise}: {', '.join(differs[:5])}")
+    logs = [read_log(folder_one), read_log(folder_two)]
+    demand(logs[0] == logs[1], f"{promise}: the logged losses or metrics")
+
+
+def captured(kit: Kit) -> bool:
+    """Whether the method lets its steps be captured."""
+    method = kit.method()
+    scenes = StageScenes(kit.images, method.stages()[0], method.recipe.nominal_epochs, seed=0)
+    return method.capture_key(scenes.progress(0)) is not None
+
+
+def check_captured_steps(kit: Kit) -> None:
+    """Captured steps give the state of plain ones in fp32, and nearly the same first loss in bf16."""
+    (plain, _), (captured, _) = (_steps(kit, kind, "fp32") for kind in (EagerStepper, CudaGraphStepper))
+    gaps = {name: float((value - captured[name]).abs().max()) for name, value in plain.items()}
+    worst = max(gaps, key=gaps.__getitem__)
+    promise = (
+        f"captured steps differ from plain ones, by {gaps[worst]:.2g} in {worst}: does capture_key tell all?"
+    )
+    demand(gaps[worst] < TOLERANCE, promise)
+    (_, plain_loss), (_, loss) = (_steps(kit, kind, "bf16") for kind in (EagerStepper, CudaGraphStepper))
+    near = abs(loss - plain_loss) <= ROUNDING * max(abs(plain_loss), 1.0)
+    demand(near, f"a captured step in bf16 has the loss {loss:.4g}, a plain one {plain_loss:.4g}")
+
+
+def _steps(
+    kit: Kit, kind: type[EagerStepper | CudaGraphStepper], precision: Precision
+) -> tuple[dict[str, Tensor], float]:
+    """The floating-point state after a few steps of the first stage, and the loss of the first."""
+    method = kit.method().to(kit.device or "cpu")
+    stage = replace(method.stages()[0], precision=precision)
+    scenes = StageScenes(kit.images.to(device_of(method)), stage, method.recipe.nominal_epochs, seed=0)
+    with torch.no_grad():
+        method.setup(scenes.setup_sample(), stage)
+    stepper = kind(method, scenes, stage)
+    stepper.advance(1)
+    loss = stepper.losses()["total"]
+    stepper.advance(min(STEPS, scenes.steps) - 1)
+    return {name: value for name, value in method.state_dict().items() if _is_float(value)}, loss
+
+
+def check_device_moves(kit: Kit) -> None:
+    """The method segments the same on the other device, and trains there."""
+    method = kit.method()
+    here = kit.segment(method)
+    there = kit.segment(method.to(kit.device))
+    demand_equal(here, [there], f"the method segments differently on {kit.device}")
+    if method.stages():
+        with tempfile.TemporaryDirectory() as folder:
+            kit.train(Path(folder), method)
+
+
+class _Stopped(Exception):  # noqa: N818
+    """Ends a training in the middle, as a kill would."""
+
+
+def _stop_after(steps: int) -> Callable[..., None]:
+    done = 0
+
+    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+        nonlocal done
+        done += amount
+        if done >= steps:
+            raise _Stopped
+
+    return advance
+
+
+def _note_gradient(parameter: Tensor, name: str, reached: set[str]) -> None:
+    if parameter.grad is not None and bool((parameter.grad != 0).any()):
+        reached.add(name)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
