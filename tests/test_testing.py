@@ -54,6 +54,20 @@ def noisy_segment(self, images, progress=None):
     return Segmentation(masks=masks)
 
 
+def boxes_segment(shape, presence):
+    def segment(self, images, progress=None):
+        count = len(images)
+        extras = {"boxes": torch.zeros(count, *shape), "presence": torch.full((count, shape[0]), presence)}
+        return Segmentation(masks=self.mixture(images)[0], extras=extras)
+
+    return segment
+
+
+def other_sizes_segment(self, images, progress=None):
+    masks = self.mixture(images)[0]
+    return Segmentation(masks=masks, alternatives={"small": masks[..., 1:]})
+
+
 def scaled_segment(self, images, progress=None):
     return Segmentation(masks=2 * self.mixture(images)[0])
 
@@ -77,6 +91,15 @@ def state_outside_the_state_dict(self, images, progress):
     [
         (Toy, "segment", noisy_segment, "segment depends on the batch"),
         (Toy, "segment", scaled_segment, "masks do not sum to one"),
+        (
+            Toy,
+            "segment",
+            other_sizes_segment,
+            r"alternatives\['small'\] of shape .*: neither masks nor labels",
+        ),
+        (Toy, "segment", boxes_segment((3, 2), 1.0), r"boxes of shape \(1, 3, 2\), expected \(1, 3, 4\)"),
+        (Toy, "segment", boxes_segment((4, 4), 1.0), "4 planes for 4 boxes, expected one more"),
+        (Toy, "segment", boxes_segment((3, 4), 1.5), r"presence from 1\.5 to 1\.5, expected \[0,1\]"),
         (Toy, "segment", growing_segment, "segment changes the state of the method: colors"),
         (
             Toy,

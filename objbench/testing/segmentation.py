@@ -52,6 +52,27 @@ def _check_one(kit: Kit, found: Segmentation, count: int) -> None:
     for name, value, dims in (("slots", found.slots, 3), ("attention", found.attention, 4)):
         fits = value is None or (value.ndim == dims and len(value) == count)
         demand(fits, f"{name} has to have {dims} axes, the images first")
+    for name, reading in found.alternatives.items():
+        size = tuple(reading.shape) if reading.ndim == 3 else (*reading.shape[:1], *reading.shape[2:])
+        fits = size == (count, height, width)
+        demand(fits, f"alternatives['{name}'] of shape {tuple(reading.shape)}: neither masks nor labels")
+    _check_boxes(found, count, planes)
+
+
+def _check_boxes(found: Segmentation, count: int, planes: int) -> None:
+    boxes, presence = found.extras.get("boxes"), found.extras.get("presence")
+    if boxes is None or presence is None:
+        demand(boxes is presence, "extras have either both boxes and presence or neither")
+        return
+    number = presence.shape[-1]
+    for name, shape in (("boxes", (count, number, 4)), ("presence", (count, number))):
+        values = found.extras[name]
+        demand(tuple(values.shape) == shape, f"{name} of shape {tuple(values.shape)}, expected {shape}")
+        demand(bool(values.isfinite().all()), f"{name} are not finite")
+    low, high = (float(extreme) for extreme in presence.aminmax())
+    demand(low >= 0 and high <= 1, f"presence from {low:.3g} to {high:.3g}, expected [0,1]")
+    fits = found.masks is None or planes == number + 1
+    demand(fits, f"{planes} planes for {number} boxes, expected one more, the background first")
 
 
 def check_batch_size_does_not_matter(kit: Kit) -> None:
