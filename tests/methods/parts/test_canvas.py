@@ -36,3 +36,9 @@ def test_a_canvas_smaller_than_the_image_is_refused():
         RequestError, match=r"model\.canvas: expected at least 7, the larger side .*, found 6"
     ):
         Canvas((5, 7), 6)
+
+
+def test_boxes_are_fractions_of_the_image():
+    whole = torch.tensor([[[0.0, 0.0, 7 / 8, 5 / 8], [0.5, 0.25, 0.25, 0.125]]])
+    expected = torch.tensor([[[0, 0, 1, 1], [4 / 7, 2 / 5, 2 / 7, 1 / 5]]])
+    torch.testing.assert_close(Canvas((5, 7), 8).boxes(whole), expected)
