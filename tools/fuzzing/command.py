@@ -23,7 +23,7 @@ from objbench.data.workers import available
 from objbench.errors import ObjbenchError, unknown_name
 from objbench.files import explain_os_errors, write_atomically
 
-MODULES = ("raw", "prepared", "predicted", "settings", "runs")
+MODULES = ("raw", "prepared", "predicted", "settings", "runs", "downloads", "killed")
 INTERRUPTED = 130
 _ENDLESS = 10_000_000  # trials
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where syncing to the disk costs nothing
@@ -92,16 +92,16 @@ def _chosen(only: str | None) -> list[Target]:
 
 
 def _works(options: Namespace, chosen: Sequence[Target], temporary: Path) -> list[Work]:
-    costs, seconds = sum(target.cost for target in chosen), 60 * options.minutes * options.jobs
+    costs = sum(target.cost for target in chosen)
+    minutes = options.minutes or (5.0 if options.trials is None and options.trial is None else inf)
+    trials = options.trials or _ENDLESS
     works = []
     for target in chosen:
+        numbers = range(max(1, trials // target.cost))
         if options.trial is not None:
-            numbers, most = range(options.trial, options.trial + 1), inf
-        elif options.trials is not None:
-            numbers, most = range(max(1, options.trials // target.cost)), inf
-        else:
-            numbers, most = range(_ENDLESS), seconds * target.cost / costs
-        works.append(Work(target, temporary / target.name, numbers, most))
+            numbers = range(options.trial, options.trial + 1)
+        seconds = 60 * minutes * options.jobs * target.cost / costs
+        works.append(Work(target, temporary / target.name, numbers, seconds))
     return works
 
 
@@ -121,15 +121,14 @@ def _options() -> ArgumentParser:
         prog="tools/fuzz", allow_abbrev=False,
         description="Damage every input of objbench, kill its commands, lie to its downloads; count what goes unnoticed.",
     )  # fmt: skip
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument(
-        "--minutes", type=float, default=5.0, metavar="M", help="time for all targets (default 5)"
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="time for all targets (default 5, without --trials)"
     )
-    amount.add_argument(
+    parser.add_argument(
         "--trials", type=_count, metavar="N",
-        help="trials of each target instead; of kills and of the server, a tenth of them",
+        help="the most trials of each target; of kills and of the server, a tenth of them",
     )  # fmt: skip
-    amount.add_argument(
+    parser.add_argument(
         "--trial", type=_count, metavar="N", help="only this trial, in full (with --seed and --only)"
     )
     parser.add_argument(
