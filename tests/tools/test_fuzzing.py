@@ -13,8 +13,9 @@ import pytest
 from fuzzing import command, report
 from fuzzing.mutations import damage_bytes, damage_text
 from fuzzing.outcome import Outcome, Reading
-from fuzzing.runner import Work, random_of, run
+from fuzzing.runner import random_of
 from fuzzing.target import FileTarget, Target
+from helpers.fuzzing import results
 
 from objbench.errors import ObjbenchError
 
@@ -74,10 +75,8 @@ def target(read, **changes) -> FileTarget:
     return FileTarget(**(values | {"build": build, "read": read} | changes))
 
 
-def outcomes(tmp_path: Path, one: Target, trials: int = 5) -> list[Outcome]:
-    (work,) = run([Work(one, tmp_path / "work", range(trials), 60.0)], seed=1, jobs=2)
-    assert [trial.number for trial in work.trials] == list(range(trials))
-    return [trial.result.outcome for trial in work.trials]
+def outcomes(tmp_path: Path, one: Target) -> list[Outcome]:
+    return [result.outcome for result in results(tmp_path, one, 5)]
 
 
 @pytest.mark.parametrize(
@@ -119,8 +118,8 @@ def test_a_failure_is_told_with_the_command_that_repeats_it(tmp_path, monkeypatc
     first, second = found["targets"]
     assert (first["trials"], first["silent"], len(first["failures"])) == (4, 4, 4)
     assert (second["trials"], second["named"], second["failures"]) == (4, 4, [])
-    assert "| planted | a text | 4 | 0 | 0 | 0 | 0 | 4 | 0 | 0 | 0 |" in report.markdown(found)
-    assert "| total |  | 8 | 0 | 4 | 0 | 0 | 4 | 0 | 0 | 0 |" in report.markdown(found)
+    assert "| planted | a text | 4 | 0 | 0 | 0 | 0 | 4 | 0 | 0 | 0 |" in report.markdown([found])
+    assert "| total |  | 8 | 0 | 4 | 0 | 0 | 4 | 0 | 0 | 0 |" in report.markdown([found])
 
     assert command.main(["--seed", "7", "--only", "planted", "--trial", "2"]) == 1
     assert found["targets"][0]["failures"][2]["detail"] in capsys.readouterr().out

@@ -50,7 +50,7 @@ def all_targets() -> dict[str, Target]:
 
 def _run(options: Namespace, arguments: Sequence[str]) -> int:
     if options.markdown:
-        print(markdown(json.loads(options.markdown.read_text(encoding="utf-8"))), end="")
+        print(markdown([json.loads(path.read_text(encoding="utf-8")) for path in options.markdown]), end="")
         return 0
     chosen = _chosen(options.only)
     if options.list:

@@ -81,12 +81,16 @@ def repeat(seed: int, work: Work, number: int) -> str:
     return f"tools/fuzz --seed {seed} --only {work.target.name} --trial {number}"
 
 
-def markdown(content: dict[str, Any]) -> str:
-    """The table of a report's JSON in markdown."""
+def markdown(contents: Sequence[dict[str, Any]]) -> str:
+    """The commands of reports, given as their JSON, and one table of them all in markdown."""
+    lines = [
+        f"- {content['date']}, commit `{content['commit']}`, seed {content['seed']}: `{content['command']}`"
+        for content in contents
+    ]
     heads = ["target", "what", "trials", *COLUMNS]
-    lines = [f"| {' | '.join(heads)} |", f"| --- | --- |{' ---: |' * (len(heads) - 2)}"]
+    lines += ["", f"| {' | '.join(heads)} |", f"| --- | --- |{' ---: |' * (len(heads) - 2)}"]
     total: Counter[str] = Counter()
-    for target in content["targets"]:
+    for target in (target for content in contents for target in content["targets"]):
         counts = {name.value: int(target[name]) for name in COLUMNS}
         total.update(counts)
         lines.append(f"| {' | '.join([target['name'], target['what'], *_cells(counts)])} |")

@@ -21,6 +21,7 @@ from fuzzing.target import Target
 
 _MEMORY = 6 << 30  # bytes that a trial may ask for, besides those of the process
 _GRACE = 15.0  # seconds that a process has, beyond the limit of a trial, before it is killed
+_STARTS = 3  # attempts to make the sound input
 _STARTING = 300.0  # seconds for making the sound input
 
 
@@ -77,6 +78,7 @@ class _Lane:
     def __init__(self, work: Work, seed: int) -> None:
         self.work, self._seed = work, seed
         self._numbers = list(work.numbers)
+        self._failed_starts = 0
         self._until = time.monotonic() + work.seconds
         self._start()
 
@@ -93,10 +95,10 @@ class _Lane:
     def advance(self) -> bool:
         """Take what the child has sent; whether the work is done."""
         try:
-            while self.connection.poll():
+            while not self._done and self.connection.poll():
                 self._take(self.connection.recv())
-                if self._done:
-                    return True
+            if self._done:
+                return True
         except (EOFError, OSError):
             self.kill()
             code = self._process.exitcode or 0
@@ -112,8 +114,12 @@ class _Lane:
             self._done = True
             return
         if isinstance(message, str):
+            self._failed_starts += 1
+            if self._failed_starts == _STARTS:
+                raise RuntimeError(f"{self.work.target.name}: {message}")
             self.kill()
-            raise RuntimeError(f"{self.work.target.name}: {message}")
+            self._start()
+            return
         if message.number >= 0:
             self.work.trials.append(message)
             self._numbers.remove(message.number)
