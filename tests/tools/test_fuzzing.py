@@ -132,6 +132,18 @@ def test_without_failures_the_exit_code_is_0_and_an_unknown_target_is_refused(mo
     assert "unknown target 'sund': did you mean 'sound'?" in capsys.readouterr().err
 
 
+def test_a_name_is_one_target_and_a_prefix_all_of_its_kind(monkeypatch, capsys):
+    planted = {name: target(careful, name=name) for name in ("tar", "tar-gz", "npz")}
+    monkeypatch.setattr(command, "all_targets", lambda: planted)
+    lists = {"tar": ["tar"], "tar,tar-gz,tar": ["tar", "tar-gz"], "npz,tar-gz": ["npz", "tar-gz"]}
+    for only, names in lists.items():
+        assert command.main(["--list", "--only", only]) == 0
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == names
+    del planted["tar"]
+    assert command.main(["--list", "--only", "tar"]) == 0
+    assert capsys.readouterr().out.split()[0] == "tar-gz"
+
+
 @pytest.mark.parametrize("damage", [damage_bytes, damage_text])
 @pytest.mark.parametrize("content", [b"", b"0", TEXT, b'{"a": 1, "b": [2, null]}\n' * 40, bytes(5000)])
 def test_damage_changes_every_content_and_is_repeated_by_its_seed(damage, content):

@@ -17,12 +17,9 @@ def outcomes(tmp_path, sha256, trials):
 
 
 def lies(monkeypatch, *kinds):
-    monkeypatch.setattr(
-        downloads, "DETECTABLE", {kind: DETECTABLE[kind] for kind in kinds if kind in DETECTABLE}
-    )
-    monkeypatch.setattr(
-        downloads, "UNDETECTABLE", {kind: known[kind] for kind in kinds if known is UNDETECTABLE}
-    )
+    """Let the server know these lies only."""
+    for name, known in (("DETECTABLE", DETECTABLE), ("UNDETECTABLE", UNDETECTABLE)):
+        monkeypatch.setattr(downloads, name, {kind: lie for kind, lie in known.items() if kind in kinds})
 
 
 @pytest.mark.parametrize("sha256", [SHA256, None])

@@ -84,10 +84,12 @@ def _chosen(only: str | None) -> list[Target]:
         return list(known.values())
     found: list[Target] = []
     for name in only.split(","):
-        matching = [target for key, target in known.items() if key == name or key.startswith(f"{name}-")]
+        matching = (
+            [known[name]] if name in known else [known[key] for key in known if key.startswith(f"{name}-")]
+        )
         if not matching:
             raise unknown_name("target", name, known)
-        found += matching
+        found += [target for target in matching if target not in found]
     return found
 
 
