@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, brief
 from objbench.files import replacing, sha256_of
 from objbench.methods.base import Method
 
@@ -148,8 +147,8 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
         )
     try:
         state: dict[str, Any] = dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise ObjbenchError(f"{path}: damaged ({error}); run the seed again with --fresh") from None
+    except Exception as error:  # torch's own errors, too
+        raise ObjbenchError(f"{path}: damaged ({brief(error)}); run the seed again with --fresh") from error
     expected = method.state_dict()
     extra = [name for name, value in expected.items() if not isinstance(value, Tensor)]
     if extra:

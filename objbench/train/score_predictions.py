@@ -123,10 +123,10 @@ def score_predictions(
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
         write_samples(folder, read_samples(folder) | {split_key: found.samples})
         write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
-        record.save(folder)
         if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
             with replacing(folder / SAMPLE_SHEET) as partial:
                 sample_sheet(found.samples).save(partial, "PNG")
+        record.save(folder)  # last: with it, nothing is made again
     return folder, key, record
 
 

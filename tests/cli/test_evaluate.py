@@ -230,6 +230,7 @@ def test_a_killed_evaluation_is_made_up_for(scenes):
         ("write_atomically", "config.json"),
         ("write_samples", "samples.npz"),
         ("write_per_image", "per_image.npz"),
+        ("sample_sheet", "samples.png"),
     ],
 )
 def test_a_kill_in_any_write_of_the_first_evaluation_does_not_block_going_on(
@@ -246,6 +247,7 @@ def test_a_kill_in_any_write_of_the_first_evaluation_does_not_block_going_on(
     done("evaluate", path, *ON)
     assert read_record(external()).metrics["test"].values["ari"].mean == 1.0
     assert not list(external().glob("*.partial"))
+    assert (external() / "samples.png").is_file()
 
 
 def test_soft_masks_are_kept_for_pictures_but_logits_are_not(scenes):

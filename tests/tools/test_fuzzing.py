@@ -71,7 +71,7 @@ def dying(folder: Path) -> Reading:
 
 
 def target(read, **changes) -> FileTarget:
-    values = {"name": "planted", "what": "a text", "victims": ("*.txt",), "limit": 0.2}
+    values = {"name": "planted", "what": "a text", "victims": ("*.txt",), "limit": 30.0}
     return FileTarget(**(values | {"build": build, "read": read} | changes))
 
 
@@ -88,7 +88,7 @@ def outcomes(tmp_path: Path, one: Target) -> list[Outcome]:
         (swallowing, Outcome.UNCHECKED, {"unchecked": ("*.txt",)}),
         (raising, Outcome.UNNAMED, {}),
         (nameless, Outcome.UNNAMED, {}),
-        (hanging, Outcome.HANG, {}),
+        (hanging, Outcome.HANG, {"limit": 0.2}),
         (dying, Outcome.DIED, {}),
     ],
 )
