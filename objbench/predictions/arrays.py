@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, unknown_name
+from objbench.errors import ObjbenchError, brief, unknown_name
 from objbench.files import megabytes, sha256_of
 from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.interpret import check_reconstruction, image_masks
@@ -23,7 +23,15 @@ from objbench.predictions.target import Target
 ARRAYS = ("masks", "reconstruction", "keys")
 _MEMBER = ".npy"
 _MOST_KEY_BYTES = 1 << 28
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 class ArrayFile:
@@ -106,8 +114,9 @@ class _Stream:
         except _DAMAGE:
             raise
         except Exception as error:  # numpy evaluates the header as Python, which can end in many ways
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise ObjbenchError(f"{where}: damaged, or not an array ({reason}); save it again") from None
+            raise ObjbenchError(
+                f"{where}: damaged, or not an array ({brief(error)}); save it again"
+            ) from None
         if min((*self.shape, 0)) < 0:
             raise ObjbenchError(f"{where}: damaged: its shape is {self.shape}; save it again")
         if self.dtype.hasobject:
@@ -157,7 +166,7 @@ def _streams(path: Path) -> Iterator[dict[str, _Stream]]:
                 for name, member in members.items()
             }
         except _DAMAGE as error:
-            raise ObjbenchError(f"{path}: damaged or cut short ({error}); save it again") from None
+            raise ObjbenchError(f"{path}: damaged or cut short ({brief(error)}); save it again") from None
 
 
 def _check_names(path: Path, names: list[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from objbench.cli.common import explain
 from objbench.errors import ObjbenchError
 from objbench.files import explain_os_errors
+from objbench.printable import printable
 
 MOST_LETTERS = 2000  # of a message: nobody reads more
 
@@ -101,7 +102,7 @@ def judge_error(error: Exception, folder: Path, names: Iterable[str]) -> Result:
 
 def _plain(message: str, good: Outcome) -> Result:
     """`good` if the message is one that a user can read."""
-    raw = "(unexpected" in message or "Traceback (most recent" in message
+    raw = "(unexpected, at" in message or "Traceback (most recent" in message
     if raw or not message.replace("\n", "").isprintable() or len(message) > MOST_LETTERS:
         return Result(Outcome.UNNAMED, message[:MOST_LETTERS])
     return Result(good, message)
@@ -115,10 +116,10 @@ def _shown(error: Exception, folder: Path) -> tuple[str, int]:
         with explain_os_errors(folder, "--data"):
             raise error
     except ObjbenchError as known:
-        return str(known), known.exit_code
+        return printable(str(known)), known.exit_code
     except OSError as known:
         if known.errno in (None, errno.EINVAL) and known.filename is None:
-            return f"{type(known).__name__}: {known} (unexpected)", 1
+            return f"{type(known).__name__}: {known} (unexpected, at the system)", 1
         return explain(known), 1
     except Exception as unknown:
         return explain(unknown), 1

@@ -82,7 +82,7 @@ def repeat(seed: int, work: Work, number: int) -> str:
 
 
 def markdown(contents: Sequence[dict[str, Any]]) -> str:
-    """The commands of reports, given as their JSON, and one table of them all in markdown."""
+    """The commands of reports, given as their JSON, and one table of them all; a later report replaces an earlier."""
     lines = [
         f"- {content['date']}, commit `{content['commit']}`, seed {content['seed']}: `{content['command']}`"
         for content in contents
@@ -90,7 +90,8 @@ def markdown(contents: Sequence[dict[str, Any]]) -> str:
     heads = ["target", "what", "trials", *COLUMNS]
     lines += ["", f"| {' | '.join(heads)} |", f"| --- | --- |{' ---: |' * (len(heads) - 2)}"]
     total: Counter[str] = Counter()
-    for target in (target for content in contents for target in content["targets"]):
+    latest = {target["name"]: target for content in contents for target in content["targets"]}
+    for target in latest.values():
         counts = {name.value: int(target[name]) for name in COLUMNS}
         total.update(counts)
         lines.append(f"| {' | '.join([target['name'], target['what'], *_cells(counts)])} |")
