@@ -350,3 +350,20 @@ def test_an_array_that_stands_twice_is_refused(tmp_path, labels):
         refusal(tmp_path / "p.npz")
         == f"{tmp_path / 'p.npz'}: holds an array twice; found masks.npy, masks.npy"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("é.npy".encode(), b"\xff\xa9.npy"),
+        (b"PK\x03\x04\x2d", b"PK\x03\x04\xff"),
+        (b"masks.npy", b"masks\n" * 600),
+    ],
+)
+def test_damaged_names_in_an_npz_are_told_in_one_short_line(tmp_path, labels, old, new):
+    path = saved(tmp_path, masks=labels, **{"é": labels})
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(ObjbenchError, match=re.escape(f"{path}: ")) as refused:
+        read(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < len(str(path)) + 400

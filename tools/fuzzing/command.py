@@ -151,7 +151,11 @@ def _options() -> ArgumentParser:
     )
     parser.add_argument("--list", action="store_true", help="list the targets")
     parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="print the table of an earlier --json FILE in markdown"
+        "--markdown",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="print the tables of earlier --json FILEs as one, in markdown; later ones replace earlier ones",
     )
     return parser
 
