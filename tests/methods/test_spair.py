@@ -138,8 +138,10 @@ def by_hand(method, images, sigma, rho):
     posterior = method.background(padded)
     scene = method._scene(padded, posterior, hard=False)
     found, n = scene.objects, scene.objects.presence.shape[1]
-    rgb, alpha, importance = (place(part, found.where, (36, 36)) for part in scene.glimpses[:3])
-    importance = importance.clamp(min=0.01)
+    painted = method.paint(found.what.flatten(0, 1)).sigmoid().unflatten(0, found.what.shape[:2])
+    rgb, alpha = place(painted, found.where, (36, 36)).split([3, 1], dim=2)
+    alpha = alpha * found.presence[..., None, None, None]
+    importance = (alpha / found.depth[..., None, None]).clamp(min=0.01)
     mixed = importance * (rgb * alpha + scene.background[:, None] * (1 - alpha))
     picture = mixed.sum(1) / importance.sum(1)
     counts = torch.arange(n + 1).double()

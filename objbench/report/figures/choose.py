@@ -19,6 +19,7 @@ Tell = Callable[[str], None]
 def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured]:
     """Select the rows on the test split of `dataset` (`DATASET[@PROTOCOL]`) by the default definition.
 
+    Rows of alternative masks are left out: there are no pictures of them.
     The rows of one method are sorted: default protocol, upstream data, whole training set and most seeds first.
     """
     name, _, protocol = dataset.partition("@")
@@ -27,6 +28,7 @@ def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured
         for row in rows
         if (row.dataset, row.scored.split, row.scored.definition) == (name, TEST, DEFAULT_DEFINITION)
         and protocol in ("", row.protocol)
+        and row.masks is None
     ]
     known = spec.datasets.get(name)
     source = known.default_source if known else None

@@ -107,6 +107,16 @@ def test_objmae_comes_first_and_else_the_best_method_by_ari_fg(tmp_path):
     assert told == []
 
 
+def test_alternative_masks_are_not_drawn(tmp_path):
+    composited = scores(ari_fg=0.99).model_copy(update={"masks": "composited"})
+    on = {"test": scored(), "test+masks=composited": scored()}
+    metrics = {"test": scores(ari_fg=0.4), "test+masks=composited": composited}
+    run(tmp_path, method="spair", metrics=metrics, on=on)
+    run(tmp_path, method="monet", metrics={"test": scores(ari_fg=0.5)})
+    assert "monet, seed 0" in text_of(tmp_path)
+    assert "ARI-FG 40.0" in text_of(tmp_path, methods=("spair",))
+
+
 def test_upstream_data_come_before_generated_and_what_is_left_out_is_said(tmp_path):
     run(tmp_path, source="generated", on={"test": scored(**GENERATED)})
     assert "generated data, not the upstream release" in text_of(tmp_path)
