@@ -76,13 +76,18 @@ def sync(path: Path) -> None:
                 raise
 
 
+def resolved(path: Path) -> Path:
+    """The absolute path without links; links in a circle stay as they are, so that opening them fails by name."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def replacing_output(path: Path) -> Iterator[Path]:
     """The same for a file that a user named: a link stays one, and a device or pipe (/dev/stdout) is written to."""
     if path.exists() and not path.is_file():
         yield path
         return
-    with replacing(path.resolve() if path.is_symlink() else path) as partial:
+    with replacing(resolved(path) if path.is_symlink() else path) as partial:
         yield partial
 
 

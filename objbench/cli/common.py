@@ -81,7 +81,11 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         context = Context(**common, interrupts=Interrupts())
         try:
             with context.interrupts.catch():
-                function(context, **arguments)
+                try:
+                    function(context, **arguments)
+                except Exception:
+                    context.interrupts.check()  # libraries may have turned a signal's exception into one of their own
+                    raise
         except ObjbenchError as error:
             _fail(str(error), error.exit_code, context.debug)
         except Interrupted as stop:

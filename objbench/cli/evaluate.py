@@ -9,6 +9,7 @@ import typer
 
 from objbench.cli.common import Context, one_of, print_json, say, verb
 from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.files import resolved
 from objbench.registry import DEFAULT_DEFINITION, names
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _run_folder(subject: Path) -> Path | None:
     from objbench.records import RECORD
     from objbench.train.run_folder import CONFIG, read_config
 
-    subject = subject.resolve()
+    subject = resolved(subject)
     folder = subject.parent if subject.name in (RECORD, CONFIG) else subject
     if (folder / RECORD).is_file():
         return folder

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from objbench.errors import RequestError
+from objbench.files import resolved
 from objbench.predictions.arrays import ArrayFile
 from objbench.predictions.batch import SavedBatch
 from objbench.predictions.files import ARCHIVES, open_files
@@ -68,7 +69,7 @@ class Predictions:
     def identity(self) -> dict[str, Any]:
         """What identifies the predictions: the `sha256` of the content, `by_order`, and the name of the `file`."""
         files = self._files
-        return {"file": files.path.resolve().name, "sha256": files.digest(), "by_order": files.by_order}
+        return {"file": resolved(files.path).name, "sha256": files.digest(), "by_order": files.by_order}
 
     def batches(self, target: Target, device: torch.device) -> Iterator[Batch]:
         """Every image of `target` once, in the order of the files. Call `check` first.

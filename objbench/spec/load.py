@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from objbench.errors import RequestError, unknown_name
+from objbench.files import resolved
 from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten
 from objbench.spec.schema import Spec
@@ -30,7 +31,7 @@ def load_spec(config: Path | None = None) -> Spec:
     Raises:
         RequestError: A layer is wrong; the message names the file, the place in it and the closest known key.
     """
-    return _load(config.resolve() if config else None)
+    return _load(resolved(config) if config else None)
 
 
 @cache

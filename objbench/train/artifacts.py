@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -14,6 +17,8 @@ from objbench.files import replacing
 from objbench.spec.datasets import TEST
 
 PER_IMAGE, SAMPLES, SAMPLE_SHEET = "per_image.npz", "samples.npz", "samples.png"
+_HEADER, _NAME_LENGTH = 30, 26  # bytes of a zip entry's header, and where it says how long its name is
+_UTF8 = 0x800  # the flag of names in UTF-8
 _REMEDY = {
     PER_IMAGE: "run that seed, or evaluate those predictions, again with --fresh",
     SAMPLES: "remove it and run objbench evaluate",
@@ -101,9 +106,29 @@ def _opened(path: Path) -> Iterator[Mapping[str, Array]]:
         yield {}
         return
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            yield arrays
+        with path.open("rb") as file:
+            _check_directory(file)
+            with np.load(file) as arrays:
+                yield arrays
     except (
         Exception
     ) as error:  # zipfile, zlib and numpy's parser of headers raise many kinds for damaged bytes
         raise ObjbenchError(f"{path}: damaged ({brief(error)}); {_REMEDY[path.name]}") from None
+
+
+def _check_directory(file: BinaryIO) -> None:
+    """Raise ValueError if the directory of a zip file and its entries contradict each other: damage can hide some."""
+    with zipfile.ZipFile(file) as archive:
+        end = 0
+        for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
+            file.seek(entry.header_offset + _NAME_LENGTH)
+            name, extra = struct.unpack("<HH", file.read(_HEADER - _NAME_LENGTH))
+            same_name = file.read(name) == entry.orig_filename.encode(
+                "utf-8" if entry.flag_bits & _UTF8 else "cp437"
+            )
+            if entry.header_offset != end or not same_name:
+                break
+            end += _HEADER + name + extra + entry.compress_size
+        if end != archive.start_dir:
+            raise ValueError("its directory does not list what it holds")
+    file.seek(0)

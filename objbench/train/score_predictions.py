@@ -15,7 +15,7 @@ import torch
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import replacing, write_atomically
+from objbench.files import replacing, resolved, write_atomically
 from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
 from objbench.predictions import Batch, Predictions, Target
@@ -51,7 +51,7 @@ def external_name(path: Path, name: str | None) -> str:
     """
     chosen = name
     if chosen is None:
-        chosen = path.resolve().name
+        chosen = resolved(path).name
         suffixes = [suffix for suffix in (*ARCHIVES, ".npz", ".npy") if chosen.endswith(suffix)]
         if suffixes and not path.is_dir():
             chosen = chosen.removesuffix(max(suffixes, key=len))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import toy
-from helpers.commands import call_with_toy
+from helpers.commands import call, call_with_toy
 from typer.testing import CliRunner
 
 import objbench
 from objbench.cli.main import VERBS, app
+from objbench.errors import ObjbenchError
 
 
 def test_help_takes_half_a_second_because_it_imports_next_to_nothing() -> None:
@@ -92,3 +94,36 @@ def test_an_unexpected_error_shows_no_traceback_unless_asked(
     found = call_with_toy("prepare", "toy", "--debug")
     assert found.exit_code == 1
     assert "Traceback" in found.stderr
+
+
+@pytest.mark.parametrize("error", [ValueError("swallowed"), ObjbenchError("swallowed")])
+def test_a_signal_whose_exception_a_library_replaces_is_still_an_interruption(
+    toy_home: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def replace(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        except KeyboardInterrupt:
+            raise error from None
+
+    monkeypatch.setattr("objbench.spec.load.load_spec", replace)
+    result = CliRunner().invoke(app, ["list", "methods"])
+    assert result.exit_code == 129
+    assert "interrupted by SIGHUP" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list datasets --config LOOP",
+        "evaluate LOOP --dataset tetrominoes",
+        "run grid --dataset tetrominoes --config LOOP",
+    ],
+)
+def test_links_in_a_circle_are_named(toy_home: Path, command: str) -> None:
+    loop = toy_home / "loop"
+    loop.symlink_to(loop)
+    result = call(*command.replace("LOOP", str(loop)).split())
+    assert result.exit_code in (1, 2), result.stderr
+    assert str(loop) in result.stderr
+    assert "unexpected" not in result.stderr

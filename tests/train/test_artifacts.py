@@ -46,3 +46,29 @@ def test_a_header_that_is_no_python_is_named(tmp_path):
         file.writestr("images.npy", entry)
     with pytest.raises(ObjbenchError, match=r"samples\.npz: damaged \(.*; remove it"):
         read_samples(tmp_path)
+
+
+def test_a_damaged_directory_that_hides_arrays_is_named(tmp_path):
+    """One bit in the length of an entry's comment makes zipfile skip the entries behind it."""
+    write_samples(tmp_path, {"test": {name: np.arange(9) for name in ("images", "masks", "truth")}})
+    path = tmp_path / "samples.npz"
+    content = bytearray(path.read_bytes())
+    first = content.index(b"PK\x01\x02")
+    content[first + 32] = content.index(b"PK\x05\x06") - first - 46 - len("images.npy")
+    path.write_bytes(content)
+    with np.load(path) as arrays:
+        assert arrays.files == ["images"]  # numpy sees nothing wrong
+    with pytest.raises(ObjbenchError, match=r"samples\.npz: damaged \(its directory does not list"):
+        read_samples(tmp_path)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_damaged_name_in_the_directory_is_named(tmp_path, bit):
+    write_samples(tmp_path, {"test": {"images": np.arange(9)}, "clevrtex é": {"images": np.arange(3)}})
+    path = tmp_path / "samples.npz"
+    assert read_samples(tmp_path).keys() == {"test", "clevrtex é"}
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"clevrtex")] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(ObjbenchError, match=r"samples\.npz: damaged"):
+        read_samples(tmp_path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
 
 from objbench.data.format.settings import Settings, refuse_changed_settings
 from objbench.errors import ObjbenchError, RequestError, unknown_name
@@ -11,6 +13,15 @@ from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.stored import Stored, Strict
 
 MANIFEST = "manifest.json"
+
+
+def _split_name(name: str) -> str:
+    if name not in SPLITS:
+        raise ValueError(f"'{name}' is no split")
+    return name
+
+
+SplitName = Annotated[str, AfterValidator(_split_name)]
 
 
 class SourceFile(Strict):
@@ -98,7 +109,7 @@ class Manifest(Stored):
     settings: Settings
     generator: dict[str, int] | None
     files: list[SourceFile]
-    splits: dict[str, Split]
+    splits: dict[SplitName, Split]
 
     def split(self, name: str) -> Split:
         """The split `name`.
@@ -117,7 +128,7 @@ class Manifest(Stored):
         split = self.splits[name]
         if split.fault is not None:
             raise ObjbenchError(
-                f"{self.dataset}@{self.protocol} ({self.source}): split '{name}' {split.fault}; {self.remedy}"
+                f"{MANIFEST} of {self.dataset}@{self.protocol} ({self.source}): split '{name}' {split.fault}; {self.remedy}"
             )
         return split
 

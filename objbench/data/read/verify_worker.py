@@ -14,6 +14,8 @@ from objbench.data.read.decode import read_shard
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 
+MOST_FAULTS = 5  # samples of a shard whose fault is told; the others are counted
+
 
 class ShardCheck(NamedTuple):
     """A shard, what the manifest says of it, and whether to decode its samples."""
@@ -76,6 +78,7 @@ def check_shard(job: ShardCheck) -> Findings:
     if not job.deep:
         return found
     parts = zip(members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist(), strict=True)
+    faults: list[str] = []
     for key, (starts, sizes) in zip(keys, parts, strict=True):
         texts = [content[a : a + n].tobytes() for a, n in zip(starts, sizes, strict=True)]
         try:
@@ -87,7 +90,10 @@ def check_shard(job: ShardCheck) -> Findings:
             found.digests.append(digest(sample))
             found.n_objects.append(sample.facts["n_objects"])
         except (ValueError, OSError, SyntaxError, TypeError) as error:
-            found.problems.append(f"{job.path}: sample {key}: {error}")
+            faults.append(f"{job.path}: sample {key}: {error}")
+    found.problems.extend(faults[:MOST_FAULTS])
+    if len(faults) > MOST_FAULTS:
+        found.problems.append(f"{job.path}: {len(faults) - MOST_FAULTS:,} more samples with a fault")
     found.keys.extend(keys)
     return found
 

@@ -17,6 +17,7 @@ from objbench.data.format.sample import Sample, encode
 from objbench.data.prepare.prepare import prepare
 from objbench.data.read.load import load
 from objbench.data.read.verify import verify
+from objbench.errors import ObjbenchError
 
 TOY = toy.dataset()
 
@@ -171,3 +172,22 @@ def test_a_count_that_is_wrong_in_split_and_shard_is_found(folder: Path) -> None
     assert verify(folder, read_manifest(folder)) == [
         f"{folder}/val-000000.tar: 3 samples, the manifest says 4"
     ]
+
+
+def test_faults_of_many_samples_are_counted(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"height": 9}))
+    problems = verify(folder, read_manifest(folder), deep=True, workers=1)
+    count = manifest["splits"]["train"]["shards"][0]["count"]
+    assert count > 5
+    of_train = [problem for problem in problems if "train-000000.tar" in problem]
+    assert sum("sample 0" in problem for problem in of_train) == 5
+    assert of_train[-1].endswith(f"{count - 5} more samples with a fault")
+
+
+def test_a_manifest_with_another_name_of_a_split_is_refused(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["splits"]["tast"] = manifest["splits"].pop("test")
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ObjbenchError, match=rf"{MANIFEST}: .*'tast' is no split.*prepare it again"):
+        read_manifest(folder)
