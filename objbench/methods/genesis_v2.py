@@ -197,7 +197,7 @@ class GenesisV2(Method):
         self.prior = AutoregressivePrior(latent, model.prior_width)
         layers = [Conv(channels, 5, stride=2) for channels in model.decoder_channels]
         self.decoder = SpatialBroadcastDecoder(
-            latent, size, [*layers, Conv(4, 1)], planes=coordinate_grid, groups=GROUPS
+            latent, size, [*layers, Conv(4, 1)], planes=coordinate_grid, norm=group_norm
         )
         pixels = math.prod(size)
         self.geco = MultiplicativeGECO(loss.goal * 3 * pixels, loss.rate * 64**2 / pixels, beta=loss.beta)

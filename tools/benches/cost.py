@@ -24,7 +24,17 @@ from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig, resolve
 from objbench.spec.schema import Spec
 
-METHODS = ("objmae", "slot_attention", "monet", "genesis_v2", "efficient_morl", "iodine", "spair", "gnm")
+METHODS = (
+    "objmae",
+    "slot_attention",
+    "monet",
+    "genesis_v2",
+    "efficient_morl",
+    "iodine",
+    "spair",
+    "gnm",
+    "space",
+)
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
 NOTE = (
     "A step at the end of the training, with the batch of the recipe: forward and backward pass, multiplications and\n"

@@ -64,7 +64,7 @@ class SpatialBroadcastDecoder(nn.Module):
         planes: gives the planes (P,height,width) that are appended to z on a grid (height, width), such as
             `coordinate_grid`; None adds a soft position embedding instead.
         activation: between the layers.
-        groups: of the GroupNorm before each activation; None for no norm.
+        norm: gives the norm before each activation from its number of channels; None for no norm.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SpatialBroadcastDecoder(nn.Module):
         *,
         planes: Callable[[int, int], Tensor] | None = None,
         activation: type[nn.Module] = nn.ReLU,
-        groups: int | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.size, self.grid = size, grid_size(size, layers)
@@ -88,8 +88,8 @@ class SpatialBroadcastDecoder(nn.Module):
         self.layers = nn.Sequential()
         for layer in layers:
             if len(self.layers):
-                if groups is not None:
-                    self.layers.append(nn.GroupNorm(groups, channels))
+                if norm is not None:
+                    self.layers.append(norm(channels))
                 self.layers.append(activation())
             self.layers.append(layer.build(channels))
             channels = layer.channels

@@ -26,9 +26,10 @@ def extract(images: Tensor, where: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         Glimpses (B,N,C,h,w).
     """
-    repeated = widened(images)[:, None].expand(-1, where.shape[1], -1, -1, -1)
     scale, centre = widened(where).chunk(2, dim=-1)
-    return _sample(repeated, scale, centre, size)
+    grid = _grid(scale, centre, size)  # of all boxes at once: the images are not repeated for each
+    sampled = _sample(widened(images), grid.flatten(1, 2))  # (B,C,Nh,w)
+    return torch.unflatten(sampled, 2, grid.shape[1:3]).transpose(1, 2)
 
 
 def place(glimpses: Tensor, where: Tensor, size: tuple[int, int], eps: float = 0.0) -> Tensor:
@@ -45,7 +46,8 @@ def place(glimpses: Tensor, where: Tensor, size: tuple[int, int], eps: float = 0
     """
     scale, centre = widened(where).chunk(2, dim=-1)
     inverse = 1 / (scale + eps)
-    return _sample(widened(glimpses), inverse, -centre * inverse, size)
+    grid = _grid(inverse, -centre * inverse, size)
+    return torch.unflatten(_sample(widened(glimpses).flatten(0, 1), grid.flatten(0, 1)), 0, grid.shape[:2])
 
 
 def cell_centres(offset: Tensor, cells: tuple[int, int], side: tuple[float, float] | None = None) -> Tensor:
@@ -75,16 +77,17 @@ def boxes(where: Tensor) -> Tensor:
     return torch.cat([(centre + 1 - scale) / 2, scale], dim=-1)
 
 
-def _sample(maps: Tensor, scale: Tensor, centre: Tensor, size: tuple[int, int]) -> Tensor:
-    """Values (B,N,C,h,w) of maps (B,N,C,H,W) at the places scale * p + centre, p the pixels' centres of `size`."""
+def _grid(scale: Tensor, centre: Tensor, size: tuple[int, int]) -> Tensor:
+    """The places (B,N,h,w,2) scale * p + centre, p the pixels' centres of `size`."""
     height, width = size
     y, x = (torch.arange(1, 2 * n, 2, device=scale.device, dtype=scale.dtype) / n - 1 for n in size)
     columns = scale[..., :1] * x + centre[..., :1]  # (B,N,w)
     rows = scale[..., 1:] * y + centre[..., 1:]  # (B,N,h)
     shape = (*scale.shape[:2], height, width)
-    grid = torch.stack([columns[..., None, :].expand(shape), rows[..., None].expand(shape)], dim=-1)
+    return torch.stack([columns[..., None, :].expand(shape), rows[..., None].expand(shape)], dim=-1)
+
+
+def _sample(maps: Tensor, grid: Tensor) -> Tensor:
+    """Values (M,C,h,w) of maps (M,C,H,W) at the places (M,h,w,2)."""
     with torch.autocast(maps.device.type, enabled=False):
-        sampled = grid_sample(
-            maps.flatten(0, 1), grid.flatten(0, 1), mode="bilinear", padding_mode="zeros", align_corners=False
-        )
-    return torch.unflatten(sampled, 0, scale.shape[:2])
+        return grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,7 +71,9 @@ def test_without_planes_a_soft_position_embedding_is_added():
 
 
 def test_group_norm_stands_before_each_activation_and_not_after_the_last_layer():
-    decoder = SpatialBroadcastDecoder(3, (8, 8), [Conv(6, 5, 2), Conv(6, 5, 2), Conv(4, 1)], groups=2)
+    decoder = SpatialBroadcastDecoder(
+        3, (8, 8), [Conv(6, 5, 2), Conv(6, 5, 2), Conv(4, 1)], norm=partial(nn.GroupNorm, 2)
+    )
     kinds = [type(layer) for layer in decoder.layers]
     hidden = [nn.ConvTranspose2d, nn.GroupNorm, nn.ReLU]
     assert kinds == [*hidden, *hidden, nn.Conv2d]

@@ -112,3 +112,18 @@ def test_boxes_are_left_top_width_height():
     assert boxes(RIGHT_HALF).tolist() == [[[0.5, 0.0, 0.5, 1.0]]]
     where = torch.tensor([0.2, 0.4, -0.5, 0.5])
     assert boxes(where).tolist() == pytest.approx([0.15, 0.55, 0.2, 0.4])
+
+
+def test_taking_glimpses_does_not_repeat_the_image_for_each_box():
+    images, where = torch.rand(1, 3, 64, 64, requires_grad=True), torch.full((1, 50, 4), 0.25)
+    held: dict[int, int] = {}
+
+    def keep(tensor):
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        glimpses = extract(images, where, (4, 4))
+    assert glimpses.shape == (1, 50, 3, 4, 4)
+    grid = 50 * 4 * 4 * 2 * 4
+    assert sum(held.values()) <= images.nbytes + grid

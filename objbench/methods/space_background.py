@@ -1,0 +1,202 @@
+"""SPACE's background: K components with masks, a small GENESIS (Engelcke et al., ICLR 2020).
+
+An LSTM samples the latents of the masks one after another, a sub-pixel decoder paints them, stick-breaking makes masks of
+them; a VAE models what each mask shows. The priors are learned: of the masks by a second LSTM, of the components from the
+latent of their mask.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
+from objbench.methods.parts.conv_stack import Layer, conv_stack
+from objbench.methods.parts.gaussian import Gaussian, plain_softplus
+from objbench.methods.parts.position import coordinate_grid
+from objbench.methods.parts.stick_breaking import stick_breaking
+from objbench.methods.space_layers import Upscalings, upscalings
+from objbench.spec.explain import refusal
+from objbench.spec.settings import Count, Counts, Group
+
+MASK_EPS = 1e-5  # added to masks before their logarithm
+DEVIATION_FLOOR = 1e-4
+State = tuple[Tensor, Tensor]  # of an LSTM cell, each (B,hidden)
+
+
+class BackgroundModel(Group):
+    """The background: its components and their masks."""
+
+    components: Count = Field(description="K, at least 2")
+    mask_latent: Count = Field(description="dimensions of the latent of a mask")
+    latent: Count = Field(description="dimensions of the latent of a component")
+    hidden: Count = Field(description="width of the features, of both LSTMs and of the components' prior")
+    image_channels: Counts = Field(description="of the encoder of the image, one per halving")
+    mask_decoder: Upscalings
+    encoder_channels: Counts = Field(description="of the encoder of a component, one per halving")
+    decoder_channels: Counts = Field(
+        description="of the broadcast decoder of a component, one per 3x3 convolution before the last, which is 1x1"
+    )
+
+
+class Backdrop(NamedTuple):
+    """A sample of the background of a batch of images."""
+
+    log_masks: Tensor  # (B,K,1,H,W), log(mask + 1e-5)
+    components: Tensor  # (B,K,3,H,W), in [0,1]
+    kl: Tensor  # (B,), of masks and components
+
+    @property
+    def picture(self) -> Tensor:
+        """The components under their masks, (B,3,H,W)."""
+        return (self.log_masks.exp() * self.components).sum(1)
+
+
+class Background(nn.Module):
+    """The posterior of masks and components, a sample, its divergence from the learned priors, and the picture.
+
+    Args:
+        size: (H,W) of the images.
+        model: the settings.
+    """
+
+    def __init__(self, size: tuple[int, int], model: BackgroundModel) -> None:
+        super().__init__()
+        if model.components < 2:
+            raise refusal("model.background.components", "a whole number >= 2", model.components)
+        _demand_side(size, model.mask_decoder.upscales)
+        self.model, hidden = model, model.hidden
+        flat = _places(size, len(model.image_channels)) * model.image_channels[-1]
+        self.encoder = nn.Sequential(*_halvings(3, model.image_channels), nn.Linear(flat, hidden), nn.ELU())
+        self.posterior = Recurrence(hidden + model.mask_latent, hidden, model.mask_latent)
+        self.prior = Recurrence(model.mask_latent, hidden, model.mask_latent)
+        self.before_first = nn.Parameter(torch.zeros(model.mask_latent))
+        painted = [
+            *upscalings("model.background.mask_decoder", model.mask_decoder),
+            Layer(model.mask_decoder.channels[-1], groups=model.mask_decoder.groups[-1]),
+            Layer(1),
+        ]
+        self.mask_decoder = conv_stack(model.mask_latent, painted, linear_output=True)
+        self.vae = ComponentVAE(size, model)
+
+    def forward(self, images: Tensor, mask_noise: Tensor, noise: Tensor) -> Backdrop:
+        """The background of images (B,3,H,W); `mask_noise` (B,K,Z_mask) and `noise` (B,K,Z), standard normal."""
+        latents, mask_kl = self._masks(self.encoder(images).float(), mask_noise)
+        paint = self.mask_decoder(latents[:, :-1].flatten(0, 1)[:, :, None, None])
+        shares = iter(paint.unflatten(0, (len(images), -1)).unbind(1))  # the last mask is what is left
+        everything = torch.zeros_like(images[:, :1])
+        log_masks = stick_breaking(lambda _: next(shares), everything, self.model.components)
+        log_masks = (log_masks.exp() + MASK_EPS).log()
+        posterior, prior = self.vae.encode(images, log_masks), self.vae.prior_of(latents)
+        components = self.vae.decode(posterior.sample(noise))
+        return Backdrop(log_masks, components, mask_kl + posterior.kl_to(prior).sum(1))
+
+    def _masks(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents of the masks (B,K,Z) of features (B,F), and the divergence (B,) of their posterior."""
+        state, before = (lstm.start(len(features)) for lstm in (self.posterior, self.prior))
+        sample = self.before_first.expand(len(features), -1)
+        latents, kl = [], torch.zeros(len(features), device=features.device)
+        for step in range(self.model.components):
+            state = self.posterior(torch.cat([features, sample], dim=1), state)
+            found = self.posterior.read(state)
+            sample = found.sample(noise[:, step])
+            latents.append(sample)
+            kl = kl + found.kl_to(self.prior.read(before))
+            before = self.prior(sample, before)
+        return torch.stack(latents, dim=1), kl
+
+
+class Recurrence(nn.Module):
+    """An LSTM cell with a learned first state, and the Gaussian that a state stands for."""
+
+    def __init__(self, inputs: int, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(inputs, hidden)
+        self.first = nn.Parameter(torch.zeros(2, hidden))
+        self.head = nn.Linear(hidden, 2 * latent)
+
+    def start(self, batch: int) -> State:
+        """The first state."""
+        hidden, memory = self.first[:, None].expand(-1, batch, -1)
+        return hidden, memory
+
+    def forward(self, inputs: Tensor, state: State) -> State:
+        """The state after an input (B,I); always float32."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            hidden, memory = self.cell(inputs.float(), state)
+        return hidden, memory
+
+    def read(self, state: State) -> Gaussian:
+        """(B,Z)."""
+        return Gaussian.of(self.head(state[0]), deviation)
+
+
+class ComponentVAE(nn.Module):
+    """q(z|x,m), p(z|z_mask) and p(x|z) of the components, shared by all K."""
+
+    def __init__(self, size: tuple[int, int], model: BackgroundModel) -> None:
+        super().__init__()
+        flat = _places(size, len(model.encoder_channels)) * model.encoder_channels[-1]
+        self.encoder = nn.Sequential(*_halvings(4, model.encoder_channels), nn.Linear(flat, 2 * model.latent))
+        self.prior = nn.Sequential(
+            *(nn.Linear(model.mask_latent, model.hidden), nn.ELU()),
+            *(nn.Linear(model.hidden, model.hidden), nn.ELU()),
+            nn.Linear(model.hidden, 2 * model.latent),
+        )
+        valid = [Conv(channels, 3, padding=0) for channels in model.decoder_channels]
+        self.decoder = SpatialBroadcastDecoder(
+            model.latent,
+            size,
+            [*valid, Conv(3, 1)],
+            planes=coordinate_grid,
+            activation=nn.ELU,
+            norm=nn.BatchNorm2d,
+        )
+
+    def encode(self, images: Tensor, log_masks: Tensor) -> Gaussian:
+        """The posterior (B,K,Z) of images (B,3,H,W), each seen beside one of its masks (B,K,1,H,W)."""
+        repeated = images[:, None].expand(-1, log_masks.shape[1], -1, -1, -1)
+        raw = self.encoder(torch.cat([log_masks, repeated], dim=2).flatten(0, 1))
+        return Gaussian.of(raw.unflatten(0, log_masks.shape[:2]), deviation)
+
+    def prior_of(self, mask_latents: Tensor) -> Gaussian:
+        """The prior (B,K,Z) given the latents of the masks."""
+        return Gaussian.of(self.prior(mask_latents), deviation)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Components (B,K,3,H,W) in [0,1] of latents (B,K,Z)."""
+        painted: Tensor = self.decoder(latents.flatten(0, 1)).float().sigmoid()
+        return torch.unflatten(painted, 0, latents.shape[:2])
+
+
+def deviation(raw: Tensor) -> Tensor:
+    """Of every Gaussian of the background."""
+    return plain_softplus(raw, DEVIATION_FLOOR)
+
+
+def _halvings(inputs: int, channels: list[int]) -> list[nn.Module]:
+    """3x3 convolutions of stride 2 with batch norm and ELU, then everything as one vector."""
+    layers: list[nn.Module] = []
+    for before, after in zip([inputs, *channels[:-1]], channels, strict=True):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.ELU()]
+    return [*layers, nn.Flatten()]
+
+
+def _places(size: tuple[int, int], halvings: int) -> int:
+    """Places that so many halvings leave of an image; a side that is odd is rounded up."""
+    return math.prod(-(-side // 2**halvings) for side in size)
+
+
+def _demand_side(size: tuple[int, int], upscales: list[int]) -> None:
+    if size != (math.prod(upscales),) * 2:
+        square = size[0] == size[1]
+        expected = f"factors with a product of {size[0]}" if square else "square images"
+        raise refusal(
+            "model.background.mask_decoder.upscales",
+            f"{expected} (images are {size[0]}x{size[1]})",
+            upscales,
+        )
