@@ -90,7 +90,11 @@ TINY_LARGE = {"model.encoder_channels": [4, 4, 4, 6, 8], "model.background_upsca
 
 @pytest.mark.parametrize(
     ("name", "dataset", "overrides"),
-    [("gnm", "tetrominoes", TINY), ("gnm", "multi_dsprites", TINY), ("gnm", "tetrominoes", TINY_REDUCED)],
+    [
+        ("gnm", "tetrominoes", TINY),
+        ("gnm", "multi_dsprites", TINY),
+        ("gnm:demo", "tetrominoes", TINY_REDUCED),
+    ],
 )
 def test_contract(name, dataset, overrides):
     passed = check_method(name, dataset, overrides=overrides)
