@@ -12,7 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from objbench.methods.base import Progress
 from objbench.methods.create import create
 
-BASELINES = ["slot_attention", "monet", "genesis_v2", "efficient_morl", "iodine", "spair", "gnm", "space"]
+BASELINES = [
+    "slot_attention",
+    "monet",
+    "genesis_v2",
+    "efficient_morl",
+    "iodine",
+    "spair",
+    "gnm",
+    "space",
+    "marionette",
+]
 MIDDLE = Progress("train", 5000, 20_000, 0, 330)
 # Sums over slots, pixels and time, and what they are made of.
 DELICATE = {

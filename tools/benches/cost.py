@@ -34,6 +34,7 @@ METHODS = (
     "spair",
     "gnm",
     "space",
+    "marionette",
 )
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
 NOTE = (

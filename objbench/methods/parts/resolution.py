@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -56,6 +57,15 @@ class Resolution:
         slots = planes.shape[1]
         resized = interpolate(planes.flatten(0, 1), self.image_size, mode="bilinear", align_corners=False)
         return resized.view(-1, slots, *resized.shape[1:])
+
+    def repeat(self, labels: Tensor) -> Tensor:
+        """Label maps (B,h,w) -> (B,H,W): each pixel has the label of the one that its centre lies in."""
+        if self.size == self.image_size:
+            return labels
+        for axis, (few, many) in enumerate(zip(self.size, self.image_size, strict=True), start=1):
+            centres = 2 * torch.arange(many, device=labels.device) + 1  # in halves of pixels
+            labels = labels.index_select(axis, centres * few // (2 * many))
+        return labels
 
     def segmentation(
         self, log_masks: Tensor, components: Tensor, *, slots: Tensor, attention: Tensor | None = None

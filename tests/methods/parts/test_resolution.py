@@ -30,6 +30,16 @@ def test_images_keep_their_size_where_no_side_is_given():
     assert resolution.upsample(planes) is planes
 
 
+def test_labels_are_repeated_where_the_centre_of_a_pixel_lies():
+    labels = torch.arange(8).view(2, 2, 2)
+    repeated = Resolution((3, 5, 4), 2).repeat(labels)
+    columns = [[0, 0, 1, 1]]
+    rows = [[0], [0], [1], [1], [1]]  # the middle one begins the second half
+    expected = torch.tensor(rows) * 2 + torch.tensor(columns)
+    assert torch.equal(repeated, torch.stack([expected, expected + 4]))
+    assert Resolution((3, 2, 2), None).repeat(labels) is labels
+
+
 @pytest.mark.parametrize(("side", "pixels"), [(2, 12), (None, 1)])
 def test_each_pixel_stands_for_those_it_was_made_of(side, pixels):
     assert Resolution((3, 6, 8), side).pixels == pixels
