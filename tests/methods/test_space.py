@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from torch.optim import Adam, RMSprop
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
 from objbench.methods.create import create
+from objbench.methods.space_background import Backdrop
+from objbench.methods.space_foreground import Picture
 from objbench.testing import check_method
 
 START = Progress("train", 0, 4, 0, 330)
@@ -197,6 +200,20 @@ def test_loss_is_the_mixture_the_divergences_and_the_boundary(monkeypatch):
     torch.testing.assert_close(parts["boundary"], overlap)
     torch.testing.assert_close(parts["kl_background"], backdrop.kl.mean())
     assert parts["objects"].item() == pytest.approx(objects.presence.sum(1).mean().item(), rel=1e-5)
+
+
+def test_where_alpha_is_zero_or_one_the_other_side_keeps_a_hundred_thousandth():
+    method, images = tiny(dataset="multi_dsprites"), torch.zeros(1, 3, 2, 2)
+    alpha = torch.tensor([0.0, 1.0]).expand(1, 1, 2, 2)
+    black, white = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
+    certain = torch.zeros(1, 1, 1, 2, 2)  # the logarithm of one mask of 1
+    found = method._likelihood(
+        images, Picture(white, alpha, alpha), Backdrop(certain, black[:, None], torch.zeros(1))
+    )
+    hit, missed = (Normal(mean, 0.15).log_prob(torch.tensor(0.0)).exp().item() for mean in (0.0, 1.0))
+    pixels = [1e-5 * missed + (1 + 1e-5) * hit, (1 + 1e-5) * missed + 1e-5 * hit]
+    expected = 6 * sum(math.log(pixel) for pixel in pixels)  # three channels, two rows
+    assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_four_terms_have_equal_weights():
