@@ -42,6 +42,7 @@ class MethodSpec(Strict):
         class_: `class` in the yaml: its `module:Class`. A plugin may register it with an entry point instead.
         citation: A key of `references`.
         trivial: Whether it is a trivial baseline.
+        masks: Alternative masks -> how they change the definition of every metric that is scored by them.
         config: Hyper-parameters for all datasets.
         datasets: Dataset -> what differs there. Empty: the method takes any dataset.
         variants: Named overrides.
@@ -52,6 +53,7 @@ class MethodSpec(Strict):
     class_: str | None = Field(default=None, alias="class")
     citation: str | None = None
     trivial: bool = False
+    masks: dict[str, str] = {}
     config: dict[str, Any] = {}
     datasets: dict[str, dict[str, Any]] = {}
     variants: dict[str, VariantSpec] = {}

@@ -138,6 +138,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
     values = _statistics(members, spec)
     scores = [origin.record.metrics[key] for origin in members]
     masks = scores[0].masks
+    changed = method.masks.get(masks) if method is not None and masks is not None else None
     return Measured(
         label=first.method_label if masks is None else f"{first.method_label} ({masks})",
         who=MethodId(first.method, first.variant, first.overrides, trivial),
@@ -146,7 +147,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         n=len(members),
         selection=selection,
         std_kind="sample",
-        definitions=_meanings(values, scored.definition),
+        definitions=_meanings(values, scored.definition, changed),
         values=values,
         scored=scored,
         n_images=scores[0].n_images,
@@ -166,8 +167,10 @@ def _training(run: Run, spec: Spec) -> Training:
     return Training(**dict(run.trained), trained_on=run.place, standard_n_train=standard)
 
 
-def _meanings(values: Mapping[str, Statistic], definition: str) -> dict[str, str]:
-    suffix = "" if definition == DEFAULT_DEFINITION else f", as {definition} computes it"
+def _meanings(values: Mapping[str, Statistic], definition: str, masks: str | None) -> dict[str, str]:
+    """Metric -> its definition; `masks` says how the masks change it, None if they do not."""
+    suffix = "" if masks is None else f", {masks}"
+    suffix += "" if definition == DEFAULT_DEFINITION else f", as {definition} computes it"
     meanings = {name: value.metric.meaning for name, value in values.items()}
     return {name: meaning + suffix for name, meaning in meanings.items() if meaning != NOT_STATED}
 
