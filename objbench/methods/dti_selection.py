@@ -17,7 +17,7 @@ def later_on_top(layers: int, like: Tensor) -> Tensor:
 
 def occlusions(lower: Tensor, layers: int) -> Tensor:
     """Occlusions (B,L,L) of which (B,L(L-1)/2), in [0,1], are those below the diagonal; o_ij = 1 - o_ji, o_ii = 0."""
-    whole = [[torch.zeros_like(lower[:, 0])] * layers for _ in range(layers)]
+    whole = [[lower.new_zeros(len(lower))] * layers for _ in range(layers)]
     pairs = ((after, before) for after in range(layers) for before in range(after))
     for (after, before), values in zip(pairs, lower.unbind(1), strict=True):
         whole[after][before], whole[before][after] = values, 1 - values
