@@ -22,6 +22,7 @@ BASELINES = [
     "gnm",
     "space",
     "marionette",
+    "dti_sprites",
 ]
 MIDDLE = Progress("train", 5000, 20_000, 0, 330)
 # Sums over slots, pixels and time, and what they are made of.

@@ -35,6 +35,7 @@ METHODS = (
     "gnm",
     "space",
     "marionette",
+    "dti_sprites",
 )
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
 NOTE = (

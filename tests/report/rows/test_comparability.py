@@ -6,7 +6,7 @@ from pathlib import Path
 from helpers.synthetic import generated, record, scored, scores
 
 from objbench.records import Scores
-from objbench.report.rows.comparability import conflicts
+from objbench.report.rows.comparability import conflicts, differences
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
@@ -85,3 +85,17 @@ def test_definitions_that_are_not_stated_are_not_the_same():
     (line,) = conflicts([row, row], ["ari_fg"])
     assert line.endswith("ari_fg is 'not stated', not 'not stated'")
     assert conflicts([row, row], ["mse"]) == []
+
+
+def test_masks_that_change_a_definition_are_marked_beside_others_and_not_beside_the_same_definition():
+    key = "test+masks=reassigned"
+    metrics = {"test": scores(), key: scores().model_copy(update={"masks": "reassigned"})}
+    plain, reassigned = measured(
+        record(method="dti_sprites", metrics=metrics, on={"test": scored(), key: scored()})
+    )
+    paper = published("dti_sprites")
+    words = "foreground pixels only, predicted background reassigned first"
+    assert reassigned.definitions["ari_fg"] == paper.definitions["ari_fg"] == words
+    assert any(words in reason for reason in differences(plain, reassigned, ["ari_fg"]))
+    assert any(words in reason for reason in differences(paper, plain, ["ari_fg"]))
+    assert not any("ari_fg" in reason for reason in differences(paper, reassigned, ["ari_fg"]))
