@@ -102,6 +102,7 @@ OTHER: dict[str, Any] = {
     "datasets.D.protocols.P.height": 16,
     "datasets.D.protocols.P.width": 16,
     "datasets.D.protocols.P.options": {"grid": 5},
+    "methods.M.masks": {"hard": "by thresholds"},
     "datasets.D.protocols.P.sources.S.SPLIT.file": "more",
     "datasets.D.protocols.P.sources.S.SPLIT.records": [0, 100],
     "datasets.D.protocols.P.sources.S.SPLIT.in_train": True,
