@@ -53,6 +53,8 @@ def in_words(kind: Any) -> str:
     'a list of multiples of 8'
     >>> in_words(Literal["log", "linear"] | None)
     'log, linear or null'
+    >>> in_words(list[Literal["log", "linear"]])
+    'a list of log or linear'
     """
     *options, last = _options(kind)
     if not all((*options, last)):
@@ -79,6 +81,9 @@ def _scalar(base: Any, constraints: list[Any], plural: bool) -> str:
         return "null"
     if base is bool:
         return "true or false"
+    if get_origin(base) is Literal:  # of the items of a list
+        *first, last = (str(value) for value in get_args(base))
+        return f"{', '.join(first)} or {last}" if first else last
     name = _SCALARS.get(base, "")
     for constraint in constraints:
         if isinstance(constraint, MultipleOf):

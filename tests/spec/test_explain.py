@@ -119,6 +119,7 @@ def test_an_unknown_key_at_the_top_has_no_parent():
             "a non-empty list of multiples of 8",
         ),
         (Literal["a", "b", "c"], "a, b or c"),
+        (list[Literal["a", "b", "c"]], "a list of a, b or c"),
         (dict[str, int], ""),
         (BaseModel, ""),
     ],
