@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 
 _BRIEF = 200  # letters
+_NO_MEMORY = (  # what torch, threading, zlib and the loader of shared libraries say
+    "DefaultCPUAllocator",
+    "can't start new thread",
+    "Error -4 while",
+    "failed to map segment from shared object",
+)
 
 
 class ObjbenchError(Exception):
@@ -33,6 +40,21 @@ def brief(error: Exception) -> str:
     """
     words = " ".join(str(error)[: 2 * _BRIEF].split()) or type(error).__name__
     return words if len(words) <= _BRIEF else f"{words[:_BRIEF]}..."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of a device was not enough, or a limit on it was reached.
+
+    Libraries have types of their own for it, or none: torch's for a GPU is known by its name, for the CPU by its text.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    (True, True)
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(sign in str(error) for sign in _NO_MEMORY)
 
 
 def first_few(names: Sequence[str]) -> str:

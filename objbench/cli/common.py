@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.cli.streams import UnwrittenError
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, brief, is_out_of_memory
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE
 from objbench.printable import printable
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
@@ -67,6 +67,13 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "debug": (Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")], False),
 }
 
+_LESS_MEMORY = {
+    "run": "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or ",
+    "evaluate": "a split of fewer scenes needs less (--split); or ",
+    "prepare": "fewer --workers need less; or ",
+    "report": "a folder of fewer runs needs less (--runs); or ",
+}
+
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
@@ -95,7 +102,7 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         except UnwrittenError:
             raise
         except Exception as error:
-            _fail(explain(error), 1, context.debug)
+            _fail(explain(error, _LESS_MEMORY.get(function.__name__, "")), 1, context.debug)
 
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]
@@ -123,10 +130,21 @@ def _fail(message: str, code: int, debug: bool) -> None:
     raise typer.Exit(code)
 
 
-def explain(error: Exception) -> str:
-    """One line about an error; what nobody expected is told with its place."""
+def explain(error: Exception, less_memory: str = "") -> str:
+    """One line about an error; what nobody expected is told with its place.
+
+    Args:
+        error: The error.
+        less_memory: What makes the work need less memory.
+    """
     if isinstance(error, ObjbenchError):
         return str(error)
+    if is_out_of_memory(error):
+        traceback.clear_frames(error.__traceback__)  # gives back what they hold
+        return (
+            f"out of memory ({brief(error)}); {less_memory}end other programs, or raise the limit of this one "
+            "(ulimit -v, the memory of a job or container)"
+        )
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"

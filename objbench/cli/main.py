@@ -76,11 +76,23 @@ class Verbs(typer.core.TyperGroup):
             return INTERRUPTED
         except Exception as error:  # click's errors, whose module depends on the version
             if not hasattr(error, "format_message"):
-                raise
+                return _ended_badly(error)
             context = getattr(error, "ctx", None)
             hint = f" ({context.command_path} --help lists the options)" if context is not None else ""
             print(f"objbench: {printable(error.format_message())}{hint}", file=sys.stderr)
             return 2
+
+
+def _ended_badly(error: Exception) -> int:
+    """The exit code of a verb that could not be loaded or left for want of memory; other errors are raised."""
+    from objbench.errors import brief, is_out_of_memory
+
+    if not is_out_of_memory(error):
+        raise error
+    print(
+        f"objbench: out of memory ({brief(error)}); end other programs, or raise the limit", file=sys.stderr
+    )
+    return 1
 
 
 def _load(verb: str) -> Any:

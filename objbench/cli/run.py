@@ -85,20 +85,20 @@ def run(
 def _run_all(context: Context, seeds: list[int], run_one: Callable[[int], tuple[Path, Record]]) -> None:
     """Run each seed and print the scores; a seed that fails does not stop the others."""
     done: list[tuple[Path, Record]] = []
-    failures: list[Exception] = []
+    failures: list[type[Exception]] = []  # not the errors, which hold all that the failed seed had in memory
     for number in seeds:
         try:
             done.append(run_one(number))
         except Exception as error:
             if isinstance(error, RequestError) and len(seeds) == 1:
                 raise
-            failures.append(error)
+            failures.append(type(error))
             if context.debug:
                 traceback.print_exception(error)
             say(f"seed {number}: {explain(error)}")
     _print(context, done)
     if failures:
-        request = all(isinstance(error, RequestError) for error in failures)
+        request = all(issubclass(error, RequestError) for error in failures)
         raise (RequestError if request else ObjbenchError)(f"{len(failures)} of {len(seeds)} seeds failed")
 
 

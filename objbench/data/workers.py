@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from typing import IO, Any
 
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, is_out_of_memory
 
 AHEAD = 2  # jobs per worker that may wait for the consumer
 
@@ -122,19 +122,21 @@ def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
         answer: tuple[Any, Exception | None]
         try:
             answer = (call(job), None)
-        except (ObjbenchError, OSError) as error:
-            answer = (None, error)
-        except MemoryError:
-            answer = (
-                None,
-                ObjbenchError("a worker process is out of memory; a smaller --workers needs less"),
-            )
         except Exception as error:
-            unexpected = RuntimeError(f"in a worker process: {type(error).__name__}: {error}")
-            unexpected.add_note(traceback.format_exc())
-            answer = (None, unexpected)
+            answer = (None, _told(error))
         pickle.dump(answer, results, protocol=5)
         results.flush()
+
+
+def _told(error: Exception) -> Exception:
+    """An error as the parent is told of it: those of libraries may not survive pickling."""
+    if is_out_of_memory(error):
+        return ObjbenchError("a worker process is out of memory; a smaller --workers needs less")
+    if isinstance(error, ObjbenchError | OSError):
+        return error
+    unexpected = RuntimeError(f"in a worker process: {type(error).__name__}: {error}")
+    unexpected.add_note("".join(traceback.format_exception(error)))
+    return unexpected
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from objbench.device import is_out_of_memory
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, is_out_of_memory
 from objbench.methods.base import Method, Progress, Stage, Stepper
 from objbench.progress import Advance, silent
 from objbench.spec.metrics import MetricSpec

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from objbench.device import is_out_of_memory, peak_memory
-from objbench.errors import ObjbenchError
+from objbench.device import peak_memory
+from objbench.errors import ObjbenchError, brief, is_out_of_memory
 from objbench.files import replacing
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
@@ -69,9 +69,8 @@ def run_seed(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            reason = (str(error).splitlines() or ["MemoryError"])[0]
             raise ObjbenchError(
-                f"{folder}: out of memory ({reason}); a smaller recipe.batch_size, or in evaluations "
+                f"{folder}: out of memory ({brief(error)}); a smaller recipe.batch_size, or in evaluations "
                 "recipe.evaluation_batch_size, needs less"
             ) from error
 

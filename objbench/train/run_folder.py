@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import exclusive_lock, explain_os_errors, write_atomically
+from objbench.files import exclusive_lock, explain_os_errors, sync, write_atomically
 from objbench.json_text import parse_json
 from objbench.records import RECORD
 from objbench.spec.nested import differences
@@ -98,6 +98,7 @@ def empty(folder: Path) -> None:
     (folder / RECORD).unlink(missing_ok=True)
     folder.replace(aside)
     folder.mkdir()
+    sync(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)  # what cannot be removed now is removed under the next lock
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,47 @@ def test_links_in_a_circle_are_named(toy_home: Path, command: str) -> None:
     assert result.exit_code in (1, 2), result.stderr
     assert str(loop) in result.stderr
     assert "unexpected" not in result.stderr
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def call(*arguments: object, **options: object) -> None:
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("line", "function", "remedy"),
+    [
+        (["prepare", "toy"], "objbench.data.prepare.prepare.Preparation.run", "fewer --workers need less"),
+        (["run", "one_slot", "--dataset", "toy"], "objbench.train.run_data.prepared_run_data", "batch_size"),
+        (["evaluate", ".", "--dataset", "toy"], "objbench.predictions.open_predictions", "--split"),
+        (["show", "toy"], "objbench.data.read.load.load", "; end other programs"),
+        (
+            ["report", "--dataset", "toy"],
+            "objbench.report.report.write_report",
+            "fewer runs needs less (--runs)",
+        ),
+    ],
+)
+def test_out_of_memory_is_one_line_that_says_what_needs_less(
+    toy_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: list[str],
+    function: str,
+    remedy: str,
+) -> None:
+    monkeypatch.setattr(function, raising(MemoryError()))
+    found = call_with_toy(*line)
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.stderr.startswith("objbench: out of memory (")
+    assert remedy in found.stderr
+    assert "raise the limit of this one (ulimit -v" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_a_verb_that_cannot_be_loaded_for_want_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objbench.cli.main.import_module", raising(MemoryError()))
+    found = CliRunner().invoke(app, ["list"])
+    assert found.exit_code == 1
+    assert found.stderr == "objbench: out of memory (MemoryError); end other programs, or raise the limit\n"

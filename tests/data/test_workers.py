@@ -125,8 +125,9 @@ def test_a_worker_whose_answer_nobody_takes_ends_without_a_word() -> None:
     assert (found.returncode, found.stderr) == (1, b"")
 
 
-def test_a_worker_without_memory_says_what_needs_less() -> None:
+@pytest.mark.parametrize(("function", "job"), [("builtins:bytes", 1 << 60), ("torch:empty", 1 << 50)])
+def test_a_worker_without_memory_says_what_needs_less(function: str, job: int) -> None:
     with pytest.raises(
         ObjbenchError, match="a worker process is out of memory; a smaller --workers needs less"
     ):
-        list(run("builtins:bytes", [1 << 60], 2))
+        list(run(function, [job], 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from objbench.data.download.remote import Remote
 from objbench.data.download.transfer import Partial, Transfer
 from objbench.data.download.zipped import inflate
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock, megabytes
+from objbench.files import exclusive_lock, megabytes, sync
 
 RESTARTS = 2  # of a file that changes while it is downloaded, before the next address is tried
 
@@ -184,8 +183,7 @@ class Download:
             if isinstance(error, PermanentError):
                 self._partial.discard()
             raise
-        with made.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(made)
         resource, state = location.part.resource, made.stat()
         receipt = Receipt(
             url=resource.url,
@@ -200,6 +198,7 @@ class Download:
         )
         write_receipt(self.path, receipt)
         made.replace(self.path)
+        sync(self.path.parent)
         self._partial.discard()
 
     def _locate_all(self) -> Iterator[Location]:
