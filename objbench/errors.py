@@ -39,7 +39,12 @@ def brief(error: Exception) -> str:
     'KeyError'
     """
     words = " ".join(str(error)[: 2 * _BRIEF].split()) or type(error).__name__
-    return words if len(words) <= _BRIEF else f"{words[:_BRIEF]}..."
+    return shortened(words)
+
+
+def shortened(text: str) -> str:
+    """The text, or its first 200 letters and an ellipsis."""
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
 
 
 def is_out_of_memory(error: BaseException) -> bool:

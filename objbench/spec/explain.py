@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from objbench.errors import RequestError, unknown_name
+from objbench.errors import RequestError, shortened, unknown_name
 
 _SCALARS = {int: "whole number", float: "number", str: "word"}
 
@@ -21,7 +21,7 @@ def refusal(key: str, expected: str, found: object) -> RequestError:
     >>> str(refusal("model.width", "a whole number >= 1", 0))
     'model.width: expected a whole number >= 1, found 0'
     """
-    return RequestError(f"{key}: expected {expected}, found {found!r}")
+    return RequestError(f"{key}: expected {expected}, found {shortened(repr(found))}")
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
@@ -39,7 +39,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
             lines.append(item["msg"].removeprefix("Value error, "))
         else:
             expected = in_words(kind) or item["msg"].removeprefix("Input should be ")
-            found = "nothing" if item["type"] == "missing" else repr(item["input"])
+            found = "nothing" if item["type"] == "missing" else shortened(repr(item["input"]))
             lines.append(f"{key}: expected {expected}, found {found}")
     return list(dict.fromkeys(lines))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from objbench.errors import RequestError, unknown_name
+from objbench.errors import RequestError, shortened, unknown_name
 from objbench.files import resolved
 from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten
@@ -23,6 +23,8 @@ from objbench.spec.yaml_text import parse_yaml
 
 # Entry points of plugins, which may bring a benchmarks.yaml.
 LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "sources", "generators"))
+
+_MOST_MISTAKES = 8  # of a layer that are told; the others are counted
 
 
 def load_spec(config: Path | None = None) -> Spec:
@@ -52,7 +54,9 @@ def _load(config: Path | None) -> Spec:
             spec = Spec.model_validate(merged)
         except ValidationError as error:
             lines = [_in_published(line, published) for line in explain(Spec, error)]
-            raise RequestError("\n".join(f"{name}: {line}" for line in lines)) from None
+            if len(lines) > _MOST_MISTAKES:
+                lines[_MOST_MISTAKES:] = [f"{len(lines) - _MOST_MISTAKES} more mistakes"]
+            raise RequestError("\n".join(f"{name}: {shortened(line)}" for line in lines)) from None
         except RequestError as error:
             raise RequestError(f"{name}: {error}") from None
     return spec

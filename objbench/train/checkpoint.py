@@ -70,13 +70,21 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()  # torch does not look at the checksums of the archive's parts
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
+        _check_archive(path)
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # damaged files raise errors of every kind
         raise unusable_checkpoint(folder, error) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError where torch would load other content without a word: it trusts the archive's directory."""
+    with zipfile.ZipFile(path) as file:
+        damaged = file.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        for entry in file.infolist():
+            if entry.external_attr:  # 16 makes it a folder, which torch reads as zeros
+                raise ValueError(f"the attributes of {entry.filename} are wrong")
 
 
 def unusable_checkpoint(folder: Path, error: Exception) -> ObjbenchError:

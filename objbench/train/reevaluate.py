@@ -86,8 +86,10 @@ def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) ->
     """
     run_config, dataset = read_config(folder), spec.dataset(record.dataset_ref)
     found = run_config.get("config")
-    if not isinstance(found, dict):
-        raise ObjbenchError(f"{folder / CONFIG}: damaged (no config in it); run the seed again with --fresh")
+    if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
+        raise ObjbenchError(
+            f"{folder / CONFIG}: damaged (no config with a recipe in it); run the seed again with --fresh"
+        )
     implementation = spec.method_class(record.method)
     _refuse_changed_size(folder, record, dataset)
     trained = run_config.get("implementation", implementation)  # the first versions wrote none, and no slots
@@ -95,6 +97,12 @@ def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) ->
         raise RequestError(
             f"{folder} was trained with the class {trained}, but methods.{record.method} names {implementation} now; "
             f"set methods.{record.method}.class back, with --config"
+        )
+    written = MethodConfig(record.method, record.variant, record.overrides, found, trained)
+    if "implementation" in run_config and written.hash != record.config_hash:
+        raise ObjbenchError(
+            f"{folder / CONFIG}: not the configuration of this record (its sha256 is not {record.config_hash[:12]}...); "
+            "run the seed again with --fresh"
         )
     config = whole_config(spec, found)
     if record.slots is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -211,3 +212,14 @@ def test_the_layer_of_a_plugin_is_found_without_importing_it(tmp_path, content):
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     listed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "a class in __init__" in listed.stdout, listed.stderr
+
+
+def test_more_than_eight_mistakes_are_counted_and_long_values_are_cut(tmp_path):
+    text = f"datasets: {{one: {{title: [{'x' * 5000}]}}}}"
+    with pytest.raises(RequestError) as caught:
+        load_spec(layer(tmp_path, text))
+    told = str(caught.value).splitlines()
+    assert len(told) == 9
+    assert "datasets.one.title: expected a word, found ['xxx" in told[0]
+    assert re.search(r": \d more mistakes$", told[-1])
+    assert len(str(caught.value)) < 2500

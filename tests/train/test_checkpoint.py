@@ -57,6 +57,19 @@ def test_a_flipped_bit_in_any_part_of_a_checkpoint_is_found(tmp_path):
     assert load_checkpoint(tmp_path).step == 8
 
 
+def test_a_part_that_the_directory_calls_a_folder_is_found(tmp_path):
+    """Torch reads such a part as zeros; every checksum is right."""
+    trained(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 38] = 16  # the attributes of the last part
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+    with pytest.raises(ObjbenchError, match=UNUSABLE):
+        load_checkpoint(tmp_path)
+
+
 @pytest.mark.parametrize("size", [0, 1, 100, -1])
 def test_a_shortened_checkpoint_is_refused(tmp_path, size):
     trained(tmp_path)

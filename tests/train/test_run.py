@@ -247,6 +247,17 @@ def test_evaluate_refuses_a_training_set_of_another_size(prepared_data, tmp_path
         reevaluate(folder, scenes, load_spec(layer))
 
 
+@pytest.mark.parametrize("other", ["3", "18446744073709551616"])
+def test_evaluate_refuses_a_configuration_that_is_not_the_records(prepared_data, tmp_path, other):
+    folder, _ = run(prepared_data, tmp_path)
+    text = (folder / "config.json").read_text()
+    assert text.count('"slots": 4') == 1
+    (folder / "config.json").write_text(text.replace('"slots": 4', f'"slots": {other}'))
+    scenes = load("tetrominoes", "test", data=prepared_data)
+    with pytest.raises(ObjbenchError, match=r"config\.json: not the configuration of this record .*--fresh"):
+        reevaluate(folder, scenes, load_spec())
+
+
 def test_evaluate_on_the_own_test_split_gives_the_same_numbers(prepared_data, tmp_path):
     folder, before = run(prepared_data, tmp_path)
     key, after = reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec())
@@ -353,11 +364,15 @@ def test_evaluate_checks_the_weights_and_the_configuration(prepared_data, tmp_pa
     folder, record = run(prepared_data, tmp_path)
     scenes = load("tetrominoes", "test", data=prepared_data)
     config = json.loads((folder / "config.json").read_text())
-    for key in ("config", "model"):
+    for key, message in {
+        "config": "damaged .*config",
+        "recipe": "damaged .*recipe",
+        "model": "not the configuration of this record",
+    }.items():
         changed = json.loads(json.dumps(config))
         del (changed if key == "config" else changed["config"])[key]
         (folder / "config.json").write_text(json.dumps(changed))
-        with pytest.raises(ObjbenchError, match=rf"config.json: damaged .*{key}") as refused:
+        with pytest.raises(ObjbenchError, match=f"config.json: {message}") as refused:
             reevaluate(folder, scenes, load_spec())
         assert not isinstance(refused.value, RequestError)
     (folder / "config.json").write_text(json.dumps(config))

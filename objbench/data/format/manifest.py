@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PositiveInt
 
 from objbench.data.format.settings import Settings, refuse_changed_settings
 from objbench.errors import ObjbenchError, RequestError, unknown_name
@@ -104,8 +104,8 @@ class Manifest(Stored):
     dataset: str
     protocol: str
     source: str
-    height: int
-    width: int
+    height: PositiveInt
+    width: PositiveInt
     settings: Settings
     generator: dict[str, int] | None
     files: list[SourceFile]

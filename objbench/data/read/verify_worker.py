@@ -14,7 +14,7 @@ from objbench.data.read.decode import read_shard
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 
-MOST_FAULTS = 5  # samples of a shard whose fault is told; the others are counted
+MOST_FAULTS = 3  # samples of a shard whose fault is told; the others are counted
 
 
 class ShardCheck(NamedTuple):
