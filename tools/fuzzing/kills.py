@@ -19,6 +19,7 @@ import torch
 
 from fuzzing.outcome import Outcome, Result
 from fuzzing.target import Target, digest
+from objbench.train.interrupt import EXIT_CODES
 
 SIGNALS = (*3 * (signal.SIGKILL,), signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MOST_KILLS = 3  # in a trial, before the command is left alone
@@ -131,6 +132,8 @@ class KillTarget(Target):
             app([word.replace("{}", str(self._work)) for word in line])
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except KeyboardInterrupt:  # before the command handles signals, as in an interpreter that starts
+            code = EXIT_CODES[signal.SIGINT]
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

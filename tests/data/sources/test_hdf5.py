@@ -107,7 +107,7 @@ def test_a_disk_that_fails_is_not_called_a_damaged_file(path: Path) -> None:
         (b"", "not an HDF5 file (it is empty); get another copy of it"),
         (b"<html><body>", "not an HDF5 file (it begins with b'<html><b'); get another copy of it"),
         (
-            gzip.compress(b"scenes"),
+            gzip.compress(b"scenes", mtime=0),
             "not an HDF5 file, but something compressed by gzip: unpack it with gunzip",
         ),
     ],
