@@ -302,6 +302,7 @@ def test_slots_switch_off_and_on(view):
 
 def test_a_fully_opaque_prediction_has_the_colours_of_pictures(view):
     view.fill("#g-opacity", "100")
+    view.uncheck("#g-boxes")
     hexed = view.evaluate("getComputedStyle(document.querySelector('#g-slots .swatch')).backgroundColor")
     colours = {tuple(rgb) for rgb in np.unique(pixels(view)[..., :3].reshape(-1, 3), axis=0).tolist()}
     assert tuple(int(part) for part in hexed[4:-1].split(",")) in colours
@@ -310,6 +311,7 @@ def test_a_fully_opaque_prediction_has_the_colours_of_pictures(view):
 
 def test_the_slider_fades_what_lies_above(view):
     slider = view.locator("#g-opacity")
+    view.uncheck("#g-boxes")
     slider.focus()
     start = pixels(view)
     view.keyboard.press("Home")

@@ -89,9 +89,9 @@ def test_a_damaged_scene_is_left_out_and_listed_if_asked_for(tmp_path: Path) -> 
 
 
 def test_a_test_set_has_nothing_to_train_on(tmp_path: Path, unpacked: Path) -> None:
-    prepared(unpacked, tmp_path)
     full = load_spec().dataset("clevrtex")
     ood = load_spec().dataset("clevrtex_ood").spec.protocols
     test_only = DatasetRef("clevrtex", "standard", full.spec.model_copy(update={"protocols": ood}))
+    prepare(test_only, "official", tmp_path, unpacked, {"test": 3}, workers=1)
     with pytest.raises(RequestError, match=r"clevrtex \(official\) is a test set without training scenes"):
         prepared_run_data(load_spec(), test_only, None, tmp_path, "cpu")
