@@ -27,6 +27,10 @@ _SILENT_WAIT = 5.0  # seconds for a lock before the waiting is announced
 log = logging.getLogger("objbench")
 
 
+class LockedError(ObjbenchError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Add `path` to errors of the file system that name no file, as those of write() do."""
@@ -105,7 +109,8 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
         occupied: What to say if another process holds the lock; None: wait until it is free.
 
     Raises:
-        ObjbenchError: `occupied` is given, and another process holds the lock or the file system has no locks.
+        LockedError: `occupied` is given, and another process holds the lock.
+        ObjbenchError: `occupied` is given, and the file system has no locks.
         OSError: `occupied` is not given, and the file system has no locks; or it refuses the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +120,7 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
     except Timeout:
         remedy = f"If it ended with its machine, remove its lock file {path}"
         if occupied is not None:
-            raise ObjbenchError(f"{occupied}{_holder(path)}; wait for it or stop it. {remedy}") from None
+            raise LockedError(f"{occupied}{_holder(path)}; wait for it or stop it. {remedy}") from None
         log.warning("waiting for another process%s that holds a lock. %s", _holder(path), remedy)
         lock.acquire(timeout=-1)
     except OSError as error:

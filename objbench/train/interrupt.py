@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from objbench.errors import ObjbenchError
+
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR2: 75}
 
 
@@ -17,11 +19,12 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         exit_code: The exit code for this signal.
+        step: The step from which the same command continues the training; None if nothing was being trained.
     """
 
-    def __init__(self, number: signal.Signals, message: str) -> None:
+    def __init__(self, number: signal.Signals, message: str, step: int | None = None) -> None:
         super().__init__(message)
-        self.exit_code = EXIT_CODES[number]
+        self.exit_code, self.step = EXIT_CODES[number], step
 
 
 class Interrupts:
@@ -33,12 +36,14 @@ class Interrupts:
     Attributes:
         work: What is being trained, for the message: "seed 3".
         step: The step from which the same command continues it; None if nothing is being trained.
+        lost: Whether another host took over what this process works on; then nothing may be written any more.
         advice: What the message says then: how the work that a signal stops can be continued.
     """
 
     def __init__(self) -> None:
         self.work, self.advice = "the run", ""
         self.step: int | None = None
+        self.lost = False
         self._signal: signal.Signals | None = None
         self._deferring = False
         self._process = os.getpid()
@@ -73,17 +78,30 @@ class Interrupts:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal asked to stop."""
-        return self._signal is not None
+        """Whether a signal, or the loss of the work, asked to stop."""
+        return self._signal is not None or self.lost
 
     def check(self) -> None:
-        """Raise Interrupted if a signal came."""
+        """Raise Interrupted if a signal came, ObjbenchError if another host took the work over."""
+        self.refuse_if_lost()
         if self._signal is not None:
             advice = self.advice
             if self.step is not None:
                 advice = f"the same command goes on from step {self.step} of {self.work}"
             message = f"interrupted by {self._signal.name}"
-            raise Interrupted(self._signal, f"{message}; {advice}" if advice else message)
+            raise Interrupted(self._signal, f"{message}; {advice}" if advice else message, self.step)
+
+    def lose(self) -> None:
+        """Note, from any thread, that another host took the work over."""
+        self.lost = True
+
+    def refuse_if_lost(self) -> None:
+        """Raise ObjbenchError if another host took the work over."""
+        if self.lost:
+            raise ObjbenchError(
+                f"{self.work}: this process stood still so long that another one took the run over; nothing more is "
+                "written here"
+            )
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

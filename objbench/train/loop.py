@@ -220,6 +220,7 @@ class Training:
         self.advance(0, note=", ".join(f"{name} {text}" for name, text in self.note.items()))
 
     def _save(self, stage: _StageRun, step: int, unvalidated: bool = False) -> None:
+        self.interrupts.refuse_if_lost()
         state = stage.stepper.state_dict()
         self._refuse_infinite(stage, step, state)
         self.log.sync()

@@ -31,6 +31,7 @@ from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
 from objbench.train.run_data import RunData, scored
 from objbench.train.run_folder import claim, lock_run, seed_folder
+from objbench.train.run_state import Reporter, reporting
 from objbench.viz import sample_sheet
 
 _NOTED = 2  # scores in the progress bar of a training
@@ -53,19 +54,21 @@ def run_seed(
 
     Raises:
         RequestError: The folder holds a run of another configuration, and `fresh` is not set.
+        LockedError: Another process is at work on this seed.
         ObjbenchError: The training failed.
         Interrupted: A signal of `interrupts` asked to stop.
     """
     interrupts = interrupts or Interrupts()
-    interrupts.work, interrupts.step = f"seed {seed}", 0
+    interrupts.work, interrupts.step, interrupts.lost = f"seed {seed}", 0, False
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
-    with lock_run(folder):
+    with lock_run(folder, interrupts.lose):
         if claim(folder, _run_config(method, data, seed), fresh):
             record = read_record(folder)
             say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
             return folder, record
         try:
-            return folder, _run(method, data, seed, folder, tensorboard, interrupts)
+            with reporting(folder) as reporter:
+                return folder, _run(method, data, seed, folder, tensorboard, interrupts, reporter)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -91,7 +94,13 @@ def _run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any
 
 
 def _run(
-    method: MethodConfig, data: RunData, seed: int, folder: Path, tensorboard: bool, interrupts: Interrupts
+    method: MethodConfig,
+    data: RunData,
+    seed: int,
+    folder: Path,
+    tensorboard: bool,
+    interrupts: Interrupts,
+    reporter: Reporter,
 ) -> Run:
     start = time.perf_counter()
     device = data.device
@@ -99,7 +108,8 @@ def _run(
     model = build(method, data.dataset).to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    trained = _train(model, method, data, seed, folder, tensorboard, interrupts)
+    trained = _train(model, method, data, seed, folder, tensorboard, interrupts, reporter)
+    interrupts.refuse_if_lost()
     weights_sha256 = save_weights(model, folder)
     tests = _test(model, data, seed)
     evaluations = {key: found for name, test in tests.items() for key, found in test.by_key(name).items()}
@@ -144,6 +154,7 @@ def _train(
     folder: Path,
     tensorboard: bool,
     interrupts: Interrupts,
+    reporter: Reporter,
 ) -> Trained:
     recipe = model.recipe
     val = data.val
@@ -162,7 +173,8 @@ def _train(
         model, data.train.images, seed, folder, validate if val is not None else None, log, noted, interrupts
     )
     with bar(f"{method.label} seed {seed}", training.total, "steps") as advance:
-        return training.run(advance)
+        reporter.begin(training.total)
+        return training.run(reporter.watching(advance))
 
 
 def _test(model: Method, data: RunData, seed: int) -> dict[str, Evaluation]:

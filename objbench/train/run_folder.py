@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import exclusive_lock, explain_os_errors, sync, write_atomically
+from objbench.files import explain_os_errors, sync, write_atomically
 from objbench.json_text import parse_json
 from objbench.records import RECORD
 from objbench.spec.nested import differences
 from objbench.spec.resolve import MethodConfig
 from objbench.train.checkpoint import CHECKPOINT
+from objbench.train.lock import sole_owner
 
 CONFIG = "config.json"
 
@@ -26,17 +27,17 @@ def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, see
 
 
 @contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path, on_loss: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Lock the folder of a run, creating it if needed, and remove what a killed process left half done there.
 
+    Args:
+        folder: Of the run.
+        on_loss: Called, in another thread, when another host took the run over because this process stood still.
+
     Raises:
-        ObjbenchError: Another process has the lock.
+        LockedError: Another process has the lock.
     """
-    occupied = f"{folder}: another process is running this seed"
-    with (
-        explain_os_errors(folder, "--runs"),
-        exclusive_lock(folder.with_name(f".{folder.name}.lock"), occupied),
-    ):
+    with explain_os_errors(folder, "--runs"), sole_owner(folder, on_loss):
         folder.mkdir(exist_ok=True)
         shutil.rmtree(_thrown_away(folder), ignore_errors=True)
         for partial in folder.glob("*.partial"):
