@@ -12,3 +12,8 @@ RUNS, RUNS_VARIABLE = Path("runs"), "OBJBENCH_RUNS"
 def data_folder(data: str | Path | None = None) -> Path:
     """The folder of the prepared datasets: `data`, else $OBJBENCH_DATA, else ./data."""
     return Path(data or os.environ.get(DATA_VARIABLE) or DATA)
+
+
+def runs_folder(runs: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of the runs: `runs`, else $OBJBENCH_RUNS, else ./runs."""
+    return Path(runs or os.environ.get(RUNS_VARIABLE) or RUNS)

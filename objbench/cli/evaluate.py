@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from objbench.cli.common import Context, one_of, print_json, say, verb
-from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.files import resolved
+from objbench.errors import RequestError, unknown_name
 from objbench.registry import DEFAULT_DEFINITION, names
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN|PREDICTIONS",
-            help="Folder of a finished seed; or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
+            help="Folder of a finished seed, or of a method with one seed; or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
         ),
     ],
     dataset: Annotated[str, typer.Option(help="Prepared dataset, as DATASET or DATASET@PROTOCOL.")],
@@ -74,6 +73,7 @@ def evaluate(
     reference = context.spec.dataset(dataset)
     from objbench.data.read.load import load
     from objbench.device import choose_device
+    from objbench.train.run_folder import find_run
 
     if definition not in names("definitions"):
         raise unknown_name("definition", definition, names("definitions"))
@@ -82,7 +82,7 @@ def evaluate(
     def scenes() -> Scenes:
         return load(str(reference), split, source, context.data, chosen, context.config)
 
-    folder = _run_folder(subject)
+    folder = find_run(subject)
     if folder is None:
         if slots is not None:
             raise RequestError(f"--slots: only for a run, but {subject} is not one")
@@ -99,21 +99,6 @@ def evaluate(
             raise RequestError(f"{' and '.join(refused)}: only for predictions, but {subject} is a run")
         scored = _evaluate_run(context, folder, scenes, definition, slots)
     _print(context, *scored)
-
-
-def _run_folder(subject: Path) -> Path | None:
-    """The folder of the run that `subject` names, None if it is not a run."""
-    from objbench.records import RECORD
-    from objbench.train.run_folder import CONFIG, read_config
-
-    subject = resolved(subject)
-    folder = subject.parent if subject.name in (RECORD, CONFIG) else subject
-    if (folder / RECORD).is_file():
-        return folder
-    try:
-        return folder if "method" in read_config(folder) else None
-    except (ObjbenchError, NotADirectoryError):
-        return None
 
 
 def _evaluate_run(

@@ -1,4 +1,4 @@
-"""objbench list: datasets, methods, metrics and runs."""
+"""objbench list: datasets, methods, metrics, runs and shipped weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from objbench.cli.common import Context, over_images, print_json, say, verb
 from objbench.errors import unknown_name
+from objbench.files import megabytes
 from objbench.printable import printable
 
 if TYPE_CHECKING:
@@ -22,12 +23,19 @@ def list_things(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="KIND", help="What to list: datasets, methods, metrics or runs. Default: all of them."
+            metavar="KIND",
+            help="What to list: datasets, methods, metrics, runs or weights. Default: all of them.",
         ),
     ] = None,
 ) -> None:
-    """List datasets (and which of their sources are prepared), methods, metrics and finished runs."""
-    finders = {"datasets": _datasets, "methods": _methods, "metrics": _metrics, "runs": _runs}
+    """List datasets (and which of their sources are prepared), methods, metrics, finished runs and shipped weights."""
+    finders = {
+        "datasets": _datasets,
+        "methods": _methods,
+        "metrics": _metrics,
+        "runs": _runs,
+        "weights": _weights,
+    }
     if kind is not None and kind not in finders:
         raise unknown_name("listing", kind, finders)
     kinds = (kind,) if kind else tuple(finders)
@@ -115,6 +123,29 @@ def _runs(context: Context) -> Entries:
     return tuple(entries)
 
 
+def _weights(context: Context) -> Entries:
+    from objbench.records import read_record
+    from objbench.use.weights import shipped_weights
+
+    entries = []
+    for name, folder in shipped_weights().items():
+        record = read_record(folder)
+        entries.append(
+            {
+                "kind": "weights",
+                "name": name,
+                "folder": str(folder),
+                "dataset": record.dataset_ref,
+                "source": record.source,
+                "method": record.method_label,
+                "seed": record.seed,
+                "bytes": (folder / "model.safetensors").stat().st_size,
+                "metrics": {key: scores.model_dump() for key, scores in record.metrics.items()},
+            }
+        )
+    return tuple(entries)
+
+
 def _line(entry: dict[str, Any], context: Context) -> str:
     if entry["kind"] == "dataset":
         prepared = ", ".join(entry["prepared"]) or "none"
@@ -123,7 +154,7 @@ def _line(entry: dict[str, Any], context: Context) -> str:
     if entry["kind"] == "method":
         variants = f"; variants: {', '.join(entry['variants'])}" if entry["variants"] else ""
         return f"{entry['title']}: {entry['summary']}{variants}"
-    if entry["kind"] == "run":
+    if entry["kind"] in ("run", "weights"):
         scores = entry["metrics"].get("test", {})
         shown = (
             f"{name} {metric.format(scores[name]['mean'])}{'%' * metric.percent}"
@@ -131,6 +162,9 @@ def _line(entry: dict[str, Any], context: Context) -> str:
             for name, metric in context.spec.columns().items()
             if name in scores
         )
+        if entry["kind"] == "weights":
+            made = f"{entry['method']} seed {entry['seed']} on {entry['dataset']}/{entry['source']}"
+            return ", ".join((f"{made}, {megabytes(entry['bytes'])}", *shown))
         made = "predictions made outside objbench" if entry["external"] else f"{entry['steps']} steps"
         return ", ".join((made, *shown))
     return _metric_line(context.spec.metric(entry["name"]))

@@ -25,6 +25,7 @@ VERBS = {
     "show": ("objbench.cli.show:show", "Draw scenes with their label maps."),
     "run": ("objbench.cli.run:run", "Train and evaluate a method with one or more seeds."),
     "evaluate": ("objbench.cli.evaluate:evaluate", "Score a finished run or any model's predictions."),
+    "segment": ("objbench.cli.segment:segment", "Segment anybody's images with a trained run."),
     "report": (
         "objbench.cli.report:report",
         "Compare measured with published numbers in tables and figures.",

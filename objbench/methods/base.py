@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Annotated, Any, Literal, Protocol
 
 import torch
@@ -11,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from objbench.errors import RequestError
 from objbench.labels import hard_labels
 from objbench.metrics.contingency import MAX_PLANES
 from objbench.random import normal
@@ -183,6 +185,12 @@ class Method(nn.Module):
     frozen: tuple[str, ...] = ()
     any_slots: bool = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make `segment` of every method refuse what is no batch of images."""
+        super().__init_subclass__(**options)
+        if "segment" in cls.__dict__:
+            cls.segment = _of_batches(cls.segment)  # type: ignore[method-assign]
+
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()
         self.image_shape, self.slots, self.settings = image_shape, slots, settings
@@ -231,6 +239,9 @@ class Method(nn.Module):
         """Segment float images (B,3,H,W) in [0,1]; progress None = end of training.
 
         Called in eval() under no_grad, never inference_mode: a method may enable gradients inside.
+
+        Raises:
+            RequestError: `images` is no such batch. The base class checks it for every subclass.
         """
         raise TypeError(f"{type(self).__name__} does not say how to segment")
 
@@ -279,3 +290,28 @@ class Method(nn.Module):
     def seed_images(self, seeds: Tensor | None) -> None:
         """Called by the evaluator before `segment` with the seeds int64 (B,) of its images, in the end with None."""
         self._image_seeds, self._draws = seeds, 0
+
+
+_Segment = Callable[[Any, Tensor, "Progress | None"], Segmentation]
+
+
+def _of_batches(segment: _Segment) -> Callable[..., Segmentation]:
+    """`segment` of a method, which refuses images that are no batch for it."""
+
+    @wraps(segment)
+    def checked(self: Method, images: Tensor, progress: Progress | None = None) -> Segmentation:
+        shape = "x".join(map(str, self.image_shape))
+        expected = f"{type(self).__name__}.segment: expected float images in [0,1] of shape (B,{shape.replace('x', ',')})"
+        if not isinstance(images, Tensor):
+            raise RequestError(f"{expected}, got {type(images).__name__}")
+        kind = str(images.dtype).removeprefix("torch.")
+        if images.ndim != 4 or images.shape[1] != self.image_shape[0] or not images.is_floating_point():
+            hint = ""
+            if images.shape == self.image_shape:
+                hint = "; images[None] is a batch of one"
+            elif not images.is_floating_point():
+                hint = "; images / 255 is float"
+            raise RequestError(f"{expected}, got {kind} {tuple(images.shape)}{hint}")
+        return segment(self, images, progress)
+
+    return checked

@@ -95,8 +95,11 @@ def _refuse_new_keys(known: Any, layer: Any) -> None:
                     raise RequestError(f"methods.{name}.config: {unknown_name('key', key, declared)}")
 
 
-def _plugin_layers() -> list[Path]:
-    """The benchmarks.yaml in the package of each plugin's entry point, without importing any plugin."""
+def plugin_folders() -> list[Path]:
+    """The folder of the package of each plugin's entry point, which may hold a benchmarks.yaml and weights.
+
+    No plugin is imported.
+    """
     found = set()
     for point in (point for group in LAYERED_GROUPS for point in entry_points(group=group)):
         top, *parts = point.module.split(".")
@@ -106,9 +109,12 @@ def _plugin_layers() -> list[Path]:
         folder = Path(package.submodule_search_locations[0])
         for part in parts:
             folder = folder / part if (folder / part).is_dir() else folder
-        if (folder / "benchmarks.yaml").is_file():
-            found.add(folder / "benchmarks.yaml")
+        found.add(folder)
     return sorted(found)
+
+
+def _plugin_layers() -> list[Path]:
+    return [path for folder in plugin_folders() if (path := folder / "benchmarks.yaml").is_file()]
 
 
 def _read(path: Any) -> dict[str, Any]:

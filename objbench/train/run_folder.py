@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from objbench.errors import ObjbenchError, RequestError
-from objbench.files import explain_os_errors, sync, write_atomically
+from objbench.errors import ObjbenchError, RequestError, first_few
+from objbench.files import explain_os_errors, resolved, sync, write_atomically
 from objbench.json_text import parse_json
 from objbench.records import RECORD
 from objbench.spec.nested import differences
@@ -73,6 +73,36 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
         )
     write_atomically(path, json.dumps(config, indent=1) + "\n")
     return False
+
+
+def find_run(path: Path) -> Path | None:
+    """The folder of the run that `path` names, None if it names none.
+
+    Args:
+        path: The folder of a seed, a result.json or config.json in it, or the folder of a method with one seed inside.
+
+    Raises:
+        RequestError: It is the folder of a method with several seeds.
+    """
+    path = resolved(path)
+    folder = path.parent if path.name in (RECORD, CONFIG) else path
+    if _is_run(folder):
+        return folder
+    seeds = [seed for seed in sorted(folder.glob("seed-*")) if _is_run(seed)]
+    if len(seeds) > 1:
+        raise RequestError(
+            f"{path} holds {len(seeds)} seeds ({first_few([seed.name for seed in seeds])}): name one, such as {seeds[0]}"
+        )
+    return seeds[0] if seeds else None
+
+
+def _is_run(folder: Path) -> bool:
+    if (folder / RECORD).is_file():
+        return True
+    try:
+        return "method" in read_config(folder)
+    except (ObjbenchError, NotADirectoryError):
+        return False
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -20,10 +20,11 @@ def test_list_says_what_is_prepared(prepared_toy: Path) -> None:
     assert "toy" in call_with_toy("list").stdout
 
 
-@pytest.mark.parametrize("kind", ["datasets", "methods", "metrics", "runs"])
+@pytest.mark.parametrize("kind", ["datasets", "methods", "metrics", "runs", "weights"])
 def test_every_listing_is_an_array_of_named_objects(toy_home: Path, kind: str) -> None:
     entries = json.loads(call_with_toy("list", kind, "--json").stdout)
-    assert all(entry["name"] and entry["kind"] == kind.removesuffix("s") for entry in entries)
+    one = kind if kind == "weights" else kind.removesuffix("s")
+    assert all(entry["name"] and entry["kind"] == one for entry in entries)
     assert bool(entries) == (kind != "runs")
 
 

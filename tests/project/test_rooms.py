@@ -40,7 +40,12 @@ def imports(source: str, modules: dict[str, Path]) -> Iterator[str]:
                     yield full if full in modules else node.module
 
 
-GRAPH = {name: set(imports(path.read_text(), MODULES)) - {name} for name, path in MODULES.items()}
+# Without the top level, which names what all rooms offer and imports it when it is asked for.
+GRAPH = {
+    name: set(imports(path.read_text(), MODULES)) - {name}
+    for name, path in MODULES.items()
+    if name != "objbench"
+}
 
 
 def room_of(module: str) -> str | None:

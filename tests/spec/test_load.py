@@ -166,6 +166,9 @@ def test_the_wheel_carries_everything_and_works_elsewhere(tmp_path):
     with zipfile.ZipFile(wheel) as content:
         names = content.namelist()
     assert {"objbench/benchmarks.yaml", "objmae/benchmarks.yaml", "objbench/py.typed"} <= set(names)
+    for weights in ("objmae-demo-tetrominoes", "objmae-demo-tetrominoes-aligned"):
+        parts = {"model.safetensors", "config.json", "result.json"}
+        assert {f"objmae/weights/{weights}/{part}" for part in parts} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "tools"))]
     site = tmp_path / "site"
     install = [

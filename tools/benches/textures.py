@@ -113,7 +113,7 @@ def _scores(method: str, scenes: Scenes) -> dict[str, torch.Tensor]:
     for images, masks in zip(*batches, strict=True):
         with torch.no_grad():
             found = model.segment(images.float() / 255)
-        parts.append(score(found.masks if found.labels is None else found.labels, masks))
+        parts.append(score(found.prediction, masks))
     return {metric: torch.cat([part[metric] for part in parts]).double() for metric in METRICS}
 
 

@@ -1,0 +1,102 @@
+"""objbench segment: label maps and overlays of a trained run for anybody's images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from objbench.cli.common import Context, explain, print_json, say, verb
+from objbench.errors import ObjbenchError, RequestError, first_few
+from objbench.printable import printable
+
+if TYPE_CHECKING:
+    from objbench.use.written import Written
+
+
+@verb
+def segment(
+    context: Context,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder of a finished run, or the name of shipped weights (objbench list weights).",
+        ),
+    ],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="FILE|FOLDER...", help="Images, and folders of images.")
+    ],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the label maps and overlays.")],
+    slots: Annotated[
+        bool, typer.Option("--slots", help="Also write the slots of each image: NAME.slots.npz.")
+    ] = False,
+    components: Annotated[
+        bool,
+        typer.Option(
+            "--components", help="Also write what each plane paints, side by side: NAME.components.png."
+        ),
+    ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Replace label maps in DIR that another run, or nobody known, made."),
+    ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")
+    ] = "auto",
+) -> None:
+    """Segment images of any size with RUN, and write NAME.png (a label map) and NAME.overlay.png for each into DIR.
+
+    An image is scaled as a whole to the size of the model, without a crop; label maps have the size of the image. What
+    an earlier command with the same run wrote for the same image stays, so an interrupted command goes on.
+
+    Examples: objbench segment objmae-demo-tetrominoes photos/ --output segmented
+
+    objbench segment runs/clevr6/generated/objmae/seed-0 a.png b.jpg --output segmented --slots --components
+    """
+    from objbench.use.finished import open_run
+    from objbench.use.written import Job, files_of
+
+    context.interrupts.advice = "the same command goes on with the images that are left"
+    files = files_of(images)
+    _refuse_same_names(files, output)
+    opened = open_run(run, device, context.runs, context.config)
+    job = Job(opened, output, slots=slots, components=components, fresh=fresh)
+    job.check(files)
+    bad: list[dict[str, str]] = []
+    written: list[Written] = []
+
+    def refused(path: Path, error: ObjbenchError) -> None:
+        bad.append({"image": str(path), "error": explain(error)})
+        say(f"objbench: skipped {explain(error)}")
+
+    for one in job.run(files, refused):
+        written.append(one)
+        if not context.json:
+            again = "" if one.made else ", written before"
+            print(printable(f"{one.labels}  {one.height}x{one.width}, {one.segments} segments{again}"))
+    if context.json:
+        rows: list[dict[str, Any]] = [one.described() for one in written]
+        print_json([*rows, *bad])
+    if bad:
+        raise ObjbenchError(
+            f"{len(bad)} of {len(files)} images could not be segmented: {first_few([b['image'] for b in bad])}"
+        )
+
+
+def _refuse_same_names(files: list[Path], output: Path) -> None:
+    """Raise RequestError if two images would be written to one name, or over an image."""
+    repeated = [name for name, count in Counter(path.stem for path in files).items() if count > 1]
+    if repeated:
+        both = [str(path) for path in files if path.stem == repeated[0]]
+        raise RequestError(
+            f"{first_few(both)} would all be written as {repeated[0]}.png: give them different names, or several commands "
+            "with an --output each"
+        )
+    inside = [path for path in files if path.absolute().parent.resolve() == output.resolve()]
+    if inside:
+        raise RequestError(
+            f"--output {output}: {inside[0]} lies there; choose another folder, images are not overwritten"
+        )

@@ -1,0 +1,170 @@
+"""A finished run: its method with weights, and what is known of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from objbench.device import choose_device
+from objbench.errors import RequestError
+from objbench.folders import runs_folder
+from objbench.methods.base import Method
+from objbench.records import Run, read_record
+from objbench.spec.datasets import TEST, DatasetRef
+from objbench.spec.load import load_spec
+from objbench.train.evaluate import segment
+from objbench.train.reevaluate import load_run
+from objbench.train.run_folder import find_run
+from objbench.use.images import Images, NamedImage, is_single, labels_at, named_images, to_size
+from objbench.use.segmented import Segmented, SegmentedImage
+from objbench.use.weights import shipped_weights
+
+
+class FinishedRun:
+    """A trained method and its record, as `open_run` gives it.
+
+    Attributes:
+        folder: Where the run lies.
+        record: What it measured, on what, and how.
+        method: The method with its weights, on `device`, in eval mode.
+        spec: The dataset and protocol that it was trained on.
+        device: Where it computes.
+    """
+
+    def __init__(
+        self, folder: Path, record: Run, method: Method, spec: DatasetRef, device: torch.device
+    ) -> None:
+        self.folder, self.record, self.spec, self.device = folder, record, spec, device
+        self.method = method.to(device).eval()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images that the method was trained on."""
+        return self.method.image_shape[1:]
+
+    def __repr__(self) -> str:
+        record, (height, width) = self.record, self.size
+        scores = record.metrics[TEST].values
+        scored = f", ari_fg {scores['ari_fg'].mean:.3f} on test" if "ari_fg" in scores else ""
+        return (
+            f"FinishedRun({record.method_label} seed {record.seed}, trained on {self.spec}/{record.source}, "
+            f"{height}x{width}, {self.method.slots} slots, {record.parameters:,} parameters{scored}, {self.device})"
+        )
+
+    def segment(self, images: Images, batch_size: int | None = None) -> Segmented | SegmentedImage:
+        """Segment images of any size.
+
+        Each image is scaled as a whole to the size of the model (`size`): nothing is cropped, and its aspect ratio
+        becomes that of the model (bilinear, antialiased; an image of that size stays as it is). Labels come back at the
+        size of the image (nearest).
+
+        Args:
+            images: One image, or several: a tensor (3,H,W) or (N,3,H,W), an array (H,W,3) or (N,H,W,3), each uint8 or
+                float in [0,1]; a PIL image or the path of a file (upright by its EXIF, as RGB, alpha is left out);
+                a list of these; or Scenes, whose keys then give the random draws that `objbench evaluate` makes.
+            batch_size: Images at a time, by default recipe.evaluation_batch_size of the run.
+
+        Returns:
+            A SegmentedImage for one image, otherwise a Segmented. Random draws depend on the seed of the run and on the
+            name of the file, or the position of the image, alone.
+
+        Raises:
+            RequestError: Something is no image of such a kind; the message names it and what was expected.
+            ObjbenchError: A file is missing or damaged.
+
+        Example:
+            >>> found = open_run("objmae-demo-tetrominoes").segment(torch.zeros(2, 3, 70, 50))
+            >>> found.labels.shape
+            torch.Size([2, 70, 50])
+        """
+        found = list(self.segment_each(named_images(images), batch_size))
+        return found[0] if is_single(images) else Segmented(found)
+
+    def segment_each(
+        self, images: Iterator[NamedImage], batch_size: int | None = None
+    ) -> Iterator[SegmentedImage]:
+        """The same for images that are read one batch at a time."""
+        size = self.method.recipe.evaluation_batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise RequestError(f"batch_size {size}: expected at least 1")
+        while batch := list(islice(images, size)):
+            yield from self._segment(batch)
+
+    def _segment(self, batch: list[NamedImage]) -> list[SegmentedImage]:
+        scaled = torch.stack([to_size(image.values.to(self.device), self.size) for image in batch])
+        cuda = [self.device] if self.device.type == "cuda" else []
+        self.method.eval()
+        with torch.random.fork_rng(cuda):  # the random numbers of the caller stay as they are
+            found = segment(self.method, scaled, [image.key for image in batch], self.record.seed)
+            self.method.seed_images(None)
+        labels = found.prediction.cpu()
+        parts = {
+            name: None if values is None else values.detach().cpu()
+            for name in ("masks", "reconstruction", "components", "slots")
+            for values in [getattr(found, name)]
+        }
+        return [
+            SegmentedImage(
+                image.name,
+                labels_at(labels[i], (image.values.shape[1], image.values.shape[2])),
+                **{name: None if values is None else values[i] for name, values in parts.items()},
+            )
+            for i, image in enumerate(batch)
+        ]
+
+
+def open_run(
+    run: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    runs: str | os.PathLike[str] | None = None,
+    config: Path | None = None,
+) -> FinishedRun:
+    """Open a finished run: its method with the trained weights, whose sha256 is checked, and its record.
+
+    Args:
+        run: The folder of a seed, its result.json, the folder of a method with one seed inside, the same relative to
+            the folder of the runs (as `objbench list runs` names it), or the name of weights that ship with the
+            package (`objbench list weights`).
+        device: Where to compute, by default the CPU; "auto" is CUDA if there is one.
+        runs: The folder of the runs, by default $OBJBENCH_RUNS or ./runs.
+        config: Your own yaml, laid over benchmarks.yaml.
+
+    Raises:
+        RequestError: There is no such run, it holds only scores, or several seeds are meant.
+        ObjbenchError: A file of the run is missing or damaged.
+
+    Example:
+        >>> open_run("objmae-demo-tetrominoes")
+        FinishedRun(objmae:demo seed 1, trained on tetrominoes/generated, 35x35, 4 slots, 137,652 parameters, ari_fg 0.951 on test, cpu)
+    """
+    where, spec = choose_device(device), load_spec(config)
+    folder = locate_run(run, runs)
+    record = read_record(folder)
+    if not isinstance(record, Run):
+        raise RequestError(f"{folder} holds scores of predictions, without a model that could segment images")
+    return FinishedRun(
+        folder, record, load_run(folder, record, spec), spec.dataset(record.dataset_ref), where
+    )
+
+
+def locate_run(run: str | os.PathLike[str], runs: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of the run that `run` names; see `open_run`.
+
+    Raises:
+        RequestError: It names none, or several.
+    """
+    path, shipped = Path(run), shipped_weights()
+    for place in (path, runs_folder(runs) / path):
+        if found := find_run(place):
+            return found
+    if str(run) in shipped:
+        return shipped[str(run)]
+    known = ", ".join(shipped) or "none"
+    raise RequestError(
+        f"{path}: expected the folder of a finished run (objbench list runs), or the name of shipped weights "
+        f"({known}); found {'a folder without result.json' if path.is_dir() else 'no run there'}"
+    )

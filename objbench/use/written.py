@@ -1,0 +1,254 @@
+"""The segmentation of files, written beside each other: label maps, overlays, and if asked slots and components."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from objbench.data.scene import Array
+from objbench.errors import ObjbenchError, RequestError
+from objbench.files import explain_os_errors, replacing, sha256_of
+from objbench.progress import bar
+from objbench.use.finished import FinishedRun
+from objbench.use.images import SUFFIXES, NamedImage, read_image
+from objbench.use.segmented import SegmentedImage
+from objbench.viz import colour
+
+_NOTE = "objbench"  # the key of the text in a label map that says what it was made of
+_STRENGTH = 0.5  # of the colours in an overlay
+
+Refused = Callable[[Path, ObjbenchError], None]
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of one image.
+
+    Attributes:
+        image: The image.
+        labels: Its label map: an 8-bit PNG with a palette, whose values are the labels.
+        overlay: The image with the colours of its labels.
+        slots: An .npz with `slots` (M,D), or None.
+        components: A PNG of all planes side by side, each with its mask as alpha, or None.
+        segments: How many labels have a pixel.
+        made: Whether it was made now; False if it was there.
+    """
+
+    image: Path
+    labels: Path
+    overlay: Path
+    slots: Path | None
+    components: Path | None
+    height: int
+    width: int
+    segments: int
+    made: bool
+
+    def described(self) -> dict[str, Any]:
+        """The fields for JSON; files that were not asked for are left out."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(self).items()
+            if value is not None
+        }
+
+
+class Job:
+    """Segments files into a folder, batch by batch. A label map is written last of its image, and says what it is of."""
+
+    def __init__(self, run: FinishedRun, output: Path, slots: bool, components: bool, fresh: bool) -> None:
+        self.run_, self.output, self.slots, self.components, self.fresh = (
+            run,
+            output,
+            slots,
+            components,
+            fresh,
+        )
+        record = run.record
+        self._by = {"run": record.config_hash, "seed": record.seed, "weights": record.weights_sha256}
+
+    def check(self, files: Sequence[Path]) -> None:
+        """Raise RequestError if the folder holds label maps of these names that this run did not make."""
+        if self.fresh:
+            return
+        for path in files:
+            labels = self._place(path, ".png")
+            if labels.exists() and (note := _note(labels)) is not None and _by(note) == self._by:
+                continue
+            if labels.exists():
+                raise RequestError(
+                    f"{labels} is there, and not by this run; choose another folder, or replace it with --fresh"
+                )
+
+    def run(self, files: Sequence[Path], refused: Refused) -> Iterator[Written]:
+        """Segment the files that are left.
+
+        Args:
+            files: The images.
+            refused: Called with each image that cannot be read.
+        """
+        with explain_os_errors(self.output, "--output"), bar("segmenting", len(files), "images") as advance:
+            self.output.mkdir(parents=True, exist_ok=True)
+            images, sources = self._read(files, refused), dict[str, tuple[Path, Array, str]]()
+
+            def remembered() -> Iterator[NamedImage]:
+                for path, image, sha256 in images:
+                    if isinstance(image, Written):
+                        done.append(image)
+                        continue
+                    values = (image.values * 255).round().byte().permute(1, 2, 0).numpy()
+                    sources[image.name] = (path, values, sha256)
+                    yield image
+
+            done: list[Written] = []
+            for found in self.run_.segment_each(remembered()):
+                path, values, sha256 = sources.pop(found.name)
+                done.append(self._write(path, found, values, sha256))
+                advance(len(done))
+                yield from done
+                done.clear()
+            advance(len(done))
+            yield from done
+
+    def _read(
+        self, files: Sequence[Path], refused: Refused
+    ) -> Iterator[tuple[Path, NamedImage | Written, str]]:
+        for path in files:
+            try:
+                sha256 = _sha256(path)
+                known = self._known(path, sha256)
+                yield path, known or NamedImage(str(path), path.name, read_image(path)), sha256
+            except ObjbenchError as error:
+                refused(path, error)
+
+    def _known(self, path: Path, sha256: str) -> Written | None:
+        """What is there of this image, if it is all that was asked for."""
+        places = self._places(path)
+        if self.fresh or not all(place.exists() for place in places.values()):
+            return None
+        note = _note(places["labels"])
+        if note is None or _by(note) != self._by or note.get("image") != sha256:
+            return None
+        with Image.open(places["labels"]) as labels:
+            segments = len(np.unique(np.asarray(labels)))
+            return self._written(path, places, labels.height, labels.width, segments, made=False)
+
+    def _write(self, path: Path, found: SegmentedImage, image: Array, sha256: str) -> Written:
+        places, labels = self._places(path), found.labels.numpy()
+        if labels.max() > 255:
+            raise ObjbenchError(f"{path}: {labels.max() + 1} planes, a label map in a PNG has at most 256")
+        if "slots" in places and found.slots is None:
+            raise RequestError(f"--slots: {self.run_.record.method_label} has no slots")
+        strip = self._strip(found) if "components" in places else None
+        labels = labels.astype(np.uint8)
+        _save(places["overlay"], Image.fromarray(_overlay(image, labels)))
+        if "slots" in places and found.slots is not None:
+            with replacing(places["slots"]) as partial, partial.open("wb") as file:
+                np.savez_compressed(file, slots=found.slots.numpy())
+        if strip is not None:
+            _save(places["components"], strip)
+        picture = Image.fromarray(labels)
+        picture.putpalette([part for label in range(256) for part in colour(label)])
+        _save(places["labels"], picture, {**self._by, "image": sha256})
+        height, width = labels.shape
+        return self._written(path, places, height, width, found.segments, made=True)
+
+    def _strip(self, found: SegmentedImage) -> Image.Image:
+        """Components (M,3,h,w) with their masks as alpha, as RGBA side by side."""
+        if found.components is None or found.masks is None:
+            raise RequestError(f"--components: {self.run_.record.method_label} has none")
+        rgba = np.concatenate([found.components.numpy(), found.masks.numpy()[:, None]], axis=1)  # M,4,h,w
+        row = np.concatenate(list((rgba.clip(0, 1) * 255).round().astype(np.uint8)), axis=2)  # 4,h,M*w
+        return Image.fromarray(np.moveaxis(row, 0, -1))
+
+    def _places(self, path: Path) -> dict[str, Path]:
+        asked = {"slots": self.slots, "components": self.components}
+        ends = {"slots": ".slots.npz", "components": ".components.png"}
+        always = {"labels": self._place(path, ".png"), "overlay": self._place(path, ".overlay.png")}
+        return always | {name: self._place(path, ends[name]) for name, wanted in asked.items() if wanted}
+
+    def _place(self, path: Path, end: str) -> Path:
+        return self.output / f"{path.stem}{end}"
+
+    def _written(
+        self, path: Path, places: dict[str, Path], height: int, width: int, segments: int, made: bool
+    ) -> Written:
+        further = {"slots": places.get("slots"), "components": places.get("components")}
+        return Written(
+            path,
+            places["labels"],
+            places["overlay"],
+            **further,
+            height=height,
+            width=width,
+            segments=segments,
+            made=made,
+        )
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files, and the images directly in the folders, in the order of their names.
+
+    Raises:
+        RequestError: A folder holds no images.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = [
+            entry
+            for entry in sorted(path.iterdir())
+            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        ]
+        if not inside:
+            raise RequestError(f"{path}: no images in this folder ({', '.join(SUFFIXES)})")
+        files += inside
+    return files
+
+
+def _overlay(image: Array, labels: Array) -> Array:
+    """The image uint8 (H,W,3) with the colours of its labels (H,W), half and half."""
+    palette = np.array([colour(label) for label in range(256)], dtype=np.float32)
+    mixed: Array = (image * (1 - _STRENGTH) + palette[labels] * _STRENGTH).round().astype(np.uint8)
+    return mixed
+
+
+def _save(path: Path, picture: Image.Image, note: dict[str, Any] | None = None) -> None:
+    info = PngInfo()
+    if note is not None:
+        info.add_text(_NOTE, json.dumps(note))
+    with replacing(path) as partial:
+        picture.save(partial, "PNG", pnginfo=info)
+
+
+def _note(path: Path) -> dict[str, Any] | None:
+    """What a label map says it was made of, None if it is not by objbench, or damaged."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            note = json.loads(getattr(picture, "text", {}).get(_NOTE, "null"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return note if isinstance(note, dict) else None
+
+
+def _by(note: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in note.items() if key != "image"}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError:
+        raise ObjbenchError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ObjbenchError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,121 @@
+"""objbench segment, as a user gives it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.commands import call, refused
+from PIL import Image
+
+import objbench
+
+RUN = "objmae-demo-tetrominoes"
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path, monkeypatch):
+    """Three pictures of twice the size, and a file that is none."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, image in enumerate(objbench.generate("tetrominoes", 3, seed=5).images):
+        picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+        picture.resize((70, 70), Image.Resampling.NEAREST).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("not read")
+    return folder
+
+
+def test_label_maps_and_overlays_are_written():
+    result = call("segment", RUN, "photos", "--output", "out", "--slots", "--components")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == "out/0.png  70x70, 4 segments"
+    names = [
+        f"{i}{end}" for i in range(3) for end in (".components.png", ".overlay.png", ".png", ".slots.npz")
+    ]
+    assert sorted(path.name for path in Path("out").iterdir()) == names
+    run = objbench.open_run(RUN)
+    for i in range(3):
+        found = run.segment(f"photos/{i}.png")
+        with Image.open(f"out/{i}.png") as picture:
+            assert picture.mode == "P"
+            labels = np.asarray(picture)
+            assert picture.convert("RGB").getpixel((0, 0)) in {(64, 64, 64), *colours()}
+        np.testing.assert_array_equal(labels, found.labels)
+        with np.load(f"out/{i}.slots.npz") as slots:
+            np.testing.assert_allclose(slots["slots"], found.slots, atol=1e-5)
+        with Image.open(f"out/{i}.components.png") as strip:
+            assert (strip.mode, strip.size) == ("RGBA", (4 * 35, 35))
+            alpha = np.asarray(strip)[:, 35:70, 3]
+        np.testing.assert_array_equal(alpha, (found.masks[1] * 255).round())
+        with Image.open(f"out/{i}.overlay.png") as overlay, Image.open(f"photos/{i}.png") as image:
+            mixed = (np.asarray(image, float) + np.array([(64, 64, 64), *colours()])[labels]) / 2
+            np.testing.assert_allclose(np.asarray(overlay), mixed, atol=0.51)
+
+
+def colours():
+    from objbench.viz import colour
+
+    return [colour(label) for label in range(1, 10)]
+
+
+def test_an_image_is_segmented_once(monkeypatch):
+    assert call("segment", RUN, "photos/0.png", "--output", "out").exit_code == 0
+    before = Path("out/0.png").stat().st_ino
+    rows = json.loads(call("segment", RUN, "photos", "--output", "out", "--json").stdout)
+    assert sorted((row["image"], row["made"]) for row in rows) == [
+        ("photos/0.png", False), ("photos/1.png", True), ("photos/2.png", True),
+    ]  # fmt: skip
+    assert Path("out/0.png").stat().st_ino == before
+    Image.new("RGB", (20, 10)).save("photos/0.png")  # another image of this name is made again
+    (row,) = json.loads(call("segment", RUN, "photos/0.png", "--output", "out", "--json").stdout)
+    assert (row["made"], row["height"], row["width"]) == (True, 10, 20)
+    (row,) = json.loads(call("segment", RUN, "photos/0.png", "--output", "out", "--slots", "--json").stdout)
+    assert (row["made"], row["slots"]) == (True, "out/0.slots.npz")
+
+
+def test_what_another_run_or_a_person_made_is_not_replaced(photos):
+    Path("out").mkdir()
+    Image.new("L", (9, 9)).save("out/1.png")
+    message = refused(2, "segment", RUN, "photos", "--output", "out")
+    assert "out/1.png is there, and not by this run" in message
+    assert [path.name for path in Path("out").iterdir()] == ["1.png"]
+    assert call("segment", RUN, "photos", "--output", "out", "--fresh").exit_code == 0
+    assert call("segment", RUN, "photos", "--output", "out").exit_code == 0
+
+
+def test_bad_images_are_named_and_the_others_done():
+    Path("photos/bad.png").write_bytes(b"\x89PNG")
+    result = call("segment", RUN, "photos", "gone.png", "--output", "out", "--json")
+    assert result.exit_code == 1
+    rows = json.loads(result.stdout)
+    assert [row["image"] for row in rows if "error" in row] == ["photos/bad.png", "gone.png"]
+    assert len([row for row in rows if "labels" in row]) == 3
+    assert "skipped gone.png: no such file" in result.stderr
+    assert "2 of 5 images could not be segmented: photos/bad.png, gone.png" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((RUN, "photos", "--output", "photos"), "--output photos: photos/0.png lies there"),
+        ((RUN, "photos", "other/0.jpg", "--output", "o"), "photos/0.png, other/0.jpg would all be written as 0.png"),
+        ((RUN, ".", "--output", "o"), "no images in this folder (.bmp, "),
+        (("nothing", "photos", "--output", "o"), "expected the folder of a finished run"),
+    ],
+)  # fmt: skip
+def test_requests_that_cannot_be_met(arguments, message):
+    assert message in refused(2, "segment", *arguments)
+    assert not Path("o").exists()
+
+
+def test_methods_without_slots_say_so(prepared_data):
+    assert call("run", "grid", "--dataset", "tetrominoes", "--data", prepared_data).exit_code == 0
+    run = "tetrominoes/generated/grid"
+    assert call("segment", run, "photos", "--output", "out").exit_code == 0
+    assert "--slots: grid has no slots" in refused(2, "segment", run, "photos", "--output", "a", "--slots")
+    assert "--components: grid has none" in refused(
+        2, "segment", run, "photos", "--output", "b", "--components"
+    )

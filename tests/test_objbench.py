@@ -1,0 +1,53 @@
+"""The top level as editors, type checkers and people see it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from helpers.paths import ROOT
+
+import objbench
+
+
+def test_the_top_level_lists_what_it_offers():
+    assert dir(objbench) == sorted(objbench.__all__)
+    for name in objbench.__all__:
+        assert getattr(objbench, name) is not None
+    with pytest.raises(AttributeError, match="module 'objbench' has no attribute 'lod'"):
+        _ = objbench.lod
+
+
+def test_importing_it_imports_no_torch():
+    code = "import sys, objbench; dir(objbench); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_type_checker_knows_the_names_and_their_types(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import objbench\n"
+        'objbench.lod("tetrominoes")\n'
+        'reveal_type(objbench.load("tetrominoes"))\n'
+        'reveal_type(objbench.open_run("runs/mine").segment("a.png").labels)\n'
+        "reveal_type(objbench.metrics.score)\n"
+    )
+    command = [
+        "-m",
+        "mypy",
+        "--strict",
+        "--follow-imports=silent",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "script.py",
+    ]
+    # mypy takes what lies on MYPYPATH for part of the project, installed or not
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env={"MYPYPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    lines = [line.partition(": ")[2] for line in done.stdout.splitlines()]
+    assert lines[0].startswith('error: Module has no attribute "lod"')
+    assert 'note: Revealed type is "objbench.data.read.scenes.Scenes"' in lines
+    assert 'note: Revealed type is "torch._tensor.Tensor"' in lines
+    assert not [line for line in lines if "Any" in line.partition("->")[0]]
+    assert len(lines) == 5
