@@ -71,7 +71,7 @@ class Losses:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Segmentation:
     """The output of a method for B images: either soft `masks` or hard `labels`, and what else it has.
 
@@ -90,6 +90,13 @@ class Segmentation:
             height in fractions of the image; "presence" (B,N) in [0,1]; "depth" (B,N), the smaller the nearer. Its plane
             0 is the background and plane i + 1 belongs to box i. Pictures and the gallery draw the boxes, and an
             evaluation counts those that are present.
+
+    Example:
+        >>> found = Segmentation(masks=torch.tensor([[[[0.9, 0.2]], [[0.1, 0.8]]]]))
+        >>> found
+        Segmentation(masks (1, 2, 1, 2))
+        >>> found.prediction.tolist()
+        [[[0, 1]]]
     """
 
     masks: Tensor | None = None
@@ -105,6 +112,16 @@ class Segmentation:
     def __post_init__(self) -> None:
         if (self.masks is None) == (self.labels is None):
             raise ValueError("a Segmentation holds either masks or labels")
+
+    def __repr__(self) -> str:
+        named = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        named |= {
+            f"{kind}.{name}": value
+            for kind in ("alternatives", "extras")
+            for name, value in getattr(self, kind).items()
+        }
+        shapes = [f"{name} {tuple(value.shape)}" for name, value in named.items()]
+        return f"Segmentation({', '.join(shapes)}{'' if self.partition else '; no partition'})"
 
     @property
     def prediction(self) -> Tensor:

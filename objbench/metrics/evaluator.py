@@ -34,12 +34,17 @@ class Evaluator:
         >>> evaluator.update(truth, truth, keys=["0000", "0001"])
         >>> evaluator.compute()["miou"]
         {'mean': 1.0, 'std': 0.0}
+        >>> evaluator
+        Evaluator(clevrtex, 2 images)
     """
 
     def __init__(self, definition: str = DEFAULT_DEFINITION) -> None:
         self.definition = definition
         metrics_of(definition)
         self.reset()
+
+    def __repr__(self) -> str:
+        return f"Evaluator({self.definition}, {self._n_images:,} images)"
 
     def reset(self) -> None:
         """Forget all images."""

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from objbench.errors import RequestError
-from objbench.methods.base import Method
+from objbench.methods.base import Method, Segmentation
 from objbench.methods.create import create
 from objbench.spec.load import load_spec
 
@@ -44,3 +44,16 @@ def test_a_batch_reaches_the_method():
     images = torch.zeros(1, 3, 2, 2)
     assert mine.segment(images, "then") == (images, "then")
     assert Mine.segment.__name__ == "segment"
+
+
+def test_a_segmentation_shows_shapes():
+    found = Segmentation(
+        masks=torch.zeros(2, 3, 4, 4),
+        slots=torch.zeros(2, 3, 8),
+        partition=False,
+        extras={"boxes": torch.zeros(2, 3, 4)},
+    )
+    assert (
+        repr(found)
+        == "Segmentation(masks (2, 3, 4, 4), slots (2, 3, 8), extras.boxes (2, 3, 4); no partition)"
+    )

@@ -135,3 +135,11 @@ def test_more_slots_than_can_be_scored_are_refused_before_anything_is_built():
     assert create("grid", "tetrominoes", slots=1024).slots == 1024
     with pytest.raises(RequestError, match="slots: expected a whole number >= 1 and <= 1024, found 99999999"):
         create("grid", "tetrominoes", slots=99999999)
+
+
+def test_refusals_speak_of_keys_and_not_of_the_command_line():
+    for overrides in ({"model.width": "x"}, {"model.wdth": 3}, {"slots": 0}, {"recipe.steps": -1}):
+        with pytest.raises(RequestError) as refused:
+            create("objmae", "tetrominoes", **overrides)
+        assert next(iter(overrides)) in str(refused.value)
+        assert "--" not in str(refused.value)

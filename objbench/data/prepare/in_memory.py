@@ -66,10 +66,15 @@ def generate(
         config: Your own yaml, laid over benchmarks.yaml.
 
     Raises:
-        RequestError: The dataset is unknown or has no generator, or the device is not available.
+        RequestError: The dataset is unknown, it or its protocol has no generator, or the device is not available.
+
+    Example:
+        >>> generate("tetrominoes", 8, seed=7)
+        Scenes(tetrominoes train, 8 of (3, 35, 35), cpu)
     """
     reference = load_spec(config).dataset(dataset)
     generator = generator_of(reference)
+    reference.source(SOURCE)
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     if n < 1:

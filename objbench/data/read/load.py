@@ -54,6 +54,15 @@ def load(
     Raises:
         RequestError: A name is unknown, or several sources are prepared and none is given.
         ObjbenchError: The dataset is not prepared, or was changed since.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from objbench.data.prepare.prepare import prepare  # what `objbench prepare tetrominoes --test 4 ...` does
+        >>> with TemporaryDirectory() as data:
+        ...     sizes = {"train": 0, "val": 0, "test": 4}
+        ...     _ = prepare(load_spec().dataset("tetrominoes"), "generated", Path(data), sizes=sizes, workers=1)
+        ...     load("tetrominoes", "test", data=data)
+        Scenes(tetrominoes test, 4 of (3, 35, 35), cpu)
     """
     reference = load_spec(config).dataset(dataset)
     return load_split(reference, split, source, data_folder(data), choose_device(device))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from objbench.data.format.manifest import Manifest
 from objbench.data.format.sample import key_of
@@ -18,8 +19,10 @@ from objbench.spec.datasets import DatasetRef
 _CHUNK = 256
 
 
-class Scenes:
-    """N scenes of one split, all on one device.
+class Scenes(Dataset[dict[str, Any]]):
+    """N scenes of one split, all on one device: a dataset as torch's DataLoader takes it.
+
+    `scenes[3]` is a sample as `objbench.stream` gives it; `scenes[:10]` and `scenes[[0, 7]]` are Scenes.
 
     Attributes:
         images: uint8 (N,3,H,W).
@@ -29,6 +32,17 @@ class Scenes:
         factors: Name -> numbers or strings (N,E,...), where row e of the entity axis E belongs to mask value e; or
             (N,), one per scene. Made on first use.
         manifest: Of the dataset that they are a split of; None for scenes straight from a source.
+
+    Example:
+        >>> import objbench
+        >>> scenes = objbench.generate("tetrominoes", 20)
+        >>> scenes
+        Scenes(tetrominoes train, 20 of (3, 35, 35), cpu)
+        >>> scenes[3]["image"].shape, scenes[3]["n_objects"], len(scenes[:10])
+        (torch.Size([3, 35, 35]), 3, 10)
+        >>> batch = next(iter(torch.utils.data.DataLoader(scenes, batch_size=4)))
+        >>> batch["mask"].shape, batch["factors"]["shape"].shape
+        (torch.Size([4, 35, 35]), torch.Size([4, 4]))
     """
 
     def __init__(
@@ -58,6 +72,40 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Array | Tensor) -> Scenes: ...
+    def __getitem__(self, index: int | slice | Sequence[int] | Array | Tensor) -> dict[str, Any] | Scenes:
+        """A sample, or the scenes of a slice, of positions, or where a mask of bools is set."""
+        if isinstance(index, slice):
+            return self.select(index)
+        positions = np.asarray(index.cpu() if isinstance(index, Tensor) else index)
+        if positions.dtype == bool and positions.shape == (len(self),):
+            return self.select(positions.nonzero()[0])
+        if positions.ndim > 1 or (positions.size and positions.dtype.kind not in "iu"):
+            raise TypeError(
+                f"Scenes are indexed by whole numbers, slices and lists of these, not by {index!r}"
+            )
+        outside = positions[(positions < -len(self)) | (positions >= len(self))]
+        if outside.size:
+            raise IndexError(f"scene {outside.flat[0]} of {len(self)}")
+        return self._sample(int(positions) % len(self)) if positions.ndim == 0 else self.select(positions)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self._sample(row) for row in range(len(self)))
+
+    def _sample(self, row: int) -> dict[str, Any]:
+        """A scene as `objbench.stream` gives it."""
+        return {
+            "__key__": self.keys[row],
+            "index": int(self.keys[row]),
+            "n_objects": int(self.n_objects[row]),
+            "image": self.images[row],
+            "mask": self.masks[row],
+            "factors": {name: _as_tensor(values[row]) for name, values in self.factors.items()},
+        }
+
     def __repr__(self) -> str:
         return f"Scenes({self.spec} {self.split}, {len(self):,} of {tuple(self.images.shape[1:])}, {self.images.device})"
 
@@ -84,7 +132,7 @@ class Scenes:
         """The same scenes as a split of the dataset that `manifest` describes."""
         return self._with(manifest=manifest)
 
-    def select(self, indices: Sequence[int] | slice) -> Scenes:
+    def select(self, indices: Sequence[int] | Array | slice) -> Scenes:
         """The scenes at these positions."""
         rows = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices, np.int64)]
         at = torch.from_numpy(rows).to(self.images.device)
@@ -107,6 +155,12 @@ class Scenes:
             "manifest": self.manifest,
         }
         return Scenes(**same | changes)
+
+
+def _as_tensor(values: Any) -> Any:
+    """A factor of one scene: a tensor, or strings as they are."""
+    array = np.asarray(values)
+    return array.tolist() if array.dtype.kind == "U" else torch.from_numpy(array.copy())
 
 
 def _visible(labels: Tensor) -> Tensor:

@@ -56,6 +56,15 @@ def stream(
 
     The other arguments and the errors are those of `objbench.load`. A damaged shard gives an ObjbenchError with its name
     when the stream comes to it.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from objbench.data.prepare.prepare import prepare  # what `objbench prepare tetrominoes --test 4 ...` does
+        >>> with TemporaryDirectory() as data:
+        ...     sizes = {"train": 0, "val": 0, "test": 4}
+        ...     _ = prepare(load_spec().dataset("tetrominoes"), "generated", Path(data), sizes=sizes, workers=1)
+        ...     [sample["image"].shape for sample in stream("tetrominoes", "test", data=data)][0]
+        torch.Size([3, 35, 35])
     """
     if shuffle < 0:
         raise RequestError(f"shuffle must be True, False or a number of samples, not {shuffle}")
