@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.cli.common import Context, Size, explain, over_images, print_json, say, sizes_of, verb
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.printable import printable
 
 if TYPE_CHECKING:
@@ -52,11 +52,20 @@ def run(
     val: Size = None,
     test: Size = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="predictions",
+            help="Also keep all predictions of the test split in the run's folder: predictions.npz.",
+        ),
+    ] = None,
 ) -> None:
     """Train and evaluate METHOD on a dataset. Finished seeds are skipped, interrupted ones are resumed."""
     from objbench.spec.resolve import parse_assignments, resolve
 
     chosen = parse_seeds(seeds, seed)
+    if keep not in (None, "predictions"):
+        raise unknown_name("thing to --keep", keep, ["predictions"])
     reference = context.spec.dataset(dataset)
     resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
     sizes = sizes_of(train, val, test)
@@ -77,7 +86,17 @@ def run(
         run_data = prepared_run_data(context.spec, reference, source, context.data, device)
 
     def run_one(number: int) -> tuple[Path, Record]:
-        return run_seed(resolved, run_data, number, context.runs, fresh, tensorboard, say, context.interrupts)
+        return run_seed(
+            resolved,
+            run_data,
+            number,
+            context.runs,
+            fresh,
+            tensorboard,
+            say,
+            context.interrupts,
+            keep is not None,
+        )
 
     _run_all(context, chosen, run_one)
 

@@ -20,7 +20,7 @@ from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.interpret import check_reconstruction, image_masks
 from objbench.predictions.target import Target
 
-ARRAYS = ("masks", "reconstruction", "keys")
+ARRAYS = ("masks", "reconstruction", "unclamped", "keys")
 _MEMBER = ".npy"
 _MOST_KEY_BYTES = 1 << 28
 _DAMAGE = (
@@ -36,6 +36,9 @@ _DAMAGE = (
 
 class ArrayFile:
     """Predictions in an .npz with `masks` and optionally `reconstruction` and `keys`, or in an .npy with masks.
+
+    An array `unclamped` (N,), of any values, says that the reconstruction is known to be in image units, wherever its
+    values lie.
 
     Raises:
         ObjbenchError: The file is damaged or holds other arrays.
@@ -75,7 +78,7 @@ class ArrayFile:
                 part = rows[start : start + size]
                 planes = masks.read(len(part)).reshape(len(part), *shape)
                 reconstructions = None if reconstruction is None else reconstruction.read(len(part))
-                yield SavedBatch(part, planes, reconstructions)
+                yield SavedBatch(part, planes, reconstructions, unclamped="unclamped" in self.headers)
             masks.finish()
             if reconstruction is not None:
                 reconstruction.finish()

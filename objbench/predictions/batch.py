@@ -19,12 +19,14 @@ class SavedBatch:
         masks: (B,H,W) or (B,M,H,W).
         reconstruction: (B,3,H,W) or None.
         damaged: Files that could not be decoded.
+        unclamped: Whether the reconstruction is known to be in image units, wherever its values lie.
     """
 
     rows: list[int]
     masks: Array
     reconstruction: Array | None
     damaged: tuple[str, ...] = ()
+    unclamped: bool = False
 
 
 def images_per_batch(bytes_per_image: int) -> int:

@@ -98,12 +98,20 @@ def to_labels(masks: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
     return masks.to(torch.int16)
 
 
-def to_unit_range(reconstruction: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
-    """Float (B,3,H,W) with intensities in [0,1], not clamped. Images with values that are not finite or out of range are added to `problems`."""
+def to_unit_range(
+    reconstruction: Tensor, keys: Sequence[str], problems: Problems, unclamped: bool = False
+) -> Tensor:
+    """Float (B,3,H,W) with intensities in [0,1], not clamped.
+
+    Images with values that are not finite, or far out of range unless they are known to be `unclamped`, are added to
+    `problems`.
+    """
     if reconstruction.dtype == torch.uint8:
         return reconstruction.double().div_(255)
     infinite = ~reconstruction.isfinite().flatten(1).all(1)
     _note("the reconstruction holds NaN or infinity", infinite, keys, problems)
+    if unclamped:
+        return reconstruction
     low, high = _PLAUSIBLE
     outside = ((reconstruction < low) | (reconstruction > high)).flatten(1).any(1) & ~infinite
     _note(

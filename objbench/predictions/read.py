@@ -90,7 +90,8 @@ class Predictions:
             labels = to_labels(masks, keys, problems)
             reconstruction = None
             if raw.reconstruction is not None:
-                reconstruction = to_unit_range(as_tensor(raw.reconstruction).to(device), keys, problems)
+                values = as_tensor(raw.reconstruction).to(device)
+                reconstruction = to_unit_range(values, keys, problems, raw.unclamped)
             if not problems:
                 yield Batch(raw.rows, labels, masks if masks.ndim == 4 else None, reconstruction)
         problems.refuse()

@@ -27,6 +27,7 @@ from objbench.train.checkpoint import save_weights
 from objbench.train.environment import Environment, joined
 from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
 from objbench.train.interrupt import Interrupts
+from objbench.train.keep import keep_predictions
 from objbench.train.log import Log
 from objbench.train.loop import Trained, Training
 from objbench.train.run_data import RunData, scored
@@ -46,8 +47,11 @@ def run_seed(
     tensorboard: bool = False,
     say: Callable[[str], None] = print,
     interrupts: Interrupts | None = None,
+    keep: bool = False,
 ) -> tuple[Path, Record]:
     """Train and evaluate one seed. An interrupted run is resumed, a finished one only read.
+
+    With `keep`, its predictions for the test split are written beside its record.
 
     Returns:
         The folder of the run and its record.
@@ -62,13 +66,18 @@ def run_seed(
     interrupts.work, interrupts.step, interrupts.lost = f"seed {seed}", 0, False
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     with lock_run(folder, interrupts.lose):
-        if claim(folder, _run_config(method, data, seed), fresh):
-            record = read_record(folder)
+        finished = claim(folder, _run_config(method, data, seed), fresh)
+        if finished:
+            record: Record = read_record(folder)
             say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
-            return folder, record
         try:
-            with reporting(folder) as reporter:
-                return folder, _run(method, data, seed, folder, tensorboard, interrupts, reporter)
+            if not finished:
+                with reporting(folder) as reporter:
+                    record = _run(method, data, seed, folder, tensorboard, interrupts, reporter)
+            if keep:
+                assert isinstance(record, Run)
+                keep_predictions(folder, record, method, data)
+            return folder, record
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
