@@ -72,6 +72,12 @@ def first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
+def refuse_negative(seed: int) -> None:
+    """Raise RequestError if `seed` is below 0."""
+    if seed < 0:
+        raise RequestError(f"seed {seed}: expected a number of at least 0")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
     """The error for an unknown `name`, with the closest match and a list of the known names.
 

@@ -25,11 +25,6 @@ from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 if TYPE_CHECKING:
     from objbench.spec.schema import Spec
 
-Size = Annotated[
-    int | None,
-    typer.Option(metavar="N", max=10**9, help="Number of scenes in this split; 0 leaves the split out."),
-]
-
 
 @dataclass(frozen=True)
 class Context:
@@ -50,16 +45,24 @@ class Context:
         return load_spec(self.config)
 
 
-_COMMON: dict[str, tuple[Any, Any]] = {
+COMMON: dict[str, tuple[Any, Any]] = {
     "data": (
-        Annotated[Path, typer.Option(help="Folder with the prepared datasets.", envvar=DATA_VARIABLE)],
+        Annotated[
+            Path,
+            typer.Option(metavar="PATH", help="Folder with the prepared datasets.", envvar=DATA_VARIABLE),
+        ],
         DATA,
     ),
-    "runs": (Annotated[Path, typer.Option(help="Folder with the runs.", envvar=RUNS_VARIABLE)], RUNS),
+    "runs": (
+        Annotated[Path, typer.Option(metavar="PATH", help="Folder with the runs.", envvar=RUNS_VARIABLE)],
+        RUNS,
+    ),
     "config": (
         Annotated[
             Path | None,
-            typer.Option(help="YAML file whose entries replace or extend those of benchmarks.yaml."),
+            typer.Option(
+                metavar="PATH", help="YAML file whose entries replace or extend those of benchmarks.yaml."
+            ),
         ],
         None,
     ),
@@ -78,13 +81,15 @@ _LESS_MEMORY = {
 def verb(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
 
+    The lines after "Example:" in the docstring are commands; help prints them as they stand.
+
     Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 141 the reader of stdout left; there is one for
     each signal that stops the work (objbench.train.interrupt), such as 130 for Ctrl-C.
     """
 
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
-        common = {name: arguments.pop(name) for name in _COMMON}
+        common = {name: arguments.pop(name) for name in COMMON}
         context = Context(**common, interrupts=Interrupts())
         try:
             with context.interrupts.catch():
@@ -108,10 +113,13 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     own = list(signature.parameters.values())[1:]
     common = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in _COMMON.items()
+        for name, (annotation, default) in COMMON.items()
     ]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     command.__signature__ = signature.replace(parameters=[*own, *common])  # type: ignore[attr-defined]
+    command.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(
+        "Example:\n", "\b\nExample:\n"
+    )  # \b: do not wrap
     del command.__wrapped__
     command.__annotations__ = {p.name: p.annotation for p in [*own, *common]}
     return command

@@ -25,6 +25,10 @@ def demo(
     """Prepare generated Tetrominoes, train objmae and the trivial baselines, print the report.
 
     The dataset is tetrominoes@aligned, which is easier than the benchmark: all positions lie on the 5-pixel grid.
+
+    Example:
+        objbench demo --quick
+        objbench demo --data demo/data --runs demo/runs
     """
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available

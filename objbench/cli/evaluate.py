@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from objbench.cli.common import Context, one_of, print_json, say, verb
-from objbench.errors import RequestError, unknown_name
+from objbench.cli.options import DeviceName, PreparedDataset, PreparedSource, SplitName
+from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.files import resolved
 from objbench.registry import DEFAULT_DEFINITION, names
 
 if TYPE_CHECKING:
@@ -27,28 +29,35 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN|PREDICTIONS",
-            help="Folder of a finished seed, or of a method with one seed; or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
+            help="Folder of a finished seed; or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
         ),
     ],
-    dataset: Annotated[str, typer.Option(help="Prepared dataset, as DATASET or DATASET@PROTOCOL.")],
-    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
-    split: Annotated[str, typer.Option(help="Split: train, val or test.")] = "test",
+    dataset: PreparedDataset,
+    source: PreparedSource = None,
+    split: SplitName = "test",
     definition: Annotated[
-        str, typer.Option(help=f"Definition of the metrics: {one_of(names('definitions'))}.")
+        str,
+        typer.Option(
+            metavar="DEFINITION", help=f"Definition of the metrics: {one_of(names('definitions'))}."
+        ),
     ] = DEFAULT_DEFINITION,
     slots: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="Number of slots to evaluate RUN with, if its method allows it. Default: that of its training.",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the model behind PREDICTIONS. Default: the name of their file."),
+        typer.Option(
+            metavar="NAME", help="Name of the model behind PREDICTIONS. Default: the name of their file."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the model behind PREDICTIONS. Default: 0.")
+        int | None,
+        typer.Option(metavar="N", min=0, help="Seed of the model behind PREDICTIONS. Default: 0."),
     ] = None,
     by_order: Annotated[
         bool,
@@ -62,18 +71,22 @@ def evaluate(
             "--fresh", help="Delete the scores of earlier PREDICTIONS with this name and seed first."
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Score RUN, or PREDICTIONS of any model, on a dataset. The scores are printed and added to a record.
 
     PREDICTIONS is an .npz with `masks` (label maps (N,H,W), or one mask per slot (N,M,H,W) scored by arg-max),
     optionally `reconstruction` (N,3,H,W) and `keys` (N,); an .npy with masks; or a folder or tar with KEY.png (label
     maps), optionally KEY.reconstruction.png. Without keys, predictions must be in the order of the split.
+
+    Example:
+        objbench evaluate runs/clevrtex/generated/objmae/seed-0 --dataset clevrtex_ood
+        objbench evaluate masks.npz --dataset tetrominoes --name my_model --seed 2
+        objbench evaluate label_maps/ --dataset clevr6 --definition emorl
     """
     reference = context.spec.dataset(dataset)
     from objbench.data.read.load import load
     from objbench.device import choose_device
-    from objbench.train.run_folder import find_run
 
     if definition not in names("definitions"):
         raise unknown_name("definition", definition, names("definitions"))
@@ -82,7 +95,7 @@ def evaluate(
     def scenes() -> Scenes:
         return load(str(reference), split, source, context.data, chosen, context.config)
 
-    folder = find_run(subject)
+    folder = _run_folder(subject)
     if folder is None:
         if slots is not None:
             raise RequestError(f"--slots: only for a run, but {subject} is not one")
@@ -99,6 +112,25 @@ def evaluate(
             raise RequestError(f"{' and '.join(refused)}: only for predictions, but {subject} is a run")
         scored = _evaluate_run(context, folder, scenes, definition, slots)
     _print(context, *scored)
+
+
+def _run_folder(subject: Path) -> Path | None:
+    """The folder of the run that `subject` names, None if it is not a run."""
+    from objbench.records import RECORD
+    from objbench.train.run_folder import CONFIG, read_config
+
+    subject = resolved(subject)
+    if seeds := sorted(path.parent.name for path in subject.glob(f"seed-*/{CONFIG}")):
+        raise RequestError(
+            f"{subject} holds the runs {', '.join(seeds)}: name the folder of one of them, such as {subject / seeds[0]}"
+        )
+    folder = subject.parent if subject.name in (RECORD, CONFIG) else subject
+    if (folder / RECORD).is_file():
+        return folder
+    try:
+        return folder if "method" in read_config(folder) else None
+    except (ObjbenchError, NotADirectoryError):
+        return None
 
 
 def _evaluate_run(
@@ -128,8 +160,6 @@ def _evaluate_predictions(
     from objbench.predictions import open_predictions
     from objbench.train.score_predictions import external_name, score_predictions
 
-    if seed is not None and seed < 0:
-        raise RequestError(f"--seed {seed}: expected a number of at least 0")
     with open_predictions(path, by_order) as predictions:
         record_name = external_name(path, name)
         return score_predictions(

@@ -10,6 +10,7 @@ import yaml
 
 from objbench.cli.common import Context, print_json, verb
 from objbench.cli.method_card import method_card
+from objbench.cli.options import complete_name
 from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -37,9 +38,19 @@ _Card.add_representer(tuple, _list)
 @verb
 def info(
     context: Context,
-    name: Annotated[str, typer.Argument(metavar="DATASET|METHOD", help="A name from objbench list.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET|METHOD", help="A name from objbench list.", autocompletion=complete_name
+        ),
+    ],
 ) -> None:
-    """The card of a dataset (sources, licences, protocols, factors, errata) or of a method (settings)."""
+    """The card of a dataset (sources, licences, protocols, factors, errata) or of a method (settings).
+
+    Example:
+        objbench info clevr6
+        objbench info slot_attention
+    """
     spec = context.spec
     if name.partition("@")[0] in spec.datasets:
         card = _dataset(context, name)

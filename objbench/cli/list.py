@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.cli.common import Context, over_images, print_json, say, verb
+from objbench.cli.options import completes_to
 from objbench.errors import unknown_name
 from objbench.files import megabytes
 from objbench.printable import printable
@@ -25,10 +26,17 @@ def list_things(
         typer.Argument(
             metavar="KIND",
             help="What to list: datasets, methods, metrics, runs or weights. Default: all of them.",
+            autocompletion=completes_to("datasets", "methods", "metrics", "runs", "weights"),
         ),
     ] = None,
 ) -> None:
-    """List datasets (and which of their sources are prepared), methods, metrics, finished runs and shipped weights."""
+    """List datasets (and which of their sources are prepared), methods, metrics, finished runs and shipped weights.
+
+    Example:
+        objbench list
+        objbench list datasets
+        objbench list runs --json
+    """
     finders = {
         "datasets": _datasets,
         "methods": _methods,

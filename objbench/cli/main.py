@@ -33,7 +33,6 @@ VERBS = {
     "demo": ("objbench.cli.demo:demo", "Prepare, train, evaluate and report on generated Tetrominoes."),
 }
 _PLAIN: dict[str, Any] = {
-    "add_completion": False,
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
@@ -98,12 +97,14 @@ def _ended_badly(error: Exception) -> int:
 
 def _load(verb: str) -> Any:
     module, _, function = VERBS[verb][0].partition(":")
-    single = typer.Typer(**_PLAIN)
-    single.command(verb, help=None)(getattr(import_module(module), function))
+    from objbench.cli.help import VerbCommand
+
+    single = typer.Typer(add_completion=False, **_PLAIN)
+    single.command(verb, cls=VerbCommand)(getattr(import_module(module), function))
     return typer.main.get_command(single)
 
 
-app = typer.Typer(cls=Verbs, **_PLAIN)
+app = typer.Typer(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, **_PLAIN)
 
 
 def _version(asked: bool) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from objbench.cli.common import Context, Size, print_json, say, sizes_of, verb
+from objbench.cli.common import Context, print_json, say, sizes_of, verb
+from objbench.cli.options import DatasetName, TestSize, TrainSize, ValSize
 
 if TYPE_CHECKING:
     from objbench.data.download import Status
@@ -19,22 +20,22 @@ if TYPE_CHECKING:
 @verb
 def prepare(
     context: Context,
-    dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="Dataset, as DATASET or DATASET@PROTOCOL.")
-    ],
+    dataset: DatasetName,
     source: Annotated[
-        str | None, typer.Option(help="Source of the scenes. Default: the one that the dataset names.")
+        str | None,
+        typer.Option(metavar="SOURCE", help="Source of the scenes. Default: the one that the dataset names."),
     ] = None,
     raw: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="File or folder of the release, if it is downloaded already."),
     ] = None,
-    train: Size = None,
-    val: Size = None,
-    test: Size = None,
-    seed: Annotated[int, typer.Option(help="Seed of a generator.")] = 0,
+    train: TrainSize = None,
+    val: ValSize = None,
+    test: TestSize = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of a generator.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of encoding processes. Default: one per core.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of encoding processes. Default: one per core."),
     ] = None,
     skip_bad: Annotated[
         bool,
@@ -48,7 +49,14 @@ def prepare(
         bool, typer.Option("--dry-run", help="Print what would be done, write nothing.")
     ] = False,
 ) -> None:
-    """Write the checked, byte-reproducible shards of DATASET. An interrupted prepare is resumed."""
+    """Write the checked, byte-reproducible shards of DATASET. An interrupted prepare is resumed.
+
+    Example:
+        objbench prepare tetrominoes
+        objbench prepare tetrominoes --source generated --train 2000 --val 64 --test 64
+        objbench prepare clevr6 --source deepmind --raw ~/downloads/clevr_with_masks_train.tfrecords
+        objbench prepare clevrtex --dry-run
+    """
     from objbench import progress
     from objbench.data.prepare.fetch import fetch_release, release_status
     from objbench.data.prepare.prepare import finished, plan

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from objbench.cli.common import Context, Size, explain, over_images, print_json, say, sizes_of, verb
+from objbench.cli.common import Context, explain, over_images, print_json, say, sizes_of, verb
+from objbench.cli.options import (
+    DeviceName,
+    PreparedDataset,
+    PreparedSource,
+    TestSize,
+    TrainSize,
+    ValSize,
+    complete_method,
+)
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.printable import printable
 
@@ -25,19 +34,34 @@ _MOST_SEEDS = 10_000
 def run(
     context: Context,
     method: Annotated[
-        str, typer.Argument(metavar="METHOD[:VARIANT]", help="Method to train (see objbench list methods).")
+        str,
+        typer.Argument(
+            metavar="METHOD[:VARIANT]",
+            help="Method to train (see objbench list methods).",
+            autocompletion=complete_method,
+        ),
     ],
-    dataset: Annotated[str, typer.Option(help="Prepared dataset, as DATASET or DATASET@PROTOCOL.")],
-    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
+    dataset: PreparedDataset,
+    source: PreparedSource = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Number of seeds (5: seeds 0 to 4) or a list (0,3,7). Default: seed 0 alone."),
+        typer.Option(
+            metavar="N|N,...",
+            help="Number of seeds (5: seeds 0 to 4) or a list (0,3,7). Default: seed 0 alone.",
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="A single seed, instead of --seeds.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="A single seed, instead of --seeds.")
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a hyper-parameter: KEY=VALUE. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a hyper-parameter (see objbench info METHOD --full). Repeatable.",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the earlier runs of these seeds first.")
     ] = False,
@@ -48,19 +72,26 @@ def run(
             help="Generate the scenes in memory (with --source generated); nothing needs to be prepared.",
         ),
     ] = False,
-    train: Size = None,
-    val: Size = None,
-    test: Size = None,
+    train: TrainSize = None,
+    val: ValSize = None,
+    test: TestSize = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
     keep: Annotated[
         str | None,
         typer.Option(
-            metavar="predictions",
-            help="Also keep all predictions of the test split in the run's folder: predictions.npz.",
+            metavar="WHAT",
+            help="predictions: keep all of the test split in the run's folder (predictions.npz).",
         ),
     ] = None,
 ) -> None:
-    """Train and evaluate METHOD on a dataset. Finished seeds are skipped, interrupted ones are resumed."""
+    """Train and evaluate METHOD on a dataset. Finished seeds are skipped, interrupted ones are resumed.
+
+    Example:
+        objbench run objmae:demo --dataset tetrominoes@aligned
+        objbench run slot_attention --dataset clevr6 --seeds 5 --device cuda
+        objbench run objmae --dataset tetrominoes --set recipe.steps=300 --set model.width=96
+        objbench run color_kmeans --dataset multi_dsprites --source generated --in-memory --test 64
+    """
     from objbench.spec.resolve import parse_assignments, resolve
 
     chosen = parse_seeds(seeds, seed)

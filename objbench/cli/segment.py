@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.cli.common import Context, explain, print_json, say, verb
+from objbench.cli.options import DeviceName
 from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.printable import printable
 
@@ -29,7 +30,7 @@ def segment(
     images: Annotated[
         list[Path], typer.Argument(metavar="FILE|FOLDER...", help="Images, and folders of images.")
     ],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the label maps and overlays.")],
+    output: Annotated[Path, typer.Option(metavar="PATH", help="Folder for the label maps and overlays.")],
     slots: Annotated[
         bool, typer.Option("--slots", help="Also write the slots of each image: NAME.slots.npz.")
     ] = False,
@@ -41,20 +42,18 @@ def segment(
     ] = False,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Replace label maps in DIR that another run, or nobody known, made."),
+        typer.Option("--fresh", help="Replace label maps in there that another run, or nobody known, made."),
     ] = False,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")
-    ] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
-    """Segment images of any size with RUN, and write NAME.png (a label map) and NAME.overlay.png for each into DIR.
+    """Segment images of any size with RUN, and write NAME.png (a label map) and NAME.overlay.png for each into the folder of --output.
 
     An image is scaled as a whole to the size of the model, without a crop; label maps have the size of the image. What
     an earlier command with the same run wrote for the same image stays, so an interrupted command goes on.
 
-    Examples: objbench segment objmae-demo-tetrominoes photos/ --output segmented
-
-    objbench segment runs/clevr6/generated/objmae/seed-0 a.png b.jpg --output segmented --slots --components
+    Example:
+        objbench segment objmae-demo-tetrominoes photos/ --output segmented
+        objbench segment runs/clevr6/generated/objmae/seed-0 a.png b.jpg --output segmented --slots --components
     """
     from objbench.use.finished import open_run
     from objbench.use.written import Job, files_of

@@ -8,22 +8,28 @@ from typing import Annotated
 import typer
 
 from objbench.cli.common import Context, print_json, verb
+from objbench.cli.options import DatasetName, PreparedSource, SplitName
 
 
 @verb
 def show(
     context: Context,
-    dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="Dataset, as DATASET or DATASET@PROTOCOL.")
-    ],
-    split: Annotated[str, typer.Option(help="Split: train, val or test.")] = "test",
-    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="Number of scenes, starting with the first.")] = 16,
+    dataset: DatasetName,
+    split: SplitName = "test",
+    source: PreparedSource = None,
+    count: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of scenes, starting with the first.")
+    ] = 16,
     output: Annotated[
-        Path | None, typer.Option(help="PNG to write. Default: DATASET-SOURCE-SPLIT.png.")
+        Path | None, typer.Option(metavar="PATH", help="PNG to write. Default: DATASET-SOURCE-SPLIT.png.")
     ] = None,
 ) -> None:
-    """Draw scenes of DATASET, each image above its label map, into a PNG and print its path."""
+    """Draw scenes of DATASET, each image above its label map, into a PNG and print its path.
+
+    Example:
+        objbench show tetrominoes
+        objbench show clevr6 --split train --count 64 --output clevr6.png
+    """
     from objbench.data.read.load import load
     from objbench.errors import RequestError
     from objbench.files import replacing_output

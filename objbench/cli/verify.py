@@ -7,21 +7,25 @@ from typing import Annotated
 import typer
 
 from objbench.cli.common import Context, print_json, say, verb
+from objbench.cli.options import DatasetName, PreparedSource
 from objbench.errors import ObjbenchError
 
 
 @verb
 def verify(
     context: Context,
-    dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="Dataset, as DATASET or DATASET@PROTOCOL.")
-    ],
-    source: Annotated[str | None, typer.Option(help="Prepared source to use. Default: the only one.")] = None,
+    dataset: DatasetName,
+    source: PreparedSource = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also decode every sample and compare its content.")
     ] = False,
 ) -> None:
-    """Check all shards of DATASET against its manifest. Every difference is printed; the exit code is 1 if there is one."""
+    """Check all shards of DATASET against its manifest. Every difference is printed; the exit code is 1 if there is one.
+
+    Example:
+        objbench verify tetrominoes
+        objbench verify clevrtex --source official --deep
+    """
     from objbench import progress
     from objbench.data.format.manifest import find
     from objbench.data.read.verify import verify as check

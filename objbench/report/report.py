@@ -36,6 +36,9 @@ def write_report(request: ReportRequest, tell: Tell) -> None:
     Args:
         request: What is asked for.
         tell: Called with each line for the user that is not part of the report.
+
+    Raises:
+        ObjbenchError: There is nothing to report on, or rows that cannot be compared and `strict` is asked for.
     """
     if request.kind == "hyper-parameters":
         assert request.table is not None
@@ -106,7 +109,7 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
         plans = dataset_plans(rows, request.dataset, request.spec, request.metrics)
     if request.success is not None:
         plans = [with_success(plan, request.success) for plan in plans]
-    _tell_what_is_missing(plans, collected.measured, request.runs, tell)
+    _refuse_nothing(plans, collected.measured, request.runs, tell)
     present = {name for plan in plans for row in plan.rows for name in row.values}
     _tell_unmeasured(request.metrics, present, tell)
     if request.strict:
@@ -124,16 +127,16 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
     _write(tables, exports, request, tell)
 
 
-def _tell_what_is_missing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, tell: Tell) -> None:
+def _refuse_nothing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, tell: Tell) -> None:
+    """Refuse a report without rows; tell if all that there are are published ones."""
     shown = [row for plan in plans for row in plan.rows]
     if not shown:
-        hint = (
-            ""
+        raise ObjbenchError(
+            "no records and nothing published for this"
             if measured
-            else f" under {runs}: --runs names another folder, --dataset or --table shows published"
+            else f"no records under {runs}: --runs names another folder, --dataset or --table shows published numbers"
         )
-        tell(f"no records{hint or ' and nothing published for this'}")
-    elif all(row.published for row in shown):
+    if all(row.published for row in shown):
         tell(f"no records for this under {runs}; all numbers shown are published ones")
 
 

@@ -289,7 +289,7 @@ def test_nan_is_named_by_key(scenes):
         (["--name", ".."], "'..' cannot name a record"),
         (["--name", "x:y"], "'x:y' cannot name a record"),
         (["--name", ""], "'' cannot name a record"),
-        (["--seed", "-1"], "--seed -1: expected a number of at least 0"),
+        (["--seed", "-1"], "Invalid value for '--seed'"),
         (["--by-order"], "--by-order is for PNGs"),
         (["--definition", "deepmnd"], "unknown definition 'deepmnd': did you mean 'deepmind'?"),
         (["--split", "tset"], "unknown split 'tset': did you mean 'test'?"),
@@ -342,3 +342,15 @@ def test_files_of_others_in_the_place_of_the_record_are_refused(scenes):
     assert "holds files, but no scores of predictions" in refused(2, "evaluate", path, *ON)
     done("evaluate", path, *ON, "--fresh")
     assert not (external() / "notes.txt").exists()
+
+
+def test_the_folder_above_the_seeds_is_told_what_to_name(tmp_path):
+    folder = tmp_path / "runs/tetrominoes/generated/grid"
+    for seed in (0, 1):
+        (folder / f"seed-{seed}").mkdir(parents=True)
+        (folder / f"seed-{seed}/config.json").write_text('{"method": "grid"}')
+    message = refused(2, "evaluate", folder, *ON)
+    assert (
+        f"{folder} holds the runs seed-0, seed-1: name the folder of one of them, such as {folder}/seed-0"
+        in message
+    )

@@ -51,9 +51,18 @@ def test_without_records_the_user_is_told_and_published_numbers_are_shown(tmp_pa
 
 def test_without_records_and_request_there_is_a_hint(tmp_path):
     result = call("--runs", tmp_path / "none")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert (result.exit_code, result.stdout) == (1, "")
     assert "no records under" in result.stderr
     assert "--dataset or --table" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", ["markdown", "json", "html"])
+def test_without_records_no_empty_file_is_written(tmp_path, form):
+    output = tmp_path / "out"
+    result = call("--runs", tmp_path / "none", "--format", form, "--output", output)
+    assert result.exit_code == 1
+    assert not output.exists()
 
 
 def test_json_flag_and_format_say_the_same(runs):
@@ -62,10 +71,6 @@ def test_json_flag_and_format_say_the_same(runs):
     rows = json.loads(by_flag.stdout)
     assert [row["name"] for row in rows[:2]] == ["objmae", "color_kmeans"]
     assert call("--json", "--format", "csv").exit_code == 2
-
-
-def test_json_without_records_is_an_empty_array(tmp_path):
-    assert json.loads(call("--runs", tmp_path / "none", "--json").stdout) == []
 
 
 def test_output_goes_to_a_file(runs, tmp_path):
@@ -254,7 +259,10 @@ def test_two_methods_are_compared(tmp_path):
         (["--figure", "3"], "--figure 3: name the picture with --output, such as --output fig.png"),
         (["--figure", "3", "--table", "3"], "--table and --figure exclude each other"),
         (["--method", "objmae"], "--method is only for --figure"),
-        (["--figure", "3", "--output", "a.png", "--json"], "--format json is not for --figure"),
+        (
+            ["--figure", "3", "--output", "a.png", "--json"],
+            "--json is not for --figure 3, which is a picture",
+        ),
         (["--compare", "objmae"], "--compare is given twice, once for each method, not 1 times"),
         (["--compare", "a", "--compare", "b", "--all-seeds"], "--all-seeds is not for --compare"),
         (["--table", "1", "--metrics", "ari"], "--metrics is not for --table 1"),

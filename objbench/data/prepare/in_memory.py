@@ -23,7 +23,7 @@ from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
 from objbench.data.workers import available, run
 from objbench.device import choose_device
-from objbench.errors import RequestError, unknown_name
+from objbench.errors import RequestError, refuse_negative, unknown_name
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.load import load_spec
 
@@ -79,6 +79,7 @@ def generate(
         raise unknown_name("split", split, SPLITS)
     if n < 1:
         raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
+    refuse_negative(seed)
     scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, choose_device(device))))
     _refuse_other_size(reference, scenes.masks.shape)
     return _as_scenes(scenes, reference, split)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from objbench.data.scene import Block
+from objbench.errors import refuse_negative
 from objbench.spec.datasets import DatasetRef, slice_size
 
 
@@ -65,6 +66,9 @@ class SourceRequest:
     raw: Path | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        refuse_negative(self.seed)
 
 
 class Source(ABC):

@@ -108,6 +108,7 @@ def test_generate_gives_scenes_in_memory() -> None:
         (lambda: objbench.generate("tetrominoes@align", 1), "did you mean 'aligned'"),
         (lambda: objbench.generate("tetrominoes", 1, split="trian"), "did you mean 'train'"),
         (lambda: objbench.generate("clevr6@first70k", 4), "unknown source of clevr6@first70k 'generated'"),
+        (lambda: objbench.generate("tetrominoes", 1, seed=-3), "seed -3: expected a number of at least 0"),
         (lambda: objbench.generate("tetrominoes", 0), "asked for 0 scenes"),
         (lambda: objbench.generate("tetrominoes", 1, device="tpu"), "unknown device 'tpu'"),
     ],

@@ -1,0 +1,54 @@
+"""The help of a verb: its arguments, its options, then those that all verbs have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer.core
+
+from objbench.cli.common import COMMON
+
+# accepted after every verb, but without a meaning after these
+_MEANINGLESS = {
+    "prepare": {"runs"},
+    "verify": {"runs"},
+    "show": {"runs"},
+    "report": {"data"},
+    "segment": {"data"},
+}
+
+
+class VerbCommand(typer.core.TyperCommand):
+    """A verb whose help has one style: every value is named in capitals, whatever its Python type is."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What follows the verb's name in the line of usage."""
+        arguments = [parameter for parameter in self.params if parameter.param_type_name == "argument"]
+        return [
+            "[OPTIONS]",
+            *(
+                _placeholder(argument) if argument.required else f"[{_placeholder(argument)}]"
+                for argument in arguments
+            ),
+        ]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections of the help."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Common options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None or parameter.name in _MEANINGLESS.get(str(self.name), ()):
+                continue
+            if parameter.param_type_name == "argument":
+                sections["Arguments"].append((_placeholder(parameter), record[1]))
+            else:
+                common = parameter.name in COMMON or parameter.name == "help"
+                sections["Common options" if common else "Options"].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _placeholder(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
