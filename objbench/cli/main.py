@@ -26,6 +26,7 @@ VERBS = {
     "run": ("objbench.cli.run:run", "Train and evaluate a method with one or more seeds."),
     "evaluate": ("objbench.cli.evaluate:evaluate", "Score a finished run or any model's predictions."),
     "segment": ("objbench.cli.segment:segment", "Segment anybody's images with a trained run."),
+    "publish": ("objbench.cli.publish:publish", "Write a finished run as a folder for a model hub."),
     "report": (
         "objbench.cli.report:report",
         "Compare measured with published numbers in tables and figures.",

@@ -165,9 +165,14 @@ def test_the_wheel_carries_everything_and_works_elsewhere(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as content:
         names = content.namelist()
-    assert {"objbench/benchmarks.yaml", "objmae/benchmarks.yaml", "objbench/py.typed"} <= set(names)
+    assert {
+        "objbench/benchmarks.yaml",
+        "objmae/benchmarks.yaml",
+        "objbench/py.typed",
+        "objbench/use/model_card.md.jinja",
+    } <= set(names)
     for weights in ("objmae-demo-tetrominoes", "objmae-demo-tetrominoes-aligned"):
-        parts = {"model.safetensors", "config.json", "result.json"}
+        parts = {"model.safetensors", "config.json", "result.json", "README.md"}
         assert {f"objmae/weights/{weights}/{part}" for part in parts} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "tools"))]
     site = tmp_path / "site"

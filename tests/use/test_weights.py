@@ -18,6 +18,7 @@ def test_shipped_weights_are_those_of_their_record(name, folder):
     assert (folder / "model.safetensors").stat().st_size < 10_000_000
     assert "dirty" not in record.code_version
     assert record.scored["test"].standard
+    assert "\nlicense: apache-2.0\n" in (folder / "README.md").read_text()
 
 
 def test_objmae_ships_weights():

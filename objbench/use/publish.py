@@ -1,0 +1,176 @@
+"""A finished run as a folder for a hub: card, weights, configuration, record and an example."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from objbench.errors import RequestError
+from objbench.files import explain_os_errors, replacing, write_atomically
+from objbench.records import RECORD, Run, read_record
+from objbench.spec.schema import Spec
+from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
+from objbench.train.run_folder import CONFIG
+from objbench.use.finished import FinishedRun
+
+CARD, EXAMPLE = "README.md", "example.py"
+_HUB_LICENCES = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_EXAMPLE = '''\
+"""Segment images with this model: python example.py IMAGE...
+
+Without images, it segments one of random colours.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+import objbench
+
+run = objbench.open_run(Path(__file__).parent)
+print(run)
+for one in run.segment(sys.argv[1:] or [torch.rand(3, 64, 48)]):
+    print(one)
+'''
+
+
+def publish(run: FinishedRun, spec: Spec, output: Path, name: str, licence: str | None) -> list[Path]:
+    """Write the folder. It is a run itself, which `objbench.open_run` opens; the record is written last.
+
+    Args:
+        run: What to publish.
+        spec: The benchmarks.
+        output: The folder: new, empty, or of an earlier call for the same run.
+        name: The title of the card.
+        licence: Of the weights, as hubs name licences: apache-2.0; None if it is not stated.
+
+    Returns:
+        The files.
+
+    Raises:
+        RequestError: The folder holds something else, or the licence is no such name.
+    """
+    if licence is not None and not _HUB_LICENCES.fullmatch(licence):
+        raise RequestError(
+            f"--licence {licence}: expected a name as hubs have it, such as apache-2.0 or cc-by-4.0"
+        )
+    _refuse_other_content(run, output)
+    copied = [WEIGHTS, CONFIG]
+    if any(not isinstance(value, Tensor) for value in run.method.state_dict().values()):
+        copied.append(CHECKPOINT)  # state that is no tensor lies there alone
+    with explain_os_errors(output, "--output"):
+        output.mkdir(parents=True, exist_ok=True)
+        for file in copied:
+            with replacing(output / file) as partial:
+                shutil.copyfile(run.folder / file, partial)
+        write_atomically(output / CARD, card(run, spec, name, output.name, licence))
+        write_atomically(output / EXAMPLE, _EXAMPLE)
+        run.record.save(output)
+    return [output / file for file in (CARD, *copied, EXAMPLE, RECORD)]
+
+
+def card(run: FinishedRun, spec: Spec, name: str, folder: str, licence: str | None) -> str:
+    """The model card, with the front matter that hubs read.
+
+    Args:
+        run: The run.
+        spec: The benchmarks.
+        name: Its title.
+        folder: What its example calls the folder.
+        licence: Of the weights; None if it is not stated.
+    """
+    environment = Environment(
+        loader=PackageLoader("objbench.use", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown
+    )
+    method = spec.method(run.record.method)
+    return environment.get_template("model_card.md.jinja").render(
+        front_matter=yaml.safe_dump(
+            front_matter(run.record, spec, name, licence), sort_keys=False, allow_unicode=True
+        ),
+        name=name,
+        folder=folder,
+        record=run.record,
+        method=method,
+        dataset=run.spec,
+        slots=run.method.slots,
+        height=run.size[0],
+        width=run.size[1],
+        implementation=spec.method_class(run.record.method),
+        rows=_rows(run.record, spec),
+        generated=any(on.generator is not None for on in run.record.scored.values()),
+        reference=spec.references[method.citation] if method.citation else None,
+    )
+
+
+def front_matter(record: Run, spec: Spec, name: str, licence: str | None) -> dict[str, Any]:
+    """The metadata that a hub reads from a model card; percents are percents."""
+    results = []
+    for key, scores in record.metrics.items():
+        on = record.scored[key]
+        metrics = []
+        for metric, value in scores.values.items():
+            described = spec.metric(metric)
+            factor, digits = (100, 2) if described.percent else (1, 6)
+            metrics.append(
+                {"type": metric, "name": described.title, "value": round(value.mean * factor, digits)}
+            )
+        dataset = {"type": on.dataset, "name": f"{on.place} {key}", "split": on.split}
+        results.append({"task": {"type": "image-segmentation"}, "dataset": dataset, "metrics": metrics})
+    return {
+        "license": licence or "unknown",
+        "library_name": "objbench",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["object-centric-learning", "unsupervised-segmentation", record.method, record.dataset],
+        "model-index": [{"name": name, "results": results}],
+    }
+
+
+def _rows(record: Run, spec: Spec) -> list[dict[str, Any]]:
+    rows = []
+    for key, scores in record.metrics.items():
+        for metric, value in scores.values.items():
+            described = spec.metric(metric)
+            rows.append(
+                {
+                    "where": key,
+                    "images": value.n or scores.n_images,
+                    "title": described.title,
+                    "unit": ", %" if described.percent else "",
+                    "mean": described.format(value.mean),
+                    "std": "-" if value.std is None else described.format(value.std),
+                }
+            )
+    return rows
+
+
+def _refuse_other_content(run: FinishedRun, output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise RequestError(f"--output {output}: a file, expected a folder")
+    if output.resolve() == run.folder.resolve():
+        raise RequestError(f"--output {output}: that is the run itself; choose another folder")
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if (output / RECORD).is_file():
+        there = read_record(output)
+        mine = run.record
+        if isinstance(there, Run) and (there.config_hash, there.seed, there.weights_sha256) == (
+            mine.config_hash,
+            mine.seed,
+            mine.weights_sha256,
+        ):
+            return
+    elif (output / EXAMPLE).is_file() or {path.name for path in output.iterdir()} <= {WEIGHTS, CONFIG, CARD}:
+        return  # of a call that was killed
+    raise RequestError(f"--output {output}: it holds something else; choose a new folder")

@@ -1,0 +1,116 @@
+"""A run as a folder for a hub: it is a run itself, its card says what is known, its example works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from helpers.commands import call, refused
+from helpers.paths import ROOT
+
+import objbench
+from objbench.use.weights import shipped_weights
+
+NAME = "objmae-demo-tetrominoes"
+
+
+def published(*arguments: object) -> Path:
+    result = call("publish", NAME, "--output", "model", *arguments)
+    assert result.exit_code == 0, result.output
+    return Path("model")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_folder_is_a_run_with_the_same_weights():
+    folder = published("--licence", "apache-2.0")
+    names = ["README.md", "config.json", "example.py", "model.safetensors", "result.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    run, original = objbench.open_run(folder), objbench.open_run(NAME)
+    assert run.record == original.record
+    for found, expected in zip(run.method.parameters(), original.method.parameters(), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_the_card_says_what_hubs_read_and_people_ask():
+    card = (published("--licence", "apache-2.0", "--name", "My model") / "README.md").read_text()
+    _, front, body = card.split("---\n", 2)
+    metadata = yaml.safe_load(front)
+    assert (metadata["license"], metadata["library_name"]) == ("apache-2.0", "objbench")
+    assert {"object-centric-learning", "objmae", "tetrominoes"} <= set(metadata["tags"])
+    ((model,),) = [metadata["model-index"]]
+    (result,) = model["results"]
+    assert model["name"] == "My model"
+    assert result["dataset"] == {
+        "type": "tetrominoes", "name": "tetrominoes@standard/generated test", "split": "test",
+    }  # fmt: skip
+    assert {"type": "ari_fg", "name": "ARI-FG", "value": 95.13} in result["metrics"]
+    for words in (
+        "# My model\n",
+        'objbench.open_run("model")',
+        "| test | 320 | ARI-FG, % | 95.1 | 10.1 |",
+        "60,000 scenes",
+        "`recipe.steps=9000`",
+        "06809ca4887718b6a765277e904bfc9dc276577112c72bc5be656042b85e9fca",
+        "They are not the upstream release",
+        "https://arxiv.org/abs/2210.14139",
+    ):
+        assert words in body
+
+
+def test_the_example_works():
+    folder = published()
+    done = subprocess.run(
+        [sys.executable, folder / "example.py"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "FinishedRun(objmae:demo seed 1" in done.stdout
+    assert "SegmentedImage(image 0: labels 64x48" in done.stdout
+
+
+def test_a_licence_that_is_not_stated_is_not_made_up():
+    assert "license: unknown\n" in (published() / "README.md").read_text()
+    assert "expected a name as hubs have it" in refused(
+        2, "publish", NAME, "--output", "m", "--licence", "Mine, all"
+    )
+
+
+def test_a_folder_is_written_again_only_for_the_same_run(tmp_path):
+    folder = published()
+    (folder / "README.md").unlink()
+    published()
+    assert (folder / "README.md").exists()
+    other = "objmae-demo-tetrominoes-aligned"
+    assert "model: it holds something else" in refused(2, "publish", other, "--output", "model")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").touch()
+    assert "mine: it holds something else" in refused(2, "publish", NAME, "--output", "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+    assert "thesis.tex: a file" in refused(2, "publish", NAME, "--output", "mine/thesis.tex")
+    shutil.copytree(shipped_weights()[NAME], "run")
+    assert "that is the run itself" in refused(2, "publish", "run", "--output", "run")
+
+
+def test_state_that_is_no_tensor_goes_along(prepared_data, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+    short = ("--set", "recipe.steps=2", "--set", "recipe.batch_size=6")
+    assert call("run", "spair:demo", "--dataset", "tetrominoes@aligned", *short).exit_code == 0
+    (run,) = Path(os.environ["OBJBENCH_RUNS"]).glob("*/*/*/seed-0")
+    assert call("publish", run, "--output", "model").exit_code == 0
+    stateful = any(
+        not isinstance(value, torch.Tensor) for value in objbench.open_run(run).method.state_dict().values()
+    )
+    assert (Path("model") / "checkpoint.pt").exists() == stateful
+    assert objbench.open_run("model").record.method == "spair"
