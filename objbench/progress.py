@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-PLAIN_SECONDS = 10.0
+FIRST_SECONDS, PLAIN_SECONDS = 2.0, 10.0  # before the first plain line, and between two of them
+_BAR = 10  # columns that a bar needs to say anything
 
 
 class Advance(Protocol):
@@ -28,65 +29,127 @@ def silent(amount: int = 1, note: str = "", resumed: int = 0) -> None:
 def bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
     """Show the progress of a job of `total` units (None: unknown). Yields the function that reports it."""
     if sys.stderr.isatty():
-        yield from _rich_bar(description, total, unit)
+        yield from _rich_bar(Job(description, total, unit))
     else:
-        yield from _plain_lines(description, total, unit)
+        yield from _plain_lines(Job(description, total, unit))
 
 
-def _rich_bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+class Job:
+    """How far a job is.
+
+    Attributes:
+        description: What it is.
+        total: Its units; None if that is not known.
+        unit: Their name, plural.
+        done: Finished units, those of earlier processes included.
+        note: What else is to be said, parts separated by ", ".
+    """
+
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.done, self.note = 0, ""
+        self._here, self._start = 0, time.monotonic()
+        self._begun = False
+
+    def advance(self, amount: int, note: str, resumed: int) -> None:
+        """Count what is done. The clock of the rate starts anew with a first report of nothing done here."""
+        if not self._begun and amount == 0:
+            self._start = time.monotonic()
+        self._begun = True
+        self._here += amount
+        self.done += amount + resumed
+        self.note = note or self.note
+
+    @property
+    def rate(self) -> float:
+        """Units a second, of this process."""
+        return self._here / max(time.monotonic() - self._start, 1e-9)
+
+    def counts(self) -> str:
+        """Such as 1,200/154,440."""
+        return f"{self.done:,}/{self.total:,}" if self.total is not None else f"{self.done:,}"
+
+    def speed(self) -> list[str]:
+        """Rate and time left, as far as they are known."""
+        if not self._here:
+            return []
+        shown = [f"{self.rate:,.1f} {self.unit}/s" if self.rate < 100 else f"{self.rate:,.0f} {self.unit}/s"]
+        if self.total is not None and self.done < self.total:
+            shown.append(f"{duration((self.total - self.done) / self.rate)} left")
+        return shown
+
+    def plain(self) -> str:
+        """Everything, in a line of any length."""
+        counted = f"{self.description}: {self.counts()} {self.unit}"
+        return ", ".join(filter(None, (counted, *self.speed(), self.note)))
+
+    def fitted(self, width: int) -> str:
+        """A line of at most `width` columns: counts, time left and rate first, then notes, then a bar in what is left."""
+        kept = [self.counts()]
+        parts = [(part, 12) for part in reversed(self.speed())]
+        parts += [(part, 24) for part in self.note.split(", ") if part]
+        for part, least in parts:  # the name is cut for it, but not below this length
+            if min(len(self.description), least) + 1 + len("  ".join([*kept, part])) > width:
+                break
+            kept.append(part)
+        text = "  ".join(kept)
+        name = _cut(self.description, width - len(text) - 1)
+        room = width - len(name) - len(text) - 2
+        drawn = f"{self._bar(min(room, 30))} " if self.total and room > _BAR else ""
+        return f"{name} {drawn}{text}"[:width]
+
+    def _bar(self, width: int) -> str:
+        assert self.total
+        filled = width * min(self.done, self.total) // self.total
+        return "━" * filled + "·" * (width - filled)
+
+
+def duration(seconds: float) -> str:
+    """For people.
+
+    >>> duration(50), duration(600), duration(9000), duration(400_000)
+    ('50 s', '10 min', '2.5 h', '4.6 days')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+
+
+def _rich_bar(job: Job) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn(
-            "{task.completed:,.0f}/{task.total:,.0f}" if total is not None else "{task.completed:,.0f}"
-        ),
-        TextColumn(f"{{task.fields[rate]}} {unit}/s"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    start = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=False) as display:
-        task = display.add_task(description, total=total, rate="-", note="")
+    console = Console(stderr=True)
 
-        done_here = 0
+    class Line(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(job.fitted(console.width - 1), no_wrap=True)
+
+    with Progress(Line(), console=console) as display:
+        display.add_task(job.description, total=job.total)
 
         def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
-            nonlocal done_here
-            done_here += amount
-            rate = done_here / max(time.monotonic() - start, 1e-9)
-            shown = f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
-            note = note or display.tasks[0].fields["note"]
-            display.update(task, advance=amount + resumed, rate=shown, note=note)
+            job.advance(amount, note, resumed)
 
         yield advance
 
 
-def _plain_lines(description: str, total: int | None, unit: str) -> Iterator[Advance]:
-    start = shown = time.monotonic()
-    done_here, earlier, last_note = 0, 0, ""
-
-    def line() -> str:
-        seconds = max(time.monotonic() - start, 1e-9)
-        rate, done = done_here / seconds, done_here + earlier
-        of = f"/{total:,}" if total is not None else ""
-        left = (
-            f", {(total - done) / rate:,.0f} s left"
-            if total is not None and done_here > 0 and done < total
-            else ""
-        )
-        return f"{description}: {done:,}{of} {unit}, {rate:,.1f} {unit}/s{left} {last_note}".rstrip()
+def _plain_lines(job: Job) -> Iterator[Advance]:
+    due = time.monotonic() + FIRST_SECONDS
 
     def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
-        nonlocal done_here, earlier, shown, last_note
-        done_here += amount
-        earlier += resumed
-        last_note = note or last_note
-        if time.monotonic() - shown >= PLAIN_SECONDS:
-            print(line(), file=sys.stderr, flush=True)
-            shown = time.monotonic()
+        nonlocal due
+        job.advance(amount, note, resumed)
+        if time.monotonic() >= due:
+            print(job.plain(), file=sys.stderr, flush=True)
+            due = time.monotonic() + PLAIN_SECONDS
 
     yield advance
-    print(line(), file=sys.stderr, flush=True)
+    print(job.plain(), file=sys.stderr, flush=True)

@@ -32,6 +32,8 @@ from objbench.train.events import Events
 from objbench.train.interrupt import Interrupted, Interrupts
 from objbench.train.log import Log
 
+_TELL_SECONDS = 1.0  # between two reports of progress within a long stretch of steps
+
 Validate = Callable[[Method, Progress | None], Mapping[str, float]]
 
 
@@ -87,6 +89,7 @@ class Training:
         self.started = self.saved = time.perf_counter()
         self.advance: Advance = silent
         self.note: dict[str, str] = {}
+        self.tell_at = 0.0  # after the first step
 
     def run(self, advance: Advance = silent) -> Trained:
         """Train the method in place.
@@ -172,16 +175,28 @@ class Training:
 
     def _take_steps(self, stage: _StageRun, steps: int) -> int:
         """Take up to `steps` steps, fewer if a signal or the time asks for a checkpoint. Returns how many."""
-        start, taken = time.perf_counter(), 0
+        start, taken, told = time.perf_counter(), 0, 0
         self.method.train()  # here, as going through all modules at every step would cost a tenth of a fast one
         while taken < steps and not self.interrupts.requested and not (taken and self._save_is_due()):
             stage.stepper.advance(1)
             taken += 1
+            if time.perf_counter() >= self.tell_at:
+                self._tell(stage, taken - told)
+                told = taken
         if stage.scenes.images.is_cuda:
             torch.cuda.synchronize(stage.scenes.images.device)
         self.seconds += time.perf_counter() - start
-        self.advance(taken)
+        self.advance(taken - told)
         return taken
+
+    def _tell(self, stage: _StageRun, steps: int) -> None:
+        """Report `steps` steps with the loss of the last one, which a GPU is waited for only here."""
+        loss = stage.stepper.losses().get("total")
+        if loss is not None:
+            self.note["loss"] = f"{loss:.4g}"
+        self.advance(steps)
+        self._show_notes()
+        self.tell_at = time.perf_counter() + _TELL_SECONDS
 
     def _save_is_due(self) -> bool:
         return time.perf_counter() - self.saved >= 60 * self.method.recipe.checkpoint_minutes

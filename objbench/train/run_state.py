@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 from objbench.errors import brief
-from objbench.progress import Advance
+from objbench.progress import Advance, duration
 from objbench.records import RECORD
 from objbench.stored import Stored
 from objbench.train.checkpoint import CHECKPOINT
@@ -83,7 +83,7 @@ class RunState(NamedTuple):
         where = f" on {self.where}" if self.where else ""
         of = f" of {self.total:,}" if self.total else ""
         step = f", step {self.step:,}{of}" if self.step and self.state != "finished" else ""
-        left = f", {_duration(self.seconds_left)} left" if self.seconds_left is not None else ""
+        left = f", {duration(self.seconds_left)} left" if self.seconds_left is not None else ""
         reason = f": {self.reason}" if self.reason else ""
         return f"{self.state}{where}{step}{left}{reason}"
 
@@ -181,14 +181,3 @@ def reporting(folder: Path) -> Iterator[Reporter]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _duration(seconds: float) -> str:
-    """For people.
-
-    >>> _duration(50), _duration(600), _duration(9000)
-    ('50 s', '10 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -17,6 +17,7 @@ from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
+from objbench.train.eager import EagerStepper
 from objbench.train.environment import joined
 from objbench.train.loop import Training
 
@@ -58,6 +59,26 @@ def test_progress_shows_the_loss_and_the_noted_scores_as_tables_print_them(tmp_p
     validate = lambda model, progress: {"mse": 0.00125, "ari": 0.5, "ari_fg": 0.75}  # noqa: E731
     Training(make("toy_geco"), IMAGES, 0, tmp_path, validate, noted=noted).run(advance)
     assert re.fullmatch(r"loss 0\.\d+, val ari_fg 75\.0, val mse 0\.00125", notes[-1])
+
+
+@pytest.mark.parametrize(("seconds", "reports", "reads"), [(1e9, [1, 7], 2), (0.0, [1] * 8, 9)])
+def test_progress_is_told_by_time_and_the_loss_read_only_then(tmp_path, monkeypatch, seconds, reports, reads):
+    told, read = [], []
+
+    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+        told.append(amount)
+
+    def losses(stepper: EagerStepper) -> dict[str, float]:
+        read.append(stepper.step)
+        return {"total": 1.0}
+
+    monkeypatch.setattr("objbench.train.loop._TELL_SECONDS", seconds)
+    monkeypatch.setattr(EagerStepper, "losses", losses)
+    rare = {"recipe.log_steps": 100, "recipe.checkpoint_steps": 100, "recipe.evaluations": 1}
+    method = make("toy_geco", **rare)
+    Training(method, IMAGES, 0, tmp_path).run(advance)
+    assert [amount for amount in told if amount] == reports
+    assert len(read) == reads  # once more at the end, for the log
 
 
 def test_stages_follow_one_another_and_epochs_count_batches(tmp_path):

@@ -1,0 +1,85 @@
+"""Progress: within the width of a terminal, and in time."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from objbench import progress
+from objbench.progress import Job, bar
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def half_done(clock: Clock, description: str = "objmae-demo+cf859d seed 0") -> Job:
+    job = Job(description, 154_440, "steps")
+    job.advance(0, "", 1000)
+    clock.now += 10
+    job.advance(2000, "loss 0.1234, val ari 6.109, val ari_fg 6.788", 0)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (
+            110,
+            "objmae-demo+cf859d seed… 3,000/154,440  13 min left  200 steps/s  loss 0.1234  val ari 6.109  val ari_fg 6.788",
+        ),
+        (80, "objmae-demo+cf859d seed 0 3,000/154,440  13 min left  200 steps/s  loss 0.1234"),
+        (40, "objmae-demo+… 3,000/154,440  13 min left"),
+    ],
+)
+def test_a_line_has_what_matters_most_at_any_width(clock: Clock, width: int, line: str) -> None:
+    found = half_done(clock).fitted(width)
+    assert len(found) <= width
+    assert re.sub("[·━]+ ", "", found) == line
+
+
+@pytest.mark.parametrize("width", range(10, 140))
+def test_no_line_is_wider_than_the_terminal(clock: Clock, width: int) -> None:
+    assert len(half_done(clock, "a_very_long_name" * 9).fitted(width)) <= width
+
+
+def test_the_bar_fills_what_is_left(clock: Clock) -> None:
+    job = Job("x", 10, "scenes")
+    job.advance(5, "", 0)
+    assert job.fitted(30).startswith("x ")
+    assert Job("x", 10, "scenes").fitted(40) == f"x {'·' * 30} 0/10"
+    clock.now += 1
+    assert "━" * 15 + "·" * 15 in job.fitted(80)
+
+
+def test_the_rate_is_of_this_process_and_of_the_time_since_its_first_report(clock: Clock) -> None:
+    job = Job("training", 100, "steps")
+    clock.now += 1000  # start-up
+    job.advance(0, "", 50)
+    clock.now += 10
+    job.advance(20, "", 0)
+    assert job.rate == 2
+    assert job.plain() == "training: 70/100 steps, 2.0 steps/s, 15 s left"
+
+
+def test_plain_lines_come_after_two_seconds_then_every_ten(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bar("training", 100, "steps") as advance:
+        for _ in range(60):
+            clock.now += 0.5
+            advance(1, note="loss 0.5")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["4/100", "24/100", "44/100", "60/100"]
+    assert lines[0] == "training: 4/100 steps, 2.0 steps/s, 48 s left, loss 0.5"
