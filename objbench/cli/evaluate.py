@@ -9,8 +9,7 @@ import typer
 
 from objbench.cli.common import Context, one_of, print_json, say, verb
 from objbench.cli.options import DeviceName, PreparedDataset, PreparedSource, SplitName
-from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.files import resolved
+from objbench.errors import RequestError, unknown_name
 from objbench.registry import DEFAULT_DEFINITION, names
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN|PREDICTIONS",
-            help="Folder of a finished seed; or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
+            help="Folder of a finished seed, or of a method with one seed; the name of shipped weights (objbench list weights); or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
         ),
     ],
     dataset: PreparedDataset,
@@ -79,6 +78,8 @@ def evaluate(
     optionally `reconstruction` (N,3,H,W) and `keys` (N,); an .npy with masks; or a folder or tar with KEY.png (label
     maps), optionally KEY.reconstruction.png. Without keys, predictions must be in the order of the split.
 
+    Shipped weights are copied to the folder of the runs first, as the run that they are of.
+
     Example:
         objbench evaluate runs/clevrtex/generated/objmae/seed-0 --dataset clevrtex_ood
         objbench evaluate masks.npz --dataset tetrominoes --name my_model --seed 2
@@ -87,6 +88,8 @@ def evaluate(
     reference = context.spec.dataset(dataset)
     from objbench.data.read.load import load
     from objbench.device import choose_device
+    from objbench.train.run_folder import find_run
+    from objbench.use.weights import copy_to_runs, shipped_weights
 
     if definition not in names("definitions"):
         raise unknown_name("definition", definition, names("definitions"))
@@ -95,7 +98,9 @@ def evaluate(
     def scenes() -> Scenes:
         return load(str(reference), split, source, context.data, chosen, context.config)
 
-    folder = _run_folder(subject)
+    folder = find_run(subject)
+    if folder is None and str(subject) in shipped_weights():
+        folder = copy_to_runs(str(subject), context.runs)
     if folder is None:
         if slots is not None:
             raise RequestError(f"--slots: only for a run, but {subject} is not one")
@@ -112,25 +117,6 @@ def evaluate(
             raise RequestError(f"{' and '.join(refused)}: only for predictions, but {subject} is a run")
         scored = _evaluate_run(context, folder, scenes, definition, slots)
     _print(context, *scored)
-
-
-def _run_folder(subject: Path) -> Path | None:
-    """The folder of the run that `subject` names, None if it is not a run."""
-    from objbench.records import RECORD
-    from objbench.train.run_folder import CONFIG, read_config
-
-    subject = resolved(subject)
-    if seeds := sorted(path.parent.name for path in subject.glob(f"seed-*/{CONFIG}")):
-        raise RequestError(
-            f"{subject} holds the runs {', '.join(seeds)}: name the folder of one of them, such as {subject / seeds[0]}"
-        )
-    folder = subject.parent if subject.name in (RECORD, CONFIG) else subject
-    if (folder / RECORD).is_file():
-        return folder
-    try:
-        return folder if "method" in read_config(folder) else None
-    except (ObjbenchError, NotADirectoryError):
-        return None
 
 
 def _evaluate_run(

@@ -21,26 +21,26 @@ def publish(
             help="Folder of a finished run, or the name of shipped weights (objbench list weights).",
         ),
     ],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write: new, or of this run.")],
+    output: Annotated[Path, typer.Option(metavar="PATH", help="Folder to write: new, or of this run.")],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Title of the card. Default: the name of DIR.")
+        str | None, typer.Option(metavar="NAME", help="Title of the card. Default: the name of the folder.")
     ] = None,
     licence: Annotated[
         str | None,
-        typer.Option(
-            metavar="LICENCE", help="Licence of the weights, such as apache-2.0. Default: not stated."
-        ),
+        typer.Option(metavar="NAME", help="Licence of the weights, such as apache-2.0. Default: not stated."),
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option(metavar="hf://USER/NAME", help="Also upload DIR to this model of the Hugging Face Hub."),
+        typer.Option(
+            metavar="hf://USER/NAME", help="Also upload the folder to this model of the Hugging Face Hub."
+        ),
     ] = None,
 ) -> None:
     """Write RUN as a folder with a model card, weights, configuration, record and an example; upload it if asked.
 
-    Examples: objbench publish runs/clevr6/generated/objmae/seed-0 --output my-model --licence apache-2.0
-
-    objbench publish objmae-demo-tetrominoes --output demo --to hf://me/objmae-demo
+    Example:
+        objbench publish runs/clevr6/generated/objmae/seed-0 --output my-model --licence apache-2.0
+        objbench publish objmae-demo-tetrominoes --output demo --to hf://me/objmae-demo
     """
     from objbench.use import hub
     from objbench.use.finished import open_run

@@ -91,7 +91,8 @@ def find_run(path: Path) -> Path | None:
     seeds = [seed for seed in sorted(folder.glob("seed-*")) if _is_run(seed)]
     if len(seeds) > 1:
         raise RequestError(
-            f"{path} holds {len(seeds)} seeds ({first_few([seed.name for seed in seeds])}): name one, such as {seeds[0]}"
+            f"{path} holds the runs {first_few([seed.name for seed in seeds])}: name the folder of one of them, such as "
+            f"{seeds[0]}"
         )
     return seeds[0] if seeds else None
 

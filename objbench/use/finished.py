@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from objbench.device import choose_device
 from objbench.errors import RequestError
@@ -88,18 +90,19 @@ class FinishedRun:
         self, images: Iterator[NamedImage], batch_size: int | None = None
     ) -> Iterator[SegmentedImage]:
         """The same for images that are read one batch at a time."""
-        size = self.method.recipe.evaluation_batch_size if batch_size is None else batch_size
-        if size < 1:
-            raise RequestError(f"batch_size {size}: expected at least 1")
-        while batch := list(islice(images, size)):
+        count = self.method.recipe.evaluation_batch_size if batch_size is None else batch_size
+        if count < 1:
+            raise RequestError(f"batch_size {count}: expected at least 1")
+        scaled = (_Scaled.of(image, self.size, self.device) for image in images)
+        while batch := list(islice(scaled, count)):
             yield from self._segment(batch)
 
-    def _segment(self, batch: list[NamedImage]) -> list[SegmentedImage]:
-        scaled = torch.stack([to_size(image.values.to(self.device), self.size) for image in batch])
+    def _segment(self, batch: list[_Scaled]) -> Iterator[SegmentedImage]:
+        images = torch.stack([image.values for image in batch])
         cuda = [self.device] if self.device.type == "cuda" else []
         self.method.eval()
         with torch.random.fork_rng(cuda):  # the random numbers of the caller stay as they are
-            found = segment(self.method, scaled, [image.key for image in batch], self.record.seed)
+            found = segment(self.method, images, [image.key for image in batch], self.record.seed)
             self.method.seed_images(None)
         labels = found.prediction.cpu()
         parts = {
@@ -107,14 +110,26 @@ class FinishedRun:
             for name in ("masks", "reconstruction", "components", "slots")
             for values in [getattr(found, name)]
         }
-        return [
-            SegmentedImage(
+        for i, image in enumerate(batch):
+            yield SegmentedImage(
                 image.name,
-                labels_at(labels[i], (image.values.shape[1], image.values.shape[2])),
+                labels_at(labels[i], image.size),
                 **{name: None if values is None else values[i] for name, values in parts.items()},
             )
-            for i, image in enumerate(batch)
-        ]
+
+
+class _Scaled(NamedTuple):
+    """An image at the size of the model, and what is needed of the original: a batch of these needs little memory."""
+
+    name: str
+    key: str
+    size: tuple[int, int]
+    values: Tensor
+
+    @staticmethod
+    def of(image: NamedImage, size: tuple[int, int], device: torch.device) -> _Scaled:
+        height, width = image.values.shape[1:]
+        return _Scaled(image.name, image.key, (height, width), to_size(image.values.to(device), size))
 
 
 def open_run(

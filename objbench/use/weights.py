@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from objbench.records import RECORD
-from objbench.spec.load import plugin_folders
+from objbench.errors import RequestError
+from objbench.files import replacing
+from objbench.records import RECORD, Run, read_record
+from objbench.spec.load import load_spec, plugin_folders
+from objbench.spec.resolve import MethodConfig
+from objbench.train.checkpoint import WEIGHTS
+from objbench.train.run_folder import CONFIG, lock_run, read_config, seed_folder
 
 FOLDER = "weights"
 
@@ -18,3 +24,35 @@ def shipped_weights() -> dict[str, Path]:
     """
     places = [place for folder in plugin_folders() for place in (folder / FOLDER).glob(f"*/{RECORD}")]
     return {place.parent.name: place.parent for place in sorted(places, key=lambda place: place.parent.name)}
+
+
+def copy_to_runs(name: str, runs: Path) -> Path:
+    """Copy shipped weights to where their run would lie among the runs, so that further scores can be added.
+
+    Returns:
+        The folder, which may have been there.
+
+    Raises:
+        RequestError: Another run lies there.
+    """
+    shipped = shipped_weights()[name]
+    record = read_record(shipped)
+    assert isinstance(record, Run)
+    method = MethodConfig(record.method, record.variant, record.overrides, read_config(shipped)["config"], "")
+    dataset = str(load_spec().dataset(record.dataset_ref))
+    folder = seed_folder(runs, dataset, record.source, method, record.seed)
+    with lock_run(folder):
+        if (folder / RECORD).exists():
+            there = read_record(folder)
+            if isinstance(there, Run) and there.weights_sha256 == record.weights_sha256:
+                return folder
+        if any(folder.iterdir()):
+            raise RequestError(
+                f"{folder}: a run of these settings lies there, where {name} would be copied to; choose another folder with "
+                "--runs"
+            )
+        for file in (WEIGHTS, CONFIG):
+            with replacing(folder / file) as partial:
+                shutil.copyfile(shipped / file, partial)
+        record.save(folder)
+    return folder

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError
@@ -96,21 +97,20 @@ class Job:
         """
         with explain_os_errors(self.output, "--output"), bar("segmenting", len(files), "images") as advance:
             self.output.mkdir(parents=True, exist_ok=True)
-            images, sources = self._read(files, refused), dict[str, tuple[Path, Array, str]]()
+            images, sources = self._read(files, refused), dict[str, tuple[Path, str]]()
 
             def remembered() -> Iterator[NamedImage]:
                 for path, image, sha256 in images:
                     if isinstance(image, Written):
                         done.append(image)
                         continue
-                    values = (image.values * 255).round().byte().permute(1, 2, 0).numpy()
-                    sources[image.name] = (path, values, sha256)
+                    sources[image.name] = (path, sha256)
                     yield image
 
             done: list[Written] = []
             for found in self.run_.segment_each(remembered()):
-                path, values, sha256 = sources.pop(found.name)
-                done.append(self._write(path, found, values, sha256))
+                path, sha256 = sources.pop(found.name)
+                done.append(self._write(path, found, sha256))
                 advance(len(done))
                 yield from done
                 done.clear()
@@ -140,7 +140,7 @@ class Job:
             segments = len(np.unique(np.asarray(labels)))
             return self._written(path, places, labels.height, labels.width, segments, made=False)
 
-    def _write(self, path: Path, found: SegmentedImage, image: Array, sha256: str) -> Written:
+    def _write(self, path: Path, found: SegmentedImage, sha256: str) -> Written:
         places, labels = self._places(path), found.labels.numpy()
         if labels.max() > 255:
             raise ObjbenchError(f"{path}: {labels.max() + 1} planes, a label map in a PNG has at most 256")
@@ -148,6 +148,7 @@ class Job:
             raise RequestError(f"--slots: {self.run_.record.method_label} has no slots")
         strip = self._strip(found) if "components" in places else None
         labels = labels.astype(np.uint8)
+        image = read_image(path)  # again: a batch of large images would need gigabytes
         _save(places["overlay"], Image.fromarray(_overlay(image, labels)))
         if "slots" in places and found.slots is not None:
             with replacing(places["slots"]) as partial, partial.open("wb") as file:
@@ -215,10 +216,11 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _overlay(image: Array, labels: Array) -> Array:
-    """The image uint8 (H,W,3) with the colours of its labels (H,W), half and half."""
+def _overlay(image: Tensor, labels: Array) -> Array:
+    """The image (3,H,W) with the colours of its labels (H,W), half and half, as uint8 (H,W,3)."""
     palette = np.array([colour(label) for label in range(256)], dtype=np.float32)
-    mixed: Array = (image * (1 - _STRENGTH) + palette[labels] * _STRENGTH).round().astype(np.uint8)
+    pixels = image.permute(1, 2, 0).numpy() * 255
+    mixed: Array = (pixels * (1 - _STRENGTH) + palette[labels] * _STRENGTH).round().astype(np.uint8)
     return mixed
 
 

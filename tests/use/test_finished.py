@@ -52,7 +52,9 @@ def test_a_run_is_opened_by_every_name_of_it(runs, monkeypatch):
 
 
 def test_what_is_no_run_is_refused(runs, tmp_path):
-    with pytest.raises(RequestError, match=r"holds 2 seeds \(seed-0, seed-1\): name one, such as .*seed-0"):
+    with pytest.raises(
+        RequestError, match=r"holds the runs seed-0, seed-1: name the folder of one of them, such as .*seed-0"
+    ):
         open_run(runs / "tetrominoes/generated/color_kmeans")
     with pytest.raises(RequestError, match="holds scores of predictions"):
         open_run(runs / "tetrominoes/generated/external/mine/seed-0")

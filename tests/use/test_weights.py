@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
+from helpers.commands import call, refused
 
 from objbench.files import sha256_of
 from objbench.records import Run, read_record
@@ -23,3 +28,26 @@ def test_shipped_weights_are_those_of_their_record(name, folder):
 
 def test_objmae_ships_weights():
     assert list(shipped_weights()) == ["objmae-demo-tetrominoes", "objmae-demo-tetrominoes-aligned"]
+
+
+NAME = "objmae-demo-tetrominoes"
+
+
+def test_shipped_weights_are_evaluated_as_the_run_that_they_are_of(prepared_data):
+    shipped = shipped_weights()[NAME]
+    before = {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()}
+    on = ("--dataset", "tetrominoes", "--data", prepared_data, "--json")
+    for definition in ("clevrtex", "deepmind"):
+        result = call("evaluate", NAME, *on, "--definition", definition)
+        assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["ari_fg"]["mean"] > 0.85
+    folder = Path(os.environ["OBJBENCH_RUNS"], "tetrominoes/generated/objmae-demo+c17884/seed-1")
+    assert found["folder"] == str(folder)
+    record, original = read_record(folder), read_record(shipped)
+    assert record.metrics["test"] == original.metrics["test"]
+    assert len(record.metrics) == 3
+    assert {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()} == before
+    original.model_copy(update={"weights_sha256": "0" * 64}).save(folder)
+    message = refused(2, "evaluate", NAME, *on)
+    assert f"{folder}: a run of these settings lies there, where {NAME} would be copied to" in message
