@@ -19,6 +19,14 @@ class ObjbenchError(Exception):
     """The work failed: damaged or missing input, a failed training, a difference found. Exit code 1.
 
     The message tells the user which file and record, what was expected, what was found and what to do.
+
+    Example:
+        >>> import objbench
+        >>> try:
+        ...     objbench.generate("tetrominos", 1)
+        ... except objbench.ObjbenchError as error:
+        ...     print(str(error).partition("?")[0])
+        unknown dataset 'tetrominos': did you mean 'tetrominoes'
     """
 
     exit_code = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 from helpers.paths import ROOT
@@ -17,6 +18,17 @@ def test_the_top_level_lists_what_it_offers():
         assert getattr(objbench, name) is not None
     with pytest.raises(AttributeError, match="module 'objbench' has no attribute 'lod'"):
         _ = objbench.lod
+
+
+def test_everything_has_an_example():
+    public = [getattr(objbench, name) for name in objbench.__all__ if name != "__version__"]
+    public += [objbench.metrics.score, objbench.testing.check_method]
+    without = [
+        found.__name__
+        for found in public
+        if not isinstance(found, ModuleType) and ">>> " not in found.__doc__
+    ]
+    assert without == []
 
 
 def test_importing_it_imports_no_torch():

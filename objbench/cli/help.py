@@ -15,6 +15,7 @@ _MEANINGLESS = {
     "show": {"runs"},
     "report": {"data"},
     "segment": {"data"},
+    "publish": {"data"},
 }
 
 

@@ -36,6 +36,10 @@ def check_method(
 
     Raises:
         ContractError: the first broken promise.
+
+    Example:
+        >>> check_method("grid", "tetrominoes")[:3]
+        ['settings', 'stages', 'segmentation']
     """
     kit = Kit(name, dataset, config, dict(overrides or {}), device)
     passed = []
