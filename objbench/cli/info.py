@@ -1,4 +1,4 @@
-"""objbench info: the card of a dataset or a method."""
+"""objbench info: what is known of a dataset, a method or a metric."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import yaml
 from objbench.cli.common import Context, print_json, verb
 from objbench.cli.method_card import method_card
 from objbench.cli.options import complete_name
+from objbench.cli.overview import costs, dataset_overview, method_overview, metric_card
 from objbench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from objbench.data.format.manifest import Split
+    from objbench.data.format.manifest import Manifest, Split
     from objbench.spec.datasets import DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
     from objbench.spec.schema import Spec
 
@@ -41,32 +42,67 @@ def info(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="DATASET|METHOD", help="A name from objbench list.", autocompletion=complete_name
+            metavar="DATASET|METHOD|METRIC", help="A name from objbench list.", autocompletion=complete_name
         ),
     ],
+    full: Annotated[
+        bool, typer.Option("--full", help="Print everything that is known, on as many lines as it takes.")
+    ] = False,
 ) -> None:
-    """The card of a dataset (sources, licences, protocols, factors, errata) or of a method (settings).
+    """What a person asks of a dataset, a method or a metric, in one screen; --full and --json give everything.
 
     Example:
         objbench info clevr6
-        objbench info slot_attention
+        objbench info slot_attention --full
+        objbench info ari_fg
     """
     spec = context.spec
     if name.partition("@")[0] in spec.datasets:
         card = _dataset(context, name)
-        text = yaml.dump(card, Dumper=_Card, sort_keys=False, allow_unicode=True, width=110).rstrip()
+        text = _full_dataset(card) if full else dataset_overview(card, spec, _manifests(context, card))
     elif name.partition(":")[0] in spec.methods:
         from objbench.methods.describe import settings_of
 
         card, settings = _method(spec, name), settings_of(spec, name)
-        text = method_card(card, settings)
+        text = method_card(card, settings) if full else _method_overview(context, card)
         card["settings"] = {key: asdict(setting) for key, setting in settings.items()}
+    elif name in (metrics := spec.all_metrics()):
+        card = {"name": name, **metrics[name].model_dump()}
+        text = metric_card(name, metrics[name])
     else:
-        raise unknown_name("dataset or method", name, [*spec.datasets, *spec.methods])
+        raise unknown_name("dataset, method or metric", name, [*spec.datasets, *spec.methods, *metrics])
     if context.json:
         print_json(card)
     else:
         print(text)
+
+
+def _full_dataset(card: dict[str, Any]) -> str:
+    return str(yaml.dump(card, Dumper=_Card, sort_keys=False, allow_unicode=True, width=110)).rstrip()
+
+
+def _manifests(context: Context, card: dict[str, Any]) -> dict[str, list[Manifest]]:
+    from objbench.data.format.manifest import prepared
+
+    dataset = card["name"].partition("@")[0]
+    references = [context.spec.dataset(f"{dataset}@{protocol}") for protocol in card["protocols"]]
+    return {str(reference): list(prepared(context.data, reference).values()) for reference in references}
+
+
+def _method_overview(context: Context, card: dict[str, Any]) -> str:
+    from objbench.methods.create import build
+    from objbench.report.rows.records import find_records
+    from objbench.spec.resolve import resolve
+
+    method = card["name"].partition(":")[0]
+    parameters = {}
+    for name in list(context.spec.method(method).datasets)[:4]:
+        if name in context.spec.datasets:
+            reference = context.spec.dataset(name)
+            model = build(resolve(context.spec, card["name"], reference, {}), reference)
+            parameters[name] = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    records = [found.record for found in find_records(context.runs).records]
+    return method_overview(card, context.spec, parameters, costs(records, method))
 
 
 def _dataset(context: Context, name: str) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +17,7 @@ from objbench.files import megabytes
 from objbench.printable import printable
 
 if TYPE_CHECKING:
+    from objbench.spec.datasets import DatasetRef
     from objbench.spec.metrics import MetricSpec
 
 Entries = tuple[dict[str, Any], ...]
@@ -55,7 +60,7 @@ def list_things(
         print(f"{name}:" if entries else f"{name}: none")
         width = max((len(entry["name"]) for entry in entries), default=0)
         for entry in entries:
-            print(printable(f"  {entry['name']:{width}}  {_line(entry, context)}".rstrip()))
+            print(_fitted(printable(f"  {entry['name']:{width}}  {_line(entry, context)}".rstrip())))
 
 
 def _datasets(context: Context) -> Entries:
@@ -77,9 +82,27 @@ def _datasets(context: Context) -> Entries:
                     "protocol": protocol,
                     "sources": reference.sources,
                     "prepared": found,
+                    "reduced": _reduced(context, reference),
                 }
             )
     return tuple(entries)
+
+
+def _reduced(context: Context, reference: DatasetRef) -> dict[str, dict[str, int]]:
+    """The prepared sources with other than the standard sizes: split -> number of scenes."""
+    from objbench.data.format.manifest import prepared
+    from objbench.errors import ObjbenchError
+
+    try:
+        manifests = prepared(context.data, reference)
+    except ObjbenchError as error:
+        say(f"objbench: {error}")
+        return {}
+    return {
+        source: {name: split.count for name, split in manifest.splits.items()}
+        for source, manifest in manifests.items()
+        if not all(split.standard for split in manifest.splits.values())
+    }
 
 
 def _methods(context: Context) -> Entries:
@@ -125,10 +148,39 @@ def _runs(context: Context) -> Entries:
                 "seed": record.seed,
                 "external": record.kind == "external",
                 "steps": record.steps if isinstance(record, Run) else None,
+                "overrides": record.overrides if isinstance(record, Run) else {},
+                "state": "finished",
                 "metrics": {key: scores.model_dump() for key, scores in record.metrics.items()},
             }
         )
-    return tuple(entries)
+    return (*entries, *_unfinished(context))
+
+
+def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
+    """Runs that have begun and have no record yet."""
+    from objbench.errors import ObjbenchError
+    from objbench.records import RECORD
+    from objbench.train.run_folder import CONFIG, read_config
+    from objbench.train.run_state import run_state
+
+    for path in sorted(context.runs.rglob(f"seed-*/{CONFIG}")):
+        folder, name = path.parent, path.parent.relative_to(context.runs)
+        if (folder / RECORD).exists() or any(part.startswith(".") for part in name.parts):
+            continue
+        try:
+            config = read_config(folder)
+        except ObjbenchError as error:
+            say(f"objbench: skipped {error}")
+            continue
+        yield {
+            "kind": "run",
+            "name": str(name),
+            "method": config.get("method"),
+            "seed": config.get("seed"),
+            "overrides": config.get("overrides", {}),
+            "state": str(run_state(folder)),
+            "metrics": {},
+        }
 
 
 def _weights(context: Context) -> Entries:
@@ -156,7 +208,7 @@ def _weights(context: Context) -> Entries:
 
 def _line(entry: dict[str, Any], context: Context) -> str:
     if entry["kind"] == "dataset":
-        prepared = ", ".join(entry["prepared"]) or "none"
+        prepared = ", ".join(f"{source}{_marked(entry, source)}" for source in entry["prepared"]) or "none"
         size = f"{entry['height']}x{entry['width']}"
         return f"{size}, {entry['slots']} slots; sources: {', '.join(entry['sources'])}; prepared: {prepared}"
     if entry["kind"] == "method":
@@ -173,9 +225,35 @@ def _line(entry: dict[str, Any], context: Context) -> str:
         if entry["kind"] == "weights":
             made = f"{entry['method']} seed {entry['seed']} on {entry['dataset']}/{entry['source']}"
             return ", ".join((f"{made}, {megabytes(entry['bytes'])}", *shown))
+        changed = (f"{key}={value}" for key, value in entry["overrides"].items())
+        if entry["state"] != "finished":
+            return ", ".join((f"not finished: {entry['state']}", *changed))
         made = "predictions made outside objbench" if entry["external"] else f"{entry['steps']} steps"
-        return ", ".join((made, *shown))
+        return ", ".join((made, *shown, *changed))
     return _metric_line(context.spec.metric(entry["name"]))
+
+
+def _marked(entry: dict[str, Any], source: str) -> str:
+    counts = entry["reduced"].get(source)
+    if counts is None:
+        return ""
+    return f" (not the standard sizes: {', '.join(f'{count:,} {split}' for split, count in counts.items())})"
+
+
+def _fitted(line: str) -> str:
+    """The line, on a terminal broken between words; programs get it whole."""
+    if not sys.stdout.isatty():
+        return line
+    width = max(shutil.get_terminal_size().columns, 20)
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
 
 
 def _metric_line(metric: MetricSpec) -> str:

@@ -19,7 +19,7 @@ INTERRUPTED = 130  # by Ctrl-C, before the verb handles signals itself
 # verb -> (module:function, one line of help)
 VERBS = {
     "list": ("objbench.cli.list:list_things", "List datasets, methods, metrics and runs."),
-    "info": ("objbench.cli.info:info", "Describe a dataset or a method."),
+    "info": ("objbench.cli.info:info", "Explain a dataset, a method or a metric."),
     "prepare": ("objbench.cli.prepare:prepare", "Download or generate a dataset and write its shards."),
     "verify": ("objbench.cli.verify:verify", "Check all shards of a prepared dataset against its manifest."),
     "show": ("objbench.cli.show:show", "Draw scenes with their label maps."),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from helpers.commands import call_with_toy
+from helpers.synthetic import record
+
+from objbench.cli.overview import costs
 
 
 def test_the_card_of_a_dataset(prepared_toy: Path) -> None:
-    text = call_with_toy("info", "toy").stdout
+    text = call_with_toy("info", "toy", "--full").stdout
     for part in (
         "A random number generator",
         "Apache-2.0",
@@ -22,6 +26,45 @@ def test_the_card_of_a_dataset(prepared_toy: Path) -> None:
     card = json.loads(call_with_toy("info", "toy", "--json").stdout)
     assert card["protocols"]["standard"]["prepared"]["toy"]["train"]["scenes"] == 23
     assert card["sources"]["toy"]["factors"] == {"size": "in pixels"}
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("toy", ["prepared    toy", "erratum"]),
+        (
+            "clevr6",
+            ["K = 7 slots", "protocol    first70k", "recipes     ", "prepared    no", "2 more errata"],
+        ),
+        ("slot_attention", ["235,812 on tetrominoes", "NeurIPS 2020", "no record here says it", ":demo"]),
+        ("one_slot", ["trivial: no learning", "datasets    any"]),
+        ("ari_fg", ["ARI-FG", "-0.5 to 1, printed in percent", "higher is better", "foreground pixels only"]),
+        ("mse", ["0 to no bound", "lower is better"]),
+    ],
+)
+def test_the_answers_to_a_persons_questions_fit_a_screen(
+    prepared_toy: Path, name: str, parts: list[str]
+) -> None:
+    text = call_with_toy("info", name).stdout
+    assert all(part in text for part in parts), text
+    assert len(text.splitlines()) <= 45
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_a_set_of_other_sizes_is_marked(toy_home: Path) -> None:
+    assert call_with_toy("prepare", "toy", "--train", "5", "--workers", "1").exit_code == 0
+    assert "not the standard sizes: 5 train" in " ".join(call_with_toy("info", "toy").stdout.split())
+    assert "prepared: toy (not the standard sizes: 5 train" in call_with_toy("list", "datasets").stdout
+
+
+def test_the_cost_of_a_method_is_that_of_the_records_at_hand() -> None:
+    runs = [
+        record(method="m", dataset="d", steps=steps, train_seconds=hours * 3600)
+        for steps, hours in ((9, 1), (9, 2), (0, 5))
+    ]
+    assert costs([*runs, record(method="other")], "m") == [
+        "m on d@standard: 1.5 h for 9 steps on NVIDIA H200 (measured, mean of 2)"
+    ]
 
 
 def test_info_explains_the_protocols_of_clevr6(toy_home: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.commands import call, call_with_toy
 
+from objbench.cli.list import _fitted
 from objbench.records import Run
 
 
@@ -114,3 +116,33 @@ def test_metrics_are_told_to_programs() -> None:
     assert [name for name, entry in entries.items() if entry["column"]] == [
         "ari_fg", "ari", "miou", "miou_fg", "mse",
     ]  # fmt: skip
+
+
+def test_unfinished_runs_say_how_far_they_are_and_overrides_are_shown(toy_home: Path) -> None:
+    folder = toy_home / "runs/toy/toy/grid+abc/seed-0"
+    folder.mkdir(parents=True)
+    config = {"method": "grid", "seed": 0, "overrides": {"recipe.steps": 7}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert call_with_toy("list", "runs").stdout == (
+        "runs:\n  toy/toy/grid+abc/seed-0  not finished: to start, recipe.steps=7\n"
+    )
+    Run.model_validate(record().model_dump() | {"overrides": {"recipe.steps": 7}}).save(folder)
+    assert call_with_toy("list", "runs").stdout.endswith("7 steps, miou 25.0%, recipe.steps=7\n")
+
+
+def test_a_damaged_manifest_is_named_and_the_list_goes_on(prepared_toy: Path) -> None:
+    (prepared_toy / "manifest.json").write_text("{")
+    found = call_with_toy("list", "datasets")
+    assert found.exit_code == 0
+    assert "manifest.json" in found.stderr
+    assert "prepared: toy" in found.stdout
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_on_a_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr("objbench.cli.list.sys.stdout", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("COLUMNS", str(width))
+    line = "  name  " + "words and words " * 20
+    broken = _fitted(line)
+    assert all(len(part) <= width for part in broken.splitlines())
+    assert broken.split() == line.split()

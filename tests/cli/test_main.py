@@ -65,7 +65,7 @@ def test_nothing_asked_gives_the_help() -> None:
         (["list", "method"], "unknown listing 'method': did you mean 'methods'?"),
         (
             ["info", "colour_kmeans"],
-            "unknown dataset or method 'colour_kmeans': did you mean 'color_kmeans'?",
+            "unknown dataset, method or metric 'colour_kmeans': did you mean 'color_kmeans'?",
         ),
         (["show", "toy", "--output", "a.jpg"], "--output a.jpg: the picture is a PNG"),
     ],

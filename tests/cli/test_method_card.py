@@ -11,7 +11,7 @@ from objbench.spec.load import load_spec
 
 
 def info(*arguments: str) -> str:
-    result = call("info", *arguments)
+    result = call("info", *arguments, "--full")
     assert result.exit_code == 0, result.stderr
     return result.stdout
 
