@@ -101,16 +101,3 @@ def test_a_folder_is_written_again_only_for_the_same_run(tmp_path):
     assert "thesis.tex: a file" in refused(2, "publish", NAME, "--output", "mine/thesis.tex")
     shutil.copytree(shipped_weights()[NAME], "run")
     assert "that is the run itself" in refused(2, "publish", "run", "--output", "run")
-
-
-def test_state_that_is_no_tensor_goes_along(prepared_data, monkeypatch):
-    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
-    short = ("--set", "recipe.steps=2", "--set", "recipe.batch_size=6")
-    assert call("run", "spair:demo", "--dataset", "tetrominoes@aligned", *short).exit_code == 0
-    (run,) = Path(os.environ["OBJBENCH_RUNS"]).glob("*/*/*/seed-0")
-    assert call("publish", run, "--output", "model").exit_code == 0
-    stateful = any(
-        not isinstance(value, torch.Tensor) for value in objbench.open_run(run).method.state_dict().values()
-    )
-    assert (Path("model") / "checkpoint.pt").exists() == stateful
-    assert objbench.open_run("model").record.method == "spair"
