@@ -360,3 +360,9 @@ def test_the_help_names_the_tables_the_figures_and_the_definitions_that_there_ar
     assert f"{results[0]} to {results[-1]} (results) or {settings[0]} to {settings[-1]} (hyper" in words
     assert f"figure of the paper, {figures[0]} to {figures[-1]}," in words
     assert "definition of the metrics: clevrtex, deepmind or emorl" in words
+
+
+def test_each_mark_stands_once_in_json(runs):
+    rows = json.loads(call("--json").stdout)
+    assert any(row["marks"] for row in rows)
+    assert all(len(row["marks"]) == len(set(row["marks"])) for row in rows)

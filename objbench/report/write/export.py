@@ -56,7 +56,7 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
     for row, shares in _shown(plans, metrics):
         provenance = list(map(_flat, _facts(row)))
         for metric, value in row.values.items():
-            marks = "; ".join([*row.notes, *cell_notes(row, metric)])
+            marks = "; ".join(dict.fromkeys([*row.notes, *cell_notes(row, metric)]))
             start = [*provenance, metric, row.definitions.get(metric, "")]
             images = _flat(value.n_images[0] if len(value.n_images) == 1 else value.n_images)
             lines.append([*start, "mean", value.mean, _flat(value.std), "", "", marks, images])
@@ -105,7 +105,8 @@ def _object(row: Row, shares: dict[str, Share]) -> dict[str, Any]:
     content: dict[str, Any] = {"name": row.label, "dataset_ref": row.dataset_ref}
     content |= zip(_COLUMNS, _facts(row), strict=True)
     content["definitions"] = row.definitions
-    content["marks"] = [*row.notes, *(note for metric in row.values for note in cell_notes(row, metric))]
+    marks = [*row.notes, *(note for metric in row.values for note in cell_notes(row, metric))]
+    content["marks"] = list(dict.fromkeys(marks))
     content["values"] = {
         metric: {
             "mean": value.mean,

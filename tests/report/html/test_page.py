@@ -133,7 +133,11 @@ def inflated(text):
 
 def test_ids_are_unique_and_links_lead_to_them(document):
     assert len(set(document.ids)) == len(document.ids)
-    assert {link.removeprefix("#") for link in document.links} <= set(document.ids)
+    inside = {link for link in document.links if link.startswith("#")}
+    assert {link.removeprefix("#") for link in inside} <= set(document.ids)
+    references = set(document.links) - inside
+    assert "https://arxiv.org/abs/2210.14139" in references
+    assert references <= {reference.url for reference in load_spec().references.values()}
 
 
 def test_nothing_is_loaded_from_anywhere(text, document):

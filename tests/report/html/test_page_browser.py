@@ -122,6 +122,8 @@ def test_a_click_sorts_best_first_then_worst_then_not_at_all(view):
     assert values[:n] == sorted(values[:n], reverse=True)
     assert values[n:] == sorted(values[n:], reverse=True)
     assert view.locator("#t0 thead th[aria-sort]").get_attribute("aria-sort") == "descending"
+    arrows = "(button) => ['::before', '::after'].map((side) => getComputedStyle(button, side).content)"
+    assert view.locator("#t0 thead th[aria-sort] button").evaluate(arrows) == ['"↓"', "none"]
     heading.click()
     values = [float(text.split(" ")[0]) for text in column(view, 3)]
     assert values[n:] == sorted(values[n:])

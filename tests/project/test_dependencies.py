@@ -1,0 +1,39 @@
+"""The ranges of dependencies: no upper cap without a known break."""
+
+from __future__ import annotations
+
+import tomllib
+
+from helpers.paths import ROOT
+from packaging.requirements import Requirement
+
+# a package -> what breaks from the capped version on
+KNOWN_BREAKS: dict[str, str] = {}
+
+
+def requirements() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
+    return [Requirement(line) for line in lines]
+
+
+def test_no_version_is_capped_without_a_known_break():
+    capped = {
+        requirement.name
+        for requirement in requirements()
+        if any(part.operator in ("<", "<=", "==", "~=", "===", "!=") for part in requirement.specifier)
+    }
+    assert capped == set(KNOWN_BREAKS)
+
+
+def test_every_dependency_has_a_floor_that_the_tested_version_meets():
+    pins = [line for line in (ROOT / "tools/constraints.txt").read_text().splitlines() if "==" in line]
+    tested = {name.lower().replace("_", "-"): version for name, version in (pin.split("==") for pin in pins)}
+    for requirement in requirements():
+        if requirement.name != "objbench":
+            assert requirement.specifier, requirement
+            if requirement.name.lower() in tested:
+                assert requirement.specifier.contains(tested[requirement.name.lower()]), requirement
