@@ -32,7 +32,7 @@ deviations; values are in benchmarks.yaml:
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -43,6 +43,7 @@ from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmen
 from objbench.methods.gnm_latents import WHERE, CellHead, Cells, FixedPriors, boxes_of
 from objbench.methods.gnm_scene import Painter, Scene
 from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, deviation, perceptron
+from objbench.methods.parts.background_start import BackgroundStart, begin_background
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.curriculum import Clock, Ramp
@@ -82,9 +83,7 @@ class Model(Group):
     background_upscales: Counts = Field(
         description="of the background's decoder, from one place to the image: their product is its side"
     )
-    background_start: Literal["grey", "median"] = Field(
-        description="colour that the background begins with: grey, or the median of the training images"
-    )
+    background_start: BackgroundStart
 
     @model_validator(mode="after")
     def _as_many(self) -> Model:
@@ -179,8 +178,7 @@ class GNM(Method):
     def setup(self, images: Tensor, stage: Stage) -> None:
         """Begin the curriculum, and the background with its first colour."""
         self.clock.restart()
-        if self.settings.model.background_start == "median":
-            self.painter.begin_background(images.movedim(1, 0).flatten(1).median(1).values)
+        begin_background(self.painter.background[-1], images, self.settings.model.background_start)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One RMSprop at a constant rate."""

@@ -15,7 +15,6 @@ from objbench.methods.parts.spatial_transformer import place
 EPS = 1e-15
 WEIGHING = Weighing(eps=EPS)
 FORCED_ALPHA = 0.9
-START_RANGE = (0.01, 0.99)  # of the colour that the background may begin with
 
 
 class Scene(NamedTuple):
@@ -100,13 +99,6 @@ class Painter(nn.Module):
         rgb, alpha = painted.unflatten(0, what.shape[:2]).sigmoid().split([3, 1], dim=2)
         canvas = self.background(background[:, :, None, None]).float().sigmoid()
         return Scene(presence, where, depth, what, rgb, alpha * presence[..., None, None, None], canvas)
-
-    def begin_background(self, colour: Tensor) -> None:
-        """Make a background of new weights nearly of one colour (3,), in [0,1], whatever its latents."""
-        last = self.background[-1]
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        last.bias.copy_(torch.logit(colour.clamp(*START_RANGE)))
 
 
 def straight_clamp(alpha: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer, RMSprop
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.parts.background_start import begin_background
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.curriculum import Clock, Ramp
 from objbench.methods.parts.gaussian import Gaussian
@@ -140,8 +141,10 @@ class SPACE(Method):
         self.clock = Clock(settings.curriculum.nominal_steps)
 
     def setup(self, images: Tensor, stage: Stage) -> None:
-        """Begin the curriculum."""
+        """Begin the curriculum, and the components of the background with their first colour."""
         self.clock.restart()
+        model = self.settings.model.background
+        begin_background(self.background.vae.decoder.layers[-1], images, model.start)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """RMSprop and Adam, both at a constant rate."""

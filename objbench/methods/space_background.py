@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from objbench.methods.parts.background_start import BackgroundStart
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
@@ -41,6 +42,7 @@ class BackgroundModel(Group):
     decoder_channels: Counts = Field(
         description="of the broadcast decoder of a component, one per 3x3 convolution before the last, which is 1x1"
     )
+    start: BackgroundStart
 
 
 class Backdrop(NamedTuple):

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.parts.background_start import BackgroundStart, begin_background
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, composite, weights
@@ -84,6 +85,7 @@ class Model(Group):
     background_decoder_channels: Counts = Field(
         description="of the background's decoder, one per 3x3 convolution"
     )
+    background_start: BackgroundStart
 
     @model_validator(mode="after")
     def _fits(self) -> Model:
@@ -178,8 +180,9 @@ class SPAIR(Method):
         self.plateau = Plateau(settings.optimizer)
 
     def setup(self, images: Tensor, stage: Stage) -> None:
-        """Begin the curriculum."""
+        """Begin the curriculum, and the background with its first colour."""
         self.clock.restart()
+        begin_background(self.background.paint.layers[-1], images, self.settings.model.background_start)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam, whose rate falls at a plateau."""

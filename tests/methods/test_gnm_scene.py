@@ -116,12 +116,3 @@ def test_an_absent_object_shows_nowhere_and_keeps_its_colours():
     torch.testing.assert_close(found.render(NO), found.background)
     assert found.planes().masks[:, 1:].abs().max().item() == 0
     assert found.planes().components[:, 1:].max().item() > 0
-
-
-def test_a_background_can_begin_with_a_colour_whatever_its_latents():
-    painter, latents, _ = painted()
-    with torch.no_grad():
-        painter.background[-1].weight.mul_(1e-3)
-        painter.begin_background(torch.tensor([0.0, 0.3, 1.0]))
-    background = painter(*latents, torch.randn(2, 3)).background
-    torch.testing.assert_close(background.mean((0, 2, 3)), torch.tensor([0.01, 0.3, 0.99]), atol=0.01, rtol=0)
