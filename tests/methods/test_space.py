@@ -389,3 +389,13 @@ def test_bad_settings_are_refused(overrides, message):
 def test_images_of_another_size_are_refused():
     with pytest.raises(RequestError, match=r"built for images of 3x35x35 .* got 3x36x35"):
         tiny().segment(torch.rand(1, 3, 36, 35))
+
+
+def test_the_components_of_the_background_can_begin_with_the_median_colour():
+    method = tiny(**{"model.background.start": "median"})
+    images = torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1).repeat(4, 1, 35, 35)
+    last = method.background.vae.decoder.layers[-1]
+    with torch.no_grad():
+        last.weight.mul_(1e-3)
+        method.setup(images, method.stages()[0])
+    assert last.bias.sigmoid().tolist() == pytest.approx([0.9, 0.5, 0.1], abs=1e-4)

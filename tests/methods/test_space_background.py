@@ -23,6 +23,7 @@ def settings(**changes):
         "mask_decoder": Upscalings(channels=[4, 4], upscales=[8], groups=[2, 2]),
         "encoder_channels": [4, 4],
         "decoder_channels": [4, 4],
+        "start": "grey",
     }
     return BackgroundModel(**values | changes)
 

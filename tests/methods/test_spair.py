@@ -271,3 +271,12 @@ def test_no_tensors_are_kept_from_step_to_step():
 def test_what_makes_no_sense_is_refused(change, message):
     with pytest.raises(RequestError, match=message):
         tiny(**change)
+
+
+def test_the_background_can_begin_with_the_median_colour():
+    method = tiny(**{"model.background_start": "median"})
+    images = torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1).repeat(4, 1, 35, 35)
+    last = method.background.paint.layers[-1]
+    with torch.no_grad():
+        method.setup(images, method.stages()[0])
+    assert last.bias.sigmoid().tolist() == pytest.approx([0.9, 0.5, 0.1], abs=1e-4)
