@@ -280,3 +280,25 @@ def test_the_background_can_begin_with_the_median_colour():
     with torch.no_grad():
         method.setup(images, method.stages()[0])
     assert last.bias.sigmoid().tolist() == pytest.approx([0.9, 0.5, 0.1], abs=1e-4)
+
+
+def test_a_known_model_has_the_loss_that_it_had(same_noise):
+    method = tiny()
+    same_noise(method)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.copy_(0.1 * torch.arange(1.0, 1 + parameter.numel()).sin().view(parameter.shape))
+        ramp = torch.linspace(0, 1, 2 * 3 * 35 * 35).view(2, 3, 35, 35)
+        losses = method.training_loss(ramp, START)
+    found = {"total": losses.total.item()} | {name: value.item() for name, value in losses.parts.items()}
+    golden = {
+        "total": 5173.539,
+        "reconstruction": 4519.067,
+        "kl_where": 191.4366,
+        "kl_what": 4.742774,
+        "kl_depth": 0.9044194,
+        "kl_presence": 44.97294,
+        "kl_background": 0.9183652,
+        "objects": 4.0,
+    }
+    assert found == pytest.approx(golden, rel=1e-4)

@@ -129,3 +129,26 @@ def test_extreme_outputs_stay_finite():
     for values in (found.where, found.depth, found.presence, found.where_posterior.kl_to_standard()):
         assert values.isfinite().all()
     assert (found.depth > 0).all()
+
+
+def test_what_moves_by_a_cell_is_found_a_cell_further():
+    grid = (4, 4)
+    part = cells(grid)
+    images, features, noise = inputs(part, grid)
+    images[:, :, 12:] = images[:, :, :, 15:] = 0  # a cell is 4x5 pixels: nothing leaves the image
+    with torch.no_grad():
+        for net in (part.where_net, part.depth_net, part.presence_net):
+            net[0].weight[:, 6 : 6 + 5 * part.noise] = (
+                0  # neighbours are not seen: at the border there are none
+            )
+        moved = [
+            images.roll((4, 5), (2, 3)),
+            features.roll((1, 1), (2, 3)),
+            noise.unflatten(1, grid).roll((1, 1), (1, 2)).flatten(1, 2),
+        ]
+        before, after = (part(*given, 1.0, hard=False) for given in ([images, features, noise], moved))
+    step = before.where.new_tensor([0, 0, 2 / 4, 2 / 4])
+    for name in ("where", "what", "depth", "logits", "presence"):
+        old, new = (getattr(found, name).unflatten(1, grid) for found in (before, after))
+        expected = old[:, :-1, :-1] + (step if name == "where" else 0)
+        torch.testing.assert_close(new[:, 1:, 1:], expected, atol=1e-6, rtol=1e-6)
