@@ -20,6 +20,8 @@ row of the ClevrTex benchmark. Choices and deviations; values are in benchmarks.
   no epsilon.
 - The form for one background component, with a strong decoder, and the option that holds alpha fixed at first, which is
   off in the published recipes for 3D scenes, are left out.
+- With `model.background.start: median` the components of the background begin with the median colour of the training
+  images, not with grey: on black, boxes otherwise became the black around what should be found (`demo` has it).
 - With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
   between pixels (the variant `demo`).
 - `segment` samples all latents, as the benchmark does: presence is soft at test time too (in `clevrtex` at temperature

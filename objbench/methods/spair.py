@@ -18,6 +18,8 @@ Model, loss and schedules are those of the ClevrTex benchmark. Choices and devia
   and 12 pixels); Tetrominoes lie on a black canvas of 36x36, which loses nothing, and are cropped again.
 - With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
   between pixels (the variant `demo`).
+- With `model.background_start: median` the background begins with the median colour of the training images, not with
+  grey: on black, objects otherwise became the black around what should be found (`demo` has it).
 - The small encoder, the training wheels and the likelihood of the original SPAIR are left out.
 - `segment` samples all latents, as the benchmark does, with presence rounded to 0 or 1 (in training it is soft). Its
   masks are the benchmark's: alpha times presence of each cell, boxes that overlap do not hide each other, and before them
