@@ -92,7 +92,7 @@ def run(
         objbench run objmae --dataset tetrominoes --set recipe.steps=300 --set model.width=96
         objbench run color_kmeans --dataset multi_dsprites --source generated --in-memory --test 64
     """
-    from objbench.spec.resolve import parse_assignments, resolve
+    from objbench.spec.resolve import borrowed_settings, parse_assignments, resolve
 
     chosen = parse_seeds(seeds, seed)
     if keep not in (None, "predictions"):
@@ -111,6 +111,8 @@ def run(
     from objbench.train.run_data import generated_run_data, prepared_run_data
 
     build(resolved, reference)  # wrong settings are refused here, before data is generated or read
+    if note := borrowed_settings(context.spec, method, reference):
+        say(note)
     if in_memory:
         run_data = generated_run_data(context.spec, reference, sizes, device)
     else:

@@ -205,7 +205,12 @@ class ProtocolSpec(Strict):
 
 
 class DatasetSpec(Strict):
-    """One benchmark dataset: its geometry, its sources and its protocols (the first is the default)."""
+    """One benchmark dataset: its geometry, its sources and its protocols (the first is the default).
+
+    Attributes:
+        settings_like: The dataset whose settings a method takes here if it has none for this one.
+        also_test: Test sets on which every run is scored too.
+    """
 
     title: str
     description: str
@@ -215,6 +220,7 @@ class DatasetSpec(Strict):
     scenes_per_shard: int = Field(gt=0)
     citation: list[str]
     default_source: str
+    settings_like: str | None = None
     also_test: list[str] = []
     errata: list[str] = []
     sources: dict[str, SourceSpec]

@@ -60,19 +60,19 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     """The configuration of `METHOD[:VARIANT]` on `dataset`, with dotted `overrides` applied in order.
 
     Later layers win: the dataset's number of slots and the shared recipe, method, dataset, variant, variant on this
-    dataset, overrides. Values are not checked here: the class of the method declares what each may be, and
+    dataset, overrides. Where the method has no block for the dataset, `settings_block` says whose settings it takes. Values are not checked here: the class of the method declares what each may be, and
     `objbench.methods.create.build` checks them.
 
     Raises:
-        RequestError: unknown method, variant or key; the method has no block for the dataset.
+        RequestError: unknown method, variant or key.
     """
     method_name, _, variant_name = name.partition(":")
     method, variant = _named(spec, method_name, variant_name)
-    shared = _shared(spec, method, dataset.spec.slots)
-    config = _lay(shared, _for_dataset(method_name, method, dataset))
+    block = settings_block(spec, method_name, dataset)
+    config = _lay(_shared(spec, method, dataset.spec.slots), method.datasets.get(block or "", {}))
     if variant is not None:
         config = _lay(config, variant.config)
-        config = _lay(config, variant.datasets.get(dataset.name, {}))
+        config = _lay(config, variant.datasets.get(block or "", {}))
     for key, value in overrides.items():
         config = _lay(config, unflatten({key: value}))
     final = flatten(config)
@@ -130,14 +130,31 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     return overrides
 
 
-def _for_dataset(name: str, method: MethodSpec, dataset: DatasetRef) -> dict[str, Any]:
-    if method.datasets and dataset.name not in method.datasets:
-        known = ", ".join(sorted(method.datasets))
-        raise RequestError(
-            f"method '{name}' has no hyper-parameters for dataset '{dataset.name}' (it has: {known}). "
-            f"Give it a block methods.{name}.datasets.{dataset.name} in a file of your own, with --config"
-        )
-    return method.datasets.get(dataset.name, {})
+def settings_block(spec: Spec, name: str, dataset: DatasetRef) -> str | None:
+    """The dataset under whose name the method `name` (without variant) has its settings for `dataset`.
+
+    The dataset itself; else the one that its block names with `settings_like`; else the first one with images of the
+    same size. None: no block fits, and the method's `config` stands alone. `--set` and a block of one's own change
+    either.
+    """
+    blocks = spec.method(name).datasets
+    known = [other for other in blocks if other in spec.datasets]
+    same_size = [other for other in known if spec.datasets[other].image_shape == dataset.spec.image_shape]
+    candidates = (dataset.name, dataset.spec.settings_like, *same_size)
+    return next((other for other in candidates if other in blocks), None)
+
+
+def borrowed_settings(spec: Spec, name: str, dataset: DatasetRef) -> str | None:
+    """What a person must know where no published recipe exists for `METHOD[:VARIANT]` on `dataset`; None where one does."""
+    method = name.partition(":")[0]
+    block = settings_block(spec, method, dataset)
+    if not spec.method(method).datasets or block == dataset.name:
+        return None
+    taken = f"those of {block}" if block else "its defaults"
+    return (
+        f"{method} has no published recipe for {dataset.name}: its settings are {taken}; "
+        f"a block methods.{method}.datasets.{dataset.name} (--config) or --set changes them"
+    )
 
 
 def _lay(config: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class MethodSpec(Strict):
         trivial: Whether it is a trivial baseline.
         masks: Alternative masks -> how they change the definition of every metric that is scored by them.
         config: Hyper-parameters for all datasets.
-        datasets: Dataset -> what differs there. Empty: the method takes any dataset.
+        datasets: Dataset -> what differs there. For others see `objbench.spec.resolve.settings_block`.
         variants: Named overrides.
     """
 
@@ -122,10 +122,13 @@ class Spec(Strict):
     @model_validator(mode="after")
     def _names_exist(self) -> Spec:
         for name, dataset in self.datasets.items():
-            for other in dataset.also_test:
+            named = [("also_test", other) for other in dataset.also_test]
+            if dataset.settings_like is not None:
+                named.append(("settings_like", dataset.settings_like))
+            for key, other in named:
                 if other not in self.datasets:
                     raise ValueError(
-                        f"datasets.{name}.also_test: {unknown_name('dataset', other, self.datasets)}"
+                        f"datasets.{name}.{key}: {unknown_name('dataset', other, self.datasets)}"
                     )
         for name, method in self.methods.items():
             for known in method.datasets:  # may name datasets to come, but not one by a slip of the hand

@@ -45,6 +45,15 @@ def test_run_prints_scores_per_seed_and_the_folder(tmp_path):
     assert lines[2].startswith("toy_geco seed 2 on test")
 
 
+def test_settings_that_nobody_published_are_said_once(tmp_path):
+    small = ("--source", "generated", "--in-memory", "--train", 2, "--val", 0, "--test", 2, "--seeds", 2)
+    settings = [f"--set={pair}" for pair in ("recipe.steps=1", "recipe.batch_size=1", "model.channels=4")]
+    result = call("run", "slot_attention", "--dataset", "multi_dsprites_binarized", *small, *settings)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("slot_attention has no published recipe for multi_dsprites_binarized") == 1
+    assert "its settings are those of multi_dsprites;" in result.stderr
+
+
 def test_json_holds_the_whole_record():
     result = call("run", "one_slot", "--dataset", "tetrominoes@aligned", "--json")
     (record,) = json.loads(result.stdout)

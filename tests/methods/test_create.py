@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from objbench_toys.methods import ToyGeco
 
 from objbench.errors import ObjbenchError, RequestError
@@ -143,3 +144,38 @@ def test_refusals_speak_of_keys_and_not_of_the_command_line():
             create("objmae", "tetrominoes", **overrides)
         assert next(iter(overrides)) in str(refused.value)
         assert "--" not in str(refused.value)
+
+
+BUILT_IN = [name for name in load_spec().methods if not name.startswith("toy_")]
+
+
+@pytest.mark.parametrize("method", BUILT_IN)
+def test_every_method_takes_every_dataset(method):
+    for dataset in load_spec().datasets:
+        assert create(method, dataset).slots == load_spec().dataset(dataset).spec.slots
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "small"),
+    [
+        ("slot_attention", "multi_dsprites_colored", {"model.channels": 4}),
+        ("monet", "multi_dsprites_binarized", {"model.attention_channels": [4, 4, 4, 4, 4]}),
+        ("gnm", "multi_dsprites_colored", {}),
+        ("objmae", "clevr10", {"model.depth": 1}),
+    ],
+)
+def test_borrowed_settings_segment(method, dataset, small):
+    built = create(method, dataset, **small).eval()
+    found = built.segment(torch.rand(2, *built.image_shape))
+    assert found.masks.shape[0] == 2
+    assert found.masks.shape[-2:] == built.image_shape[1:]
+
+
+def test_a_size_that_a_method_cannot_take_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("datasets: {tetrominoes: {height: 50, width: 50}}")
+    with pytest.raises(
+        RequestError, match=r"^objmae: model\.patch: expected a divisor of the image size 50x50"
+    ) as found:
+        create("objmae", "tetrominoes", config=path, **{"model.patch": 16})
+    assert "found 16" in str(found.value)

@@ -64,7 +64,7 @@ BASE: dict[str, Any] = {
             "protocols": {"standard": PROTOCOL},
         },
         "others": {
-            "title": "Others", "description": "none", "slots": 4, "height": 8, "width": 8, "scenes_per_shard": 10,
+            "title": "Others", "description": "none", "slots": 4, "height": 16, "width": 16, "scenes_per_shard": 10,
             "citation": [], "default_source": "emorl", "sources": {"emorl": {"title": "A", "licence": "CC0-1.0"}},
             "protocols": {"standard": {"description": "all", "sources": {"emorl": {"test": {}}}}},
         },
@@ -74,7 +74,11 @@ BASE: dict[str, Any] = {
             "title": "Learner", "summary": "learns", "class": "somewhere:Learner", "config": {"model": {"width": 8}},
             "datasets": {"scenes": {"model": {"width": 16}}},
             "variants": {"small": {"description": "smaller", "config": {"model": {"width": 4}}}},
-        }
+        },
+        "stranger": {
+            "title": "Stranger", "summary": "has no block for scenes", "class": "somewhere:Stranger",
+            "config": {"width": 8}, "datasets": {"others": {"width": 16}},
+        },
     },
 }  # fmt: skip
 RULE = {"train": {"stop": 3}}
@@ -83,6 +87,7 @@ OTHER: dict[str, Any] = {
     "datasets.D.citation": ["paper"],
     "datasets.D.default_source": "generated",
     "datasets.D.also_test": ["others"],
+    "datasets.D.settings_like": "others",
     "datasets.D.errata": ["wrong"],
     "datasets.D.sources": {"emorl": {"options": {"layout": "clevr"}}},
     "datasets.D.protocols": {"standard": {"options": {"grid": 5}}},
@@ -155,9 +160,9 @@ def changed(place: str) -> dict[str, Any]:
 
 
 def state(spec: Spec) -> tuple[tuple[str, ...], str | None]:
-    """The hashes of two runs, and why the dataset that was prepared as BASE says is refused."""
+    """The hashes of three runs, and why the dataset that was prepared as BASE says is refused."""
     dataset = spec.dataset("scenes")
-    runs = tuple(resolve(spec, name, dataset, {}).hash for name in ("learner", "learner:small"))
+    runs = tuple(resolve(spec, name, dataset, {}).hash for name in ("learner", "learner:small", "stranger"))
     here = settings_of(Spec.model_validate(BASE).dataset("scenes"), "emorl", {}, None, native=True)
     try:
         refuse_changed_settings(ROOT, here, dataset, "emorl")

@@ -6,7 +6,7 @@ import pytest
 
 from objbench.errors import RequestError
 from objbench.spec.load import load_spec
-from objbench.spec.resolve import MethodConfig, parse_assignments, resolve
+from objbench.spec.resolve import MethodConfig, borrowed_settings, parse_assignments, resolve
 
 SPEC = load_spec()
 TETROMINOES = SPEC.dataset("tetrominoes")
@@ -81,12 +81,58 @@ def test_malformed_assignments_are_refused(assignment):
         parse_assignments([assignment])
 
 
-def test_a_method_without_a_block_for_the_dataset_says_how_to_give_one(tmp_path):
+@pytest.fixture
+def borrowing(tmp_path):
+    """A layer with a method of three blocks and sets of 128x128, 64x64 and 48x48 that it has none for."""
+    sets = {
+        "mine128": (128, "null"),
+        "mine64": (64, "null"),
+        "mine48": (48, "null"),
+        "alike": (48, "clevrtex"),
+    }
     path = tmp_path / "mine.yaml"
-    path.write_text("methods: {mine: {title: Mine, summary: mine, datasets: {clevr6: {}}}}")
-    message = r"'mine' has no hyper-parameters for dataset 'tetrominoes' \(it has: clevr6\).*--config"
-    with pytest.raises(RequestError, match=message):
-        resolve(load_spec(path), "mine", TETROMINOES, {})
+    path.write_text(
+        "methods: {mine: {title: Mine, summary: mine, class: 'a:B', config: {width: 1}, "
+        "datasets: {clevrtex: {width: 4}, clevr6: {width: 3}, multi_dsprites: {width: 2}}, "
+        "variants: {v: {description: v, datasets: {multi_dsprites: {width: 20}}}}}}\ndatasets:\n"
+        + "".join(
+            f"  {name}: {{title: S, description: s, slots: 3, height: {size}, width: {size}, scenes_per_shard: 9, "
+            f"citation: [], default_source: d, sources: {{d: {{title: d, licence: d}}}}, settings_like: {like}, "
+            "protocols: {standard: {description: s, sources: {d: {test: {}}}}}}\n"
+            for name, (size, like) in sets.items()
+        )
+    )
+    return load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "width"),
+    [
+        ("clevr6", "mine", 3),  # its own block
+        ("clevrtex_ood", "mine", 4),  # the set that its block names
+        ("alike", "mine", 4),
+        ("mine128", "mine", 4),  # the method's first block of images of that size
+        ("mine64", "mine", 2),
+        ("mine64", "mine:v", 20),  # its variant too
+        ("mine48", "mine", 1),  # no block fits
+        ("mine48", "mine:v", 1),
+    ],
+)
+def test_a_method_without_a_block_for_the_dataset_takes_settings_that_fit(borrowing, dataset, method, width):
+    assert resolve(borrowing, method, borrowing.dataset(dataset), {}).config["width"] == width
+
+
+def test_whose_settings_are_taken_is_said(borrowing):
+    def note(dataset):
+        return borrowed_settings(borrowing, "mine:v", borrowing.dataset(dataset))
+
+    assert note("multi_dsprites") is None
+    assert note("mine64") == (
+        "mine has no published recipe for mine64: its settings are those of multi_dsprites; "
+        "a block methods.mine.datasets.mine64 (--config) or --set changes them"
+    )
+    assert "its settings are its defaults" in note("mine48")
+    assert borrowed_settings(borrowing, "grid", borrowing.dataset("mine64")) is None  # needs none
 
 
 def test_the_number_of_slots_is_in_configuration_hash_and_folder():

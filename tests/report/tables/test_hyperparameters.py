@@ -65,8 +65,6 @@ def test_datasets_are_chosen():
     assert hyperparameters_table(found).headings == ["clevr6@first70k", "tetrominoes"]
     with pytest.raises(RequestError, match="unknown dataset 'clevr'"):
         hyperparameters("9", load_spec(), ["clevr"])
-    with pytest.raises(RequestError, match="method 'objmae' has no hyper-parameters for dataset 'clevr10'"):
-        hyperparameters("9", load_spec(), ["clevr10"])
 
 
 def test_programs_get_values_as_they_are():
