@@ -25,17 +25,19 @@ ROUNDING = 0.05  # how far a loss may be off in bfloat16, of itself or of 1
 
 
 def check_losses(kit: Kit) -> None:
-    """The first loss and its parts are finite scalars."""
+    """The first loss of each stage and its parts are finite scalars."""
     method = kit.method()
-    stage = method.stages()[0]
     images = kit.images[:BATCH].float() / 255
-    with torch.no_grad():
-        method.setup(images, stage)
-    method.optimizers(stage)
-    losses = method.training_loss(images, Progress(stage.name, 0, STEPS, 0, method.recipe.nominal_epochs))
-    for name, value in {"total": losses.total, **losses.parts}.items():
-        demand(value.ndim == 0, f"loss '{name}' has shape {tuple(value.shape)}, expected a scalar")
-        demand(bool(value.isfinite()), f"loss '{name}' is {value.item()}")
+    for stage in method.stages():
+        with torch.no_grad():
+            method.setup(images, stage)
+        method.optimizers(stage)
+        progress = Progress(stage.name, 0, STEPS, 0, method.recipe.nominal_epochs)
+        losses = method.training_loss(images, progress)
+        for name, value in {"total": losses.total, **losses.parts}.items():
+            what = f"loss '{name}' of stage '{stage.name}'"
+            demand(value.ndim == 0, f"{what} has shape {tuple(value.shape)}, expected a scalar")
+            demand(bool(value.isfinite()), f"{what} is {value.item()}")
 
 
 def check_gradients(kit: Kit) -> None:
@@ -82,37 +84,39 @@ def _demand_same_run(one: Method, two: Method, folder_one: Path, folder_two: Pat
     demand(logs[0] == logs[1], f"{promise}: the logged losses or metrics")
 
 
-def captured(kit: Kit) -> bool:
-    """Whether the method lets its steps be captured."""
+def captured(kit: Kit) -> list[int]:
+    """The indices of the stages whose steps the method lets be captured."""
     method = kit.method()
-    scenes = StageScenes(kit.images, method.stages()[0], method.recipe.nominal_epochs, seed=0)
-    return method.capture_key(scenes.progress(0)) is not None
+    progress = [Progress(stage.name, 0, STEPS, 0, method.recipe.nominal_epochs) for stage in method.stages()]
+    return [index for index, start in enumerate(progress) if method.capture_key(start) is not None]
 
 
 def check_captured_steps(kit: Kit) -> None:
-    """Captured steps give the state of plain ones in fp32, and nearly the same first loss in bf16."""
-    (plain, _), (captured, _) = (_steps(kit, kind, "fp32") for kind in (EagerStepper, CudaGraphStepper))
-    gaps = {name: float((value - captured[name]).abs().max()) for name, value in plain.items()}
-    worst = max(gaps, key=gaps.__getitem__)
-    promise = (
-        f"captured steps differ from plain ones, by {gaps[worst]:.2g} in {worst}: does capture_key tell all?"
-    )
-    demand(gaps[worst] < TOLERANCE, promise)
-    (_, plain_loss), (_, loss) = (_steps(kit, kind, "bf16") for kind in (EagerStepper, CudaGraphStepper))
-    near = abs(loss - plain_loss) <= ROUNDING * max(abs(plain_loss), 1.0)
-    demand(near, f"a captured step in bf16 has the loss {loss:.4g}, a plain one {plain_loss:.4g}")
+    """Captured steps of each stage give the state of plain ones in fp32, and nearly the same first loss in bf16."""
+    kinds = (EagerStepper, CudaGraphStepper)
+    for stage in captured(kit):
+        (plain, _), (same_steps, _) = (_steps(kit, stage, kind, "fp32") for kind in kinds)
+        gaps = {name: float((value - same_steps[name]).abs().max()) for name, value in plain.items()}
+        worst = max(gaps, key=gaps.__getitem__)
+        promise = f"captured steps differ from plain ones, by {gaps[worst]:.2g} in {worst}: does capture_key tell all?"
+        demand(gaps[worst] < TOLERANCE, promise)
+        (_, plain_loss), (_, loss) = (_steps(kit, stage, kind, "bf16") for kind in kinds)
+        near = abs(loss - plain_loss) <= ROUNDING * max(abs(plain_loss), 1.0)
+        demand(near, f"a captured step in bf16 has the loss {loss:.4g}, a plain one {plain_loss:.4g}")
 
 
 def _steps(
-    kit: Kit, kind: type[EagerStepper | CudaGraphStepper], precision: Precision
+    kit: Kit, index: int, kind: type[EagerStepper | CudaGraphStepper], precision: Precision
 ) -> tuple[dict[str, Tensor], float]:
-    """The floating-point state after a few steps of the first stage, and the loss of the first."""
+    """The floating-point state after a few steps of a stage, and the loss of the first; earlier stages are only set up."""
     method = kit.method().to(kit.device or "cpu")
-    stage = replace(method.stages()[0], precision=precision)
-    scenes = StageScenes(kit.images.to(device_of(method)), stage, method.recipe.nominal_epochs, seed=0)
-    with torch.no_grad():
-        method.setup(scenes.setup_sample(), stage)
-    stepper = kind(method, scenes, stage)
+    images = kit.images.to(device_of(method))
+    stages = [replace(stage, precision=precision) for stage in method.stages()[: index + 1]]
+    for stage in stages:
+        scenes = StageScenes(images, stage, method.recipe.nominal_epochs, seed=0)
+        with torch.no_grad():
+            method.setup(scenes.setup_sample(), stage)
+    stepper = kind(method, scenes, stages[-1])
     stepper.advance(1)
     loss = stepper.losses()["total"]
     stepper.advance(min(STEPS, scenes.steps) - 1)

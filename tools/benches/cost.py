@@ -17,7 +17,7 @@ from benches.timing import say
 from benches.train_ceilings import DTYPES
 from benches.train_memory import TensorMemory
 from objbench.errors import RequestError
-from objbench.methods.base import Method, Progress, Stage
+from objbench.methods.base import Progress, Stage
 from objbench.methods.create import build
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
@@ -36,10 +36,11 @@ METHODS = (
     "space",
     "marionette",
     "dti_sprites",
+    "ast",
 )
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
 NOTE = (
-    "A step at the end of the training, with the batch of the recipe: forward and backward pass, multiplications and\n"
+    "A step at the end of each stage of the training, with the batch of the recipe: forward and backward pass, multiplications and\n"
     "  additions counted apart, of matrix products and convolutions alone. GB: the peak of all tensors, parameters and\n"
     "  gradients included; what optimizers keep, the images, and what kernels use inside themselves come on top."
 )
@@ -47,12 +48,21 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a training step: floating-point operations, and peak bytes of tensors."""
+    """The cost of a training step.
+
+    Attributes:
+        parameters: of the whole method.
+        batch: images.
+        operations: on floating-point numbers.
+        memory: peak bytes of tensors.
+        weights: bytes of them for parameters and their gradients.
+    """
 
     parameters: int
     batch: int
     operations: int
     memory: int
+    weights: int
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -71,7 +81,7 @@ def measure(options: Namespace) -> Report:
     methods = options.methods or METHODS
     for name in methods:  # what is wrong is refused before anything is counted
         for reference in references:
-            _trained(build(resolve(spec, name, reference, {}), reference), name)
+            _stages(spec, name, reference)
     return Report({"methods": list(methods)}, _sections(spec, methods, references))
 
 
@@ -81,30 +91,30 @@ def _sections(spec: Spec, methods: Sequence[str], references: Sequence[DatasetRe
         for reference in references:
             say(f"{name} on {reference}")
             config = resolve(spec, name, reference, {})
-            rows += [_row(config, reference, precision) for precision in DTYPES]
+            stages = _stages(spec, name, reference)
+            for index, stage in enumerate(stages):
+                label = f"{reference} {stage.name}" if len(stages) > 1 else str(reference)
+                rows += [_row(label, step_cost(config, reference, p, index), p) for p in DTYPES]
         yield Section(f"{name}: memory of a training step", "GB", rows, note=NOTE)
 
 
-def _row(config: MethodConfig, reference: DatasetRef, precision: str) -> Row:
-    cost = step_cost(config, reference, precision)
+def _row(label: str, cost: Cost, precision: str) -> Row:
     figures = {
         "parameters": float(cost.parameters),
         "batch": float(cost.batch),
         "GFLOP/image": cost.operations / cost.batch / 1e9,
-        "MB/image": (cost.memory - 8 * cost.parameters)
-        / cost.batch
-        / 1e6,  # without weights and their gradients
+        "MB/image": (cost.memory - cost.weights) / cost.batch / 1e6,
     }
-    return Row(f"{reference} {precision}", [cost.memory / 1e9], figures=figures)
+    return Row(f"{label} {precision}", [cost.memory / 1e9], figures=figures)
 
 
-def step_cost(config: MethodConfig, reference: DatasetRef, precision: str) -> Cost:
-    """The cost of the last step of the first stage of the training."""
+def step_cost(config: MethodConfig, reference: DatasetRef, precision: str, index: int = 0) -> Cost:
+    """The cost of the last step of the stage `index` of the training."""
     memory = TensorMemory()
     # As plain products, since some of the fused attentions are not counted.
     with FakeTensorMode(), memory, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         method = build(config, reference)
-        stage = _trained(method, config.label)
+        stage = method.stages()[index]
         images = torch.rand(stage.batch_size, *reference.spec.image_shape)
         steps = stage.steps or 1000
         progress = Progress(stage.name, steps - 1, steps, 0, method.recipe.nominal_epochs)
@@ -113,12 +123,19 @@ def step_cost(config: MethodConfig, reference: DatasetRef, precision: str) -> Co
             loss = method.training_loss(images, progress).total
         loss.backward()  # type: ignore[no-untyped-call]
         del loss
-    parameters = sum(p.numel() for p in method.parameters())
-    return Cost(parameters, stage.batch_size, int(counter.get_total_flops()), memory.peak - images.nbytes)
+    held = [tensor for p in method.parameters() for tensor in (p, p.grad) if tensor is not None]
+    return Cost(
+        sum(p.numel() for p in method.parameters()),
+        stage.batch_size,
+        int(counter.get_total_flops()),
+        memory.peak - images.nbytes,
+        sum(tensor.nbytes for tensor in held),
+    )
 
 
-def _trained(method: Method, name: str) -> Stage:
-    stages = method.stages()
+def _stages(spec: Spec, name: str, reference: DatasetRef) -> list[Stage]:
+    """The stages of a method's training; refuses one that does not train."""
+    stages = build(resolve(spec, name, reference, {}), reference).stages()
     if not stages:
         raise RequestError(f"method '{name}' does not train: there is no step to count")
-    return stages[0]
+    return stages

@@ -84,7 +84,7 @@ class SpatialBroadcastDecoder(nn.Module):
             self.position, channels = SoftPositionEmbedding(self.grid, latent), latent
         else:
             appended = planes(*self.grid)
-            self.position, channels = _Append(appended), latent + len(appended)
+            self.position, channels = Append(appended), latent + len(appended)
         self.layers = nn.Sequential()
         for layer in layers:
             if len(self.layers):
@@ -110,7 +110,7 @@ def grid_size(size: tuple[int, int], layers: Sequence[Conv]) -> tuple[int, int]:
     return height, width
 
 
-class _Append(nn.Module):
+class Append(nn.Module):
     """Appends fixed planes (P,H,W) to maps (B,C,H,W)."""
 
     def __init__(self, planes: Tensor) -> None:

@@ -30,3 +30,29 @@ class ExponentialDecay(Group):
         """The rate of the step that is about to be taken."""
         warmth = min(1.0, progress.step / self.warmup_steps) if self.warmup_steps else 1.0
         return self.learning_rate * warmth * math.pow(self.decay_factor, progress.step / self.decay_steps)
+
+
+class LateDrop(Group):
+    """A quadratic warm-up, a constant rate, and a drop near the end (AST's schedule), all in parts of the stage.
+
+    rate(f) = learning_rate * min(1, f / warmup) ** 2, times drop_factor from f = drop_at on; f is the part of the stage
+    that is done. A shortened stage so has the same schedule.
+    """
+
+    learning_rate: PositiveOrZero = Field(description="learning rate after the warm-up")
+    warmup: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="part of the stage in which the rate rises from 0, with the square of the step; 0: no warm-up"
+    )
+    drop_at: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="part of the stage after which the rate is multiplied by drop_factor; 1: never"
+    )
+    drop_factor: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="factor of the learning rate from drop_at on"
+    )
+
+    def __call__(self, progress: Progress) -> float:
+        """The rate of the step that is about to be taken."""
+        warmth = min(1.0, progress.fraction / self.warmup) if self.warmup else 1.0
+        return (
+            self.learning_rate * warmth**2 * (self.drop_factor if progress.fraction >= self.drop_at else 1.0)
+        )

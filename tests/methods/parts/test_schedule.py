@@ -6,7 +6,7 @@ import pytest
 
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
-from objbench.methods.parts.schedule import ExponentialDecay
+from objbench.methods.parts.schedule import ExponentialDecay, LateDrop
 from objbench.spec.settings import parse
 
 
@@ -44,3 +44,19 @@ def test_what_makes_no_sense_is_refused(change, message):
     good = {"learning_rate": 4e-4, "warmup_steps": 10, "decay_factor": 0.5, "decay_steps": 100}
     with pytest.raises(RequestError, match=message):
         parse(ExponentialDecay, good | change)
+
+
+def test_a_late_drop_has_a_quadratic_warm_up_and_counts_parts_of_the_stage():
+    schedule = LateDrop(learning_rate=4e-5, warmup=0.04, drop_at=0.9, drop_factor=0.1)
+    rates = {
+        step: schedule(Progress("train", step, 125_000, 0, 330))
+        for step in (0, 2_500, 5_000, 112_499, 112_500)
+    }
+    assert rates == pytest.approx({0: 0, 2_500: 1e-5, 5_000: 4e-5, 112_499: 4e-5, 112_500: 4e-6})
+    assert schedule(Progress("train", 25, 1_250, 0, 330)) == pytest.approx(1e-5)
+
+
+def test_a_late_drop_without_warm_up_starts_at_the_full_rate():
+    schedule = LateDrop(learning_rate=2e-3, warmup=0.0, drop_at=0.8, drop_factor=0.1)
+    rates = [schedule(Progress("train", step, 10, 0, 330)) for step in (0, 7, 8, 9)]
+    assert rates == pytest.approx([2e-3, 2e-3, 2e-4, 2e-4])

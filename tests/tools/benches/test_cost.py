@@ -75,6 +75,18 @@ def test_a_row_for_each_precision(tmp_path, capsys):
     assert "GFLOP/image" in capsys.readouterr().out
 
 
+def test_a_row_for_each_stage(tmp_path):
+    path = tmp_path / "cost.json"
+    line = ["cost", "--methods", "ast:demo", "--datasets", "tetrominoes", "--json", str(path)]
+    assert command.main(line) == 0
+    (section,) = json.loads(path.read_text())["sections"]
+    names = [f"tetrominoes {stage} {p}" for stage in ("background", "foreground") for p in ("fp32", "bf16")]
+    assert [row["name"] for row in section["rows"]] == names
+    behind, objects = (section["rows"][index]["figures"] for index in (0, 2))
+    assert behind["parameters"] == objects["parameters"] == 722_602
+    assert 0 < 10 * behind["GFLOP/image"] < objects["GFLOP/image"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
