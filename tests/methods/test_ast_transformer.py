@@ -201,16 +201,43 @@ def test_a_plane_without_a_pixel_has_no_entropy_and_a_finite_gradient():
     [(0, 0.0, 0.0), (2_500, 1 / 16, 1 / 4), (5_000, 1 / 4, 1.0), (90_000, 1.0, 1.0)],
 )
 def test_entropies_weigh_more_with_the_square_of_the_step(step, pixel, shared):
-    method, images = tiny(**{"model.dropout": 0.0}), torch.rand(2, 3, 35, 35)
+    shown = {
+        "model.dropout": 0.0,
+        "model.background_activation": 0.0,
+    }  # objects are seen, so that entropies count
+    method, images = tiny(**shown), torch.rand(2, 3, 35, 35)
     method.clock.step.fill_(step)
     losses = method.training_loss(images, START)
     parts = losses.parts
+    assert min(parts["pixel_entropy"], parts["object_entropy"]) > 0.1
     expected = (
         parts["reconstruction"]
         + 1e-2 * pixel * parts["pixel_entropy"]
         + 3e-4 * shared * parts["object_entropy"]
     )
-    torch.testing.assert_close(losses.total, expected)
+    torch.testing.assert_close(losses.total, expected, rtol=1e-5, atol=0)
+
+
+def test_a_step_goes_on_in_the_curriculum_however_short_the_training_is():
+    method, images = tiny(), torch.rand(2, 3, 35, 35)
+    method.after_step(START, method.training_loss(images, START), [])
+    assert method.clock.step == 125_000 / 4
+
+
+def test_a_stage_starts_the_curriculum_anew_and_asks_for_gradients_of_its_own_parameters_alone():
+    method, images = tiny(**AUTO), torch.rand(4, 3, 35, 35)
+    trained = {"trial": {"background"}, "background": {"background"}, "foreground": {"encoder", "renderer"}}
+    for stage in method.stages():
+        method.clock.step.fill_(125_000)
+        with torch.no_grad():
+            method.setup(images, stage)
+        assert method.clock.step == 0
+        learning = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
+        assert {name.split(".")[0] for name in learning} == trained[stage.name]
+        unused = (
+            "background.models.complex" if method.background.kind == "simple" else "background.models.simple"
+        )
+        assert not any(name.startswith(unused) for name in learning)
 
 
 def test_segmentation_is_the_background_and_one_plane_for_every_object():
