@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -52,3 +53,24 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a process can still get: of a GPU, or of this machine within the limit of the process (ulimit -v)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    page = resource.getpagesize()
+    free = _available() or os.sysconf("SC_PHYS_PAGES") * page
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return free
+    statm = Path("/proc/self/statm")
+    used = int(statm.read_text().split()[0]) * page if statm.exists() else 0
+    return max(0, min(free, limit - used))
+
+
+def _available() -> int | None:
+    """What Linux can give without swapping, in bytes; None on other systems."""
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,9 @@ from filelock import FileLock, Timeout
 from objbench.errors import ObjbenchError
 
 CHUNK = 1 << 22
-_NO_SYNC = {
-    errno.EINVAL,
-    errno.EBADF,
-    errno.EOPNOTSUPP,
-    errno.EACCES,
-}  # of a folder that cannot be synced or read
+_NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems that have no such thing
+_NO_SYNC_OF_FOLDERS = {*_NO_SYNC, errno.EBADF, errno.EACCES}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SILENT_WAIT = 5.0  # seconds for a lock before the waiting is announced
 log = logging.getLogger("objbench")
 
@@ -72,12 +70,21 @@ def sync(path: Path) -> None:
         try:
             descriptor = os.open(path, os.O_RDONLY)
             try:
-                os.fsync(descriptor)
+                sync_open(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            if error.errno not in _NO_SYNC or not path.is_dir():
+            if error.errno not in _NO_SYNC_OF_FOLDERS or not path.is_dir():
                 raise
+
+
+def sync_open(descriptor: int) -> None:
+    """The same for an open file."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def resolved(path: Path) -> Path:
@@ -111,18 +118,21 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
     Raises:
         LockedError: `occupied` is given, and another process holds the lock.
         ObjbenchError: `occupied` is given, and the file system has no locks.
-        OSError: `occupied` is not given, and the file system has no locks; or it refuses the file.
+        OSError: `occupied` is not given, and the file system has no locks; or it refuses the file. `path` is its
+            filename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=_SILENT_WAIT if occupied is None else 0)
+        with naming(path):
+            _acquire(lock, _SILENT_WAIT if occupied is None else 0)
     except Timeout:
         remedy = f"If it ended with its machine, remove its lock file {path}"
         if occupied is not None:
             raise LockedError(f"{occupied}{_holder(path)}; wait for it or stop it. {remedy}") from None
         log.warning("waiting for another process%s that holds a lock. %s", _holder(path), remedy)
-        lock.acquire(timeout=-1)
+        with naming(path):
+            _acquire(lock, -1)
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP) or occupied is None:
             raise
@@ -134,6 +144,13 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: FileLock, timeout: float) -> None:
+    """Acquire a lock. Without flock (ENOSYS), filelock takes the existence of the file for one, and warns in vain."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "flock not supported", UserWarning)
+        lock.acquire(timeout=timeout)
 
 
 def _holder(path: Path) -> str:
@@ -157,23 +174,31 @@ def explain_os_errors(folder: Path, option: str) -> Iterator[None]:
         yield
     except OSError as error:
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder
-        remedy = _remedy(error.errno, path, folder, option)
+        within = path.absolute().is_relative_to(folder.absolute())
+        above = folder.absolute().is_relative_to(path.absolute())  # a folder that had to be made first
+        remedy = remedy_of(error.errno, path, option if within or above else None)
         if remedy is None:
             raise
-        raise ObjbenchError(f"{path}: {error.strerror}; {remedy}") from error
+        again = "; the same command then continues where it stopped" if error.errno in _FULL else ""
+        raise ObjbenchError(f"{path}: {error.strerror}; {remedy}{again}") from error
 
 
-def _remedy(code: int | None, path: Path, folder: Path, option: str) -> str | None:
-    """What to do after an error of the file system, None if that is not known."""
-    inside = path.absolute().is_relative_to(folder.absolute())
-    temporary = not inside and tempfile.tempdir is not None and path.is_relative_to(tempfile.tempdir)
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        elsewhere = ", or name a folder on another disk in TMPDIR" if temporary else ""
-        return f"free some space (or quota){elsewhere}; the same command then continues where it stopped"
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"choose a folder that you can write to with {option}" if inside else "see to its permissions"
+def remedy_of(code: int | None, path: Path, option: str | None = None) -> str | None:
+    """What to do after an error of the file system, None if that is not known.
+
+    Args:
+        code: The number of the error.
+        path: The file or folder.
+        option: The command-line option that chose it; None: another file.
+    """
+    temporary = option is None and tempfile.tempdir is not None and path.is_relative_to(tempfile.tempdir)
     if code == errno.EFBIG:
-        return "raise the limit on the size of files (ulimit -f); the same command then continues where it stopped"
+        return "raise the limit on the size of files (ulimit -f)"
+    if code in _FULL:
+        elsewhere = ", or name a folder on another disk in TMPDIR" if temporary else ""
+        return f"free some space (or quota){elsewhere}"
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"choose a folder that you can write to with {option}" if option else "see to its permissions"
     return None
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,8 @@ def test_an_error_of_a_file_names_it(tmp_path: Path, buffering: int) -> None:
             "data/a: Permission denied; choose a folder that you can write to with --data",
         ),
         (errno.EACCES, "raw/a", "raw/a: Permission denied; see to its permissions"),
+        (errno.EACCES, "data", "data: Permission denied; choose a folder that you can write to with --data"),
+        (errno.EACCES, "", "Permission denied; choose a folder that you can write to with --data"),
         (
             errno.EFBIG,
             "data/a",
@@ -106,7 +109,7 @@ def test_the_remedy_is_that_of_the_right_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, where: str | None, message: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    name = str(tmp_path / where) if where else None
+    name = None if where is None else str(tmp_path / where)
     with pytest.raises(ObjbenchError, match=message), explain_os_errors(tmp_path / "data", "--data"):
         raise OSError(code, os.strerror(code), name)
 
@@ -134,17 +137,65 @@ def test_the_folder_is_synced_after_the_file_has_its_name(
     assert events == [("a.txt.partial", False), (tmp_path.name, True)]
 
 
+def refusing(code: int) -> Callable[..., None]:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_that_cannot_sync_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", refusing(code))
+    write_atomically(tmp_path / "a.txt", "text")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "text")]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.ENOLCK])
+def test_a_failed_sync_leaves_the_old_file_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", refusing(code))
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        write_atomically(path, "new")
+    assert caught.value.filename == str(path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.EACCES])
 def test_a_folder_that_cannot_be_synced_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(os, "fsync", refusing(code))
+    files.sync(tmp_path)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        files.sync(tmp_path / "file")
+
+
+@pytest.mark.parametrize("occupied", [None, "occupied"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.EINVAL])
+def test_a_lock_that_fails_for_another_reason_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, occupied: str | None
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", refusing(code))
+    with pytest.raises(OSError, match=os.strerror(code)) as caught, exclusive_lock(tmp_path / "l", occupied):
+        pass
+    assert caught.value.filename == str(tmp_path / "l")
+
+
+def test_without_flock_the_existence_of_the_file_is_the_lock_and_nothing_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(descriptor: int) -> None:
-        raise OSError(errno.EINVAL, "Invalid argument")
-
-    (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(os, "fsync", refuse)
-    files.sync(tmp_path)
-    with pytest.raises(OSError, match="Invalid argument"):
-        files.sync(tmp_path / "file")
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOSYS))  # a warning would be an error here
+    with exclusive_lock(tmp_path / "l", "occupied"):
+        with pytest.raises(ObjbenchError, match="occupied"), exclusive_lock(tmp_path / "l", "occupied"):
+            pass
+        assert (tmp_path / "l").exists()
 
 
 def test_waiting_for_a_lock_is_announced(

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -154,8 +155,11 @@ def explain(error: Exception, less_memory: str = "") -> str:
             "(ulimit -v, the memory of a job or container)"
         )
     if isinstance(error, OSError):
+        from objbench.files import remedy_of
+
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
+        remedy = remedy_of(error.errno, Path(os.fsdecode(error.filename or "")))
+        return f"{where}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
     logging.getLogger("objbench").debug("unexpected", exc_info=error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows the traceback"

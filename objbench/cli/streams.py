@@ -72,7 +72,9 @@ def _over(stream: TextIO | None, raw: _Data | _Messages) -> TextIO:
 
 
 def _lenient(errors: str | None) -> str:
-    return "backslashreplace" if errors in (None, "strict") else errors
+    return (
+        "backslashreplace" if errors in (None, "strict", "surrogateescape") else errors
+    )  # the last: LC_ALL=C
 
 
 class _Messages(io.FileIO):

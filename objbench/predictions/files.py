@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import tarfile
 import tempfile
 import zlib
@@ -14,13 +13,15 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from objbench.errors import ObjbenchError, first_few
-from objbench.files import naming
+from objbench.files import CHUNK, megabytes, naming
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 # What tarfile raises for damaged headers: numbers that are none, negative or too large for the memory or a file; a
 # chain of extended headers.
 _DAMAGE = (tarfile.TarError, ValueError, ArithmeticError, MemoryError, RecursionError, EOFError, LookupError)
 _END = bytes(tarfile.BLOCKSIZE)
+MOST_UNPACKED = 2 << 30  # bytes, of an archive that is smaller than a 50th of that
+_MOST_RATIO = 50  # of larger ones; PNGs are compressed already, only the headers between them shrink
 
 
 class Files(Protocol):
@@ -101,6 +102,17 @@ class TarFiles:
             )
 
 
+def _unpack(path: Path, packed: gzip.GzipFile, archive: IO[bytes]) -> None:
+    most = max(MOST_UNPACKED, _MOST_RATIO * path.stat().st_size)
+    while chunk := packed.read(CHUNK):
+        if archive.tell() + len(chunk) > most:
+            raise ObjbenchError(
+                f"{path}: unpacks to more than {megabytes(most)}, which is the limit for an archive of "
+                f"{megabytes(path.stat().st_size)}; give a .tar, or the folder itself"
+            )
+        archive.write(chunk)
+
+
 @contextmanager
 def open_files(path: Path) -> Iterator[Files]:
     """The files of a folder or an archive. A compressed archive is unpacked into a temporary file first."""
@@ -113,7 +125,7 @@ def open_files(path: Path) -> Iterator[Files]:
         with tempfile.TemporaryFile(prefix="objbench-") as archive:
             try:
                 with naming(Path(tempfile.gettempdir())), gzip.open(path) as packed:
-                    shutil.copyfileobj(packed, archive)
+                    _unpack(path, packed, archive)
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise ObjbenchError(f"{path}: damaged or cut short ({error}); make it again") from None
             archive.seek(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from objbench.errors import ObjbenchError, RequestError
+from objbench.files import sync_open
 from objbench.stored import Strict, first_fault
 
 LOG = "metrics.jsonl"
@@ -55,7 +55,7 @@ class Log:
     def sync(self) -> None:
         """Make sure that everything written so far survives a power cut."""
         with self.path.open("rb") as file:
-            os.fsync(file.fileno())
+            sync_open(file.fileno())
 
     def write(self, step: int, stage: str, epoch: int, kind: str, values: Mapping[str, float]) -> None:
         """Append one line; `kind` is "losses" or "val"."""

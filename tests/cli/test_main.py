@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +141,38 @@ def raising(error: Exception) -> Callable[..., None]:
         raise error
 
     return call
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "free some space (or quota), or name a folder on another disk in TMPDIR"),
+        (errno.EROFS, "see to its permissions"),
+        (errno.EFBIG, "raise the limit on the size of files (ulimit -f)"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("line", "function"),
+    [
+        (["verify", "toy"], "objbench.data.format.manifest.find"),
+        (["show", "toy"], "objbench.data.read.load.load"),
+        (["evaluate", ".", "--dataset", "toy"], "objbench.predictions.open_predictions"),
+        (["report", "--dataset", "toy"], "objbench.report.report.write_report"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_named_with_the_remedy(
+    toy_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: list[str],
+    function: str,
+    code: int,
+    remedy: str,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/tiny")
+    monkeypatch.setattr(function, raising(OSError(code, os.strerror(code), "/tiny/objbench-x")))
+    found = call_with_toy(*line)
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.stderr == f"objbench: /tiny/objbench-x: {os.strerror(code)}; {remedy}\n"
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,15 @@ def test_characters_that_stdout_cannot_encode_are_printed_as_escapes(encoding: s
     assert found.stdout == expected.encode(encoding, "backslashreplace")
 
 
+@pytest.mark.parametrize("line", ["info tetrominoes --full", REPORT])
+def test_a_locale_without_an_encoding_gets_escapes_too(line: str) -> None:
+    plain = shell(f"objbench {line}", PYTHONIOENCODING="utf-8")
+    assert not plain.stdout.isascii()
+    found = shell(f"objbench {line}", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (found.returncode, found.stderr) == (0, plain.stderr)
+    assert found.stdout == plain.stdout.encode("ascii", "backslashreplace").decode()
+
+
 def test_a_page_on_stdout_is_utf_8_as_it_says() -> None:
     line = [*COMMAND.split(), *REPORT.split(), "--format", "html"]
     found = subprocess.run(line, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+import tempfile
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 from objbench.data.format import png
 from objbench.errors import ObjbenchError
-from objbench.predictions import Target, batch, open_predictions
+from objbench.predictions import Target, batch, files, open_predictions
 
 H, W = 4, 6
 KEYS = ["00000007", "00000010", "00000011"]
@@ -225,6 +226,21 @@ def test_a_truncated_archive_is_refused(folder, suffix, kept):
     path = packed(folder, suffix)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     assert "damaged" in refusal(path)
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_stops_at_the_limit(folder, monkeypatch, tmp_path):
+    (folder / "zeros.png").write_bytes(bytes(1 << 20))
+    path = packed(folder, ".tgz")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(files, "CHUNK", 1 << 12)
+    assert "no image of it has the key" in refusal(path)  # 2 GB are allowed
+    monkeypatch.setattr(files, "MOST_UNPACKED", 400_000)
+    assert refusal(path) == (
+        f"{path}: unpacks to more than 0.4 MB, which is the limit for an archive of 0.0 MB; give a .tar, or the folder "
+        "itself"
+    )
+    monkeypatch.setattr(files, "_MOST_RATIO", 1000)
+    assert "no image of it has the key" in refusal(path)
 
 
 def test_an_archive_cut_between_two_files_is_refused(folder):

@@ -164,6 +164,18 @@ def test_no_damage_goes_unnoticed(tmp_path, name):
     assert any(result.outcome != Outcome.SAME for result in results)
 
 
+def test_a_yaml_whose_names_are_others_is_read_as_it_is(tmp_path):
+    """It has no checksum, so the dataset of that name is not there: no failure of a reader."""
+    one = command.all_targets()["yaml-config"]
+    one.build(tmp_path)
+    sound = one.read(tmp_path).content
+    (tmp_path / "config.yaml").write_text((tmp_path / "config.yaml").read_text().replace("mine:", "ming:"))
+    listed, card = one.read(tmp_path).content
+    assert card is None
+    assert "ming" in listed[0]
+    assert sound[1] is not None
+
+
 def test_random_numbers_depend_on_seed_name_and_number():
     draws = {random_of(*key).random() for key in [(1, "a", 1), (2, "a", 1), (1, "b", 1), (1, "a", 2)]}
     assert len(draws) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -82,13 +83,18 @@ def _read_plugin(folder: Path) -> Reading:
 
 
 def _said(dataset: str, options: tuple[object, ...]) -> Reading:
-    """All that is listed, and a card; benchmarks.yaml itself is parsed once."""
+    """All that is listed, and a card of what is; benchmarks.yaml itself is parsed once.
+
+    A name that is damaged into another one is as good a name: a yaml has no checksum.
+    """
     load._load.cache_clear()
     if load._read.__name__ != _read_once.__name__:
         _originals.append(load._read)
         load._read = _read_once
     listed = [call("list", kind, "--json", *options).content for kind in ("datasets", "methods", "metrics")]
-    return Reading((listed, call("info", dataset, "--json", *options).content))
+    names = [entry["name"] for entry in json.loads(str(listed[0]))]
+    card = call("info", dataset, "--json", *options).content if dataset in names else None
+    return Reading((listed, card))
 
 
 _originals: list[Any] = []

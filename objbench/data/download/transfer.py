@@ -6,7 +6,6 @@ The state is written after the data is synced to the disk, a few times a second,
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from pydantic import ConfigDict, Field
 
 from objbench.data.download.http import Client, ResourceInfo, receive
 from objbench.data.download.patience import ATTEMPTS, Backoff, RateWatch, TransientError
-from objbench.files import naming
+from objbench.files import naming, sync_open
 from objbench.stored import Stored, Strict
 
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
@@ -95,7 +94,7 @@ class Partial:
     def save(self, part: ByteRange, received: Spans) -> None:
         """Save what has arrived, after syncing it to the disk."""
         with naming(self.path), self.path.open("rb") as file:
-            os.fsync(file.fileno())
+            sync_open(file.fileno())
         PartialState(part=part, received=received).save(self._state_path)
 
     def discard(self) -> None:

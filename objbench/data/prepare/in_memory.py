@@ -22,8 +22,9 @@ from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
 from objbench.data.workers import available, run
-from objbench.device import choose_device
+from objbench.device import choose_device, free_memory
 from objbench.errors import RequestError, refuse_negative, unknown_name
+from objbench.files import megabytes
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.load import load_spec
 
@@ -80,7 +81,9 @@ def generate(
     if n < 1:
         raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
     refuse_negative(seed)
-    scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, choose_device(device))))
+    where = choose_device(device)
+    _check_memory(reference, [n], where)
+    scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, where)))
     _refuse_other_size(reference, scenes.masks.shape)
     return _as_scenes(scenes, reference, split)
 
@@ -101,6 +104,7 @@ def splits_in_memory(
         RequestError: The request cannot be met.
     """
     preparation = plan(dataset, SOURCE, Path(), None, sizes, seed)
+    _check_memory(dataset, [len(part) for part in preparation.plans], device)
     generator = generator_of(dataset)
     made: dict[str, Scenes] = {}
     splits: dict[str, Split] = {}
@@ -157,6 +161,17 @@ def _on_gpu(
     )
     of_stream = hashlib.sha256(f"made on a GPU: {stream}, {len(scenes)} scenes".encode()).digest()
     return scenes, Contents([of_stream], Counter(scenes.n_objects.tolist()))
+
+
+def _check_memory(dataset: DatasetRef, sizes: Sequence[int], device: torch.device) -> None:
+    """Raise RequestError unless splits of so many scenes fit into memory; the largest is there twice for a moment."""
+    needed = 4 * dataset.spec.height * dataset.spec.width * (sum(sizes) + max(sizes))
+    free = free_memory(device)
+    if needed > free:
+        raise RequestError(
+            f"{dataset}: {sum(sizes):,} scenes need about {megabytes(needed)} of memory ({device}), only "
+            f"{megabytes(free)} are free; ask for fewer, or write them to the disk with objbench prepare"
+        )
 
 
 def _refuse_other_size(dataset: DatasetRef, shape: Sequence[int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections import Counter
 from pathlib import Path
 from typing import IO
@@ -13,7 +12,7 @@ from objbench.data.format import tar
 from objbench.data.format.manifest import Records, Shard, Skipped
 from objbench.data.prepare.encode import EncodedScene
 from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
-from objbench.files import naming, sync
+from objbench.files import naming, sync, sync_open
 
 
 class ShardWriter:
@@ -100,7 +99,7 @@ class ShardWriter:
         self._write(tar.END)
         with naming(self._partial):
             self._file.flush()
-            os.fsync(self._file.fileno())
+            sync_open(self._file.fileno())
             self._file.close()
         self._partial.replace(self.folder / self._name)
         sync(self.folder)

@@ -12,6 +12,7 @@ import objbench
 from objbench.data.format.manifest import read_manifest
 from objbench.data.generate.clevr.generator import Clevr
 from objbench.data.generate.generator import generator_of
+from objbench.data.generate.tetrominoes import Tetrominoes
 from objbench.data.prepare.in_memory import splits_in_memory
 from objbench.data.prepare.prepare import prepare
 from objbench.data.read.load import load
@@ -116,6 +117,24 @@ def test_generate_gives_scenes_in_memory() -> None:
 def test_generate_refuses_what_it_does_not_know(call: Callable[[], object], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         call()
+
+
+def test_scenes_that_do_not_fit_into_memory_are_refused_before_any_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = 4 * 35 * 35 * 25  # of 10 + 3 + 2 scenes, the 10 are there twice for a moment
+    monkeypatch.setattr("objbench.data.prepare.in_memory.free_memory", lambda device: free)
+    tetrominoes = load_spec().dataset("tetrominoes")
+    sizes = {"train": 10, "val": 3, "test": 2}
+    assert len(splits_in_memory(tetrominoes, sizes, torch.device("cpu"))["train"]) == 10
+    monkeypatch.setattr(Tetrominoes, "make", None)  # nothing may be made
+    message = (
+        r"tetrominoes: 16 scenes need about 0.1 MB of memory \(cpu\), only 0.1 MB are free; ask for fewer"
+    )
+    with pytest.raises(RequestError, match=message):
+        splits_in_memory(tetrominoes, sizes | {"test": 3}, torch.device("cpu"))
+    with pytest.raises(RequestError, match="13 scenes need about"):
+        objbench.generate("tetrominoes", 13)
 
 
 def test_generate_takes_a_dataset_of_ones_own(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_a_file_system_without_locks_is_done_without_a_cache(
     monkeypatch.setattr(FileLock, "acquire", refuse)
     with caplog.at_level(logging.WARNING):
         check_train(load(data))
-    assert f"{data}/toy/toy/.cache: No locks available; decoding without a cache" in caplog.text
+    assert f"{data}/toy/toy/.cache/train.lock: No locks available; decoding without a cache" in caplog.text
     assert "write access and file locks" in caplog.text
 
 

@@ -99,7 +99,7 @@ def _read(file: SceneFile) -> bytes:
     try:
         with Path(file.where).open("rb") as opened:
             content = opened.read(MOST_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # beyond an archive
         raise ValueError("is missing") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None

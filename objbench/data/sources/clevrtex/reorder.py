@@ -40,7 +40,7 @@ class OrderedScenes:
             variant: The variant of ClevrTex.
             files: The unpacked files.
             archives: The archives, in the order in which they are read.
-            root: The folder that the archives would be unpacked in.
+            root: The folder that the archives would be unpacked in, or the archive that was given alone.
             wanted: The indices that `scene` will be asked for.
         """
         self._variant, self._files, self._root = variant, files, root

@@ -68,8 +68,8 @@ class OfficialSource(Source):
     def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, ClevrTexBlock]]:
         """The scenes; of those that are unpacked only the paths, their files are read where they are decoded."""
         wanted = [[i for i in self._indices(plan) if i >= done.get(plan.split, 0)] for plan in plans]
-        root = self._raw if self._raw.is_dir() else self._raw.parent
-        ordered = OrderedScenes(self._variant, self._files, self._archives, root, chain.from_iterable(wanted))
+        every = chain.from_iterable(wanted)
+        ordered = OrderedScenes(self._variant, self._files, self._archives, self._raw, every)
         with closing(ordered):
             for plan, indices in zip(plans, wanted, strict=True):
                 for scenes in _in_blocks(self._scene(ordered, index, plans) for index in indices):

@@ -197,7 +197,7 @@ def test_a_file_missing_in_an_archive_is_named(tmp_path: Path) -> None:
         for member in whole:
             if member.name != name:
                 less.addfile(member, whole.extractfile(member))
-    with pytest.raises(ObjbenchError, match=f"^{tmp_path / name}: the mask is missing$"):
+    with pytest.raises(ObjbenchError, match=f"^{tmp_path / 'b.tar' / name}: the mask is missing$"):
         scenes(small(tmp_path / "b.tar"))
 
 
