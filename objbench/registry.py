@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from objbench.errors import ObjbenchError, unknown_name
+from objbench.errors import ObjbenchError, is_out_of_memory, unknown_name
 
 DEFAULT_DEFINITION = "clevrtex"  # of the metrics
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -81,4 +81,6 @@ def load(target: str, what: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ObjbenchError(f"{what} {target}: {error}") from error

@@ -171,6 +171,8 @@ def _refuse_other_content(run: FinishedRun, output: Path) -> None:
             mine.weights_sha256,
         ):
             return
-    elif (output / EXAMPLE).is_file() or {path.name for path in output.iterdir()} <= {WEIGHTS, CONFIG, CARD}:
-        return  # of a call that was killed
+    else:  # of a call that was killed, maybe while it wrote the first file, the weights
+        names = {path.name.removesuffix(".partial") for path in output.iterdir()}
+        if WEIGHTS in names and names <= {WEIGHTS, CONFIG, CHECKPOINT, CARD, EXAMPLE, RECORD}:
+            return
     raise RequestError(f"--output {output}: it holds something else; choose a new folder")

@@ -205,6 +205,16 @@ def test_out_of_memory_is_one_line_that_says_what_needs_less(
     assert len(found.stderr.splitlines()) == 1
 
 
+def test_a_generator_that_cannot_be_loaded_for_want_of_memory_says_so(
+    toy_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    monkeypatch.setattr("objbench.registry.import_module", raising(error))
+    found = call("prepare", "tetrominoes", "--source", "generated")
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.stderr.startswith("objbench: out of memory (libtorch_cpu.so: failed to map segment")
+
+
 def test_a_verb_that_cannot_be_loaded_for_want_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("objbench.cli.main.import_module", raising(MemoryError()))
     found = CliRunner().invoke(app, ["list"])

@@ -87,6 +87,29 @@ def test_a_licence_that_is_not_stated_is_not_made_up():
     )
 
 
+@pytest.mark.parametrize("written", range(1, 6))
+@pytest.mark.parametrize("partial", ["", ".partial"])
+def test_a_call_that_was_killed_is_given_again(written, partial):
+    whole = published()
+    content = {path.name: path.read_bytes() for path in whole.iterdir()}
+    shutil.rmtree(whole)
+    whole.mkdir()
+    names = ["model.safetensors", "config.json", "README.md", "example.py", "result.json"][:written]
+    for name in names:
+        (whole / f"{name}{partial if name == names[-1] else ''}").write_bytes(
+            b"cut" if partial else content[name]
+        )
+    published()
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == content
+
+
+def test_a_readme_of_ones_own_is_no_call_that_was_killed():
+    Path("model").mkdir()
+    Path("model/README.md").write_text("mine")
+    assert "it holds something else" in refused(2, "publish", NAME, "--output", "model")
+    assert Path("model/README.md").read_text() == "mine"
+
+
 def test_a_folder_is_written_again_only_for_the_same_run(tmp_path):
     folder = published()
     (folder / "README.md").unlink()
