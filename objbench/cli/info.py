@@ -173,7 +173,7 @@ def _records(rule: SplitRule, source: SourceSpec) -> str:
     """A split rule in words, for the complete release."""
     also = ", also in train" if rule.in_train else ""
     total = source.records.get(rule.file, rule.stop)
-    if total is None:  # a release of unknown length
+    if total is None or total < 0:  # a release of unknown length
         return f"{_part(rule)} records of {rule.file}{also}"
     start, stop, _ = slice(rule.start, rule.stop).indices(total)
     return f"{stop - start:,} scenes: records {start:,} to {stop - 1:,} of {rule.file}{also}"
@@ -181,10 +181,14 @@ def _records(rule: SplitRule, source: SourceSpec) -> str:
 
 def _qualifying(rule: SplitRule, source: SourceSpec) -> str:
     """A split rule that counts those scenes that qualify, in words."""
-    first, last, _ = slice(*rule.records).indices(source.records[rule.file] or 0)
+    first, last = rule.records
+    total = source.records.get(rule.file)
+    if total is not None:
+        first, last, _ = slice(first, last).indices(total)
+    until = "the last" if last is None else f"{last - 1:,}"
     about = f"about {rule.about:,} scenes: " if rule.size is None else ""
     also = ", also in train" if rule.in_train else ""
-    return f"{about}{_part(rule)} qualifying records among {first:,} to {last - 1:,} of {rule.file}{also}"
+    return f"{about}{_part(rule)} qualifying records among {first:,} to {until} of {rule.file}{also}"
 
 
 def _part(rule: SplitRule) -> str:

@@ -20,8 +20,8 @@ def parse_yaml(text: str) -> Any:
     Anchors, aliases and merge keys (`<<`) mean what YAML says.
 
     Raises:
-        RequestError: The text is not valid YAML, has a key twice in one mapping, holds values of other types or
-            numbers that are too long, is nested too deeply, or has aliases that refer to themselves or that would
+        RequestError: The text is not valid YAML, has a key twice in one mapping, holds values of other types, half
+            characters or numbers that are too long, is nested too deeply, or has aliases that refer to themselves or that would
             fill the memory. The message names the line.
 
     Example:
@@ -80,6 +80,8 @@ class _Loader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
             if isinstance(value, int) and value.bit_length() > _MOST_BITS:
                 raise OverflowError
+            if isinstance(value, str):
+                value.encode()  # half a character, as "\\ud800", is no text and cannot be printed
             return value
         except (ValueError, OverflowError, ArithmeticError, LookupError, AttributeError) as error:
             kind = node.tag.rpartition(":")[2]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.commands import call_with_toy
 from helpers.synthetic import record
 
+from objbench.cli.info import _qualifying, _records
 from objbench.cli.overview import costs
+from objbench.spec.datasets import SourceSpec, SplitRule
 
 
 def test_the_card_of_a_dataset(prepared_toy: Path) -> None:
@@ -86,3 +90,21 @@ def test_info_explains_the_protocols_of_clevr6(toy_home: Path) -> None:
     assert protocols["paper"]["splits"]["emorl"]["val"] == "the last 320 records of train, also in train"
     assert protocols["emorl192"]["size"] == "192x192"
     assert all(protocol["used_by"] for protocol in protocols.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "rule", "said"),
+    [
+        (_records, {"start": -320, "stop": -160}, "the 160 before the last 160 records of train"),
+        (_records, {"start": 5, "stop": 20}, "15 scenes: records 5 to 19 of train"),
+        (_records, {"stop": -9}, "all but the last 9 records of train"),
+        (_records, {}, "all records of train"),
+        (_qualifying, {"stop": 9}, "the first 9 qualifying records among 0 to the last of train"),
+        (_qualifying, {"stop": 9, "records": [5, 8]}, "the first 9 qualifying records among 5 to 7 of train"),
+    ],
+)
+def test_splits_of_a_release_of_unknown_length_are_told_by_their_bounds(
+    words: Callable[[SplitRule, SourceSpec], str], rule: dict[str, Any], said: str
+) -> None:
+    source = SourceSpec(title="x", licence="CC0", files={"train": ["a"]})
+    assert words(SplitRule(file="train", **rule), source) == said

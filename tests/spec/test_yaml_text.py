@@ -40,6 +40,8 @@ MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]
         ("a:\n\tb: 2", "line 2, column 1: while scanning for the next token, found character '\\t'"),
         ("a: 1\n---\nb: 2", "line 2, column 1: expected a single document in the stream"),
         ("a: \x00", "unacceptable character #x0000"),
+        ('a: "\\ud800"', "line 1, column 4: a value of the type str cannot be read"),
+        ('{b: [{"x\\udfff": 1}]}', "line 1, column 7: a value of the type str cannot be read"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_with_its_place(text: str, message: str) -> None:

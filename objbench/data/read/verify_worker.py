@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from objbench.data.read.decode import read_shard
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 
-MOST_FAULTS = 3  # samples of a shard whose fault is told; the others are counted
+MOST_FAULTS = 3  # different faults of a shard's samples that are told; the others are counted
 
 
 class ShardCheck(NamedTuple):
@@ -78,7 +79,7 @@ def check_shard(job: ShardCheck) -> Findings:
     if not job.deep:
         return found
     parts = zip(members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist(), strict=True)
-    faults: list[str] = []
+    faults: dict[str, list[str]] = {}  # what is wrong -> the keys of the samples
     for key, (starts, sizes) in zip(keys, parts, strict=True):
         texts = [content[a : a + n].tobytes() for a, n in zip(starts, sizes, strict=True)]
         try:
@@ -90,12 +91,18 @@ def check_shard(job: ShardCheck) -> Findings:
             found.digests.append(digest(sample))
             found.n_objects.append(sample.facts["n_objects"])
         except (ValueError, OSError, SyntaxError, TypeError) as error:
-            faults.append(f"{job.path}: sample {key}: {error}")
-    found.problems.extend(faults[:MOST_FAULTS])
-    if len(faults) > MOST_FAULTS:
-        found.problems.append(f"{job.path}: {len(faults) - MOST_FAULTS:,} more samples with a fault")
+            faults.setdefault(str(error), []).append(key)
+    found.problems.extend(_told(job.path, faults))
     found.keys.extend(keys)
     return found
+
+
+def _told(path: Path, faults: dict[str, list[str]]) -> Iterator[str]:
+    for fault, keys in list(faults.items())[:MOST_FAULTS]:
+        others = f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
+        yield f"{path}: sample {keys[0]}{others}: {fault}"
+    if rest := sum(map(len, list(faults.values())[MOST_FAULTS:])):
+        yield f"{path}: {rest:,} more samples with a fault"
 
 
 def digest_cache(job: CacheCheck) -> list[bytes]:
