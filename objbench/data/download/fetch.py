@@ -64,9 +64,9 @@ def fetch(
     with explain_os_errors(folder, "--data"):
         missing = [download for download in downloads if not download.verify_existing(say)]
         locations = [download.first_location() for download in missing]
-        check_space(
-            folder, sum(map(Download.space, missing, locations)), "the download still needs", _MAKE_ROOM
-        )
+        where = missing[0].path if len(missing) == 1 else folder
+        needed = sum(map(Download.space, missing, locations))
+        check_space(where, needed, "the download still needs", _MAKE_ROOM)
         total = sum(location.part.length for location in locations)
         if missing:
             hosts = ", ".join(sorted({urlsplit(location.part.resource.url).netloc for location in locations}))

@@ -25,7 +25,7 @@ from objbench.data.download.remote import Remote
 from objbench.data.download.transfer import Partial, Transfer
 from objbench.data.download.zipped import inflate
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock, megabytes, sync
+from objbench.files import exclusive_lock, free_space, megabytes, sync
 
 RESTARTS = 2  # of a file that changes while it is downloaded, before the next address is tried
 
@@ -152,6 +152,11 @@ class Download:
         )
 
     def _receive(self, location: Location, connections: int, say: Say, meter: Meter) -> None:
+        needed, free = self.space(location), free_space(self.path.parent)
+        if (
+            needed > free
+        ):  # not what it said at first, or another address than the one that room was checked for
+            raise PermanentError(f"it still needs {megabytes(needed)}, only {megabytes(free)} are free")
         if reason := self._partial.begin(location.part, checked=bool(location.published)):
             say(f"{self.path}: starting over: {reason}")
         transfer = Transfer(self._partial, location.part, self._client, connections)

@@ -172,10 +172,25 @@ def test_too_little_space_is_said_before_it_starts(
     remote = offer(server)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=200_000))
-    with pytest.raises(ObjbenchError, match=r"the download still needs 0\.3 MB, only 0\.2 MB are free"):
+    with pytest.raises(
+        ObjbenchError, match=r"/new/scenes.h5: the download still needs 0\.3 MB, only 0\.2 MB are free"
+    ):
         fetch([remote], tmp_path / "new")
     assert server.sent == PROBE
     assert not (tmp_path / "new").exists()
+
+
+def test_an_address_that_tells_of_another_size_later_is_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room was made for what the first address said; one of exabytes is not cut into pieces."""
+    usage = shutil.disk_usage(tmp_path)
+    room = iter([10**6, 10**6])  # for the check before it starts, and what is told of it
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=next(room, 1000)))
+    with pytest.raises(ObjbenchError, match=r"it still needs 0\.3 MB, only 0\.0 MB are free"):
+        fetch([offer(server)], tmp_path)
+    assert server.sent == PROBE
+    assert names(tmp_path) == set()
 
 
 def test_what_has_arrived_needs_no_more_space(
