@@ -90,6 +90,7 @@ def _datasets(context: Context) -> Entries:
 
 def _reduced(context: Context, reference: DatasetRef) -> dict[str, dict[str, int]]:
     """The prepared sources with other than the standard sizes: split -> number of scenes."""
+    from objbench.cli.overview import reduced_sizes
     from objbench.data.format.manifest import prepared
     from objbench.errors import ObjbenchError
 
@@ -98,11 +99,7 @@ def _reduced(context: Context, reference: DatasetRef) -> dict[str, dict[str, int
     except ObjbenchError as error:
         say(f"objbench: {error}")
         return {}
-    return {
-        source: {name: split.count for name, split in manifest.splits.items()}
-        for source, manifest in manifests.items()
-        if not all(split.standard for split in manifest.splits.values())
-    }
+    return {source: sizes for source, found in manifests.items() if (sizes := reduced_sizes(found))}
 
 
 def _methods(context: Context) -> Entries:
@@ -185,6 +182,7 @@ def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
 
 def _weights(context: Context) -> Entries:
     from objbench.records import read_record
+    from objbench.train.checkpoint import WEIGHTS
     from objbench.use.weights import shipped_weights
 
     entries = []
@@ -199,7 +197,7 @@ def _weights(context: Context) -> Entries:
                 "source": record.source,
                 "method": record.method_label,
                 "seed": record.seed,
-                "bytes": (folder / "model.safetensors").stat().st_size,
+                "bytes": (folder / WEIGHTS).stat().st_size,
                 "metrics": {key: scores.model_dump() for key, scores in record.metrics.items()},
             }
         )
@@ -207,8 +205,13 @@ def _weights(context: Context) -> Entries:
 
 
 def _line(entry: dict[str, Any], context: Context) -> str:
+    from objbench.cli.overview import marked
+
     if entry["kind"] == "dataset":
-        prepared = ", ".join(f"{source}{_marked(entry, source)}" for source in entry["prepared"]) or "none"
+        prepared = (
+            ", ".join(f"{source}{marked(entry['reduced'].get(source))}" for source in entry["prepared"])
+            or "none"
+        )
         size = f"{entry['height']}x{entry['width']}"
         return f"{size}, {entry['slots']} slots; sources: {', '.join(entry['sources'])}; prepared: {prepared}"
     if entry["kind"] == "method":
@@ -231,13 +234,6 @@ def _line(entry: dict[str, Any], context: Context) -> str:
         made = "predictions made outside objbench" if entry["external"] else f"{entry['steps']} steps"
         return ", ".join((made, *shown, *changed))
     return _metric_line(context.spec.metric(entry["name"]))
-
-
-def _marked(entry: dict[str, Any], source: str) -> str:
-    counts = entry["reduced"].get(source)
-    if counts is None:
-        return ""
-    return f" (not the standard sizes: {', '.join(f'{count:,} {split}' for split, count in counts.items())})"
 
 
 def _fitted(line: str) -> str:

@@ -60,6 +60,13 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Folder of a finished run, or the name of shipped weights (objbench list weights).",
+    ),
+]
 DatasetName = Annotated[
     str,
     typer.Argument(

@@ -115,15 +115,22 @@ def costs(records: Iterable[Record], method: str) -> list[str]:
     ]
 
 
-def sizes(manifest: Manifest) -> str:
-    """The sizes of prepared splits, if any of them is not the standard one.
-
-    They stand in brackets after the name of the source, so that a small set is not taken for the benchmark.
-    """
+def reduced_sizes(manifest: Manifest) -> dict[str, int] | None:
+    """Split -> number of scenes, None if all are of the standard size."""
     if all(split.standard for split in manifest.splits.values()):
+        return None
+    return {name: split.count for name, split in manifest.splits.items()}
+
+
+def marked(sizes: dict[str, int] | None) -> str:
+    """What follows the name of a source whose sizes are not the standard ones, so that none is taken for the benchmark.
+
+    >>> marked({"train": 2000, "test": 64}), marked(None)
+    (' (not the standard sizes: 2,000 train, 64 test)', '')
+    """
+    if sizes is None:
         return ""
-    counts = ", ".join(f"{split.count:,} {name}" for name, split in manifest.splits.items())
-    return f" (not the standard sizes: {counts})"
+    return f" (not the standard sizes: {', '.join(f'{count:,} {split}' for split, count in sizes.items())})"
 
 
 def _sources(card: dict[str, Any]) -> Iterator[str]:
@@ -134,7 +141,7 @@ def _sources(card: dict[str, Any]) -> Iterator[str]:
 def _prepared(prepared: dict[str, list[Manifest]]) -> Iterator[str]:
     for reference, manifests in prepared.items():
         for manifest in manifests:
-            yield f"{reference} from {manifest.source}{sizes(manifest)}"
+            yield f"{reference} from {manifest.source}{marked(reduced_sizes(manifest))}"
 
 
 def _first_sentence(text: str) -> str:

@@ -8,19 +8,14 @@ from typing import Annotated
 import typer
 
 from objbench.cli.common import Context, print_json, verb
+from objbench.cli.options import RunName
 from objbench.printable import printable
 
 
 @verb
 def publish(
     context: Context,
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="Folder of a finished run, or the name of shipped weights (objbench list weights).",
-        ),
-    ],
+    run: RunName,
     output: Annotated[Path, typer.Option(metavar="PATH", help="Folder to write: new, or of this run.")],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Title of the card. Default: the name of the folder.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.cli.common import Context, explain, print_json, say, verb
-from objbench.cli.options import DeviceName
+from objbench.cli.options import DeviceName, RunName
 from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.printable import printable
 
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 @verb
 def segment(
     context: Context,
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="Folder of a finished run, or the name of shipped weights (objbench list weights).",
-        ),
-    ],
+    run: RunName,
     images: Annotated[
         list[Path], typer.Argument(metavar="FILE|FOLDER...", help="Images, and folders of images.")
     ],

@@ -317,8 +317,8 @@ def _of_batches(segment: _Segment) -> Callable[..., Segmentation]:
 
     @wraps(segment)
     def checked(self: Method, images: Tensor, progress: Progress | None = None) -> Segmentation:
-        shape = "x".join(map(str, self.image_shape))
-        expected = f"{type(self).__name__}.segment: expected float images in [0,1] of shape (B,{shape.replace('x', ',')})"
+        shape = ",".join(map(str, self.image_shape))
+        expected = f"{type(self).__name__}.segment: expected float images in [0,1] of shape (B,{shape})"
         if not isinstance(images, Tensor):
             raise RequestError(f"{expected}, got {type(images).__name__}")
         kind = str(images.dtype).removeprefix("torch.")

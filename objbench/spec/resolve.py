@@ -60,8 +60,9 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     """The configuration of `METHOD[:VARIANT]` on `dataset`, with dotted `overrides` applied in order.
 
     Later layers win: the dataset's number of slots and the shared recipe, method, dataset, variant, variant on this
-    dataset, overrides. Where the method has no block for the dataset, `settings_block` says whose settings it takes. Values are not checked here: the class of the method declares what each may be, and
-    `objbench.methods.create.build` checks them.
+    dataset, overrides. Where the method has no block for the dataset, `settings_block` says whose settings it takes.
+    Values are not checked here: the class of the method declares what each may be, and `objbench.methods.create.build`
+    checks them.
 
     Raises:
         RequestError: unknown method, variant or key.

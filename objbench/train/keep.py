@@ -28,9 +28,9 @@ def keep_predictions(folder: Path, record: Run, method: MethodConfig, data: RunD
     """Write predictions.npz into the folder of a finished run, unless it is there.
 
     It holds `masks` (N,H,W), the label maps that were scored, `keys` (N,), and of methods that reconstruct
-    `reconstruction` float32 (N,3,H,W), not clamped, with `unclamped` (N,) to say so. Before compression that is 1 or 13 bytes per pixel: 5 MB for the
-    320 test scenes of tetrominoes, 1.1 GB for the 5,000 of clevrtex. The images are segmented again with the weights of
-    the run, which on the CPU gives what was scored.
+    `reconstruction` float32 (N,3,H,W), not clamped, with `unclamped` (N,) to say so. Before compression that is 1 or 13
+    bytes per pixel: 5 MB for the 320 test scenes of tetrominoes, 1.1 GB for the 5,000 of clevrtex. The images are
+    segmented again with the weights of the run, which on the CPU gives what was scored.
 
     Args:
         folder: Of the run, whose lock is held.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -73,7 +73,8 @@ def run_seed(
         try:
             if not finished:
                 with reporting(folder) as reporter:
-                    record = _run(method, data, seed, folder, tensorboard, interrupts, reporter)
+                    job = _Job(method, data, seed, folder, tensorboard, interrupts, reporter)
+                    record = _run(job)
             if keep:
                 assert isinstance(record, Run)
                 keep_predictions(folder, record, method, data)
@@ -102,23 +103,28 @@ def _run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any
     }
 
 
-def _run(
-    method: MethodConfig,
-    data: RunData,
-    seed: int,
-    folder: Path,
-    tensorboard: bool,
-    interrupts: Interrupts,
-    reporter: Reporter,
-) -> Run:
+class _Job(NamedTuple):
+    """One seed that is to be trained and evaluated, and who is told of it."""
+
+    method: MethodConfig
+    data: RunData
+    seed: int
+    folder: Path
+    tensorboard: bool
+    interrupts: Interrupts
+    reporter: Reporter
+
+
+def _run(job: _Job) -> Run:
     start = time.perf_counter()
+    method, data, seed, folder = job.method, job.data, job.seed, job.folder
     device = data.device
     torch.manual_seed(seed_from(seed, "init"))
     model = build(method, data.dataset).to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    trained = _train(model, method, data, seed, folder, tensorboard, interrupts, reporter)
-    interrupts.refuse_if_lost()
+    trained = _train(model, job)
+    job.interrupts.refuse_if_lost()
     weights_sha256 = save_weights(model, folder)
     tests = _test(model, data, seed)
     evaluations = {key: found for name, test in tests.items() for key, found in test.by_key(name).items()}
@@ -155,17 +161,8 @@ def _run(
     return record
 
 
-def _train(
-    model: Method,
-    method: MethodConfig,
-    data: RunData,
-    seed: int,
-    folder: Path,
-    tensorboard: bool,
-    interrupts: Interrupts,
-    reporter: Reporter,
-) -> Trained:
-    recipe = model.recipe
+def _train(model: Method, job: _Job) -> Trained:
+    recipe, data, seed = model.recipe, job.data, job.seed
     val = data.val
     if val is not None and recipe.evaluation_images is not None:
         val = val.select(slice(recipe.evaluation_images))
@@ -174,16 +171,23 @@ def _train(
         assert val is not None
         return evaluate(model, val, seed, recipe.evaluation_batch_size, progress).means
 
-    log = Log(folder, tensorboard)
+    log = Log(job.folder, job.tensorboard)
     if not model.stages():
         return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device)])
     noted = dict(islice(load_spec().columns().items(), _NOTED))
     training = Training(
-        model, data.train.images, seed, folder, validate if val is not None else None, log, noted, interrupts
+        model,
+        data.train.images,
+        seed,
+        job.folder,
+        validate if val is not None else None,
+        log,
+        noted,
+        job.interrupts,
     )
-    with bar(f"{method.label} seed {seed}", training.total, "steps") as advance:
-        reporter.begin(training.total)
-        return training.run(reporter.watching(advance))
+    with bar(f"{job.method.label} seed {seed}", training.total, "steps") as advance:
+        job.reporter.begin(training.total)
+        return training.run(job.reporter.watching(advance))
 
 
 def _test(model: Method, data: RunData, seed: int) -> dict[str, Evaluation]:

@@ -7,12 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from objbench.errors import RequestError
 from objbench.files import explain_os_errors, replacing, write_atomically
+from objbench.markdown import render
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
@@ -86,19 +85,11 @@ def card(run: FinishedRun, spec: Spec, name: str, folder: str, licence: str | No
         folder: What its example calls the folder.
         licence: Of the weights; None if it is not stated.
     """
-    environment = Environment(
-        loader=PackageLoader("objbench.use", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown
-    )
     method = spec.method(run.record.method)
-    return environment.get_template("model_card.md.jinja").render(
-        front_matter=yaml.safe_dump(
-            front_matter(run.record, spec, name, licence), sort_keys=False, allow_unicode=True
-        ),
+    return render(
+        "objbench.use",
+        "model_card.md.jinja",
+        front_matter(run.record, spec, name, licence),
         name=name,
         folder=folder,
         record=run.record,

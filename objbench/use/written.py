@@ -65,13 +65,8 @@ class Job:
     """Segments files into a folder, batch by batch. A label map is written last of its image, and says what it is of."""
 
     def __init__(self, run: FinishedRun, output: Path, slots: bool, components: bool, fresh: bool) -> None:
-        self.run_, self.output, self.slots, self.components, self.fresh = (
-            run,
-            output,
-            slots,
-            components,
-            fresh,
-        )
+        self.model, self.output, self.fresh = run, output, fresh
+        self.slots, self.components = slots, components
         record = run.record
         self._by = {"run": record.config_hash, "seed": record.seed, "weights": record.weights_sha256}
 
@@ -97,36 +92,34 @@ class Job:
         """
         with explain_os_errors(self.output, "--output"), bar("segmenting", len(files), "images") as advance:
             self.output.mkdir(parents=True, exist_ok=True)
-            images, sources = self._read(files, refused), dict[str, tuple[Path, str]]()
+            there: list[Written] = []  # met on the way to the next image that is not there yet
+            sha256: dict[str, str] = {}
+            for found in self.model.segment_each(self._left(files, refused, there, sha256)):
+                there.append(self._write(Path(found.name), found, sha256.pop(found.name)))
+                advance(len(there))
+                yield from there
+                there.clear()
+            advance(len(there))
+            yield from there
 
-            def remembered() -> Iterator[NamedImage]:
-                for path, image, sha256 in images:
-                    if isinstance(image, Written):
-                        done.append(image)
-                        continue
-                    sources[image.name] = (path, sha256)
-                    yield image
-
-            done: list[Written] = []
-            for found in self.run_.segment_each(remembered()):
-                path, sha256 = sources.pop(found.name)
-                done.append(self._write(path, found, sha256))
-                advance(len(done))
-                yield from done
-                done.clear()
-            advance(len(done))
-            yield from done
-
-    def _read(
-        self, files: Sequence[Path], refused: Refused
-    ) -> Iterator[tuple[Path, NamedImage | Written, str]]:
+    def _left(
+        self, files: Sequence[Path], refused: Refused, there: list[Written], sha256: dict[str, str]
+    ) -> Iterator[NamedImage]:
+        """The images to be segmented, whose sha256 is noted; what is there already goes into `there`."""
         for path in files:
             try:
-                sha256 = _sha256(path)
-                known = self._known(path, sha256)
-                yield path, known or NamedImage(str(path), path.name, read_image(path)), sha256
+                content = _sha256(path)
+                known = self._known(path, content)
+                if known is None:
+                    image = NamedImage(str(path), path.name, read_image(path))
             except ObjbenchError as error:
                 refused(path, error)
+                continue
+            if known is None:
+                sha256[image.name] = content
+                yield image
+            else:
+                there.append(known)
 
     def _known(self, path: Path, sha256: str) -> Written | None:
         """What is there of this image, if it is all that was asked for."""
@@ -145,7 +138,7 @@ class Job:
         if labels.max() > 255:
             raise ObjbenchError(f"{path}: {labels.max() + 1} planes, a label map in a PNG has at most 256")
         if "slots" in places and found.slots is None:
-            raise RequestError(f"--slots: {self.run_.record.method_label} has no slots")
+            raise RequestError(f"--slots: {self.model.record.method_label} has no slots")
         strip = self._strip(found) if "components" in places else None
         labels = labels.astype(np.uint8)
         image = read_image(path)  # again: a batch of large images would need gigabytes
@@ -164,7 +157,7 @@ class Job:
     def _strip(self, found: SegmentedImage) -> Image.Image:
         """Components (M,3,h,w) with their masks as alpha, as RGBA side by side."""
         if found.components is None or found.masks is None:
-            raise RequestError(f"--components: {self.run_.record.method_label} has none")
+            raise RequestError(f"--components: {self.model.record.method_label} has none")
         rgba = np.concatenate([found.components.numpy(), found.masks.numpy()[:, None]], axis=1)  # M,4,h,w
         row = np.concatenate(list((rgba.clip(0, 1) * 255).round().astype(np.uint8)), axis=2)  # 4,h,M*w
         return Image.fromarray(np.moveaxis(row, 0, -1))

@@ -36,9 +36,9 @@ def test_a_signal_in_its_preparation_ends_in_one_line(
 def test_a_signal_in_its_training_is_that_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def training(method, data, seed, folder, tensorboard, interrupts, *others):
-        seen.append(interrupts)
-        interrupts.step = 7
+    def training(job):
+        seen.append(job.interrupts)
+        job.interrupts.step = 7
         now(signal.SIGTERM)
 
     monkeypatch.setattr(run, "_run", training)

@@ -11,19 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from objbench.methods.base import Progress
 from objbench.methods.create import create
+from objbench.spec.load import load_spec
 
 BASELINES = [
-    "slot_attention",
-    "monet",
-    "genesis_v2",
-    "efficient_morl",
-    "iodine",
-    "spair",
-    "gnm",
-    "space",
-    "marionette",
-    "dti_sprites",
-    "ast",
+    name
+    for name, method in load_spec().methods.items()
+    if not method.trivial and load_spec().method_class(name).startswith("objbench.methods.")
 ]
 # Sums over slots, pixels and time, and what they are made of.
 DELICATE = {

@@ -16,6 +16,7 @@ import pytest
 import torch
 from filelock import FileLock
 from helpers.paths import TESTS
+from helpers.toy_runs import eight_slots, open_run_data, run, small_slot_attention
 from PIL import Image
 
 from objbench.data.prepare.prepare import prepare
@@ -25,23 +26,6 @@ from objbench.methods.base import Segmentation
 from objbench.methods.trivial import OneSlot
 from objbench.records import read_record
 from objbench.spec.load import load_spec
-from objbench.spec.resolve import resolve
-from objbench.train.artifacts import read_samples
-from objbench.train.reevaluate import reevaluate
-from objbench.train.run import run_seed
-from objbench.train.run_data import RunData, prepared_run_data
-
-
-def open_run_data(data: Path, dataset: str = "tetrominoes") -> RunData:
-    return prepared_run_data(load_spec(), load_spec().dataset(dataset), None, data, "cpu")
-
-
-def run(
-    data: Path, runs: Path, method: str = "toy_geco", seed: int = 0, fresh: bool = False, **overrides
-) -> tuple:
-    run_data = open_run_data(data)
-    resolved = resolve(load_spec(), method, run_data.dataset, overrides)
-    return run_seed(resolved, run_data, seed, runs, fresh)
 
 
 def test_a_run_leaves_everything_needed_to_judge_it(prepared_data, tmp_path):
@@ -202,94 +186,6 @@ def test_evaluation_does_not_depend_on_the_batch_size(prepared_data, tmp_path):
     np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
-def test_evaluate_adds_another_set_to_the_record(prepared_data, tmp_path):
-    folder, _ = run(prepared_data, tmp_path)
-    scenes = load("tetrominoes@aligned", "val", data=prepared_data)
-    key, record = reevaluate(folder, scenes, load_spec())
-    assert key == "tetrominoes@aligned/generated:val"
-    assert record.metrics[key].n_images == 6
-    assert read_record(folder).metrics.keys() == {"test", key}
-    with np.load(folder / "per_image.npz") as values:
-        assert len(values[f"{key}/ari"]) == 6
-        assert len(values["test/ari"]) == 10
-    kept = read_samples(folder)
-    assert {name: samples["keys"].tolist() for name, samples in kept.items()} == {
-        "test": [f"{i:08d}" for i in range(10)],
-        key: scenes.keys,
-    }
-
-
-def test_evaluate_on_another_test_split_of_the_same_name_leaves_the_own_scores(prepared_data, tmp_path):
-    folder, before = run(prepared_data, tmp_path)
-    tetrominoes = load_spec().dataset("tetrominoes")
-    prepare(
-        tetrominoes,
-        "generated",
-        tmp_path / "other",
-        sizes={"train": 4, "val": 0, "test": 5},
-        seed=9,
-        workers=1,
-    )
-    key, after = reevaluate(folder, load("tetrominoes", "test", data=tmp_path / "other"), load_spec())
-    assert key == "tetrominoes/generated"
-    assert after.metrics["test"] == before.metrics["test"]
-    assert after.metrics[key].n_images == 5
-
-
-def test_evaluate_refuses_a_training_set_of_another_size(prepared_data, tmp_path):
-    folder, _ = run(prepared_data, tmp_path, "grid")
-    layer = tmp_path / "mine.yaml"
-    layer.write_text("datasets: {tetrominoes: {height: 64}}")
-    scenes = load("tetrominoes@aligned", "val", data=prepared_data)
-    with pytest.raises(
-        RequestError, match="seed-0 was trained on images of 35x35, but tetrominoes is of 64x35"
-    ):
-        reevaluate(folder, scenes, load_spec(layer))
-
-
-@pytest.mark.parametrize("other", ["3", "18446744073709551616"])
-def test_evaluate_refuses_a_configuration_that_is_not_the_records(prepared_data, tmp_path, other):
-    folder, _ = run(prepared_data, tmp_path)
-    text = (folder / "config.json").read_text()
-    assert text.count('"slots": 4') == 1
-    (folder / "config.json").write_text(text.replace('"slots": 4', f'"slots": {other}'))
-    scenes = load("tetrominoes", "test", data=prepared_data)
-    with pytest.raises(ObjbenchError, match=r"config\.json: not the configuration of this record .*--fresh"):
-        reevaluate(folder, scenes, load_spec())
-
-
-def test_evaluate_on_the_own_test_split_gives_the_same_numbers(prepared_data, tmp_path):
-    folder, before = run(prepared_data, tmp_path)
-    key, after = reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec())
-    assert key == "test"
-    assert after == before
-
-
-def test_alternative_masks_stand_in_the_record_and_are_evaluated_again_with_it(
-    prepared_data, tmp_path, monkeypatch
-):
-    def segment(self, images, progress=None):
-        labels = (images.sum(1) > 0).long()
-        return Segmentation(labels=0 * labels, alternatives={"bright": labels})
-
-    monkeypatch.setattr(OneSlot, "segment", segment)
-    folder, record = run(prepared_data, tmp_path, "one_slot")
-    assert record.metrics.keys() == record.scored.keys() == {"test", "test+masks=bright"}
-    assert record.metrics["test+masks=bright"].masks == "bright"
-    assert (
-        record.metrics["test"].values["ari"].mean
-        == 0
-        < record.metrics["test+masks=bright"].values["ari"].mean
-    )
-    assert read_record(folder) == record
-    scenes = load("tetrominoes", "test", data=prepared_data)
-    assert reevaluate(folder, scenes, load_spec())[1] == record
-    key, again = reevaluate(folder, scenes, load_spec(), "deepmind")
-    assert {key, "test+masks=bright#deepmind"} == again.metrics.keys() - record.metrics.keys()
-    with np.load(folder / "per_image.npz") as values:
-        assert "test+masks=bright#deepmind/ari" in values
-
-
 def test_train_and_test_must_be_prepared(tmp_path):
     prepare(
         load_spec().dataset("tetrominoes"),
@@ -360,44 +256,6 @@ def test_out_of_memory_names_the_remedy(prepared_data, tmp_path, monkeypatch, er
         run(prepared_data, tmp_path, "one_slot")
 
 
-def test_evaluate_checks_the_weights_and_the_configuration(prepared_data, tmp_path):
-    folder, record = run(prepared_data, tmp_path)
-    scenes = load("tetrominoes", "test", data=prepared_data)
-    config = json.loads((folder / "config.json").read_text())
-    for key, message in {
-        "config": "damaged .*config",
-        "recipe": "damaged .*recipe",
-        "model": "not the configuration of this record",
-    }.items():
-        changed = json.loads(json.dumps(config))
-        del (changed if key == "config" else changed["config"])[key]
-        (folder / "config.json").write_text(json.dumps(changed))
-        with pytest.raises(ObjbenchError, match=f"config.json: {message}") as refused:
-            reevaluate(folder, scenes, load_spec())
-        assert not isinstance(refused.value, RequestError)
-    (folder / "config.json").write_text(json.dumps(config))
-    content = bytearray((folder / "model.safetensors").read_bytes())
-    content[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(content)
-    assert len(record.weights_sha256) == 64
-    with pytest.raises(ObjbenchError, match=r"model.safetensors: not the weights of this record"):
-        reevaluate(folder, scenes, load_spec())
-
-
-def eight_slots(folder: Path) -> Path:
-    layer = folder / "slots.yaml"
-    layer.write_text("datasets: {tetrominoes: {slots: 8}}\n")
-    return layer
-
-
-def small_slot_attention(data: Path, runs: Path, config: Path | None = None, **overrides):
-    spec = load_spec(config)
-    dataset = spec.dataset("tetrominoes")
-    short = {"recipe.steps": 1, "recipe.batch_size": 2, "recipe.evaluations": 0}
-    method = resolve(spec, "slot_attention:demo", dataset, short | overrides)
-    return run_seed(method, prepared_run_data(spec, dataset, None, data, "cpu"), 0, runs)
-
-
 def test_slots_are_recorded_and_another_number_is_another_run(prepared_data, tmp_path):
     folder, record = small_slot_attention(prepared_data, tmp_path / "runs", eight_slots(tmp_path))
     assert record.slots == 8
@@ -409,46 +267,3 @@ def test_slots_are_recorded_and_another_number_is_another_run(prepared_data, tmp
     assert other != folder
     assert (own.slots, own.overrides["slots"]) == (4, 4)
     assert own.config_hash != record.config_hash
-
-
-def test_evaluate_rebuilds_with_the_slots_that_were_trained_or_those_asked_for(prepared_data, tmp_path):
-    folder, before = small_slot_attention(prepared_data, tmp_path / "runs", eight_slots(tmp_path))
-    scenes = load("tetrominoes", "test", data=prepared_data)
-    key, record = reevaluate(folder, scenes, load_spec())
-    assert (key, record.metrics["test"]) == ("test", before.metrics["test"])
-    key, record = reevaluate(folder, scenes, load_spec(), slots=2)
-    assert key == "test+slots=2"
-    assert (record.metrics[key].slots, record.metrics[key].crowded) == (2, 10)  # three objects in each image
-    assert (record.metrics["test"].slots, record.metrics["test"].crowded) == (None, None)
-    assert read_record(folder) == record
-    planes = {name: found["soft_masks"].shape[1] for name, found in read_samples(folder).items()}
-    assert planes == {"test": 8, "test+slots=2": 2}
-    assert reevaluate(folder, scenes, load_spec(), slots=8)[0] == "test"
-
-
-def test_a_run_folder_without_slots_is_evaluated_with_those_of_the_dataset(prepared_data, tmp_path):
-    folder, _ = small_slot_attention(prepared_data, tmp_path)
-    for name, within in (("config.json", "config"), ("result.json", None)):
-        content = json.loads((folder / name).read_text())
-        del (content[within] if within else content)["slots"]
-        content.pop("implementation", None)
-        (folder / name).write_text(json.dumps(content))
-    old = read_record(folder)
-    assert old.slots is None
-    assert "slots" not in json.loads(old.model_dump_json())
-    record = reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec())[1]
-    assert record.metrics["test"] == old.metrics["test"]
-
-
-def test_a_method_with_parameters_per_slot_refuses_another_number(prepared_data, tmp_path):
-    folder, _ = run(prepared_data, tmp_path)
-    with pytest.raises(RequestError, match="trained with 4 slots, and toy_geco cannot segment with another"):
-        reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec(), slots=7)
-
-
-def test_a_run_of_another_class_is_not_evaluated(prepared_data, tmp_path):
-    folder, _ = run(prepared_data, tmp_path / "runs")
-    layer = tmp_path / "class.yaml"
-    layer.write_text("methods: {toy_geco: {class: 'objbench_toys.methods:ToyRefiner'}}\n")
-    with pytest.raises(RequestError, match=r"trained with the class objbench_toys.*:ToyGeco"):
-        reevaluate(folder, load("tetrominoes", "test", data=prepared_data), load_spec(layer))

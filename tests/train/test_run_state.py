@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from objbench.errors import ObjbenchError
+from objbench.progress import silent
 from objbench.train import run_state as module
 from objbench.train.interrupt import Interrupted
 from objbench.train.lock import sole_owner
@@ -88,3 +89,5 @@ def test_a_full_disk_does_not_stop_the_run_for_the_sake_of_its_state(tmp_path, m
     monkeypatch.setattr(Path, "write_text", full)
     with reporting(tmp_path / "seed-0") as reporter:
         reporter.begin(3)
+        reporter.watching(silent)(2)
+    assert list(tmp_path.iterdir()) == []

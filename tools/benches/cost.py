@@ -24,20 +24,6 @@ from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig, resolve
 from objbench.spec.schema import Spec
 
-METHODS = (
-    "objmae",
-    "slot_attention",
-    "monet",
-    "genesis_v2",
-    "efficient_morl",
-    "iodine",
-    "spair",
-    "gnm",
-    "space",
-    "marionette",
-    "dti_sprites",
-    "ast",
-)
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
 NOTE = (
     "A step at the end of each stage of the training, with the batch of the recipe: forward and backward pass, multiplications and\n"
@@ -67,9 +53,7 @@ class Cost:
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this bench."""
-    parser.add_argument(
-        "--methods", nargs="+", metavar="M", help=f"METHOD[:VARIANT]; default {' '.join(METHODS)}"
-    )
+    parser.add_argument("--methods", nargs="+", metavar="M", help="METHOD[:VARIANT]; default: all that learn")
     parser.add_argument("--datasets", nargs="+", metavar="D", help=f"default {' '.join(DATASETS)}")
 
 
@@ -78,7 +62,7 @@ def measure(options: Namespace) -> Report:
     spec = load_spec()
     quick = ("tetrominoes",) if options.quick else DATASETS
     references = [spec.dataset(name) for name in options.datasets or quick]
-    methods = options.methods or METHODS
+    methods = options.methods or [name for name, method in spec.methods.items() if not method.trivial]
     for name in methods:  # what is wrong is refused before anything is counted
         for reference in references:
             _stages(spec, name, reference)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from objbench.data.format.manifest import Manifest
 from objbench.data.prepare.features import features
+from objbench.markdown import render as render_markdown
 from objbench.spec.datasets import DatasetRef
 
 _HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0"}
@@ -22,20 +20,12 @@ def render(dataset: DatasetRef, manifest: Manifest, factors: Sequence[Mapping[st
     Args:
         factors: Those of one sample of each split.
     """
-    environment = Environment(
-        loader=PackageLoader("objbench.data.prepare", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown
-    )
     spec, source = dataset.spec, dataset.spec.sources[manifest.source]
     splits = manifest.splits
-    return environment.get_template("card.md.jinja").render(
-        front_matter=yaml.safe_dump(
-            front_matter(dataset, manifest, factors), sort_keys=False, allow_unicode=True
-        ),
+    return render_markdown(
+        "objbench.data.prepare",
+        "card.md.jinja",
+        front_matter(dataset, manifest, factors),
         dataset=dataset,
         spec=spec,
         source=source,
