@@ -13,15 +13,15 @@ _BAR = 10  # columns that a bar needs to say anything
 
 
 class Advance(Protocol):
-    """Reports that `amount` more units are done; `note` replaces the text at the end of the line.
+    """Reports that `amount` more units are done; `note` replaces the text at the end of the line ("": none).
 
     `resumed` units were done by an earlier process: they count as done, but not for the rate.
     """
 
-    def __call__(self, amount: int = 1, note: str = "", resumed: int = 0) -> None: ...
+    def __call__(self, amount: int = 1, note: str | None = None, resumed: int = 0) -> None: ...
 
 
-def silent(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+def silent(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
     """An Advance that shows nothing."""
 
 
@@ -51,14 +51,14 @@ class Job:
         self._here, self._start = 0, time.monotonic()
         self._begun = False
 
-    def advance(self, amount: int, note: str, resumed: int) -> None:
+    def advance(self, amount: int, note: str | None, resumed: int) -> None:
         """Count what is done. The clock of the rate starts anew with a first report of nothing done here."""
         if not self._begun and amount == 0:
             self._start = time.monotonic()
         self._begun = True
         self._here += amount
         self.done += amount + resumed
-        self.note = note or self.note
+        self.note = self.note if note is None else note
 
     @property
     def rate(self) -> float:
@@ -135,7 +135,7 @@ def _rich_bar(job: Job) -> Iterator[Advance]:
     with Progress(Line(), console=console) as display:
         display.add_task(job.description, total=job.total)
 
-        def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+        def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
             job.advance(amount, note, resumed)
 
         yield advance
@@ -144,7 +144,7 @@ def _rich_bar(job: Job) -> Iterator[Advance]:
 def _plain_lines(job: Job) -> Iterator[Advance]:
     due = time.monotonic() + FIRST_SECONDS
 
-    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+    def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         nonlocal due
         job.advance(amount, note, resumed)
         if time.monotonic() >= due:

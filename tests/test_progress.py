@@ -83,3 +83,15 @@ def test_plain_lines_come_after_two_seconds_then_every_ten(
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == ["4/100", "24/100", "44/100", "60/100"]
     assert lines[0] == "training: 4/100 steps, 2.0 steps/s, 48 s left, loss 0.5"
+
+
+def test_a_note_stays_until_another_or_none_is_said(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bar("work", 4, "steps") as advance:
+        for note in ("one", None, ""):
+            clock.now += 20
+            advance(1, note=note)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.endswith(", one") for line in lines] == [True, True, False, False]
+    assert lines[2].endswith("left")

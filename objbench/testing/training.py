@@ -141,7 +141,7 @@ class _Stopped(Exception):  # noqa: N818
 def _stop_after(steps: int) -> Callable[..., None]:
     done = 0
 
-    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+    def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         nonlocal done
         done += amount
         if done >= steps:

@@ -157,6 +157,7 @@ def _run(job: _Job) -> Run:
         metrics={key: found.for_record for key, found in evaluations.items()},
         scored=on,
     )
+    job.interrupts.refuse_if_lost()
     record.save(folder)
     return record
 

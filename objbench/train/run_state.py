@@ -133,7 +133,7 @@ class Reporter:
     def watching(self, advance: Advance) -> Advance:
         """An Advance that also tells the reporter."""
 
-        def advanced(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+        def advanced(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
             advance(amount, note, resumed)
             self._done_here += amount
             step = self._state.step + amount + resumed

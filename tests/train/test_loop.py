@@ -52,7 +52,7 @@ def test_log_holds_losses_and_validation_but_neither_times_nor_paths(tmp_path):
 def test_progress_shows_the_loss_and_the_noted_scores_as_tables_print_them(tmp_path):
     notes = []
 
-    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+    def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         notes.append(note)
 
     noted = {name: load_spec().metric(name) for name in ("ari_fg", "mse")}
@@ -65,7 +65,7 @@ def test_progress_shows_the_loss_and_the_noted_scores_as_tables_print_them(tmp_p
 def test_progress_is_told_by_time_and_the_loss_read_only_then(tmp_path, monkeypatch, seconds, reports, reads):
     told, read = [], []
 
-    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+    def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         told.append(amount)
 
     def losses(stepper: EagerStepper) -> dict[str, float]:
@@ -114,7 +114,7 @@ def test_resume_from_any_step_is_bit_identical(tmp_path, name, stop):
 
 
 def assert_resume_is_bit_identical(tmp_path: Path, name: str, stop: int) -> None:
-    def interrupt(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+    def interrupt(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         interrupt.done += amount
         if interrupt.done >= stop:
             raise _Stopped

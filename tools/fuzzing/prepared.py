@@ -143,7 +143,7 @@ def _build_unfinished(folder: Path) -> None:
     (folder / "small.yaml").write_text(_SMALL)
     done = 0
 
-    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+    def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         nonlocal done
         done += amount
         if done >= 18:

@@ -38,7 +38,7 @@ class Meter:
         self._move(length)
         self._before += length
 
-    def _move(self, received: int, note: str = "", resumed: bool = False) -> None:
+    def _move(self, received: int, note: str | None = None, resumed: bool = False) -> None:
         shown = -(-(self._before + received) // _MB)
         step, self._shown = shown - self._shown, shown
         self._advance(0 if resumed else step, note=note, resumed=step if resumed else 0)

@@ -91,7 +91,7 @@ class Hashing:
     def watched(self, advance: progress.Advance) -> progress.Advance:
         """The same `advance`; it also raises the error of a file that is not the published one, once that is known."""
 
-        def watching(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+        def watching(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
             if self._future.done():
                 self._future.result()
             advance(amount, note, resumed)

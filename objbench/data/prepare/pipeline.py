@@ -63,7 +63,7 @@ def write_splits(
                 _MAKE_ROOM,
             )
             checked = True
-        advance(len(samples), note=" ")
+        advance(len(samples), note="")
         if assigners[0].complete and len(assigners) == 1:
             return
     for assigner in assigners:

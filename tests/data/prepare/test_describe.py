@@ -129,7 +129,7 @@ def test_the_wait_for_the_hashes_shows_how_far_they_are(raw: Path, monkeypatch: 
         assert seen.wait(30)
         return {"sha256": "ab"}
 
-    def advance(amount: int = 1, note: str = "", resumed: int = 0) -> None:
+    def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         shown.append((amount, note))
         if "2.5 MB" in note:
             seen.set()
