@@ -85,9 +85,7 @@ def test_plain_lines_come_after_two_seconds_then_every_ten(
     assert lines[0] == "training: 4/100 steps, 2.0 steps/s, 48 s left, loss 0.5"
 
 
-def test_a_note_stays_until_another_or_none_is_said(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_note_stays_until_another_or_none_is_said(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with bar("work", 4, "steps") as advance:
         for note in ("one", None, ""):
             clock.now += 20
