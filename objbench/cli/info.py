@@ -225,6 +225,7 @@ def _method(spec: Spec, name: str) -> dict[str, Any]:
             "name": name,
             "title": method.title,
             "summary": method.summary,
+            "group": method.group,
             "trivial": method.trivial,
             "variants": {variant: v.description for variant, v in method.variants.items()},
             "citation": _citations(spec, [method.citation] if method.citation else []),

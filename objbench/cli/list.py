@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +38,8 @@ def list_things(
 ) -> None:
     """List datasets (and which of their sources are prepared), methods, metrics, finished runs and shipped weights.
 
+    Methods are listed by how they represent objects: trivial, slots, boxes, layers, other.
+
     Example:
         objbench list
         objbench list datasets
@@ -59,8 +62,14 @@ def list_things(
     for name, entries in found.items():
         print(f"{name}:" if entries else f"{name}: none")
         width = max((len(entry["name"]) for entry in entries), default=0)
-        for entry in entries:
-            print(_fitted(printable(f"  {entry['name']:{width}}  {_line(entry, context)}".rstrip())))
+        for group, members in groupby(entries, lambda entry: entry.get("group")):
+            if group is not None:
+                print(f"  {group}:")
+            indent = "  " if group is None else "    "
+            for entry in members:
+                print(
+                    _fitted(printable(f"{indent}{entry['name']:{width}}  {_line(entry, context)}".rstrip()))
+                )
 
 
 def _datasets(context: Context) -> Entries:
@@ -103,17 +112,22 @@ def _reduced(context: Context, reference: DatasetRef) -> dict[str, dict[str, int
 
 
 def _methods(context: Context) -> Entries:
+    from objbench.spec.schema import GROUPS
+
     return tuple(
         {
             "kind": "method",
             "name": name,
             "title": method.title,
             "summary": method.summary,
+            "group": method.group,
             "trivial": method.trivial,
             "datasets": sorted(method.datasets),
             "variants": sorted(method.variants),
         }
+        for group in GROUPS
         for name, method in sorted(context.spec.methods.items())
+        if method.group == group
     )
 
 

@@ -17,10 +17,11 @@ def method_card(about: Mapping[str, Any], settings: Mapping[str, Setting]) -> st
     """The card as text.
 
     Args:
-        about: name, title and summary, if there are any also variants and citation (name -> text).
+        about: name, title, summary and group, if there are any also variants and citation (name -> text).
         settings: by their dotted keys.
     """
     lines = [f"{about['name']}: {about['title']}", *textwrap.wrap(about["summary"], WIDTH)]
+    lines.append(f"group: {about['group']}")
     for text in about.get("citation", {}).values():
         lines += textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
     if variants := about.get("variants"):

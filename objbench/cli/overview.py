@@ -68,11 +68,13 @@ def method_overview(
         parameters: Dataset -> number of trained parameters there.
         costs: What trainings of it cost, a line each.
     """
+    from objbench.spec.schema import GROUPS
+
     block = spec.method(card["name"].partition(":")[0])
     lines = [f"{card['name']}: {card['title']}", *textwrap.wrap(card["summary"], _WIDTH), ""]
     for text in card.get("citation", {}).values():
         lines += _field("paper", text)
-    lines += _field("kind", "trivial: no learning" if block.trivial else "")
+    lines += _field("group", f"{block.group}: {GROUPS[block.group]}")
     lines += _field("datasets", ", ".join(block.datasets) or "any")
     for masks, meaning in block.masks.items():
         lines += _field("masks", f"also {masks}: {meaning}")

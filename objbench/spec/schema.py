@@ -15,6 +15,15 @@ from objbench.spec.nested import flatten
 from objbench.spec.settings import SHARED_KEYS, Recipe
 from objbench.stored import Strict
 
+MethodGroup = Literal["trivial", "slots", "boxes", "layers", "other"]
+# How the methods of a group represent objects; listings show the groups in this order.
+GROUPS: dict[MethodGroup, str] = {
+    "trivial": "no learning",
+    "slots": "a fixed number of equal slots share out the pixels",
+    "boxes": "each cell of a grid may have a box with an object",
+    "layers": "painted objects lie on each other and on a background",
+    "other": "none of trivial, slots, boxes, layers, or its block does not say it",
+}
 Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
 
 
@@ -41,7 +50,7 @@ class MethodSpec(Strict):
         summary: What it is, in a sentence.
         class_: `class` in the yaml: its `module:Class`. A plugin may register it with an entry point instead.
         citation: A key of `references`.
-        trivial: Whether it is a trivial baseline.
+        group: How it represents objects: a key of `GROUPS`.
         masks: Alternative masks -> how they change the definition of every metric that is scored by them.
         config: Hyper-parameters for all datasets.
         datasets: Dataset -> what differs there. For others see `objbench.spec.resolve.settings_block`.
@@ -52,11 +61,16 @@ class MethodSpec(Strict):
     summary: str
     class_: str | None = Field(default=None, alias="class")
     citation: str | None = None
-    trivial: bool = False
+    group: MethodGroup = "other"
     masks: dict[str, str] = {}
     config: dict[str, Any] = {}
     datasets: dict[str, dict[str, Any]] = {}
     variants: dict[str, VariantSpec] = {}
+
+    @property
+    def trivial(self) -> bool:
+        """Whether it is a trivial baseline, which learns nothing."""
+        return self.group == "trivial"
 
 
 class PublishedRow(Strict):

@@ -146,3 +146,41 @@ def test_on_a_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch
     broken = _fitted(line)
     assert all(len(part) <= width for part in broken.splitlines())
     assert broken.split() == line.split()
+
+
+GROUPS = {
+    "trivial": ["color_kmeans", "grid", "one_slot"],
+    "slots": ["efficient_morl", "genesis_v2", "iodine", "monet", "objmae", "slot_attention"],
+    "boxes": ["gnm", "space", "spair"],
+    "layers": ["ast", "dti_sprites", "marionette"],
+}
+
+
+def test_methods_are_listed_by_group() -> None:
+    found: dict[str, list[str]] = {}
+    for line in call("list", "methods").stdout.splitlines()[1:]:
+        if not line.startswith("    "):
+            found[line.strip(" :")] = []
+        else:
+            found[list(found)[-1]].append(line.split()[0])
+    toys = found.pop("other")  # of a plugin that says no group
+    assert list(found.items()) == list(GROUPS.items())
+    assert all(name.startswith("toy_") for name in toys)
+
+
+def test_programs_are_told_the_group_of_a_method() -> None:
+    entries = json.loads(call("list", "methods", "--json").stdout)
+    found = {entry["name"]: entry["group"] for entry in entries}
+    assert {name: group for name, group in found.items() if group != "other"} == {
+        name: group for group, names in GROUPS.items() for name in names
+    }
+    assert {entry["name"] for entry in entries if entry["trivial"]} == set(GROUPS["trivial"])
+    assert found["toy_geco"] == "other"
+
+
+def test_a_group_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("methods: {gnm: {group: sprites}}")
+    done = call("list", "methods", "--config", str(tmp_path / "mine.yaml"))
+    assert done.exit_code == 2
+    assert "methods.gnm.group" in done.stderr
+    assert "boxes" in done.stderr

@@ -47,6 +47,7 @@ def test_the_head_tells_what_the_method_is():
     text = info("objmae")
     assert text.startswith("objmae: objmae\nMasked autoencoder whose class tokens")
     assert "https://arxiv.org/abs/2210.14139" in text
+    assert "\ngroup: slots\n" in text
     assert ":no_masking                     Ablation: the encoder always sees all patches" in text
 
 

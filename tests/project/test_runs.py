@@ -116,7 +116,7 @@ OTHER: dict[str, Any] = {
     "datasets.D.protocols.P.transform.image": "bicubic",
     "datasets.D.protocols.P.transform.mask": None,
     "methods.M.citation": "paper",
-    "methods.M.trivial": True,
+    "methods.M.group": "boxes",
     "methods.M.config": {"model": {"depth": 2}},
     "methods.M.datasets": {"scenes": {"model": {"width": 32}}},
     "methods.M.variants": {"small": {"config": {"model": {"width": 2}}}},
