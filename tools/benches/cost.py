@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benches.machine import machine
 from benches.report import Report, Row, Section
 from benches.timing import say
 from benches.train_ceilings import DTYPES
@@ -25,6 +30,7 @@ from objbench.spec.resolve import MethodConfig, resolve
 from objbench.spec.schema import Spec
 
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
+TITLE = ": memory of a training step"
 NOTE = (
     "A step at the end of each stage of the training, with the batch of the recipe: forward and backward pass, multiplications and\n"
     "  additions counted apart, of matrix products and convolutions alone. GB: the peak of all tensors, parameters and\n"
@@ -53,6 +59,9 @@ class Cost:
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this bench."""
+    parser.add_argument(
+        "--merge", action="store_true", help="keep what the file of --json holds of other methods"
+    )
     parser.add_argument("--methods", nargs="+", metavar="M", help="METHOD[:VARIANT]; default: all that learn")
     parser.add_argument("--datasets", nargs="+", metavar="D", help=f"default {' '.join(DATASETS)}")
 
@@ -63,13 +72,40 @@ def measure(options: Namespace) -> Report:
     quick = ("tetrominoes",) if options.quick else DATASETS
     references = [spec.dataset(name) for name in options.datasets or quick]
     methods = options.methods or [name for name, method in spec.methods.items() if not method.trivial]
+    if options.merge and options.json is None:
+        raise RequestError("--merge: say with --json which file holds the other methods")
     for name in methods:  # what is wrong is refused before anything is counted
         for reference in references:
             _stages(spec, name, reference)
-    return Report({"methods": list(methods)}, _sections(spec, methods, references))
+    kept = _kept(options.json, methods) if options.merge else []
+    counted = [*(section.title.removesuffix(TITLE) for section in kept), *methods]
+    return Report({"methods": counted}, chain(kept, _sections(spec, methods, references)))
+
+
+def _kept(path: Path, methods: Sequence[str]) -> list[Section]:
+    """The sections of a file of this bench, but those of `methods`; none if there is no file yet."""
+    if not path.exists():
+        return []
+    try:
+        sections = json.loads(path.read_text())["sections"]
+        return [
+            Section(found["title"], found["unit"], _rows(found), note=found["note"], origin=found["origin"])
+            for found in sections
+            if found["title"] not in {f"{name}{TITLE}" for name in methods}
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"{path}: not a file of this bench ({error!r}); leave out --merge to replace it"
+        ) from None
+
+
+def _rows(section: dict[str, Any]) -> list[Row]:
+    return [Row(row["name"], row["samples"], figures=row["figures"]) for row in section["rows"]]
 
 
 def _sections(spec: Spec, methods: Sequence[str], references: Sequence[DatasetRef]) -> Iterator[Section]:
+    here = machine()
+    origin = {key: here[key] for key in ("commit", "torch", "date")}
     for name in methods:
         rows = []
         for reference in references:
@@ -79,7 +115,7 @@ def _sections(spec: Spec, methods: Sequence[str], references: Sequence[DatasetRe
             for index, stage in enumerate(stages):
                 label = f"{reference} {stage.name}" if len(stages) > 1 else str(reference)
                 rows += [_row(label, step_cost(config, reference, p, index), p) for p in DTYPES]
-        yield Section(f"{name}: memory of a training step", "GB", rows, note=NOTE)
+        yield Section(f"{name}{TITLE}", "GB", rows, note=NOTE, origin=origin)
 
 
 def _row(label: str, cost: Cost, precision: str) -> Row:

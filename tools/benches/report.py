@@ -73,13 +73,23 @@ class Check:
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that were measured together, in one unit."""
+    """Rows that were measured together, in one unit.
+
+    Attributes:
+        title: What was measured.
+        unit: Unit of the rows' samples.
+        rows: The candidates.
+        checks: Conditions that must hold.
+        note: What a reader of the table must know.
+        origin: Commit, date and versions behind the rows, if a report holds rows of several runs of the bench.
+    """
 
     title: str
     unit: str
     rows: list[Row]
     checks: list[Check] = field(default_factory=list)
     note: str = ""
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,7 @@ def as_json(bench: str, machine: Mapping[str, Any], report: Report, finished: bo
                 "title": section.title,
                 "unit": section.unit,
                 "note": section.note,
+                "origin": dict(section.origin),
                 "rows": [_json_row(row) for row in section.rows],
                 "checks": [{**asdict(check), "passed": check.passed} for check in section.checks],
             }

@@ -87,12 +87,49 @@ def test_a_row_for_each_stage(tmp_path):
     assert 0 < 10 * behind["GFLOP/image"] < objects["GFLOP/image"]
 
 
+def count(path, method, *options):
+    line = ["cost", "--methods", method, "--datasets", "tetrominoes@aligned", "--json", str(path), *options]
+    return command.main(line)
+
+
+def test_one_file_holds_methods_that_were_counted_one_after_another(tmp_path):
+    path = tmp_path / "cost.json"
+    assert count(path, "slot_attention:demo", "--merge") == 0  # there is no file yet
+    content = json.loads(path.read_text())
+    content["sections"][0]["origin"]["commit"] = "of then"
+    content["sections"][0]["rows"][0]["figures"]["batch"] = 7.0
+    path.write_text(json.dumps(content))
+    assert count(path, "iodine:demo", "--merge") == 0
+    merged = json.loads(path.read_text())
+    assert merged["parameters"] == {"methods": ["slot_attention:demo", "iodine:demo"]}
+    kept, new = merged["sections"]
+    assert kept == content["sections"][0]
+    assert new["title"] == "iodine:demo: memory of a training step"
+    assert new["origin"]["commit"] == merged["machine"]["commit"]
+    assert count(path, "slot_attention:demo", "--merge") == 0  # counted again: the old figures go
+    sections = json.loads(path.read_text())["sections"]
+    assert [section["title"].split(":")[0] for section in sections] == ["iodine", "slot_attention"]
+    assert sections[1]["rows"][0]["figures"]["batch"] == 32.0
+    assert count(path, "slot_attention:demo") == 0
+    assert len(json.loads(path.read_text())["sections"]) == 1
+
+
+def test_a_file_of_something_else_is_not_merged_with(tmp_path, capsys):
+    path = tmp_path / "cost.json"
+    for text in ("{", "[]", '{"sections": [{"title": "x"}]}'):
+        path.write_text(text)
+        assert count(path, "slot_attention:demo", "--merge") == 2
+        assert f"{path}: not a file of this bench" in capsys.readouterr().err
+        assert path.read_text() == text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--methods", "grid"], "method 'grid' does not train: there is no step to count"),
         (["--methods", "monett"], "monet"),
         (["--datasets", "clevr66"], "clevr6"),
+        (["--merge"], "--merge: say with --json which file holds the other methods"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(options, message, capsys):
