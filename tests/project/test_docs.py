@@ -21,9 +21,14 @@ from helpers.paths import ROOT
 
 import objbench as objbench_package
 
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+JOURNEY = [ROOT / "docs" / name for name in ("start.md", "python.md", "predictions.md")]  # one after another
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-PAGES = README + CONTRIBUTING + "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+PAGES = (
+    README.read_text()
+    + CONTRIBUTING
+    + "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+)
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXECUTED = "<!-- executed by tests/project/test_docs.py -->\n"
 
@@ -43,23 +48,29 @@ def commands(text: str) -> list[str]:
     return [line.partition("  #")[0] for line in lines]
 
 
-def executed_blocks() -> list[tuple[str, str]]:
-    """The language and the text of each block, in the order of the page."""
-    found = [BLOCK.match(part) for part in README.split(EXECUTED)[1:]]
+def executed_blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of each block that the page says is executed, in its order."""
+    found = [BLOCK.match(part) for part in page.read_text().split(EXECUTED)[1:]]
     return [(block.group(1), block.group(3)) for block in found]
 
 
-def test_readme_journey(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def run_blocks(blocks: list[tuple[str, str]], cwd: Path) -> tuple[dict[str, str], str]:
+    """What each line of shell printed, and what all the Python did."""
     output, printed = {}, ""
-    for language, text in executed_blocks():
+    for language, text in blocks:
         if language == "python":
-            printed += execute([sys.executable, "-c", text], tmp_path)
+            printed += execute([sys.executable, "-c", text], cwd)
             continue
         for line in text.splitlines():
             result = call(*shlex.split(line)[1:])  # in this process: each new one would import torch again
             assert result.exit_code == 0, f"{line}\n{result.output}"
             output[line] = result.stdout
+    return output, printed
+
+
+def test_the_journey_of_the_pages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output, printed = run_blocks([block for page in JOURNEY for block in executed_blocks(page)], tmp_path)
     assert len(output) == 13
     table = output["objbench report --dataset tetrominoes"]
     for name in ("objmae:demo", "color_kmeans", "IODINE"):
@@ -71,6 +82,20 @@ def test_readme_journey(tmp_path, monkeypatch):
     assert "brightness" in table
     assert "scored as deepmind defines the metrics" in table
     assert re.search(r"\d \[\d", table)
+
+
+NUMBER = re.compile(r"\d+\.\d")
+
+
+def test_the_five_commands_of_readme_make_its_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output, _ = run_blocks(executed_blocks(README), tmp_path)
+    assert len(output) == 5
+    made = list(output.values())[-1].strip()
+    shown = README.read_text().split("in percent:\n\n")[1][: len(made)]
+    assert NUMBER.sub("0.0", made) == NUMBER.sub("0.0", shown)
+    made, shown = ([float(number) for number in NUMBER.findall(text)] for text in (made, shown))
+    assert made == pytest.approx(shown, abs=0.3)  # percent: another processor may move a pixel
 
 
 @pytest.mark.parametrize("line", [line for line in commands(PAGES) if line.startswith("objbench ")])

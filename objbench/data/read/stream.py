@@ -42,7 +42,7 @@ def stream(
     """A webdataset pipeline that gives every sample of a split once per epoch.
 
     Shards are divided among nodes and DataLoader workers; a worker without a shard gives nothing. A sample is a dict:
-    "__key__" str, "index" and "n_objects" int, "image" uint8 (3,H,W), "mask" uint8 (H,W), and "factors": name ->
+    `__key__` str, `index` and `n_objects` int, `image` uint8 (3,H,W), `mask` uint8 (H,W), and `factors`: name ->
     tensor (E,...), or () for one value per scene; strings stay strings.
 
     The sha256 of a shard is compared with the manifest once per pipeline, when it is first opened.

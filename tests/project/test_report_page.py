@@ -1,4 +1,4 @@
-"""The table and the picture of README's part on reports are what the commands beside them make."""
+"""The table and the picture of docs/report.md are what the commands beside them make."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typer.testing import CliRunner
 
 from objbench.cli.main import app
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/report.md").read_text(encoding="utf-8")
 
 
 def beside(what: str) -> tuple[list[str], str]:
-    """The command whose output README shows as `what`, and what it shows."""
+    """The command whose output the page shows as `what`, and what it shows."""
     start = (
-        f"<!-- the {what} below is that of the command, checked by tests/project/test_readme_report.py -->\n"
+        f"<!-- the {what} below is that of the command, checked by tests/project/test_report_page.py -->\n"
     )
     found = re.search(
-        re.escape(start) + r"```sh\nobjbench ([^\n]*)\n```\n\n(.*?)\n\n(?=<!--|##)", README, re.DOTALL
+        re.escape(start) + r"```sh\nobjbench ([^\n]*)\n```\n\n(.*?)\n\n(?=<!--|\Z)", PAGE + "\n", re.DOTALL
     )
-    assert found, f"README shows no {what} with a command above it"
+    assert found, f"docs/report.md shows no {what} with a command above it"
     return shlex.split(found[1]), found[2]
 
 
@@ -43,7 +43,7 @@ def test_the_table_is_the_output_of_the_command_word_for_word():
 def test_the_picture_is_the_one_that_the_command_draws(tmp_path):
     command, shown = beside("picture")
     committed = ROOT / command[-1]
-    assert re.fullmatch(rf"!\[.+\]\({re.escape(command[-1])}\)", shown)
+    assert re.fullmatch(rf"!\[.+\]\(\.\./{re.escape(command[-1])}\)", shown)
     drawn = tmp_path / committed.name
     result = CliRunner().invoke(app, [*command[:-1], str(drawn)])
     assert result.exit_code == 0, result.stderr
