@@ -25,6 +25,8 @@ class MetricSpec(Strict):
         better: Which values are the better ones; None if that is not known, or if neither are.
         range: The lowest and the highest value, as computed (a fraction for percent); None where there is no bound.
         column: Whether tables have a column for it by default.
+        computed_from: `masks`: the predicted masks, so that other masks of the same method change what it means;
+            `reconstruction`; or `boxes`: counted beside the boxes of methods that have them, by no evaluator.
         cost: Whether it tells of the device that a run had rather than of the method.
     """
 
@@ -35,6 +37,7 @@ class MetricSpec(Strict):
     better: Literal["higher", "lower"] | None = None
     range: tuple[float | None, float | None] = (None, None)
     column: bool = False
+    computed_from: Literal["masks", "reconstruction", "boxes"] = "masks"
     cost: bool = False
 
     @model_validator(mode="after")

@@ -111,6 +111,7 @@ def test_metrics_are_told_to_programs() -> None:
         "better": "lower",
         "range": [0, None],
         "column": True,
+        "computed_from": "reconstruction",
         "cost": False,
     }
     assert [name for name, entry in entries.items() if entry["column"]] == [

@@ -130,6 +130,7 @@ OTHER: dict[str, Any] = {
     "metrics.N.better": "lower",
     "metrics.N.range": [0, 1],
     "metrics.N.column": True,
+    "metrics.N.computed_from": "boxes",
     "metrics.N.cost": True,
     "references.R.url": "https://example.org",
 }

@@ -168,11 +168,16 @@ def _training(run: Run, spec: Spec) -> Training:
 
 
 def _meanings(values: Mapping[str, Statistic], definition: str, masks: str | None) -> dict[str, str]:
-    """Metric -> its definition; `masks` says how the masks change it, None if they do not."""
-    suffix = "" if masks is None else f", {masks}"
-    suffix += "" if definition == DEFAULT_DEFINITION else f", as {definition} computes it"
-    meanings = {name: value.metric.meaning for name, value in values.items()}
-    return {name: meaning + suffix for name, meaning in meanings.items() if meaning != NOT_STATED}
+    """Metric -> its definition; `masks` says how the masks change those that are computed from them, None if not."""
+    by_evaluator = "" if definition == DEFAULT_DEFINITION else f", as {definition} computes it"
+    by_masks = "" if masks is None else f", {masks}"
+    suffixes = {"masks": by_masks + by_evaluator, "reconstruction": by_evaluator, "boxes": ""}
+    metrics = {name: value.metric for name, value in values.items()}
+    return {
+        name: metric.meaning + suffixes[metric.computed_from]
+        for name, metric in metrics.items()
+        if metric.meaning != NOT_STATED
+    }
 
 
 def _standard_n_train(record: Run, spec: Spec) -> int | None:

@@ -52,7 +52,7 @@ PAPER_TABLES: dict[str, list[PaperTable]] = {
 
 
 def paper_plans(number: str, rows: Sequence[Row], datasets: Sequence[str]) -> list[Plan]:
-    """Plan the parts of Table `number`.
+    """Plan the parts of Table `number`; measured rows are in the order of the paper's, those that it lacks at the end.
 
     Args:
         number: A key of PAPER_TABLES.
@@ -68,11 +68,23 @@ def paper_plans(number: str, rows: Sequence[Row], datasets: Sequence[str]) -> li
         columns = [Column(d, m) for d in table.datasets for m in table.metrics if not names or d in names]
         if columns:
             members = [row for row in rows if _belongs(row, table, number, rows, datasets)]
-            plans.append(Plan(table.title, tuple(columns), [r for r in members if _fits(r, columns)]))
+            shown = [row for row in members if _fits(row, columns)]
+            plans.append(Plan(table.title, tuple(columns), _as_published(shown)))
     if not plans:
         there = ", ".join(dict.fromkeys(d for table in PAPER_TABLES[number] for d in table.datasets))
         raise RequestError(f"--table {number} has no column for {', '.join(datasets)}; it has {there}")
     return plans
+
+
+def _as_published(rows: Sequence[Row]) -> list[Row]:
+    """The rows, methods in the order of the published ones among them, then the others as they are, trivial ones last."""
+    order = list(dict.fromkeys(row.who.method for row in rows if row.published))
+
+    def place(row: Row) -> tuple[bool, int]:
+        method = row.who.method
+        return row.who.trivial, order.index(method) if method in order else len(order)
+
+    return sorted(rows, key=place)
 
 
 def _belongs(row: Row, table: PaperTable, number: str, rows: Sequence[Row], datasets: Sequence[str]) -> bool:

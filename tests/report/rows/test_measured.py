@@ -132,6 +132,23 @@ def test_metrics_mean_what_the_definition_makes_of_them():
     assert row.definitions["ari_fg"] == "foreground pixels only, as deepmind computes it"
 
 
+def test_other_masks_change_the_meaning_of_metrics_of_masks_alone():
+    key = "test+masks=reassigned"
+    found = scores(mse_sum=4.5, count_accuracy=0.5, n_boxes=2.0, n_objects=3.0)
+    both = {"test": found, key: found.model_copy(update={"masks": "reassigned"})}
+    plain, other = rows_of(
+        record(method="dti_sprites", metrics=both, on={"test": scored(), key: scored(definition="deepmind")})
+    ).rows
+    assert other.masks == "reassigned"
+    by_masks = ", predicted background reassigned first"
+    suffix = {name: other.definitions[name].removeprefix(text) for name, text in plain.definitions.items()}
+    of_masks = dict.fromkeys(
+        ("ari", "ari_fg", "miou", "miou_fg", "count_accuracy"), f"{by_masks}, as deepmind computes it"
+    )
+    of_reconstruction = dict.fromkeys(("mse", "mse_sum"), ", as deepmind computes it")
+    assert suffix == of_masks | of_reconstruction | {"n_boxes": "", "n_objects": ""}
+
+
 def test_a_row_says_where_the_values_of_each_seed_stand():
     records = record(3), record(5)
     (row,) = rows_of(*records).rows
