@@ -5,6 +5,7 @@ Kabra et al., Multi-Object Datasets, 2019. The order in the file is the only ind
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -36,6 +37,11 @@ class DeepMindSource(Source):
         self._entities = entities[0]
         select = request.dataset.rule.select.get(request.source)
         self._max_objects = select.max_objects if select else None
+        if self._max_objects is not None and "visibility" not in LAYOUTS[self._layout].factors:
+            raise RequestError(
+                f"{release.label(request)}: records of the layout '{self._layout}' have no `visibility`, by which "
+                "max_objects selects"
+            )
         raw = release.raw_path(request)
         found = release.find_file(request, raw, ROLE) if raw.is_dir() else raw
         if found is None:
@@ -51,21 +57,27 @@ class DeepMindSource(Source):
     def plan(self) -> list[SplitPlan]:
         """The protocol's records; if all sizes are given and the file is too short, one split after the other.
 
-        Records are counted only if all sizes are given, and only as far as needed.
+        Records are counted only if all sizes are given, and only as far as needed; or if a split goes to the end of a
+        file of which benchmarks.yaml does not say how many it holds.
         """
         return self._plan
 
     @cached_property
     def _plan(self) -> list[SplitPlan]:
-        plans = release.protocol_plan(self.request)
+        rows = {ROLE: self._count(sys.maxsize)} if release.needs_count(self.request, ROLE) else {}
+        plans = release.protocol_plan(self.request, rows)
         needed = max((plan.stop for plan in plans), default=0)
         if not release.all_sizes_given(self.request) or not needed:
             return plans
-        with Reader(self._path) as reader:
-            found = reader.skip(needed)
+        found = self._count(needed)
         if found == needed:
             return plans
         return release.consecutive_plan(self.request, {ROLE: found}, {ROLE: self._path})
+
+    def _count(self, most: int) -> int:
+        """The number of records in the file, counted up to `most`."""
+        with Reader(self._path) as reader:
+            return reader.skip(most)
 
     def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
         """The scenes, in one pass over the file; prepared ones are skipped without parsing."""

@@ -47,6 +47,7 @@ class RecordBlock:
             masks = label_map(planes, values=(255,))
         except SceneError as error:
             raise self._bad(error.row, str(error)) from None
+        masks[masks < LAYOUTS[self.layout].background] = 0
         images = np.broadcast_to(stacked.pop("image"), (*masks.shape, 3))  # gray ones become RGB
         index = np.array([frame.number for frame in self.frames])
         return SceneBatch(index, images, masks, stacked)

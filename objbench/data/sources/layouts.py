@@ -26,6 +26,7 @@ class Layout:
         channels: Of the image in a record: 3, or 1 for gray.
         columns: The first columns of `factors` in an EfficientMORL file; the last one is the visibility, and the release
             does not say what is between them. Empty where its files have no factors.
+        background: So many of the first entities are parts of the background.
     """
 
     height: int
@@ -34,6 +35,7 @@ class Layout:
     factors: Mapping[str, Feature]
     channels: int = 3
     columns: tuple[str, ...] = ()
+    background: int = 1
 
 
 _SPRITES = dict.fromkeys(("x", "y", "shape", "orientation", "scale", "visibility"), _NUMBER)
@@ -55,6 +57,7 @@ LAYOUTS = MappingProxyType(
             },
             columns=("x", "y", "z", "rotation", "size", "material", "shape", "color"),
         ),
+        "objects_room": Layout(64, 64, 0, {}, background=4),  # sky, floor and the two halves of the wall
     }
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -95,12 +96,20 @@ def all_sizes_given(request: SourceRequest) -> bool:
     return set(rules(request)) <= set(request.sizes)
 
 
+def needs_count(request: SourceRequest, role: str) -> bool:
+    """Whether only the file of `role` can say where a wanted split ends."""
+    if source_spec(request).records[role] is not None:
+        return False
+    counted = (rule for split, rule in rules(request).items() if rule.file == role and wanted(request, split))
+    return any(bound is None or bound < 0 for rule in counted for bound in (rule.start, rule.stop))
+
+
 def protocol_plan(request: SourceRequest, rows: Mapping[str, int] | None = None) -> list[SplitPlan]:
     """The records that the protocol names, in file order; the first ones of a split if a smaller size is asked for.
 
     Args:
         request: What the user asked for.
-        rows: Role -> number of records, for the files whose number benchmarks.yaml does not give.
+        rows: Role -> number of records, for the files whose number benchmarks.yaml does not give and that `needs_count`.
 
     Raises:
         RequestError: A size is larger than the protocol's.
@@ -110,7 +119,12 @@ def protocol_plan(request: SourceRequest, rows: Mapping[str, int] | None = None)
             raise RequestError(f"--{split} {size}: {label(request)} has no split '{split}'")
     make = _selected if request.source in request.dataset.rule.select else _plain
     plans = [
-        make(request, split, rule, source_spec(request).records[rule.file] or (rows or {})[rule.file])
+        make(
+            request,
+            split,
+            rule,
+            source_spec(request).records[rule.file] or (rows or {}).get(rule.file, sys.maxsize),
+        )
         for split, rule in rules(request).items()
         if wanted(request, split)
     ]

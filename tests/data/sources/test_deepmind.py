@@ -116,7 +116,7 @@ def test_the_file_is_checked_on_opening(tmp_path: Path) -> None:
 def test_another_dataset_is_recognised_by_its_size(tmp_path: Path) -> None:
     sprites = example({"image": bytes_feature(np.zeros((64, 64, 3), np.uint8))})
     path = write(tmp_path / "sprites.tfrecords", [sprites])
-    message = r"record 0 .*image has 12288 values, expected 3675 = 35x35x3: is its layout multi_dsprites\?"
+    message = r"record 0 .*image has 12288 values, expected 3675 = 35x35x3: is its layout multi_dsprites or objects_room\?"
     with pytest.raises(ObjbenchError, match=message):
         opened(path)
 

@@ -219,7 +219,7 @@ def test_a_group_without_masks_lists_what_it_has(tmp_path: Path, arrays: dict[st
 @pytest.mark.parametrize(
     ("imgs", "masks", "message"),
     [
-        ((3, 64, 64, 3), (3, 6, 64, 64, 1), r"imgs has the shape Nx64x64x3, expected Nx35x35x3: is its layout multi_dsprites\?"),
+        ((3, 64, 64, 3), (3, 6, 64, 64, 1), r"imgs has the shape Nx64x64x3, expected Nx35x35x3: is its layout multi_dsprites or objects_room\?"),
         ((3, 3, 35, 35), (3, 4, 35, 35, 1), r"imgs has the shape Nx3x35x35, expected Nx35x35x3"),
         ((3, 35, 35, 3), (3, 35, 35, 4, 1), r"masks has the shape Nx35x35x4x1, expected Nx4x35x35x1"),
         ((3, 35, 35, 3), (2, 4, 35, 35, 1), r"different numbers of rows: \[2, 3\]"),
