@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -15,6 +17,7 @@ from objbench.data.generate.tensors import SceneTensors, with_background
 from objbench.random import MASK32, below, philox, seed_from, split_seed
 
 _PLACES, _SCALES, _TURNS = 32, 6, 40  # the values of dSprites itself: both ends included, also 0 and 2 pi
+_PROPOSALS = 256  # drawn at once, at least, where sprites must lie apart
 
 
 class SceneDistribution(NamedTuple):
@@ -74,9 +77,7 @@ class MultiDSprites(Generator):
         self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
     ) -> SceneTensors:
         """The scenes [start, stop) of the stream that (set, split, seed) names."""
-        index = torch.arange(start, stop, device=device or "cpu")
-        key = split_seed(seed_from(self.dataset, "version", self.version, "seed", seed, "split", split))
-        scene = draw(self.distribution, index, key)
+        scene = self.scene(torch.arange(start, stop, device=device or "cpu"), split, seed)
         images, masks = render(scene)
         sprites = scene.sprites
         factors = {
@@ -92,7 +93,16 @@ class MultiDSprites(Generator):
         present = _present(scene)
         entities = {name: _entities(values, present) for name, values in factors.items()}
         entities["visibility"][:, 0] = 1
-        return SceneTensors(index, images, masks, entities)
+        return SceneTensors(torch.arange(start, stop, device=images.device), images, masks, entities)
+
+    def scene(self, index: Tensor, split: str, seed: int) -> Scene:
+        """What is drawn for the scenes `index` (N,) of a stream."""
+        return draw(self.distribution, index, self.stream_key(split, seed))
+
+    def stream_key(self, split: str, seed: int, *options: str) -> tuple[int, int]:
+        """The Philox key of a stream of scenes."""
+        words = (self.dataset, *options, "version", self.version, "seed", seed, "split", split)
+        return split_seed(seed_from(*words))
 
 
 class ColoredOnGrayscale(MultiDSprites):
@@ -119,22 +129,78 @@ class ColoredOnColored(MultiDSprites):
     distribution = SceneDistribution(1, 4, background=rgb, color=rgb)
 
 
+@dataclass(frozen=True)
 class Binarized(MultiDSprites):
     """2-3 white sprites on black.
 
     Upstream documents the numbers and the colours; that both numbers are equally likely, and poses those of dSprites'
     own images as in the released scenes of colored on colored, is assumed.
+
+    Attributes:
+        apart: Whether at least two pixels of black lie between any two sprites, across, upright and diagonally. The sprites
+            of a scene are then drawn anew, all of them, until they lie so; their number is drawn once.
     """
 
     version = 2
     dataset = "multi_dsprites_binarized"
     distribution = SceneDistribution(2, 3, background=black, color=None)
+    apart: bool = False
+
+    def scene(self, index: Tensor, split: str, seed: int) -> Scene:
+        """What is drawn for the scenes `index` (N,) of a stream, which is another one where sprites lie apart."""
+        if not self.apart:
+            return super().scene(index, split, seed)
+        return draw_apart(self.distribution, index, self.stream_key(split, seed, "apart"))
 
 
-def draw(distribution: SceneDistribution, index: Tensor, key: tuple[int, int]) -> Scene:
-    """The scenes `index` int64 (N,): eight random words for the background and for each sprite."""
-    words = _words(index, distribution.most + 1, key)  # (N,1+S,8)
-    for_scene, for_sprite = words[:, 0], words[:, 1:]
+def draw_apart(distribution: SceneDistribution, index: Tensor, key: tuple[int, int]) -> Scene:
+    """The scenes `index` int64 (N,), each the first proposal whose sprites lie apart."""
+    scenes = draw(distribution, index, key)
+    pending = (~lie_apart(scenes)).nonzero().flatten()
+    tried = 1
+    while len(pending):
+        # Several proposals at once for the last few scenes: the first good one is the same, the passes are fewer.
+        ahead = max(1, _PROPOSALS // len(pending))
+        attempt = torch.arange(tried, tried + ahead, device=index.device).repeat(len(pending))
+        proposed = draw(distribution, index[pending].repeat_interleave(ahead), key, attempt)
+        found, first = lie_apart(proposed).view(-1, ahead).max(dim=1)
+        chosen = (torch.arange(len(pending), device=index.device) * ahead + first)[found]
+        for values, new in zip(scenes.sprites, proposed.sprites, strict=True):
+            values[pending[found]] = new[chosen]
+        pending = pending[~found]
+        tried += ahead
+    return scenes
+
+
+def lie_apart(scene: Scene) -> Tensor:
+    """Which scenes have no two sprites that, each grown by a pixel on every side, share one: bool (N,)."""
+    present = _present(scene)
+    covered = torch.zeros(*present.shape, SIDE, dtype=torch.int64, device=present.device)
+    covered[present] = cover(Sprites(*(values[present] for values in scene.sprites)))
+    across = covered | covered << 1 | covered >> 1  # no sprite reaches the last bit, the sign
+    grown = across.clone()
+    grown[..., 1:] |= across[..., :-1]
+    grown[..., :-1] |= across[..., 1:]
+    apart = torch.ones_like(present[:, 0])
+    for i, j in combinations(range(present.shape[1]), 2):
+        apart &= ((grown[:, i] & grown[:, j]) == 0).all(1)
+    return apart
+
+
+def draw(
+    distribution: SceneDistribution, index: Tensor, key: tuple[int, int], attempt: Tensor | None = None
+) -> Scene:
+    """The scenes `index` int64 (N,): eight random words for the background and for each sprite.
+
+    Args:
+        distribution: Of the set.
+        index: Places in the stream.
+        key: The stream's Philox key.
+        attempt: int64 (N,), which proposal of the sprites; None for the first, 0. Number and background do not depend on it.
+    """
+    attempt = torch.zeros_like(index) if attempt is None else attempt
+    for_scene = _words(index, torch.zeros_like(index), 1, key)[:, 0]
+    for_sprite = _words(index, attempt, distribution.most + 1, key)[:, 1:]  # (N,S,8)
     for_x, for_y, for_scale, for_turns = for_sprite[..., 4:].unbind(-1)
     x, y = (below(word, _PLACES).double() / (_PLACES - 1) for word in (for_x, for_y))
     scale = (_SCALES - 1 + below(for_scale, _SCALES)).double() / (2 * (_SCALES - 1))
@@ -186,11 +252,12 @@ def _spread(device: torch.device) -> Tensor:
     )
 
 
-def _words(index: Tensor, entities: int, key: tuple[int, int]) -> Tensor:
-    """Eight random words for each entity of each scene: int64 (N,entities,8)."""
+def _words(index: Tensor, attempt: Tensor, entities: int, key: tuple[int, int]) -> Tensor:
+    """Eight random words for each entity of each scene, in the proposal `attempt` (N,): int64 (N,entities,8)."""
     shape = (len(index), entities, 2)
     entity, block = (torch.arange(n, device=index.device) for n in shape[1:])
-    counter = [index[:, None, None] & MASK32, index[:, None, None] >> 32, entity[:, None], block]
+    scene, block = index[:, None, None], 2 * attempt[:, None, None] + block
+    counter = [scene & MASK32, scene >> 32, entity[:, None], block]
     return philox(torch.stack([word.expand(shape) for word in counter], dim=-1), key).flatten(2)
 
 

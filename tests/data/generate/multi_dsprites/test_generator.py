@@ -3,6 +3,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ from helpers.generated import arrays, assert_same
 
 from objbench.data.generate.generator import generator_of
 from objbench.data.generate.multi_dsprites import generator as sets
-from objbench.data.generate.multi_dsprites.generator import Binarized, ColoredOnColored, ColoredOnGrayscale
+from objbench.data.generate.multi_dsprites.generator import (
+    Binarized,
+    ColoredOnColored,
+    ColoredOnGrayscale,
+    MultiDSprites,
+)
 from objbench.data.generate.multi_dsprites.sprites import Sprites, cover
 from objbench.data.scene import SceneBatch
 from objbench.spec.load import load_spec
@@ -74,6 +80,7 @@ def uniform(values: np.ndarray, low: float, high: float) -> bool:
 def test_every_dataset_has_its_generator() -> None:
     for dataset, expected in GENERATORS.items():
         assert type(generator_of(load_spec().dataset(dataset))) is expected
+    assert generator_of(load_spec().dataset("multi_dsprites_binarized@apart")) == Binarized(apart=True)
 
 
 @pytest.mark.parametrize(("dataset", "sprites"), [("multi_dsprites", 5), ("multi_dsprites_colored", 4)])
@@ -278,14 +285,63 @@ def test_an_index_beyond_32_bits_is_another_scene() -> None:
     ],
 )
 def test_the_stream_is_fixed(dataset: str, version: int, digest: str) -> None:
+    assert version == GENERATORS[dataset].version
+    assert digest_of(GENERATORS[dataset]) == digest
+
+
+def test_the_stream_of_sprites_apart_is_fixed() -> None:
+    assert (
+        digest_of(Binarized, apart=True) == "ca45817d4170a8e48b3c8ec623d3a9f9ac5230e8a8e85d21c6d64ba8ea284be0"
+    )
+
+
+def digest_of(generator: type[MultiDSprites], **options: bool) -> str:
+    """SHA-256 of images, masks and factors of 100 scenes of each split."""
     found = hashlib.sha256()
     for split in ("train", "val", "test"):
-        batch = arrays(GENERATORS[dataset], split, 0, 100, seed=3)
+        batch = arrays(generator, split, 0, 100, seed=3, **options)
         found.update(batch.images.tobytes() + batch.masks.tobytes())
         for name in sorted(batch.factors):
             found.update(batch.factors[name].tobytes())
-    assert version == GENERATORS[dataset].version
-    assert found.hexdigest() == digest
+    return found.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def apart() -> SceneBatch:
+    return arrays(Binarized, "train", 0, 1000, 0, apart=True)
+
+
+def test_sprites_that_lie_apart_have_two_pixels_between_them(apart: SceneBatch) -> None:
+    closest = []
+    for masks in apart.masks:
+        places = [np.argwhere(masks == label) for label in range(1, masks.max() + 1)]
+        for i, j in combinations(range(len(places)), 2):
+            closest.append(abs(places[i][:, None] - places[j]).max(2).min())
+    assert min(closest) == 3  # the nearest two pixels are three rows or columns from each other
+
+
+def test_no_sprite_of_those_that_lie_apart_is_hidden(apart: SceneBatch) -> None:
+    counts = apart.factors["visibility"].sum(1) - 1
+    assert np.array_equal(apart.masks.max(axis=(1, 2)), counts)
+    assert even(
+        np.bincount(counts.astype(int))[2:]
+    )  # the number does not depend on how often a scene is drawn
+
+
+def test_a_scene_whose_first_sprites_lie_apart_is_the_first_proposal(apart: SceneBatch) -> None:
+    key = Binarized(apart=True).stream_key("train", 0, "apart")
+    first = sets.draw(Binarized.distribution, torch.arange(1000), key)
+    kept = sets.lie_apart(first).numpy()
+    same = np.equal(apart.factors["x"][:, 1:3], first.sprites.x[:, :2].float().numpy()).all(1)
+    assert 0.3 < kept.mean() < 0.8
+    assert same[kept].all()
+    assert same[~kept].mean() < 0.01
+
+
+@pytest.mark.parametrize("cut", [1, 17])
+def test_the_batch_size_does_not_change_sprites_apart(apart: SceneBatch, cut: int) -> None:
+    parts = [arrays(Binarized, "train", at, to, 0, apart=True) for at, to in [(0, cut), (cut, 100)]]
+    assert_same(SceneBatch.concatenate(parts), apart[:100])
 
 
 @pytest.mark.gpu
