@@ -41,11 +41,15 @@ class Clevr(Generator):
 
     Attributes:
         max_objects: The number of objects is uniform from 3 to this, at most 10.
+        side: Of the image, in pixels, at most 192; the scenes do not depend on it.
+        alike: Whether all objects of a scene have one material and one colour, so that colour does not tell them apart.
     """
 
     version = 1
     block = 32
     max_objects: int = sampling.MOST
+    side: int = SIDE
+    alike: bool = False
 
     def __post_init__(self) -> None:
         if self.max_objects not in range(sampling.FEWEST, sampling.MOST + 1):
@@ -53,38 +57,43 @@ class Clevr(Generator):
                 f"the option 'max_objects' of clevr is {self.max_objects}; "
                 f"it must be {sampling.FEWEST} to {sampling.MOST}"
             )
+        if self.side not in range(1, CROP.height + 1):
+            raise RequestError(
+                f"the option 'side' of clevr is {self.side}; it must be 1 to {CROP.height} pixels"
+            )
 
     def make(
         self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
     ) -> SceneTensors:
-        """The scenes [start, stop) of the stream that (split, seed, max_objects) names."""
+        """The scenes [start, stop) of the stream that (split, seed, max_objects, alike) names."""
         key = self.stream_key(split, seed)
         place = torch.device(device or "cpu")
         size = _CUDA_BATCH if place.type == "cuda" else self.block
         index = torch.arange(start, stop, device=place)
-        return SceneTensors.concatenate(list(_batches(index, key, self.max_objects, size)))
+        return SceneTensors.concatenate(list(self._batches(index, key, size)))
 
     def stream_key(self, split: str, seed: int) -> tuple[int, int]:
         """The Philox key of a stream of scenes."""
+        options = ("alike",) if self.alike else ()
         words = ("max_objects", self.max_objects, "version", self.version, "seed", seed, "split", split)
-        return split_seed(seed_from("clevr", *words))
+        return split_seed(seed_from("clevr", *options, *words))
+
+    def _batches(self, index: Tensor, key: tuple[int, int], size: int) -> Iterator[SceneTensors]:
+        distribution = sampling.CLEVR._replace(alike=self.alike)
+        for first in range(0, len(index), size):
+            part = index[first : first + size]
+            world = sampling.find(distribution, part, key, self.max_objects, ahead=size).world
+            images, masks = render(world, self.max_objects, self.side)
+            yield SceneTensors(part, images, masks, factors_of(world.objects, world.camera))
 
 
-def render(world: sampling.World, most: int = sampling.MOST) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N,128,128,3) and masks uint8 (N,128,128) of `world`, whose objects stand in the first `most` places."""
+def render(world: sampling.World, most: int = sampling.MOST, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N,side,side,3) and masks uint8 (N,side,side), objects in the first `most` places of `world`."""
     objects = world.objects.first(most).to(torch.float32)
     tracer = ClevrTracer(objects, lights_of(world.lamps), world.camera.to(torch.float32), CROP)
     light = tracer.picture()
-    images = tonemap.reduce(tonemap.develop(light), SIDE).permute(0, 2, 3, 1).contiguous()
-    return images, tonemap.pick(world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width], SIDE)
-
-
-def _batches(index: Tensor, key: tuple[int, int], most: int, size: int) -> Iterator[SceneTensors]:
-    for first in range(0, len(index), size):
-        part = index[first : first + size]
-        world = sampling.draw(part, key, most, ahead=size)
-        images, masks = render(world, most)
-        yield SceneTensors(part, images, masks, factors_of(world.objects, world.camera))
+    images = tonemap.reduce(tonemap.develop(light), side).permute(0, 2, 3, 1).contiguous()
+    return images, tonemap.pick(world.masks[:, CROP.top :, CROP.left :][:, : CROP.height, : CROP.width], side)
 
 
 def factors_of(objects: Objects, camera: Camera) -> dict[str, Tensor]:

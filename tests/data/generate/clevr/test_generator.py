@@ -11,10 +11,12 @@ from PIL import Image
 
 from objbench.data.generate.clevr import sampling
 from objbench.data.generate.clevr.generator import Clevr
+from objbench.data.generate.generator import generator_of
 from objbench.data.generate.tracer import tonemap
 from objbench.data.generate.tracer.objects import Objects
 from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError
+from objbench.spec.load import load_spec
 
 KEY = Clevr().stream_key("train", 0)
 DRAWN = 120
@@ -229,6 +231,46 @@ MEANS = [
 def test_a_number_of_objects_without_sense_is_refused(most: int) -> None:
     with pytest.raises(RequestError, match=rf"'max_objects' of clevr is {most}; it must be 3 to 10"):
         arrays(Clevr, "train", 0, 1, 0, max_objects=most)
+
+
+@pytest.mark.parametrize("side", [0, 193, 1.5])
+def test_a_side_without_sense_is_refused(side: int) -> None:
+    with pytest.raises(RequestError, match=rf"'side' of clevr is {side}; it must be 1 to 192 pixels"):
+        arrays(Clevr, "train", 0, 1, 0, side=side)
+
+
+def test_the_side_of_the_image_does_not_change_the_scenes(scenes: SceneBatch) -> None:
+    small = arrays(Clevr, "train", 0, 2, 0, side=64)
+    large = arrays(Clevr, "train", 0, 2, 0, side=192)
+    assert small.images.shape == (2, 64, 64, 3)
+    assert np.array_equal(small.masks, large.masks[:, 1::3, 1::3])
+    for frame, reduced in zip(large.images, small.images, strict=True):
+        expected = np.asarray(Image.fromarray(frame).resize((64, 64), Image.Resampling.BICUBIC))
+        assert np.array_equal(reduced, expected)
+    for name, values in small.factors.items():
+        assert np.array_equal(values, scenes.factors[name][:2])
+
+
+def test_the_small_set_has_one_material_and_colour_in_each_scene() -> None:
+    generator = generator_of(load_spec().dataset("clevr_small"))
+    assert generator == Clevr(max_objects=4, side=64, alike=True)
+    world = sampling.find(
+        sampling.CLEVR._replace(alike=True), torch.arange(300), Clevr(4, 64, True).stream_key("val", 0), 4, 32
+    ).world
+    found = arrays(Clevr, "val", 0, 6, 0, max_objects=4, side=64, alike=True).factors
+    for name, codes in (("material", 2), ("color", 8), ("shape", 3), ("size", 2)):
+        values = getattr(world.objects, name)[:, :4]
+        there = world.objects.shape[:, :4] > 0
+        kinds = [len(values[n][there[n]].unique()) for n in range(300)]
+        assert (max(kinds) == 1) == (name in ("material", "color")), name
+        assert len(values[there].unique()) == codes
+        assert np.array_equal(found[name][:, 1:5], values[:6].numpy())
+    assert sorted((world.objects.shape > 0).sum(1).unique().tolist()) == [3, 4]
+
+
+def test_alike_scenes_are_a_stream_of_their_own() -> None:
+    assert Clevr(4).stream_key("val", 0) != Clevr(4, alike=True).stream_key("val", 0)
+    assert Clevr(4).stream_key("val", 0) == Clevr(4, side=64).stream_key("val", 0)
 
 
 def test_the_picture_is_reduced_as_pillow_does() -> None:
