@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from benches.train_memory import TensorMemory
+from helpers.known import known_loss, tensors_alive
 
 from objbench.errors import RequestError
 from objbench.methods.base import Losses, Progress
@@ -261,3 +262,13 @@ def test_the_second_scoring_leaves_no_pixel_to_the_background():
 def test_what_makes_no_sense_is_refused(change, message):
     with pytest.raises(RequestError, match=message):
         tiny(**change)
+
+
+def test_a_known_model_has_the_loss_that_it_had():
+    found = known_loss(tiny(**{"search.empty_cost": None}), at(5, 210))
+    assert found == pytest.approx({"total": 0.3326586, "objects": 3.0}, rel=1e-4)
+
+
+def test_no_tensors_are_kept_from_step_to_step():
+    method = tiny()
+    assert tensors_alive(method, at(5, 210), 1) == tensors_alive(method, at(5, 210), 3)
