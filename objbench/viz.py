@@ -16,6 +16,7 @@ TILE = 96  # smallest side of a picture in pixels; smaller pictures are enlarged
 GAP = 4
 HEADING = 18
 MAX_PLANES = 12
+ALTERNATIVE = "prediction+masks="  # with a name: the samples' label maps by a method's other masks
 MAX_SAMPLES = 8
 
 _PAPER = (255, 255, 255)
@@ -54,15 +55,15 @@ def contact_sheet(images: Array, masks: Array, columns: int = 8) -> Image.Image:
 
 
 def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
-    """One row per image (at most 8): original, truth, prediction, boxes, reconstruction, one picture per plane.
+    """One row per image (at most 8): original, truth, prediction, boxes, other predictions, reconstruction, planes.
 
     A plane shows its component with its mask as alpha, on a checkerboard; without components the mask in gray. Of more
     than 12 planes the 12 largest are shown, largest first. A predicted segment has the colour of the true segment that it
     matches, or a darker colour if it matches none.
 
     Args:
-        samples: `images` uint8 (N,3,H,W), `masks` and `prediction` integer (N,H,W); optionally `reconstruction` uint8
-            (N,3,H,W), `soft_masks` uint8 (N,M,H,W) as probability x 255, `components` uint8 (N,M,3,H,W), and `boxes`
+        samples: `images` uint8 (N,3,H,W), `masks` and `prediction` integer (N,H,W); optionally predictions by other masks,
+            `prediction+masks=NAME`, with NAME as their heading, `reconstruction` uint8 (N,3,H,W), `soft_masks` uint8 (N,M,H,W) as probability x 255, `components` uint8 (N,M,3,H,W), and `boxes`
             (N,P,4) with their `presence` (N,P), as the extras of a Segmentation.
     """
     count = min(len(samples["images"]), MAX_SAMPLES)
@@ -160,6 +161,7 @@ def match_labels(prediction: Array, truth: Array) -> dict[int, int]:
 
 def _headings(samples: Mapping[str, Array], columns: int) -> list[str]:
     first = ["image", "truth", "prediction"] + ["boxes"] * ("boxes" in samples)
+    first += [name.removeprefix(ALTERNATIVE) for name in _alternatives(samples)]
     if "reconstruction" in samples:
         first.append("reconstruction")
     all_shown = columns - len(first) == len(samples.get("soft_masks", [[]])[0])
@@ -174,10 +176,15 @@ def _sample_row(sample: Mapping[str, Array]) -> list[Array]:
         label_picture(truth),
         prediction_picture(prediction, truth),
     ]
+    pictures += [prediction_picture(sample[name], truth) for name in _alternatives(sample)]
     if "reconstruction" in sample:
         pictures.append(channels_last(sample["reconstruction"]))
     tiles = [_enlarged(picture) for picture in [*pictures, *_planes(sample)]]
     return [*tiles[:3], _boxes(sample, tiles[0]), *tiles[3:]] if "boxes" in sample else tiles
+
+
+def _alternatives(samples: Mapping[str, Array]) -> list[str]:
+    return [name for name in samples if name.startswith(ALTERNATIVE)]
 
 
 def _boxes(sample: Mapping[str, Array], tile: Array) -> Array:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from objbench.viz import GAP, HEADING, colour, contact_sheet, label_picture, match_labels, sample_sheet
+from objbench.viz import (
+    GAP,
+    HEADING,
+    colour,
+    contact_sheet,
+    label_picture,
+    match_labels,
+    prediction_picture,
+    sample_sheet,
+)
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 2, 2]], dtype=np.uint8)
 
@@ -154,3 +163,16 @@ def test_a_box_is_as_opaque_as_it_is_present():
 
 def test_absent_boxes_are_not_drawn():
     assert (tile(sample_sheet(with_boxes([0.09, 0.0])), 0, 3) == 200).all()
+
+
+def test_predictions_by_other_masks_stand_after_prediction_and_boxes_before_the_reconstruction():
+    other = samples(n=1)["masks"][:, :, ::-1]
+    s = with_boxes([0.0, 0.0]) | {"prediction+masks=composited": other}
+    s["reconstruction"] = np.full((1, 3, 48, 48), 77, dtype=np.uint8)
+    sheet = sample_sheet(s)
+    assert sheet.width == GAP + 9 * (96 + GAP)
+    assert (tile(sheet, 0, 3) == 200).all()  # the boxes, none of them present
+    doubled = prediction_picture(other[0], s["masks"][0]).repeat(2, 0).repeat(2, 1)
+    assert (tile(sheet, 0, 4) == doubled).all()
+    assert (tile(sheet, 0, 4) != tile(sheet, 0, 2)).any()
+    assert (tile(sheet, 0, 5) == 77).all()

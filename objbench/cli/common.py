@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import logging
-import os
 import signal
 import sys
 import traceback
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.cli.streams import UnwrittenError
-from objbench.errors import ObjbenchError, brief, is_out_of_memory
+from objbench.errors import ObjbenchError
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE
 from objbench.printable import printable
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
@@ -72,7 +70,6 @@ COMMON: dict[str, tuple[Any, Any]] = {
 }
 
 _LESS_MEMORY = {
-    "run": "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or ",
     "evaluate": "a split of fewer scenes needs less (--split); or ",
     "prepare": "fewer --workers need less; or ",
     "report": "a folder of fewer runs needs less (--runs); or ",
@@ -108,7 +105,9 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         except UnwrittenError:
             raise
         except Exception as error:
-            _fail(explain(error, _LESS_MEMORY.get(function.__name__, "")), 1, context.debug)
+            from objbench.one_line import in_a_line
+
+            _fail(in_a_line(error, _LESS_MEMORY.get(function.__name__, "")), 1, context.debug)
 
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]
@@ -137,33 +136,6 @@ def _fail(message: str, code: int, debug: bool) -> None:
         traceback.print_exc()
     print(f"objbench: {printable(message)}", file=sys.stderr)
     raise typer.Exit(code)
-
-
-def explain(error: Exception, less_memory: str = "") -> str:
-    """One line about an error; what nobody expected is told with its place.
-
-    Args:
-        error: The error.
-        less_memory: What makes the work need less memory.
-    """
-    if isinstance(error, ObjbenchError):
-        return str(error)
-    if is_out_of_memory(error):
-        traceback.clear_frames(error.__traceback__)  # gives back what they hold
-        return (
-            f"out of memory ({brief(error)}); {less_memory}end other programs, or raise the limit of this one "
-            "(ulimit -v, the memory of a job or container)"
-        )
-    if isinstance(error, OSError):
-        from objbench.files import remedy_of
-
-        where = f"{error.filename}: " if error.filename else ""
-        remedy = remedy_of(error.errno, Path(os.fsdecode(error.filename or "")))
-        return f"{where}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
-    logging.getLogger("objbench").debug("unexpected", exc_info=error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows the traceback"
-    return f"{type(error).__name__}: {error} ({where})"
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -154,7 +154,7 @@ def _evaluate_predictions(
 
 
 def _print(context: Context, folder: Path, key: str, record: Record) -> None:
-    from objbench.cli.run import print_scores
+    from objbench.cli.plan import print_scores
 
     if context.json:
         scores = record.metrics[key].model_dump()

@@ -1,47 +1,46 @@
-"""objbench run: train and evaluate a method over seeds."""
+"""objbench run: train and evaluate methods on datasets over seeds."""
 
 from __future__ import annotations
 
-import traceback
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from objbench.cli.common import Context, explain, over_images, print_json, say, sizes_of, verb
+from objbench.cli.common import Context, say, sizes_of, verb
 from objbench.cli.options import (
-    DeviceName,
-    PreparedDataset,
     PreparedSource,
     TestSize,
     TrainSize,
     ValSize,
+    complete_dataset,
     complete_method,
+    completes_to,
 )
-from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.printable import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from objbench.records import Record
-    from objbench.spec.schema import Spec
+from objbench.errors import RequestError, unknown_name
 
 _MOST_SEEDS = 10_000
+LAUNCHERS = ("local",)
 
 
 @verb
 def run(
     context: Context,
     method: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            metavar="METHOD[:VARIANT]",
-            help="Method to train (see objbench list methods).",
+            metavar="METHOD[:VARIANT]...",
+            help="Methods to train (see objbench list methods).",
             autocompletion=complete_method,
         ),
     ],
-    dataset: PreparedDataset,
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            metavar="DATASET[@PROTOCOL]",
+            help="Prepared dataset, with a protocol unless it is the default one. Repeatable.",
+            autocompletion=complete_dataset,
+        ),
+    ],
     source: PreparedSource = None,
     seeds: Annotated[
         str | None,
@@ -61,7 +60,14 @@ def run(
             help="Change a hyper-parameter (see objbench info METHOD --full). Repeatable.",
         ),
     ] = None,
-    device: DeviceName = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE",
+            help="Device: auto, cpu, cuda or cuda:N; with --launcher local also several: cuda:0,cuda:1.",
+            autocompletion=completes_to("auto", "cpu", "cuda"),
+        ),
+    ] = "auto",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the earlier runs of these seeds first.")
     ] = False,
@@ -83,22 +89,50 @@ def run(
             help="predictions: keep all of the test split in the run's folder (predictions.npz).",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run, and what each run is doing now.")
+    ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N|auto",
+            help="Only the K-th of N shares of the runs; auto (or auto/N): by the variables of an array scheduler.",
+        ),
+    ] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="local: several runs at once on this machine. Default: one after another.",
+            autocompletion=completes_to(*LAUNCHERS),
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With --launcher local: so many runs at once. Default: one per device; two threads each on the CPU.",
+        ),
+    ] = None,
 ) -> None:
-    """Train and evaluate METHOD on a dataset. Finished seeds are skipped, interrupted ones are resumed.
+    """Train and evaluate every METHOD on every dataset. Finished runs are skipped, interrupted ones are resumed.
 
     Example:
         objbench run objmae:demo --dataset tetrominoes@aligned
-        objbench run slot_attention --dataset clevr6 --seeds 5 --device cuda
+        objbench run slot_attention monet --dataset clevr6 --dataset clevrtex --seeds 5 --dry-run
         objbench run objmae --dataset tetrominoes --set recipe.steps=300 --set model.width=96
         objbench run color_kmeans --dataset multi_dsprites --source generated --in-memory --test 64
+        objbench run grid color_kmeans --dataset tetrominoes --seeds 3 --launcher local --workers 2
     """
-    from objbench.spec.resolve import borrowed_settings, parse_assignments, resolve
+    from objbench.cli.plan import carry_out, print_plan
+    from objbench.launch.parts import parse_part
+    from objbench.launch.plan import make_plan
+    from objbench.launch.request import RunRequest
 
-    chosen = parse_seeds(seeds, seed)
+    numbers = tuple(parse_seeds(seeds, seed))
     if keep not in (None, "predictions"):
         raise unknown_name("thing to --keep", keep, ["predictions"])
-    reference = context.spec.dataset(dataset)
-    resolved = resolve(context.spec, method, reference, parse_assignments(set_ or []))
     sizes = sizes_of(train, val, test)
     if in_memory and source != "generated":
         raise RequestError("--in-memory needs --source generated")
@@ -106,52 +140,54 @@ def run(
         raise RequestError(
             f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
         )
-    from objbench.methods.create import build
-    from objbench.train.run import run_seed
-    from objbench.train.run_data import generated_run_data, prepared_run_data
-
-    build(resolved, reference)  # wrong settings are refused here, before data is generated or read
-    if note := borrowed_settings(context.spec, method, reference):
+    _check_launcher(launcher, workers, device)
+    request = RunRequest(
+        methods=_once("METHOD", method),
+        datasets=_once("--dataset", dataset),
+        seeds=numbers,
+        data=context.data,
+        runs=context.runs,
+        source=source,
+        assignments=tuple(set_ or ()),
+        device=device,
+        fresh=fresh,
+        in_memory=in_memory,
+        sizes=sizes,
+        tensorboard=tensorboard,
+        keep=keep is not None,
+        config=context.config,
+    )
+    share = parse_part(part)
+    plan = make_plan(request, context.spec).part(share)
+    for note in plan.notes:
         say(note)
-    if in_memory:
-        run_data = generated_run_data(context.spec, reference, sizes, device)
+    if dry_run:
+        print_plan(context, plan)
     else:
-        run_data = prepared_run_data(context.spec, reference, source, context.data, device)
-
-    def run_one(number: int) -> tuple[Path, Record]:
-        return run_seed(
-            resolved,
-            run_data,
-            number,
-            context.runs,
-            fresh,
-            tensorboard,
-            say,
-            context.interrupts,
-            keep is not None,
-        )
-
-    _run_all(context, chosen, run_one)
+        carry_out(context, plan, launcher, workers)
 
 
-def _run_all(context: Context, seeds: list[int], run_one: Callable[[int], tuple[Path, Record]]) -> None:
-    """Run each seed and print the scores; a seed that fails does not stop the others."""
-    done: list[tuple[Path, Record]] = []
-    failures: list[type[Exception]] = []  # not the errors, which hold all that the failed seed had in memory
-    for number in seeds:
-        try:
-            done.append(run_one(number))
-        except Exception as error:
-            if isinstance(error, RequestError) and len(seeds) == 1:
-                raise
-            failures.append(type(error))
-            if context.debug:
-                traceback.print_exception(error)
-            say(f"seed {number}: {explain(error)}")
-    _print(context, done)
-    if failures:
-        request = all(issubclass(error, RequestError) for error in failures)
-        raise (RequestError if request else ObjbenchError)(f"{len(failures)} of {len(seeds)} seeds failed")
+def _check_launcher(launcher: str | None, workers: int | None, device: str) -> None:
+    """Refuse an unknown launcher, devices that are not there, and options that mean nothing without another one."""
+    from objbench.device import choose_device
+
+    if launcher is not None and launcher not in LAUNCHERS:
+        raise unknown_name("launcher", launcher, LAUNCHERS)
+    if launcher is None and workers is not None:
+        raise RequestError("--workers needs --launcher local")
+    if launcher is None and "," in device:
+        raise RequestError(f"--device {device}: several devices need --launcher local")
+    for name in device.split(","):
+        if not name:
+            raise RequestError(f"--device {device}: expected a device on each side of a comma")
+        choose_device(name)
+
+
+def _once(option: str, names: list[str]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(f"{option} {name}: given twice")
+    return tuple(names)
 
 
 def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
@@ -174,30 +210,3 @@ def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise RequestError("expected at least one seed, distinct numbers of at least 0")
     return numbers
-
-
-def _print(context: Context, done: list[tuple[Path, Record]]) -> None:
-    if context.json:
-        rows: list[dict[str, Any]] = [
-            {"folder": str(folder), **record.model_dump()} for folder, record in done
-        ]
-        print_json(rows)
-        return
-    for folder, record in done:
-        print_scores(record, list(record.metrics), context.spec)
-        print(f"  {folder}")
-
-
-def print_scores(record: Record, keys: list[str], spec: Spec) -> None:
-    """One line per evaluation, values as tables print them."""
-    for key in keys:
-        scores = record.metrics[key]
-        values = [
-            f"{name} {spec.metric(name).format(value.mean)}{over_images(value.n, scores.n_images)}"
-            for name, value in scores.values.items()
-        ]
-        images = f"{scores.n_images} images"
-        if scores.crowded is not None:
-            images += f", {scores.crowded} with more objects than predicted planes"
-        where = f"{record.method_label} seed {record.seed} on {key}"
-        print(printable(f"{where} ({images}): {'  '.join(values)}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from objbench.cli.common import Context, explain, print_json, say, verb
+from objbench.cli.common import Context, print_json, say, verb
 from objbench.cli.options import DeviceName, RunName
 from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.printable import printable
@@ -49,6 +49,7 @@ def segment(
         objbench segment objmae-demo-tetrominoes photos/ --output segmented
         objbench segment runs/clevr6/generated/objmae/seed-0 a.png b.jpg --output segmented --slots --components
     """
+    from objbench.one_line import in_a_line
     from objbench.use.finished import open_run
     from objbench.use.written import Job, files_of
 
@@ -62,8 +63,8 @@ def segment(
     written: list[Written] = []
 
     def refused(path: Path, error: ObjbenchError) -> None:
-        bad.append({"image": str(path), "error": explain(error)})
-        say(f"objbench: skipped {explain(error)}")
+        bad.append({"image": str(path), "error": in_a_line(error)})
+        say(f"objbench: skipped {in_a_line(error)}")
 
     for one in job.run(files, refused):
         written.append(one)

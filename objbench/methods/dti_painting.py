@@ -19,6 +19,12 @@ class Predicted(NamedTuple):
     hides: Tensor  # (B,L,L)
     background: Tensor  # (B,3,H,W)
 
+    def of_layer(self, layer: int) -> Predicted:
+        """What is said about one layer alone, as L = 1; what hides it and the background stay whole."""
+        one = slice(layer, layer + 1)
+        sprites = [(name, numbers[:, one]) for name, numbers in self.sprites]
+        return self._replace(sprites=sprites, color=self.color[:, one], position=self.position[:, one])
+
 
 def paint(
     sprites: Tensor,

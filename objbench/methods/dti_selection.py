@@ -6,6 +6,8 @@ layer j hides layer i. The background is a layer with a mask of ones that every 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -55,8 +57,7 @@ def planes(masks: Tensor, hides: Tensor) -> Tensor:
 
 def select(
     images: Tensor,
-    colours: Tensor,
-    masks: Tensor,
+    painted: Callable[[int], tuple[Tensor, Tensor]],
     hides: Tensor,
     background: Tensor,
     *,
@@ -71,24 +72,28 @@ def select(
 
     Args:
         images: (B,3,H,W).
-        colours: (B,L,K,3,H,W).
-        masks: (B,L,K,1,H,W).
+        painted: layer -> its sprites, colours (B,K,3,H,W) and masks (B,K,1,H,W). It is asked for a layer in each round,
+            so that the sprites of one layer alone are in memory, not those of all.
         hides: (B,L,L).
         background: (B,3,H,W).
         rounds: how often it goes through the layers.
         empty: what a sprite costs, in mean squared error; None if no layer may stay empty.
     """
-    batch, layers, sprites = colours.shape[:3]
-    chosen_masks, chosen_colours = torch.zeros_like(masks[:, :, 0]), torch.zeros_like(colours[:, :, 0])
-    chosen = torch.full((batch, layers), sprites, device=images.device)
+    batch, layers = hides.shape[:2]
+    chosen = torch.full((batch, layers), -1, device=images.device)
+    chosen_masks, chosen_colours = (
+        background.new_zeros(batch, layers, channels, *images.shape[2:]) for channels in (1, 3)
+    )
     for layer in list(range(layers)) * rounds:
+        colours, masks = painted(layer)
+        sprites = colours.shape[1]
         seen = visibility(chosen_masks, hides, layer)
         parts = seen[:, 1:] * chosen_masks * chosen_colours
         behind = seen[:, 0] * background
         others = [index for index in range(layers) if index != layer]
         rest = behind + sum(parts[:, index] for index in others)
         hidden = behind + sum(hides[:, layer, index, None, None, None] * parts[:, index] for index in others)
-        change = masks[:, layer] * (hidden[:, None] - colours[:, layer] * seen[:, layer + 1, None])
+        change = masks * (hidden[:, None] - colours * seen[:, layer + 1, None])
         left = (images - rest)[:, None]
         errors = (left + change).square().flatten(2).mean(2)
         if empty is not None:
@@ -96,8 +101,8 @@ def select(
         best = errors.argmin(1)
         chosen[:, layer] = best
         some, index = (best < sprites)[:, None, None, None], best.clamp(max=sprites - 1)
-        chosen_masks[:, layer] = torch.where(some, pick(masks[:, layer], index), 0.0)
-        chosen_colours[:, layer] = pick(colours[:, layer], index)
+        chosen_masks[:, layer] = torch.where(some, pick(masks, index), 0.0)
+        chosen_colours[:, layer] = pick(colours, index)
     return chosen
 
 

@@ -81,7 +81,7 @@ class Optimization(Group):
 
     learning_rate: Positive = Field(description="of both; that of sprites and background never falls")
     encoder_scale: Positive = Field(
-        description="times the learning rate, for the encoder; the published code steps it L + 1 + M times"
+        description="times the learning rate, for the encoder: as often as the published code steps it; 1: as in the paper"
     )
     weight_decay: PositiveOrZero = Field(description="of the networks, added to the gradient")
     warmup_steps: CountOrZero = Field(description="steps in which the rates rise from 0; 0: no warm-up")

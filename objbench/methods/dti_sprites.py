@@ -252,15 +252,18 @@ class DTISprites(Method):
         self, images: Tensor, predicted: Predicted, phase: Phase, noise: Tensor | None = None
     ) -> Tensor:
         """The sprite of each layer, (B,L), K for none; without gradients."""
-        search = self.settings.search
-        shape = (len(images), self.layers, -1, -1, -1, -1)
-        sprites = self._sprites(noise is not None).detach().expand(shape)
-        colours, masks = paint(sprites, predicted.sprites, predicted, noise, self.resolution.size)
+        search, size = self.settings.search, self.resolution.size
+        sprites = self._sprites(noise is not None).detach().expand(len(images), 1, -1, -1, -1, -1)
+
+        def painted(layer: int) -> tuple[Tensor, Tensor]:
+            of_layer = predicted.of_layer(layer)
+            colours, masks = paint(sprites, of_layer.sprites, of_layer, noise, size)
+            return colours[:, 0], masks[:, 0]
+
         empty = None if phase.frozen else search.empty_cost
         return select(
             widened(images),
-            colours,
-            masks,
+            painted,
             predicted.hides,
             predicted.background,
             rounds=search.rounds,

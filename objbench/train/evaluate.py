@@ -12,6 +12,7 @@ from torch import Tensor
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
+from objbench.labels import hard_labels
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
 from objbench.metrics.bootstrap import bootstrap
@@ -20,6 +21,7 @@ from objbench.random import seed_from
 from objbench.records import Scores
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.train.batches import unit_range
+from objbench.viz import ALTERNATIVE
 
 N_SAMPLES = 16
 BOXES = ("boxes", "presence", "depth")  # the extras that are kept with the samples
@@ -206,6 +208,9 @@ class Samples:
             "components": found.components,
             "attention": found.attention,
         }
+        for name, reading in found.alternatives.items():
+            labels = hard_labels(reading) if reading.ndim == 4 else reading
+            part[ALTERNATIVE + name] = labels.to(torch.int16)
         part |= {name: _bytes(value[:n]) for name, value in soft.items() if value is not None}
         part |= {name: found.extras[name].float() for name in BOXES if name in found.extras}
         self.parts.append({name: value[:n].cpu().numpy() for name, value in part.items()})

@@ -66,7 +66,7 @@ def run_seed(
     interrupts.work, interrupts.step, interrupts.lost = f"seed {seed}", 0, False
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     with lock_run(folder, interrupts.lose):
-        finished = claim(folder, _run_config(method, data, seed), fresh)
+        finished = claim(folder, run_config(method, data, seed), fresh)
         if finished:
             record: Record = read_record(folder)
             say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
@@ -88,7 +88,8 @@ def run_seed(
             ) from error
 
 
-def _run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]:
+def run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]:
+    """The content of config.json: everything that can change the result of a run."""
     return {
         "dataset": data.dataset.name,
         "protocol": data.dataset.protocol,

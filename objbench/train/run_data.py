@@ -117,19 +117,30 @@ def prepared_run_data(
 
 def generated_run_data(spec: Spec, dataset: DatasetRef, sizes: Mapping[str, int], device: str) -> RunData:
     """The data of a run on scenes generated in memory: those that `prepare --source generated` would write."""
-    from objbench.data.generate.generator import SOURCE
     from objbench.data.prepare.in_memory import splits_in_memory
 
     where = choose_device(device)
+    generated_source(spec, dataset, sizes)
+    splits = splits_in_memory(dataset, sizes, where)
+    manifest = next(iter(splits.values())).manifest
+    assert manifest is not None
+    return RunData(dataset, manifest, where, lambda _, split: splits[split])
+
+
+def generated_source(spec: Spec, dataset: DatasetRef, sizes: Mapping[str, int]) -> str:
+    """The source of generated scenes of a dataset that a run can train on.
+
+    Raises:
+        RequestError: There is none, or no training or test scenes are asked for.
+    """
+    from objbench.data.generate.generator import SOURCE
+
     dataset.source(SOURCE)
     _refuse_test_set(spec, dataset, SOURCE)
     for split in ("train", TEST):
         if sizes.get(split) == 0:
             raise RequestError(f"--{split} 0: a run needs train and test")
-    splits = splits_in_memory(dataset, sizes, where)
-    manifest = next(iter(splits.values())).manifest
-    assert manifest is not None
-    return RunData(dataset, manifest, where, lambda _, split: splits[split])
+    return SOURCE
 
 
 def _refuse_test_set(spec: Spec, dataset: DatasetRef, source: str) -> None:

@@ -53,26 +53,37 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     Raises:
         RequestError: The folder holds results of another configuration, or files that are no run.
     """
-    path = folder / CONFIG
     if fresh:
         empty(folder)
-    if path.exists():
-        found = read_config(folder)
-        if found == config:
-            return (folder / RECORD).exists()
-        if (folder / CHECKPOINT).exists() or (folder / RECORD).exists():
-            different = differences(found, config)
-            more = f" and {len(different) - 3} more" if len(different) > 3 else ""
-            raise RequestError(
-                f"{folder} holds a run of another configuration: {'; '.join(different[:3])}{more}; "
-                "--fresh deletes that run"
-            )
-    elif any(folder.iterdir()):
-        raise RequestError(
-            f"{folder} holds files but no {CONFIG}, so it is not a run that could be resumed; --fresh deletes them"
-        )
+    other = other_configuration(folder, config)
+    if other is not None:
+        raise RequestError(other)
+    path = folder / CONFIG
+    if path.exists() and read_config(folder) == config:
+        return (folder / RECORD).exists()
     write_atomically(path, json.dumps(config, indent=1) + "\n")
     return False
+
+
+def other_configuration(folder: Path, config: dict[str, Any]) -> str | None:
+    """Why `folder` cannot become or go on as a run of `config`; None if it can.
+
+    Raises:
+        ObjbenchError: Its config.json is damaged.
+    """
+    if (folder / CONFIG).exists():
+        found = read_config(folder)
+        if found == config or not ((folder / CHECKPOINT).exists() or (folder / RECORD).exists()):
+            return None
+        different = differences(found, config)
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        return (
+            f"{folder} holds a run of another configuration: {'; '.join(different[:3])}{more}; "
+            "--fresh deletes that run"
+        )
+    if folder.is_dir() and any(not path.name.endswith(".partial") for path in folder.iterdir()):
+        return f"{folder} holds files but no {CONFIG}, so it is not a run that could be resumed; --fresh deletes them"
+    return None
 
 
 def find_run(path: Path) -> Path | None:

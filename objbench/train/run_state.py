@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from objbench.errors import brief
+from objbench.one_line import in_a_line
 from objbench.progress import Advance, duration
 from objbench.records import RECORD
 from objbench.stored import Stored
@@ -65,6 +65,7 @@ class RunState(NamedTuple):
         where: `HOST (process N)`, with the scheduler's job, of the process that is at work.
         seconds_left: Of the training that is at work, if known.
         reason: Why it failed.
+        resumable: Whether a checkpoint waits.
     """
 
     state: State
@@ -73,6 +74,7 @@ class RunState(NamedTuple):
     where: str | None = None
     seconds_left: float | None = None
     reason: str | None = None
+    resumable: bool = False
 
     def __str__(self) -> str:
         """One line.
@@ -100,10 +102,11 @@ def run_state(folder: Path) -> RunState:
         return RunState("at work", step, total, f"{owner.host} (process {owner.process}{job})", left)
     if (folder / RECORD).exists():
         return RunState("finished")
+    resumable = (folder / CHECKPOINT).exists()
     if said is not None and said.state == "failed":
-        return RunState("failed", step, total, reason=said.reason)
-    if (folder / CHECKPOINT).exists():
-        return RunState("stopped", step, total)
+        return RunState("failed", step, total, reason=said.reason, resumable=resumable)
+    if resumable:
+        return RunState("stopped", step, total, resumable=True)
     return RunState("to start")
 
 
@@ -117,10 +120,7 @@ class Reporter:
 
     def __init__(self, folder: Path) -> None:
         self._path = state_path(folder)
-        job = next((f"{name}={os.environ[name]}" for name in _JOBS if name in os.environ), None)
-        self._state = StateFile(
-            state="at work", host=socket.gethostname(), process=os.getpid(), job=job, updated=_now()
-        )
+        self._state = _here()
         self._written = self._started = time.monotonic()
         self._done_here = 0
         self._write()
@@ -174,9 +174,23 @@ def reporting(folder: Path) -> Iterator[Reporter]:
         reporter.finish("stopped", None)
         raise
     except Exception as error:
-        reporter.finish("failed", None, brief(error))
+        reporter.finish("failed", None, " ".join(in_a_line(error).split()))
         raise
     state_path(folder).unlink(missing_ok=True)
+
+
+def leave_reason(folder: Path, reason: str) -> None:
+    """Say of a run whose process died without a word why it failed, unless another process is at work on it."""
+    if holder(folder) is None:
+        said = StateFile.read_if_valid(state_path(folder)) or _here()
+        update = {"state": "failed", "seconds_left": None, "reason": reason, "updated": _now()}
+        with suppress(OSError):
+            said.model_copy(update=update).save(state_path(folder))
+
+
+def _here() -> StateFile:
+    job = next((f"{name}={os.environ[name]}" for name in _JOBS if name in os.environ), None)
+    return StateFile(state="at work", host=socket.gethostname(), process=os.getpid(), job=job, updated=_now())
 
 
 def _now() -> str:

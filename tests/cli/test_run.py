@@ -155,7 +155,7 @@ def test_one_failing_seed_does_not_stop_the_others(tmp_path):
     result = call("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2")
     assert result.exit_code == 1
     assert "seed 0: " in result.stderr
-    assert "1 of 2 seeds failed" in result.stderr
+    assert "1 of 2 runs failed (toy_geco on tetrominoes, seed 0)" in result.stderr
     assert "toy_geco seed 1 on test" in result.stdout
 
 

@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 import torch
+from helpers.known import known_loss, tensors_alive
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from objbench.errors import RequestError
@@ -279,3 +280,26 @@ def test_only_error_above_the_threshold_costs():
 def test_what_makes_no_sense_is_refused(change, message):
     with pytest.raises(RequestError, match=message):
         tiny(**change)
+
+
+GOLDEN = {
+    "background": {"total": 2.843161e-03, "background": 2.359133e-03, "background_error": 4.840273e-04},
+    "foreground": {
+        "total": 0.9788953,
+        "reconstruction": 0.9788953,
+        "pixel_entropy": 0.1407976,
+        "object_entropy": 0.05772438,
+    },
+}
+
+
+@pytest.mark.parametrize(("stage", "step", "steps"), [("background", 1, 2), ("foreground", 2, 4)])
+def test_a_known_model_has_the_losses_that_it_had(stage, step, steps):
+    found = known_loss(tiny(), Progress(stage, step, steps, 0, 330))
+    assert found == pytest.approx(GOLDEN[stage], rel=1e-3)
+
+
+@pytest.mark.parametrize("stage", ["background", "foreground"])
+def test_no_tensors_are_kept_from_step_to_step(stage):
+    method, progress = tiny(), Progress(stage, 1, 4, 0, 330)
+    assert tensors_alive(method, progress, 1) == tensors_alive(method, progress, 3)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from benches.train_memory import TensorMemory
+from helpers.known import known_loss, tensors_alive
 
 from objbench.errors import RequestError
 from objbench.methods.base import Losses, Progress
 from objbench.methods.create import create
-from objbench.methods.dti_selection import compose, later_on_top
+from objbench.methods.dti_painting import paint
+from objbench.methods.dti_selection import compose, later_on_top, select
 from objbench.methods.dti_sprites import Phase
 from objbench.testing import check_method
 
@@ -105,6 +108,43 @@ def test_the_loss_is_the_error_of_the_composed_image_and_costs_nothing_for_sprit
     torch.testing.assert_close(losses.total, (picture - small).square().mean(), rtol=1e-3, atol=1e-5)
     counts = torch.nn.functional.one_hot(chosen, 20).float().mean(0)
     assert method.usage.sum() == counts.sum() == 3
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_the_search_paints_a_layer_at_a_time_and_sees_what_painting_all_of_them_gives(noise):
+    method = tiny("clevrtex")
+    for parameter in method.parameters():  # as at the start all sprites are alike
+        torch.nn.init.normal_(parameter, std=0.2)
+    method.double()
+    small = torch.rand(4, 3, 14, 14, dtype=torch.float64)
+    unit = torch.rand(10, 1, 14, 14, dtype=torch.float64) - 0.5 if noise else None
+    predicted = method._predict(small, Phase(frozen=False, late=True))
+    sprites = method._sprites(noise).detach().expand(4, 10, -1, -1, -1, -1)
+    colours, masks = paint(sprites, predicted.sprites, predicted, unit, (14, 14))
+    found = method._choose(small, predicted, Phase(frozen=False, late=True), unit)
+    expected = select(
+        small,
+        lambda layer: (colours[:, layer], masks[:, layer]),
+        predicted.hides,
+        predicted.background,
+        rounds=3,
+        empty=1e-4,
+    )
+    assert torch.equal(found, expected)
+    assert len(found.unique()) > 3
+
+
+def test_the_search_holds_the_sprites_of_one_layer():
+    peaks = []
+    for slots in (3, 11):  # 2 and 10 layers
+        method, small = tiny("clevrtex", slots=slots), torch.rand(2, 3, 14, 14)
+        phase = Phase(frozen=False, late=True)
+        with torch.no_grad():
+            predicted = method._predict(small, phase)
+            with TensorMemory() as memory:
+                method._choose(small, predicted, phase)
+        peaks.append(memory.peak)
+    assert peaks[1] < 2 * peaks[0]
 
 
 def test_painting_the_chosen_sprites_gives_what_the_search_saw():
@@ -222,3 +262,13 @@ def test_the_second_scoring_leaves_no_pixel_to_the_background():
 def test_what_makes_no_sense_is_refused(change, message):
     with pytest.raises(RequestError, match=message):
         tiny(**change)
+
+
+def test_a_known_model_has_the_loss_that_it_had():
+    found = known_loss(tiny(**{"search.empty_cost": None}), at(5, 210))
+    assert found == pytest.approx({"total": 0.3326586, "objects": 3.0}, rel=1e-4)
+
+
+def test_no_tensors_are_kept_from_step_to_step():
+    method = tiny()
+    assert tensors_alive(method, at(5, 210), 1) == tensors_alive(method, at(5, 210), 3)

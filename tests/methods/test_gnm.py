@@ -6,6 +6,7 @@ import gc
 
 import pytest
 import torch
+from helpers.known import known_loss
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -326,3 +327,17 @@ def test_bad_settings_are_refused(dataset, overrides, message):
 def test_images_of_another_size_are_refused():
     with pytest.raises(RequestError, match=r"built for images of 3x35x35 .* got 3x36x35"):
         tiny().segment(torch.rand(1, 3, 36, 35))
+
+
+def test_a_known_model_has_the_loss_that_it_had():
+    golden = {
+        "total": 26265.08,
+        "reconstruction": 7487.584,
+        "kl": 8.465669e-05,
+        "kl_global": 3.630155e-03,
+        "kl_fixed": 18764.26,
+        "kl_background": 0.2648231,
+        "objects": 11.94008,
+    }
+    found = known_loss(tiny(), Progress("train", 5000, 300_000, 0, 330))
+    assert found == pytest.approx(golden, rel=1e-3)

@@ -6,6 +6,7 @@ import gc
 
 import pytest
 import torch
+from helpers.known import known_loss
 from torch.distributions import Beta
 from torch.nn.functional import affine_grid, grid_sample, pad
 
@@ -309,3 +310,13 @@ def test_no_tensors_are_kept_from_step_to_step():
 def test_what_makes_no_sense_is_refused(change, message):
     with pytest.raises(RequestError, match=message):
         tiny(**change)
+
+
+def test_a_known_model_has_the_loss_that_it_had():
+    golden = {
+        "total": 0.1306125,
+        "reconstruction": 0.1259817,
+        "undecided": 0.9762098,
+        "presence": 0.5356693,
+    }
+    assert known_loss(tiny(), START) == pytest.approx(golden, rel=1e-4)

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from helpers.known import known_loss
 from torch import Tensor
 from torch.distributions import Normal
 from torch.optim import Adam, RMSprop
@@ -399,3 +400,16 @@ def test_the_components_of_the_background_can_begin_with_the_median_colour():
         last.weight.mul_(1e-3)
         method.setup(images, method.stages()[0])
     assert last.bias.sigmoid().tolist() == pytest.approx([0.9, 0.5, 0.1], abs=1e-4)
+
+
+def test_a_known_model_has_the_loss_that_it_had():
+    golden = {
+        "total": 6268.880,
+        "reconstruction": 3030.083,
+        "kl_foreground": 1039.119,
+        "kl_background": 0.02623554,
+        "boundary": 2199.653,
+        "objects": 14.91372,
+    }
+    found = known_loss(tiny(), Progress("train", 5000, 200_000, 0, 330))
+    assert found == pytest.approx(golden, rel=1e-3)

@@ -54,6 +54,14 @@ def test_alternative_masks_are_scored_beside_the_masks_of_the_method():
     }
 
 
+def test_samples_keep_the_label_maps_of_alternative_masks():
+    soft = torch.nn.functional.one_hot(TRUTH.long(), 4).movedim(-1, 1).float()
+    kept = boxes(TRUTH * 0, alternatives={"composited": soft, "labels": TRUTH.long() % 2}).samples
+    assert (kept["prediction"] == 0).all()
+    assert (kept["prediction+masks=composited"] == TRUTH[:2].numpy()).all()
+    assert (kept["prediction+masks=labels"] == TRUTH[:2].numpy() % 2).all()
+
+
 def test_boxes_that_are_present_are_counted_beside_the_objects():
     found = boxes(TRUTH)
     assert found.per_image["n_boxes"].tolist() == [2, 2, 2]

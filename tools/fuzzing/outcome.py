@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from objbench.cli.common import explain
 from objbench.errors import ObjbenchError
 from objbench.files import explain_os_errors
+from objbench.one_line import in_a_line
 from objbench.printable import printable
 
 MOST_LETTERS = 2000  # of a message: nobody reads more
@@ -120,9 +120,9 @@ def _shown(error: Exception, folder: Path) -> tuple[str, int]:
     except OSError as known:
         if known.errno in (None, errno.EINVAL) and known.filename is None:
             return f"{type(known).__name__}: {known} (unexpected, at the system)", 1
-        return explain(known), 1
+        return in_a_line(known), 1
     except Exception as unknown:
-        return explain(unknown), 1
+        return in_a_line(unknown), 1
 
 
 def _short(content: object) -> str:

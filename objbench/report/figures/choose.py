@@ -19,7 +19,7 @@ Tell = Callable[[str], None]
 def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured]:
     """Select the rows on the test split of `dataset` (`DATASET[@PROTOCOL]`) by the default definition.
 
-    Rows of alternative masks are left out: there are no pictures of them.
+    Rows of alternative masks are left out: figures show the masks that methods segment with.
     The rows of one method are sorted: default protocol, upstream data, whole training set and most seeds first.
     """
     name, _, protocol = dataset.partition("@")

@@ -18,6 +18,7 @@ from objbench.spec.schema import Spec
 from objbench.train.artifacts import read_per_image, read_samples, samples_key
 from objbench.train.evaluate import N_SAMPLES
 from objbench.viz import (
+    ALTERNATIVE,
     Array,
     box_colours,
     channels_last,
@@ -32,6 +33,10 @@ BUDGET = 8_500_000  # characters of all pictures of a page: below 10 MB with eve
 _MARGIN = 1.05  # by how much the images of a run may be larger than the two that their size is foreseen from
 # What reading samples of foreign shapes and types raises; a damaged file is an ObjbenchError.
 _UNREADABLE = (ObjbenchError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+
+
+# What the samples of a method's other masks have in common with those of the masks that it segments with.
+_SHARED = ("images", "masks", "keys", "reconstruction", "boxes", "presence")
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,28 @@ class Evaluation:
 
     @property
     def where(self) -> str:
-        """`DATASET@PROTOCOL/SOURCE`, with the split if that is not test."""
+        """`DATASET@PROTOCOL/SOURCE`, with the split if that is not test, and with the name of other masks."""
         on = self.run.record.scored[self.evaluation]
-        return on.place if on.split == TEST else f"{on.place}:{on.split}"
+        place = on.place if on.split == TEST else f"{on.place}:{on.split}"
+        return place if self.masks is None else f"{place} ({self.masks} masks)"
+
+    @property
+    def masks(self) -> str | None:
+        """The name of the masks, if they are not those that the method segments with."""
+        return self.run.record.metrics[self.evaluation].masks
 
     def samples(self) -> dict[str, Array]:
-        """Read the arrays of the first 16 saved images, by name; not cached, as all together would not fit into memory."""
-        found = read_samples(self.run.folder).get(samples_key(self.evaluation), {})
+        """Read the arrays of the first 16 saved images, by name; not cached, as all together would not fit into memory.
+
+        Of other masks there are label maps alone: planes and attention belong to the masks that the method segments with.
+        """
+        key = samples_key(self.evaluation).removesuffix(f"+masks={self.masks}")
+        found = read_samples(self.run.folder).get(key, {})
+        if self.masks is not None:
+            name = f"{ALTERNATIVE}{self.masks}"
+            if name not in found:  # a run of a version that did not keep them
+                return {}
+            found = {"prediction": found[name]} | {part: found[part] for part in _SHARED if part in found}
         return {name: values[:N_SAMPLES] for name, values in found.items()}
 
 

@@ -355,6 +355,34 @@ def test_boxes_that_are_present_come_with_the_colours_of_their_planes(tmp_path):
     ]
 
 
+def test_other_masks_are_shown_beside_those_that_the_method_segments_with(tmp_path):
+    rng = np.random.default_rng(0)
+    images, truth = scenes(2, 24, 3, rng)
+    samples = predicted(images, truth, 4, rng)
+    samples["prediction+masks=composited"] = truth.astype(np.int16)
+    key = "test+masks=composited"
+    metrics = {"test": scores(), key: scores().model_copy(update={"masks": "composited"})}
+    item = record(method="spair", metrics=metrics, on={"test": scored(), key: scored()})
+    save_run(tmp_path / "runs/spair/seed-0", item, samples, per_image(320, rng))
+    found = gallery_of(shown_runs(tmp_path / "runs"), load_spec())
+    assert [entry["evaluation"] for entry in found.runs] == ["test", key]
+    own, other = found.runs
+    assert other["where"] == f"{own['where']} (composited masks)"
+    assert own["set"] == other["set"]
+    assert len(found.sets) == 1
+    for entry, labels in ((own, samples["prediction"]), (other, truth)):
+        shown = inflated(entry["prediction"]).reshape(2, 24, 24)
+        for i, image in enumerate(entry["images"]):
+            names = np.array([slot["label"] for slot in image["slots"]])
+            assert np.array_equal(names[shown[i]], labels[i])
+    assert all("planes" in image for image in own["images"])
+    assert not any("planes" in image for image in other["images"])
+    del samples["prediction+masks=composited"]  # a run of a version that did not keep them
+    save_run(tmp_path / "old/spair/seed-0", item, samples, per_image(320, rng))
+    (entry,) = gallery_of(shown_runs(tmp_path / "old"), load_spec()).runs
+    assert entry["evaluation"] == "test"
+
+
 def test_labels_above_a_byte_survive():
     assert inflated(deflated(np.array([[0, 255, 256, 65535]]))).tolist() == [0, 255, 256, 65535]
 

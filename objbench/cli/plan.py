@@ -1,0 +1,128 @@
+"""A plan on the command line: print it, or carry it out and print what becomes of each run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from objbench.cli.common import Context, over_images, print_json, say
+from objbench.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from objbench.launch.plan import Plan, Planned
+    from objbench.launch.work import Outcome
+    from objbench.records import Record
+    from objbench.spec.schema import Spec
+
+
+def print_plan(context: Context, plan: Plan) -> None:
+    """Every run of the plan: what is to be done, and where it lives."""
+    rows = [(planned, todo(planned, plan.request.fresh)) for planned in plan.runs]
+    if context.json:
+        print_json([_entry(planned, what) for planned, what in rows])
+        return
+    for planned, what in rows:
+        print(printable(f"{planned.task}: {what}\n  {planned.folder}"))
+    counts = {
+        kind: sum(what.startswith(kind) for _, what in rows)
+        for kind in ("finished", "go on", "start", "at work")
+    }
+    of = f" (a part of {plan.whole})" if plan.whole != len(rows) else ""
+    say(f"{len(rows)} runs{of}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
+
+
+def todo(planned: Planned, fresh: bool) -> str:
+    """What the command would do with a run.
+
+    Args:
+        planned: The run.
+        fresh: Whether earlier runs are deleted.
+    """
+    state = planned.state
+    if state.state == "at work":
+        return str(state)
+    if fresh:
+        return "start afresh"
+    if state.state == "finished":
+        return "finished"
+    reason = f" (failed before: {state.reason})" if state.reason else ""
+    if state.resumable:
+        at = f" from step {state.step:,}" if state.step else ""
+        return f"go on{at}{reason}"
+    return f"start{reason}"
+
+
+def _entry(planned: Planned, what: str) -> dict[str, Any]:
+    return {
+        **planned.task._asdict(),
+        "folder": str(planned.folder),
+        "todo": what,
+        **planned.state._asdict(),
+    }
+
+
+def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int | None) -> None:
+    """Run what is open, print the scores of all runs that are finished, and raise if some failed."""
+    from objbench.launch.work import Worker, refuse_failures, run_here
+
+    done: list[tuple[Path, Record]] = []
+
+    def note(outcome: Outcome) -> None:
+        context.interrupts.step = None
+        if outcome.failure is not None and len(plan.runs) > 1:
+            say(f"{outcome.task}: {outcome.failure}")
+        if (record := outcome.record) is not None:
+            done.append((outcome.folder, record))
+            if not context.json:
+                print_scores(record, list(record.metrics), context.spec)
+                print(f"  {outcome.folder}", flush=True)
+
+    context.interrupts.advice = "the same command goes on with the runs that are left"
+    if launcher == "local":
+        outcomes = _in_a_pool(context, plan, workers, note)
+    else:
+        worker = Worker(plan.request, context.spec, context.interrupts, say, context.debug)
+        outcomes = run_here(worker, plan.runs, note)
+    if context.json:
+        print_json([{"folder": str(folder), **record.model_dump()} for folder, record in done])
+    refuse_failures(outcomes, plan)
+
+
+def _in_a_pool(
+    context: Context, plan: Plan, workers: int | None, note: Callable[[Outcome], None]
+) -> list[Outcome]:
+    from objbench.data.workers import available
+    from objbench.launch.pool import Pool, devices_of, seats
+
+    places = seats(workers, devices_of(plan.request.device), available())
+    for planned in plan.runs:
+        if planned not in plan.open:
+            note(_left_alone(planned))
+    return Pool(plan, places, context.interrupts, say).run(note)
+
+
+def _left_alone(planned: Planned) -> Outcome:
+    """The outcome of a run that is finished, or at work elsewhere, before anything was done."""
+    from objbench.launch.work import Outcome
+
+    elsewhere = planned.state.state == "at work"
+    why = "; left to it" if elsewhere else " before; --fresh runs it again"
+    say(f"{planned.task}: {planned.state}{why}")
+    return Outcome(planned.task, planned.folder, elsewhere=elsewhere)
+
+
+def print_scores(record: Record, keys: list[str], spec: Spec) -> None:
+    """One line per evaluation, values as tables print them."""
+    for key in keys:
+        scores = record.metrics[key]
+        values = [
+            f"{name} {spec.metric(name).format(value.mean)}{over_images(value.n, scores.n_images)}"
+            for name, value in scores.values.items()
+        ]
+        images = f"{scores.n_images} images"
+        if scores.crowded is not None:
+            images += f", {scores.crowded} with more objects than predicted planes"
+        where = f"{record.method_label} seed {record.seed} on {key}"
+        print(printable(f"{where} ({images}): {'  '.join(values)}"))

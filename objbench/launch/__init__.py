@@ -1,0 +1,1 @@
+"""Who runs what where: the plan of a command, its parts, and the engines that carry it out."""

@@ -1,0 +1,128 @@
+"""The plan of a command: every run that it asks for, where it lives and what is to be done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from objbench.errors import RequestError, first_few
+from objbench.launch.parts import Part
+from objbench.launch.request import RunRequest, Task
+from objbench.methods.create import build
+from objbench.spec.datasets import DatasetRef
+from objbench.spec.resolve import MethodConfig, borrowed_settings, parse_assignments, resolve
+from objbench.spec.schema import Spec
+from objbench.train.run import run_config
+from objbench.train.run_data import RunData, generated_source, prepared_run_data
+from objbench.train.run_folder import other_configuration, seed_folder
+from objbench.train.run_state import RunState, run_state
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a plan.
+
+    Attributes:
+        task: What is run.
+        method: Its resolved configuration.
+        folder: Where it lives.
+        state: What its folder says: finished, at work elsewhere, to go on, to start, failed before.
+    """
+
+    task: Task
+    method: MethodConfig
+    folder: Path
+    state: RunState
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs that a command asks for, in order.
+
+    Attributes:
+        request: The command.
+        runs: Its runs, or a part of them.
+        whole: Their number before a part was taken.
+        notes: What a person must know of the settings.
+    """
+
+    request: RunRequest
+    runs: tuple[Planned, ...]
+    whole: int
+    notes: tuple[str, ...] = ()
+
+    def part(self, part: Part) -> Plan:
+        """The share of one of several processes: every n-th run, whatever its state, so that the shares never change."""
+        return replace(self, runs=tuple(part.share(self.runs)))
+
+    @property
+    def open(self) -> list[Planned]:
+        """The runs to carry out: neither finished nor at work elsewhere, unless all are run afresh.
+
+        A finished run is looked at again if its predictions are to be kept, or if only the scenes in memory tell whether
+        it is the run that is asked for.
+        """
+        closed = {"finished", "at work"}
+        if self.request.fresh:
+            closed = set()
+        elif self.request.keep or self.request.in_memory:
+            closed = {"at work"}
+        return [planned for planned in self.runs if planned.state.state not in closed]
+
+
+def make_plan(request: RunRequest, spec: Spec) -> Plan:
+    """Resolve every run of a request. Nothing is read but manifests and what stands in the folders of runs.
+
+    Raises:
+        RequestError: Anything that can be known to be wrong before data is read: a name, a key or value, a folder with a
+            run of another configuration.
+        ObjbenchError: A dataset is not prepared.
+    """
+    overrides = parse_assignments(list(request.assignments))
+    data = {name: _Data(request, spec, spec.dataset(name)) for name in request.datasets}
+    methods: dict[tuple[str, str], MethodConfig] = {}
+    notes = []
+    for dataset in request.datasets:
+        for method in request.methods:
+            resolved = resolve(spec, method, data[dataset].reference, overrides)
+            build(resolved, data[dataset].reference)  # refuses wrong values
+            methods[method, dataset] = resolved
+            notes.append(borrowed_settings(spec, method, data[dataset].reference))
+    runs = []
+    for task in request.tasks:
+        resolved, where = methods[task.method, task.dataset], data[task.dataset]
+        folder = seed_folder(request.runs, str(where.reference), where.source, resolved, task.seed)
+        runs.append(Planned(task, resolved, folder, run_state(folder)))
+    plan = Plan(request, tuple(runs), len(runs), tuple(filter(None, notes)))
+    if not request.fresh:
+        _refuse_others(plan, data)
+    return plan
+
+
+class _Data:
+    """What a plan must know of a dataset: its source, and its fingerprints where it is prepared."""
+
+    def __init__(self, request: RunRequest, spec: Spec, reference: DatasetRef) -> None:
+        self.reference = reference
+        self.prepared: RunData | None = None
+        if request.in_memory:
+            self.source = generated_source(spec, reference, request.sizes)
+        else:
+            self.prepared = prepared_run_data(spec, reference, request.source, request.data, "cpu")
+            self.source = self.prepared.source
+
+
+def _refuse_others(plan: Plan, data: dict[str, _Data]) -> None:
+    """Refuse folders that hold runs of another configuration, all at once and before any work."""
+    refused = []
+    for planned in plan.runs:
+        prepared = data[planned.task.dataset].prepared
+        if prepared is None:  # scenes in memory have no fingerprint before they are made
+            continue
+        other = other_configuration(planned.folder, run_config(planned.method, prepared, planned.task.seed))
+        if other is not None:
+            refused.append(other)
+    if len(refused) == 1:
+        raise RequestError(refused[0])
+    if refused:
+        raise RequestError(f"{len(refused)} folders cannot be gone on with: {first_few(refused)}")

@@ -1,0 +1,93 @@
+"""What `objbench run` was asked to do, as plain values: what a worker or a scheduler's job is given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Task(NamedTuple):
+    """One run: a method (METHOD[:VARIANT]) on a dataset (DATASET[@PROTOCOL]) with a seed."""
+
+    method: str
+    dataset: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method} on {self.dataset}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The options of `objbench run`. The runs are the product of methods, datasets and seeds.
+
+    Attributes:
+        methods: METHOD[:VARIANT], each once.
+        datasets: DATASET[@PROTOCOL], each once.
+        seeds: Each once.
+        source: The prepared source of all datasets; None for the only one that is prepared.
+        assignments: KEY=VALUE, as given with --set.
+        device: As given with --device.
+        fresh: Whether earlier runs are deleted first.
+        in_memory: Whether scenes are generated in memory.
+        sizes: Split -> number of scenes generated in memory.
+        tensorboard: Whether TensorBoard logs are written.
+        keep: Whether all predictions for the test split are kept.
+        data: Folder of the prepared datasets.
+        runs: Folder of the runs.
+        config: A layer over benchmarks.yaml, or None.
+    """
+
+    methods: tuple[str, ...]
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    data: Path
+    runs: Path
+    source: str | None = None
+    assignments: tuple[str, ...] = ()
+    device: str = "auto"
+    fresh: bool = False
+    in_memory: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    tensorboard: bool = False
+    keep: bool = False
+    config: Path | None = None
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All runs: dataset by dataset, so that one is in memory at a time, and all seeds of a method together."""
+        return [
+            Task(method, dataset, seed)
+            for dataset in self.datasets
+            for method in self.methods
+            for seed in self.seeds
+        ]
+
+    def elsewhere(self) -> RunRequest:
+        """The same with absolute paths, for a process in another folder."""
+        return replace(
+            self,
+            data=self.data.absolute(),
+            runs=self.runs.absolute(),
+            config=self.config.absolute() if self.config is not None else None,
+        )
+
+    def command(self, task: Task) -> list[str]:
+        """The command line that runs `task` alone: what a job carries out and what a person can repeat."""
+        options = ["--dataset", task.dataset, "--seed", str(task.seed), "--device", self.device]
+        if self.source is not None:
+            options += ["--source", self.source]
+        for assignment in self.assignments:
+            options += ["--set", assignment]
+        options += ["--fresh"] * self.fresh + ["--in-memory"] * self.in_memory
+        for split, size in self.sizes.items():
+            options += [f"--{split}", str(size)]
+        options += ["--tensorboard"] * self.tensorboard + ["--keep", "predictions"] * self.keep
+        options += ["--data", os.fspath(self.data), "--runs", os.fspath(self.runs)]
+        if self.config is not None:
+            options += ["--config", os.fspath(self.config)]
+        return [sys.executable, "-m", "objbench", "run", task.method, *options]

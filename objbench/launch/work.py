@@ -1,0 +1,136 @@
+"""Carry out planned runs in this process, one after another."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from objbench.errors import ObjbenchError, RequestError, first_few
+from objbench.files import LockedError
+from objbench.launch.plan import Plan, Planned
+from objbench.launch.request import RunRequest, Task
+from objbench.one_line import in_a_line
+from objbench.records import Record, read_record
+from objbench.spec.schema import Spec
+from objbench.train.interrupt import Interrupts
+from objbench.train.run import run_seed
+from objbench.train.run_data import RunData, generated_run_data, prepared_run_data
+from objbench.train.run_state import run_state
+
+_LESS_MEMORY = "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or "
+
+
+class Outcome(NamedTuple):
+    """What became of one run.
+
+    Attributes:
+        task: What was run.
+        folder: Where it lives.
+        failure: Why it failed; None if it is finished, or another process is at work on it.
+        elsewhere: Whether another process is at work on it.
+        wrong_request: Whether it failed because the request was wrong.
+    """
+
+    task: Task
+    folder: Path
+    failure: str | None = None
+    elsewhere: bool = False
+    wrong_request: bool = False
+
+    @property
+    def record(self) -> Record | None:
+        """The record of the run, if it is finished."""
+        return None if self.failure is not None or self.elsewhere else read_record(self.folder)
+
+
+class Worker:
+    """Carries out runs of a request in this process. The data of one dataset is in memory at a time."""
+
+    def __init__(
+        self,
+        request: RunRequest,
+        spec: Spec,
+        interrupts: Interrupts,
+        say: Callable[[str], None],
+        debug: bool = False,
+    ) -> None:
+        self._request, self._spec, self._interrupts, self._say, self._debug = (
+            request, spec, interrupts, say, debug,
+        )  # fmt: skip
+        self._data: tuple[str, RunData] | None = None
+
+    def run(self, planned: Planned) -> Outcome:
+        """Train and evaluate one run, or read it if it is finished. Its failure is told, not raised.
+
+        Raises:
+            Interrupted: A signal asked to stop.
+        """
+        task, request = planned.task, self._request
+        try:
+            run_seed(
+                planned.method,
+                self._data_of(task.dataset),
+                task.seed,
+                request.runs,
+                request.fresh,
+                request.tensorboard,
+                self._say,
+                self._interrupts,
+                request.keep,
+            )
+        except LockedError as error:
+            if request.fresh:  # what was asked for is not done
+                return Outcome(task, planned.folder, str(error))
+            self._say(f"{task}: {run_state(planned.folder)}; left to it")
+            return Outcome(task, planned.folder, elsewhere=True)
+        except Exception as error:
+            self._interrupts.check()  # libraries may have turned a signal's exception into one of their own
+            if self._debug:
+                traceback.print_exception(error)
+            reason = in_a_line(error, _LESS_MEMORY)
+            return Outcome(task, planned.folder, reason, wrong_request=isinstance(error, RequestError))
+        return Outcome(task, planned.folder)
+
+    def _data_of(self, dataset: str) -> RunData:
+        if self._data is None or self._data[0] != dataset:
+            self._data = None  # before the next one is loaded
+            request, reference = self._request, self._spec.dataset(dataset)
+            if request.in_memory:
+                data = generated_run_data(self._spec, reference, request.sizes, request.device)
+            else:
+                data = prepared_run_data(self._spec, reference, request.source, request.data, request.device)
+            self._data = dataset, data
+        return self._data[1]
+
+
+def run_here(worker: Worker, runs: Iterable[Planned], done: Callable[[Outcome], None]) -> list[Outcome]:
+    """Carry out runs one after another; `done` is told of each."""
+    outcomes = []
+    for planned in runs:
+        outcome = worker.run(planned)
+        done(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def refuse_failures(outcomes: list[Outcome], plan: Plan) -> None:
+    """Raise if runs of a plan failed: what failed, and how to go on.
+
+    Raises:
+        RequestError: All failures are those of a wrong request.
+        ObjbenchError: There are others.
+    """
+    failed = [outcome for outcome in outcomes if outcome.failure is not None]
+    if not failed:
+        return
+    kind = RequestError if all(outcome.wrong_request for outcome in failed) else ObjbenchError
+    if len(plan.runs) == 1:
+        raise kind(str(failed[0].failure))
+    names = first_few([str(outcome.task) for outcome in failed])
+    again = "the same command without --fresh" if plan.request.fresh else "the same command"
+    raise kind(
+        f"{len(failed)} of {len(plan.runs)} runs failed ({names}); {again} goes on with them, objbench list runs "
+        "shows the reasons"
+    )

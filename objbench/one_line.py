@@ -1,0 +1,39 @@
+"""Any error in one line, with what to do about it as far as that is known."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from pathlib import Path
+
+from objbench.errors import ObjbenchError, brief, is_out_of_memory
+from objbench.files import remedy_of
+
+
+def in_a_line(error: Exception, less_memory: str = "") -> str:
+    """One line about an error; what nobody expected is told with its place.
+
+    Args:
+        error: The error.
+        less_memory: What makes the work need less memory.
+
+    >>> in_a_line(ObjbenchError("config.json: damaged"))
+    'config.json: damaged'
+    """
+    if isinstance(error, ObjbenchError):
+        return str(error)
+    if is_out_of_memory(error):
+        traceback.clear_frames(error.__traceback__)  # gives back what they hold
+        return (
+            f"out of memory ({brief(error)}); {less_memory}end other programs, or raise the limit of this one "
+            "(ulimit -v, the memory of a job or container)"
+        )
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = remedy_of(error.errno, Path(os.fsdecode(error.filename or "")))
+        return f"{where}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
+    logging.getLogger("objbench").debug("unexpected", exc_info=error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows the traceback"
+    return f"{type(error).__name__}: {error} ({where})"

@@ -1,0 +1,173 @@
+"""Several workers on this machine, with real processes: all runs are done, stopped cleanly or told of."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers.commands import call, refused
+from helpers.paths import PLUGINS
+
+from objbench.errors import RequestError
+from objbench.launch.pool import devices_of, log_path, seats
+from objbench.train.lock import holder
+from objbench.train.run_state import run_state
+
+
+@pytest.fixture(autouse=True)
+def _data(prepared_data, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+
+
+def pooled(*more: str) -> tuple[str, ...]:
+    line = ("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2", "--device", "cpu")
+    return (*line, "--launcher", "local", "--workers", "2", *more)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What must not differ between two ways to the same runs."""
+    paths = sorted(folder.rglob("model.safetensors")) + sorted(folder.rglob("metrics.jsonl"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_pool_makes_the_runs_of_one_process(tmp_path):
+    result = call(*pooled("--runs", tmp_path / "pool"))
+    assert result.exit_code == 0, result.stderr
+    assert sorted(re.findall(r"toy_geco seed (\d) on test", result.stdout)) == ["0", "1"]
+    folder = tmp_path / "pool/tetrominoes/generated/toy_geco/seed-0"
+    assert str(folder) in result.stdout
+    assert "8/8 steps" in log_path(folder).read_text()
+    line = ("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2", "--runs", tmp_path / "one")
+    assert call(*line).exit_code == 0
+    assert results(tmp_path / "pool") == results(tmp_path / "one") != {}
+    again = call(*pooled("--runs", tmp_path / "pool"))
+    assert again.exit_code == 0
+    assert "toy_geco on tetrominoes, seed 1: finished before; --fresh runs it again" in again.stderr
+    assert "toy_geco seed 1 on test" in again.stdout
+
+
+def start(runs: Path, *more: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": f"{PLUGINS}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "objbench", *pooled("--runs", str(runs), *more)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_work(process: subprocess.Popen[str], runs: Path) -> list[Path]:
+    """The folders of both runs, as soon as both have a log."""
+    while process.poll() is None:
+        logs = [path for path in runs.rglob("metrics.jsonl") if path.stat().st_size]
+        if len(logs) == 2:
+            return [path.parent for path in logs]
+        time.sleep(0.02)
+    raise AssertionError(process.communicate())
+
+
+LONG = ("--set", "recipe.steps=1000", "--set", "recipe.log_steps=5", "--set", "recipe.evaluations=0")
+
+
+def test_ctrl_c_stops_all_and_the_same_command_goes_on_to_the_same_end(tmp_path):
+    runs = tmp_path / "stopped"
+    process = start(runs, *LONG)
+    folders = wait_for_work(process, runs)
+    process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=120)[1].splitlines()
+    assert message[-1] == (
+        "objbench: interrupted by SIGINT; the same command goes on with the runs that are left"
+    )
+    assert "stopping 2 runs at their next step; Ctrl-C again ends them at once" in message
+    assert process.returncode == 130
+    states = [run_state(folder) for folder in folders]
+    assert [state.state for state in states] == ["stopped", "stopped"]
+    assert all(state.step and state.resumable for state in states)
+    result = call(*pooled("--runs", runs, *LONG))
+    assert result.exit_code == 0, result.stderr
+    assert (
+        call("run", "toy_geco", "--dataset", "tetrominoes", *LONG, "--runs", tmp_path / "whole").exit_code
+        == 0
+    )
+    (whole,) = (path.parent for path in (tmp_path / "whole").rglob("result.json"))
+    (gone_on,) = (path.parent for path in runs.rglob("seed-0/result.json"))
+    assert results(gone_on) == results(whole) != {}
+
+
+def test_a_worker_that_dies_takes_only_its_run_with_it(tmp_path):
+    runs = tmp_path / "killed"
+    process = start(runs, *LONG[2:], "--set", "recipe.steps=400")
+    folders = wait_for_work(process, runs)
+    victim = holder(folders[0])
+    assert victim is not None
+    os.kill(victim.process, signal.SIGKILL)
+    output, message = process.communicate(timeout=120)
+    assert process.returncode == 1
+    reason = "its process was ended by SIGKILL; the system may have ended it for want of memory"
+    seed = folders[0].name.removeprefix("seed-")
+    assert f"toy_geco on tetrominoes, seed {seed}: {reason}" in message
+    assert f"1 of 2 runs failed (toy_geco on tetrominoes, seed {seed})" in message
+    assert output.count("on test") == 1
+    assert run_state(folders[0]).reason == reason
+    assert run_state(folders[1]).state == "finished"
+
+
+def test_workers_end_with_their_pool(tmp_path):
+    runs = tmp_path / "orphans"
+    process = start(runs, *LONG, "--set", "recipe.steps=100000")
+    folders = wait_for_work(process, runs)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while any(holder(folder) for folder in folders):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert [run_state(folder).state for folder in folders] == ["stopped", "stopped"]
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path):
+    folder = tmp_path / "runs/tetrominoes/generated/toy_geco"
+    assert call("run", "toy_geco", "--dataset", "tetrominoes").exit_code == 0
+    (folder / "seed-0/result.json").unlink()
+    (folder / "seed-0/checkpoint.pt").write_bytes(b"damaged")
+    result = call(*pooled())
+    assert result.exit_code == 1
+    assert "toy_geco on tetrominoes, seed 0: " in result.stderr
+    assert "1 of 2 runs failed (toy_geco on tetrominoes, seed 0)" in result.stderr
+    assert "toy_geco seed 1 on test" in result.stdout
+    assert "checkpoint.pt" in str(run_state(folder / "seed-0").reason)
+
+
+def test_seats_share_the_processors(monkeypatch):
+    assert [seat.threads for seat in seats(None, ["cpu"], 5)] == [2, 2]
+    assert [seat.threads for seat in seats(4, ["cpu"], 2)] == [1, 1, 1, 1]
+    assert [seat.device for seat in seats(None, ["cuda:0", "cuda:1"], 1)] == ["cuda:0", "cuda:1"]
+    with pytest.raises(RequestError, match="--workers 1: fewer than the 2 devices cuda:0, cuda:1"):
+        seats(1, ["cuda:0", "cuda:1"], 8)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert devices_of("auto") == ["cuda:0", "cuda:1"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert devices_of("auto") == ["cpu"]
+    assert devices_of("cpu,cuda:3") == ["cpu", "cuda:3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--launcher", "locl"], "unknown launcher 'locl': did you mean 'local'?"),
+        (["--workers", "2"], "--workers needs --launcher local"),
+        (["--device", "cpu,cpu"], "--device cpu,cpu: several devices need --launcher local"),
+        (["--launcher", "local", "--device", "cpu,"], "expected a device on each side of a comma"),
+        (["--launcher", "local", "--device", "cpu,cudda"], "unknown device 'cudda'"),
+        (["--launcher", "local", "--device", "cpu,cpu", "--workers", "1"], "fewer than the 2 devices"),
+        (["--launcher", "local", "--set", "model.widht=2"], "did you mean 'model.width'"),
+        (["--launcher", "local", "--part", "0/4"], "--part 0/4: there is no part 0 of 4"),
+    ],
+)
+def test_a_wrong_request_starts_nothing(tmp_path, options, message):
+    assert message in refused(2, "run", "toy_geco", "--dataset", "tetrominoes", *options)
+    assert not (tmp_path / "runs").exists()
