@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from objbench.cli.common import Context, print_json, say, sizes_of, verb
+from objbench.cli.declare import declared_block, write_declaration
 from objbench.cli.options import DatasetName, PartName, TestSize, TrainSize, ValSize
 from objbench.errors import RequestError
 
@@ -35,6 +36,25 @@ def prepare(
     val: ValSize = None,
     test: TestSize = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of a generator.")] = 0,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=256,
+            help="New dataset: the most objects of a scene, and one for the background.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW", help="New dataset: the size to which images are scaled, in pixels."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="New dataset: an option of its source, such as labels=seg.png."
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Number of encoding processes. Default: one per core."),
@@ -56,23 +76,31 @@ def prepare(
 
     With --part, only the shards of that part; when all parts are done, the same command without --part writes the manifest.
 
+    A dataset of your own is declared by the command that prepares it, from images beside label maps (--source folder) or
+    a WebDataset (--source webdataset), and is known to every command afterwards. Label maps are PNGs of any kind: 0,
+    black and transparent are the background, every other value, palette index or colour is one object.
+
     Example:
         objbench prepare tetrominoes
         objbench prepare tetrominoes --source generated --train 2000 --val 64 --test 64
         objbench prepare clevr6 --source deepmind --raw ~/downloads/clevr_with_masks_train.tfrecords
         objbench prepare clevrtex --dry-run
         objbench prepare clevr10 --source generated --part 3/64
+        objbench prepare my_set --source folder --raw pictures --slots 7 --size 64
+        objbench prepare my_tars --source webdataset --raw tars --slots 7 --size 64 --option labels=seg.png
     """
     from objbench import progress
     from objbench.data.prepare.fetch import fetch_release, release_status
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
     from objbench.parts import parse_part
+    from objbench.spec.own import declared_reference
 
     share = None if part is None else parse_part(part)
     if share is not None:
         _refuse_with_part({"--force": force, "--skip-bad": skip_bad, "--dry-run": dry_run})
-    reference = context.spec.dataset(dataset)
+    block = declared_block(context, dataset, source, slots, size, option or [], force)
+    reference = context.spec.dataset(dataset) if block is None else declared_reference(dataset, block)
     name = reference.source(source)
     sizes = sizes_of(train, val, test)
     if not force and (manifest := finished(reference, name, context.data, sizes, seed)) is not None:
@@ -93,6 +121,8 @@ def prepare(
     if dry_run:
         _outline(context, preparation)
         return
+    if block is not None:
+        write_declaration(context, dataset, block)
     context.interrupts.advice = (
         f"{preparation.folder}: the same command, without --force, continues where it stopped"
     )
@@ -170,9 +200,12 @@ def _outline_download(context: Context, status: Status) -> None:
 
 
 def _outline(context: Context, preparation: Preparation) -> None:
+    from objbench.data.prepare.describe import tree_size
     from objbench.files import megabytes
 
     files = [{"path": str(path), "bytes": path.stat().st_size} for path in preparation.source.files]
+    if (tree := preparation.source.tree) is not None:
+        files.append({"path": f"{tree.root}/", "bytes": tree_size(tree)})
     splits = {
         plan.split: {
             "count": len(plan),

@@ -22,7 +22,7 @@ from objbench.data.format.manifest import (
 )
 from objbench.data.format.settings import Settings, settings_of
 from objbench.data.prepare import card
-from objbench.data.prepare.describe import Hashing, describe_written, file_state
+from objbench.data.prepare.describe import Hashing, describe_written, file_state, tree_state
 from objbench.data.prepare.features import first_factors
 from objbench.data.prepare.fetch import fetch_release, published_files
 from objbench.data.prepare.journal import Journal, Started
@@ -89,7 +89,9 @@ class Preparation:
             if writers[split].closed is None and writers[split].written == count:
                 writers[split].close(records)
         advance(0, resumed=sum(writer.written for writer in writers.values()))
-        with Hashing(self.source.files, published_files(self.dataset, self.name)) as hashing:
+        with Hashing(
+            self.source.files, published_files(self.dataset, self.name), self.source.tree
+        ) as hashing:
             try:
                 watched = hashing.watched(advance)
                 write_splits(self.source, self.plans, self.settings, writers, workers, skip_bad, watched)
@@ -141,7 +143,9 @@ class Preparation:
         return len(ours)
 
     def _file_states(self) -> dict[str, str]:
-        return {path.name: file_state(path) for path in self.source.files}
+        states = {path.name: file_state(path) for path in self.source.files}
+        tree = self.source.tree
+        return states if tree is None else {**states, f"{tree.root.resolve().name}/": tree_state(tree)}
 
     def _refuse_changed_files(self, earlier: dict[str, str]) -> None:
         """ObjbenchError if a source file is no longer the one that the scenes were read from."""
