@@ -9,10 +9,13 @@ from helpers.clevr import samples
 from helpers.own import png, request, scene, write_folder
 
 from objbench.data.format.manifest import Manifest
-from objbench.data.prepare.prepare import prepare
+from objbench.data.prepare.prepare import plan, prepare
 from objbench.data.sources.own.folder import FolderSource
 from objbench.data.sources.own.splits import split_by_hash
 from objbench.errors import ObjbenchError, RequestError
+from objbench.parts import Part
+from objbench.progress import silent
+from objbench.spec.datasets import DatasetRef
 
 COUNT = 30
 
@@ -143,3 +146,18 @@ def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
         FolderSource(request("folder", None))
     with pytest.raises(RequestError, match="options: 'layout' is given, but the source has none"):
         FolderSource(request("folder", tmp_path, 4, "8", "layout=x"))
+
+
+def test_parts_by_several_processes_give_the_same_bytes(tmp_path: Path) -> None:
+    raw = write_folder(tmp_path / "raw", COUNT)
+    spec = request("folder", None).dataset.spec.model_copy(update={"scenes_per_shard": 4})
+    dataset = DatasetRef("mine", "standard", spec)
+    prepare(dataset, "folder", tmp_path / "whole", raw=raw, workers=1)
+    for number in (3, 1, 2):
+        assert plan(dataset, "folder", tmp_path / "parts", raw, {}, 0).run_part(Part(number, 3), 1, silent)
+    prepare(dataset, "folder", tmp_path / "parts", raw=raw, workers=1)
+    folders = [tmp_path / name / "mine" / "folder" for name in ("whole", "parts")]
+    names = sorted(path.name for path in folders[0].iterdir() if path.suffix in (".tar", ".json"))
+    assert len(names) > 6
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
