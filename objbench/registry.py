@@ -18,8 +18,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "sources": {
         "deepmind": "objbench.data.sources.deepmind:DeepMindSource",
         "emorl": "objbench.data.sources.emorl:EmorlSource",
+        "folder": "objbench.data.sources.own.folder:FolderSource",
         "generated": "objbench.data.sources.generated:GeneratedSource",
         "official": "objbench.data.sources.clevrtex.source:OfficialSource",
+        "webdataset": "objbench.data.sources.own.webdataset:WebDatasetSource",
     },
     "generators": {
         "tetrominoes": "objbench.data.generate.tetrominoes:Tetrominoes",

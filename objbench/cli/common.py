@@ -41,7 +41,7 @@ class Context:
         """benchmarks.yaml with all layers."""
         from objbench.spec.load import load_spec
 
-        return load_spec(self.config)
+        return load_spec(self.config, self.data)
 
 
 COMMON: dict[str, tuple[Any, Any]] = {

@@ -120,3 +120,10 @@ TestSize = Annotated[
         metavar="N", max=10**9, help="Number of scenes to score at the end; 0 leaves the split out."
     ),
 ]
+PartName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K/N|auto",
+        help="Only the K-th of N shares of the work; auto (or auto/N): by the variables of an array scheduler.",
+    ),
+]

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from objbench.cli.common import Context, print_json, say, sizes_of, verb
-from objbench.cli.options import DatasetName, TestSize, TrainSize, ValSize
+from objbench.cli.declare import declared_block, write_declaration
+from objbench.cli.options import DatasetName, PartName, TestSize, TrainSize, ValSize
+from objbench.errors import RequestError
 
 if TYPE_CHECKING:
     from objbench.data.download import Status
     from objbench.data.format.manifest import Manifest
     from objbench.data.prepare.prepare import Preparation
+    from objbench.parts import Part
 
 
 @verb
@@ -33,6 +36,25 @@ def prepare(
     val: ValSize = None,
     test: TestSize = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of a generator.")] = 0,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=256,
+            help="New dataset: the most objects of a scene, and one for the background.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW", help="New dataset: the size to which images are scaled, in pixels."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="New dataset: an option of its source, such as labels=seg.png."
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Number of encoding processes. Default: one per core."),
@@ -48,21 +70,37 @@ def prepare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, write nothing.")
     ] = False,
+    part: PartName = None,
 ) -> None:
     """Write the checked, byte-reproducible shards of DATASET. An interrupted prepare is resumed.
+
+    With --part, only the shards of that part; when all parts are done, the same command without --part writes the manifest.
+
+    A dataset of your own is declared by the command that prepares it, from images beside label maps (--source folder) or
+    a WebDataset (--source webdataset), and is known to every command afterwards. Label maps are PNGs of any kind: 0,
+    black and transparent are the background, every other value, palette index or colour is one object.
 
     Example:
         objbench prepare tetrominoes
         objbench prepare tetrominoes --source generated --train 2000 --val 64 --test 64
         objbench prepare clevr6 --source deepmind --raw ~/downloads/clevr_with_masks_train.tfrecords
         objbench prepare clevrtex --dry-run
+        objbench prepare clevr10 --source generated --part 3/64
+        objbench prepare my_set --source folder --raw pictures --slots 7 --size 64
+        objbench prepare my_tars --source webdataset --raw tars --slots 7 --size 64 --option labels=seg.png
     """
     from objbench import progress
     from objbench.data.prepare.fetch import fetch_release, release_status
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
+    from objbench.parts import parse_part
+    from objbench.spec.own import declared_reference
 
-    reference = context.spec.dataset(dataset)
+    share = None if part is None else parse_part(part)
+    if share is not None:
+        _refuse_with_part({"--force": force, "--skip-bad": skip_bad, "--dry-run": dry_run})
+    block = declared_block(context, dataset, source, slots, size, option or [], force)
+    reference = context.spec.dataset(dataset) if block is None else declared_reference(dataset, block)
     name = reference.source(source)
     sizes = sizes_of(train, val, test)
     if not force and (manifest := finished(reference, name, context.data, sizes, seed)) is not None:
@@ -83,12 +121,47 @@ def prepare(
     if dry_run:
         _outline(context, preparation)
         return
+    if block is not None:
+        write_declaration(context, dataset, block)
     context.interrupts.advice = (
         f"{preparation.folder}: the same command, without --force, continues where it stopped"
     )
+    if share is not None:
+        _make_part(context, preparation, share, workers or available())
+        return
     with progress.bar(f"preparing {reference}", preparation.scenes, "scenes") as advance:
         manifest = preparation.run(workers or available(), force, advance, skip_bad)
     _report(context, manifest, f"{preparation.folder}: prepared")
+
+
+def _refuse_with_part(given: dict[str, bool]) -> None:
+    why = {
+        "--force": "it would delete what other parts have made; delete the folder first",
+        "--skip-bad": "a part must know which scenes its shards hold",
+        "--dry-run": "without --part it shows the whole",
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise RequestError(f"{option} does not go with --part: {why[option]}")
+
+
+def _make_part(context: Context, preparation: Preparation, part: Part, workers: int) -> None:
+    from objbench import progress
+    from objbench.files import LockedError
+
+    try:
+        with progress.bar(f"preparing part {part} of {preparation.dataset}", None, "scenes") as advance:
+            count = preparation.run_part(part, workers, advance)
+    except LockedError as error:
+        say(f"{error}; left to it")
+        return
+    made = "the whole was finished meanwhile" if count is None else f"part {part} is done, {count} shards"
+    after = (
+        "" if count is None else "; when all parts are, the same command without --part writes the manifest"
+    )
+    say(f"{preparation.folder}: {made}{after}")
+    if context.json:
+        print_json({"folder": str(preparation.folder), "part": str(part), "shards": count})
 
 
 def _report(context: Context, manifest: Manifest, headline: str) -> None:
@@ -127,9 +200,12 @@ def _outline_download(context: Context, status: Status) -> None:
 
 
 def _outline(context: Context, preparation: Preparation) -> None:
+    from objbench.data.prepare.describe import tree_size
     from objbench.files import megabytes
 
     files = [{"path": str(path), "bytes": path.stat().st_size} for path in preparation.source.files]
+    if (tree := preparation.source.tree) is not None:
+        files.append({"path": f"{tree.root}/", "bytes": tree_size(tree)})
     splits = {
         plan.split: {
             "count": len(plan),

@@ -8,6 +8,7 @@ import typer
 
 from objbench.cli.common import Context, say, sizes_of, verb
 from objbench.cli.options import (
+    PartName,
     PreparedSource,
     TestSize,
     TrainSize,
@@ -92,13 +93,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be run, and what each run is doing now.")
     ] = False,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K/N|auto",
-            help="Only the K-th of N shares of the runs; auto (or auto/N): by the variables of an array scheduler.",
-        ),
-    ] = None,
+    part: PartName = None,
     launcher: Annotated[
         str | None,
         typer.Option(
@@ -126,9 +121,9 @@ def run(
         objbench run grid color_kmeans --dataset tetrominoes --seeds 3 --launcher local --workers 2
     """
     from objbench.cli.plan import carry_out, print_plan
-    from objbench.launch.parts import parse_part
     from objbench.launch.plan import make_plan
     from objbench.launch.request import RunRequest
+    from objbench.parts import parse_part
 
     numbers = tuple(parse_seeds(seeds, seed))
     if keep not in (None, "predictions"):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from objbench.errors import RequestError, first_few
-from objbench.launch.parts import Part
 from objbench.launch.request import RunRequest, Task
 from objbench.methods.create import build
+from objbench.parts import Part
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig, borrowed_settings, parse_assignments, resolve
 from objbench.spec.schema import Spec

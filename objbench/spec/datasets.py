@@ -217,8 +217,8 @@ class DatasetSpec(Strict):
     slots: int = Field(gt=0)
     height: int = Field(gt=0)
     width: int = Field(gt=0)
-    scenes_per_shard: int = Field(gt=0)
-    citation: list[str]
+    scenes_per_shard: int = Field(default=1000, gt=0)
+    citation: list[str] = []
     default_source: str
     settings_like: str | None = None
     also_test: list[str] = []

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from objbench.errors import RequestError, shortened, unknown_name
 from objbench.files import resolved
+from objbench.folders import data_folder
 from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten
+from objbench.spec.own import check_declaration, declarations
 from objbench.spec.schema import Spec
 from objbench.spec.settings import SHARED_KEYS
 from objbench.spec.yaml_text import parse_yaml
@@ -27,19 +29,25 @@ LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "so
 _MOST_MISTAKES = 8  # of a layer that are told; the others are counted
 
 
-def load_spec(config: Path | None = None) -> Spec:
-    """benchmarks.yaml with the layers of installed plugins and, last, the user's own `config` on top.
+def load_spec(config: Path | None = None, data: Path | None = None) -> Spec:
+    """benchmarks.yaml with all that is laid over it.
+
+    In this order: the layers of installed plugins, the datasets that `objbench prepare` declared in the folder `data` (by
+    default $OBJBENCH_DATA or ./data), and the user's own `config`.
 
     Raises:
         RequestError: A layer is wrong; the message names the file, the place in it and the closest known key.
     """
-    return _load(resolved(config) if config else None)
+    declared = tuple((path, path.stat().st_mtime_ns) for path in declarations(data_folder(data)))
+    return _load(resolved(config) if config else None, declared)
 
 
 @cache
-def _load(config: Path | None) -> Spec:
+def _load(config: Path | None, declared: tuple[tuple[Path, int], ...]) -> Spec:
     layers = [("benchmarks.yaml", _read(importlib.resources.files("objbench") / "benchmarks.yaml"))]
     layers += [(str(path), _read(path)) for path in _plugin_layers()]
+    own = {str(path): path for path, _ in declared}
+    layers += [(name, _read(path)) for name, path in own.items()]
     if config is not None:
         if not config.is_file():
             raise RequestError(f"--config {config}: no such file")
@@ -48,6 +56,8 @@ def _load(config: Path | None) -> Spec:
     published: list[tuple[str, Any]] = []
     for name, layer in layers:
         try:
+            if name in own:
+                check_declaration(own[name], layer, merged["datasets"])
             published += _published(layer)
             _refuse_new_keys(merged.get("methods", {}), layer.get("methods", {}))
             merged = {**deep_merge(merged, layer), "published": [row for _, row in published]}

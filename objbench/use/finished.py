@@ -137,6 +137,7 @@ def open_run(
     device: str | torch.device | None = None,
     runs: str | os.PathLike[str] | None = None,
     config: Path | None = None,
+    data: str | os.PathLike[str] | None = None,
 ) -> FinishedRun:
     """Open a finished run: its method with the trained weights, whose sha256 is checked, and its record.
 
@@ -147,6 +148,7 @@ def open_run(
         device: Where to compute, by default the CPU; "auto" is CUDA if there is one.
         runs: The folder of the runs, by default $OBJBENCH_RUNS or ./runs.
         config: Your own yaml, laid over benchmarks.yaml.
+        data: The folder of the prepared datasets, whose own datasets a run may be of; by default $OBJBENCH_DATA or ./data.
 
     Raises:
         RequestError: There is no such run, it holds only scores, or several seeds are meant.
@@ -156,7 +158,7 @@ def open_run(
         >>> open_run("objmae-demo-tetrominoes")
         FinishedRun(objmae:demo seed 1, trained on tetrominoes/generated, 35x35, 4 slots, 137,652 parameters, ari_fg 0.951 on test, cpu)
     """
-    where, spec = choose_device(device), load_spec(config)
+    where, spec = choose_device(device), load_spec(config, Path(data) if data else None)
     folder = locate_run(run, runs)
     record = read_record(folder)
     if not isinstance(record, Run):

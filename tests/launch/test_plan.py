@@ -11,8 +11,8 @@ from helpers.toy_runs import run
 
 from objbench.errors import ObjbenchError, RequestError
 from objbench.launch import plan as module
-from objbench.launch.parts import Part
 from objbench.launch.plan import make_plan
+from objbench.parts import Part
 from objbench.spec.load import load_spec
 from objbench.train.interrupt import Interrupted
 from objbench.train.lock import sole_owner

@@ -17,6 +17,7 @@ import torch
 import typer
 from benches import command as bench
 from helpers.commands import call
+from helpers.own import write_folder
 from helpers.paths import ROOT
 
 import objbench as objbench_package
@@ -165,8 +166,33 @@ def test_contributing_adds_a_metric(tmp_path, prepared_data):
     assert chosen.splitlines()[2].split()[-2:] == ["count_error", "mbo"]
 
 
+def test_contributing_uses_data_of_ones_own(tmp_path):
+    text = section("Add a dataset").split("### Files in the layout")[0]
+    write_folder(tmp_path / "pictures", 40, size=(32, 40))
+    places = {"OBJBENCH_DATA": str(tmp_path / "data"), "OBJBENCH_RUNS": str(tmp_path / "runs")}
+    lines = commands(text)
+    assert len(lines) == 5
+    *_, report = [execute(objbench(line), tmp_path, **places) for line in lines]
+    assert re.search(r"color_kmeans|Color k-means", report)
+    assert re.search(r"slot_attention|Slot Attention", report)
+    names = objbench_package.load("my_set", "test", data=tmp_path / "data").factors["name"]
+    assert list(names) == ["004", "009", "011", "022"]
+
+
+def test_the_block_of_data_of_ones_own_is_a_dataset(tmp_path):
+    (block,) = [
+        block for kind, _, block in BLOCK.findall((ROOT / "docs/data.md").read_text()) if kind == "yaml"
+    ]
+    (tmp_path / "mine.yaml").write_text(block)
+    write_folder(tmp_path / "pictures", 40)
+    places = {"OBJBENCH_DATA": str(tmp_path / "data")}
+    execute(objbench("objbench prepare beads --config mine.yaml --raw pictures"), tmp_path, **places)
+    test = objbench_package.load("beads", "test", data=tmp_path / "data", config=tmp_path / "mine.yaml")
+    assert test.images.shape[1:] == (3, 64, 64)
+
+
 def test_contributing_adds_a_dataset_by_yaml_alone(tmp_path):
-    text = section("Add a dataset").split("### A generator")[0]
+    text = section("Add a dataset").split("### Files in the layout")[1].split("### A generator")[0]
     ((_, name, block),) = [found for found in BLOCK.findall(text) if found[1]]
     (tmp_path / name).write_text(block)
     (tmp_path / "downloads").mkdir()

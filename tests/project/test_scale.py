@@ -72,6 +72,13 @@ def test_an_array_of_slurm(tmp_path, monkeypatch):
         assert len(finished(tmp_path / "runs")) == number - first + 1
 
 
+def test_a_dataset_in_parts(tmp_path):
+    for line in block(section("Any array scheduler: Slurm, PBS, SGE"), "prepare.sh").splitlines():
+        result = call(*shlex.split(line)[1:], "--data", tmp_path)
+        assert result.exit_code == 0, result.stderr
+    assert call("verify", "tetrominoes@aligned", "--data", tmp_path).exit_code == 0
+
+
 def test_an_indexed_job_of_kubernetes(tmp_path, monkeypatch):
     job = yaml.safe_load(block(section("Kubernetes, AWS Batch"), "sweep.yaml"))["spec"]
     (container,) = job["template"]["spec"]["containers"]

@@ -223,7 +223,7 @@ def test_the_layer_of_a_plugin_is_found_without_importing_it(tmp_path, content):
 
 
 def test_more_than_eight_mistakes_are_counted_and_long_values_are_cut(tmp_path):
-    text = f"datasets: {{one: {{title: [{'x' * 5000}]}}}}"
+    text = f"datasets: {{one: {{title: [{'x' * 5000}], odd: 1, strange: 2}}}}"
     with pytest.raises(RequestError) as caught:
         load_spec(layer(tmp_path, text))
     told = str(caught.value).splitlines()

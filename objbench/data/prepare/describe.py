@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +17,9 @@ from objbench.data.download.remote import Remote
 from objbench.data.format.manifest import Records, Shard, Skipped, SourceFile, Split
 from objbench.data.format.sample import fingerprint
 from objbench.data.prepare.writer import ShardWriter
-from objbench.data.sources.base import SplitPlan
+from objbench.data.sources.base import SourceTree, SplitPlan
 from objbench.errors import ObjbenchError
-from objbench.files import megabytes
+from objbench.files import megabytes, sha256_of
 
 _SECONDS = 1.0  # between two signs of life while files are hashed
 
@@ -71,14 +72,20 @@ class Hashing:
     Args:
         paths: The files.
         published: Name -> the published file; others are only hashed.
+        tree: Many files, of which one digest is made.
     """
 
-    def __init__(self, paths: list[Path], published: Mapping[str, Remote]) -> None:
+    def __init__(
+        self, paths: list[Path], published: Mapping[str, Remote], tree: SourceTree | None = None
+    ) -> None:
         self._stopped, self._done = threading.Event(), 0
-        self._total = sum(path.stat().st_size for path in paths)
+        self._total = sum(path.stat().st_size for path in paths) + (tree_size(tree) if tree else 0)
         self._thread = ThreadPoolExecutor(1)
         self._future = self._thread.submit(
-            lambda: [_describe_file(path, published.get(path.name), self._step) for path in paths]
+            lambda: [
+                *(_describe_file(path, published.get(path.name), self._step) for path in paths),
+                *([_describe_tree(tree, self._step)] if tree else []),
+            ]
         )
 
     def __enter__(self) -> Self:
@@ -122,6 +129,30 @@ def file_state(path: Path) -> str:
         return f"sha256 {receipt.sha256}"
     changed = datetime.fromtimestamp(state.st_mtime_ns // 10**9, UTC).isoformat(timespec="seconds")
     return f"{state.st_size:,} bytes of {changed} ({state.st_mtime_ns} ns)"
+
+
+def tree_size(tree: SourceTree) -> int:
+    """The bytes of its files."""
+    return sum((tree.root / member).stat().st_size for member in tree.members)
+
+
+def tree_state(tree: SourceTree) -> str:
+    """What tells whether a file of a tree was replaced: a digest of their names, sizes and times."""
+    sha = hashlib.sha256()
+    for member in tree.members:
+        state = (tree.root / member).stat()
+        sha.update(f"{state.st_size} {state.st_mtime_ns}  {member}\n".encode(errors="surrogateescape"))
+    return f"{len(tree.members):,} files ({sha.hexdigest()})"
+
+
+def _describe_tree(tree: SourceTree, step: Callable[[int], None]) -> SourceFile:
+    """The sha256 of the lines `SHA256  PATH` of the files, as `sha256sum` prints them."""
+    sha, size = hashlib.sha256(), 0
+    for member in tree.members:
+        path = tree.root / member
+        size += path.stat().st_size
+        sha.update(f"{sha256_of(path, step)}  {member}\n".encode(errors="surrogateescape"))
+    return SourceFile(name=f"{tree.root.resolve().name}/", bytes=size, sha256=sha.hexdigest())
 
 
 def _describe_file(path: Path, published: Remote | None, step: Callable[[int], None]) -> SourceFile:

@@ -86,6 +86,21 @@ def encode_block(job: Job) -> Encoded:
     return Encoded(job.split, sorted(scenes, key=attrgetter("index")), types)
 
 
+def qualifying(job: Job) -> list[int]:
+    """The indices of the scenes of a block that qualify, without encoding them.
+
+    Raises:
+        ObjbenchError: A scene is damaged.
+    """
+    try:
+        batch = job.block.decode()
+    except BadScene as bad:
+        raise ObjbenchError(
+            f"{bad.where}: {bad.reason}; objbench prepare --skip-bad, in one process without --part, leaves it out"
+        ) from None
+    return [int(index) for index in job.preprocessing.selected(batch).index]
+
+
 def _encode_batch(job: Job, batch: SceneBatch) -> list[EncodedScene]:
     scenes = []
     for sample in samples(batch):

@@ -77,6 +77,12 @@ class Closed(Entry):
     skipped: list[Skipped]
 
 
+class Qualifying(Entry):
+    """The source's indices of the scenes that a protocol selects, in order; splits are cut from them."""
+
+    indices: list[int]
+
+
 class Started(Entry):
     """The settings of an unfinished prepare.
 
@@ -112,14 +118,32 @@ class Journal:
     def finished(self, split: str) -> list[Finished]:
         """The finished shards of a split, from the first one up to one that is missing or was changed."""
         row: list[Finished] = []
-        while True:
-            path = self.folder / shard_name(split, len(row))
-            entry = Finished.read(self.path / f"{path.name}.json")
-            if entry is None or not path.is_file() or path.stat().st_size != entry.shard.bytes:
-                return row
-            if sha256_of(path) != entry.shard.sha256:
-                return row
+        while (entry := self.entry(split, len(row))) is not None:
             row.append(entry)
+        return row
+
+    def entry(self, split: str, number: int) -> Finished | None:
+        """The entry of a shard; None if it is missing or was changed."""
+        path = self.folder / shard_name(split, number)
+        entry = Finished.read(self.path / f"{path.name}.json")
+        if entry is None or not path.is_file() or path.stat().st_size != entry.shard.bytes:
+            return None
+        return entry if sha256_of(path) == entry.shard.sha256 else None
+
+    def has_gap(self, split: str) -> bool:
+        """Whether there are entries of shards after one that has none, as parts leave them."""
+        numbers = {
+            int(path.name.split("-")[1].split(".")[0]) for path in self.path.glob(f"{split}-*.tar.json")
+        }
+        return bool(numbers) and len(numbers) <= max(numbers)
+
+    def note(self, split: str, qualifying: Qualifying) -> None:
+        """Add the index of the scenes that qualify."""
+        qualifying.save(self.path / f"index-{split}.json")
+
+    def qualifying(self, split: str) -> Qualifying | None:
+        """The index of the scenes that qualify, by the split that is read for it; None if there is none."""
+        return Qualifying.read(self.path / f"index-{split}.json")
 
     def end(self, split: str, closed: Closed) -> None:
         """Add a complete split."""

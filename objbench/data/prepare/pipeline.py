@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 
 from objbench import progress
@@ -11,13 +11,13 @@ from objbench.data.prepare.encode import Job
 from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.prepare.splits import SplitAssigner, shared_ranges
 from objbench.data.prepare.writer import ShardWriter
-from objbench.data.scene import SCENES_PER_JOB
+from objbench.data.scene import SCENES_PER_JOB, Block
 from objbench.data.sources.base import Source, SplitPlan
 from objbench.data.workers import run
 from objbench.errors import ObjbenchError
 from objbench.files import check_space
 
-_SPARE = 1.05
+SPARE = 1.05
 _MAKE_ROOM = "free some space, choose another place with --data, or make smaller splits"
 
 
@@ -46,7 +46,9 @@ def write_splits(
     remaining = sum(map(len, plans)) - sum(writer.written for writer in writers.values())
     if any(assigner.resume for assigner in assigners):
         advance(0, note="reading past what is prepared")
-    jobs = _jobs(source, assigners, _preprocessing(settings), skip_bad)
+    done = {assigner.lead.split: assigner.resume for assigner in assigners}
+    blocks = source.read([assigner.lead for assigner in assigners], done)
+    jobs = jobs_of(blocks, preprocessing_of(settings), skip_bad)
     first = list(islice(jobs, workers))  # a small source has fewer jobs than workers
     checked = False
     for encoded in run(
@@ -58,7 +60,7 @@ def write_splits(
         if samples and not checked:
             check_space(
                 writers[plans[0].split].folder,
-                int(remaining * sum(samples) / len(samples) * _SPARE),
+                int(remaining * sum(samples) / len(samples) * SPARE),
                 "the shards still need about",
                 _MAKE_ROOM,
             )
@@ -70,17 +72,17 @@ def write_splits(
         assigner.finish()
 
 
-def _jobs(
-    source: Source, assigners: list[SplitAssigner], preprocessing: Preprocessing, skip_bad: bool
+def jobs_of(
+    blocks: Iterable[tuple[str, Block]], preprocessing: Preprocessing, skip_bad: bool
 ) -> Iterator[Job]:
     """The undecoded scenes, at most SCENES_PER_JOB of a block in each job."""
-    done = {assigner.lead.split: assigner.resume for assigner in assigners}
-    for split, block in source.read([assigner.lead for assigner in assigners], done):
+    for split, block in blocks:
         for start in range(0, len(block), SCENES_PER_JOB):
             yield Job(split, block[start : start + SCENES_PER_JOB], preprocessing, skip_bad)
 
 
-def _preprocessing(settings: Settings) -> Preprocessing:
+def preprocessing_of(settings: Settings) -> Preprocessing:
+    """What the settings of a prepare do to every scene."""
     return Preprocessing(
         size=(settings.height, settings.width),
         max_visible=settings.select.max_visible if settings.select else None,

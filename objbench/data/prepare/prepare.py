@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import objbench
 from objbench import progress, registry
@@ -21,10 +22,11 @@ from objbench.data.format.manifest import (
 )
 from objbench.data.format.settings import Settings, settings_of
 from objbench.data.prepare import card
-from objbench.data.prepare.describe import Hashing, describe_written, file_state
+from objbench.data.prepare.describe import Hashing, describe_written, file_state, tree_state
 from objbench.data.prepare.features import first_factors
 from objbench.data.prepare.fetch import fetch_release, published_files
 from objbench.data.prepare.journal import Journal, Started
+from objbench.data.prepare.parts import Shards
 from objbench.data.prepare.pipeline import write_splits
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.read.cache import CACHE
@@ -32,6 +34,7 @@ from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import exclusive_lock, explain_os_errors, write_atomically
+from objbench.parts import Part
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.nested import differences
 
@@ -71,12 +74,24 @@ class Preparation:
             return _same(self.folder, self.settings, self.source.generator)
         states = self._file_states()
         journal = self._journal(force, states)
+        shards = Shards(self.source, self.plans, self.settings, journal)
+        if any(journal.has_gap(plan.split) for plan in self.plans):
+            shards.make(
+                shards.missing(shards.planned(workers, progress.silent)), self.folder, workers, advance
+            )
         writers = {
-            plan.split: ShardWriter(self.folder, plan.split, self.settings.scenes_per_shard, journal)
+            plan.split: ShardWriter(
+                self.folder, self.folder, plan.split, self.settings.scenes_per_shard, journal
+            )
             for plan in self.plans
         }
+        for split, (count, records) in shards.complete().items():
+            if writers[split].closed is None and writers[split].written == count:
+                writers[split].close(records)
         advance(0, resumed=sum(writer.written for writer in writers.values()))
-        with Hashing(self.source.files, published_files(self.dataset, self.name)) as hashing:
+        with Hashing(
+            self.source.files, published_files(self.dataset, self.name), self.source.tree
+        ) as hashing:
             try:
                 watched = hashing.watched(advance)
                 write_splits(self.source, self.plans, self.settings, writers, workers, skip_bad, watched)
@@ -93,8 +108,44 @@ class Preparation:
         journal.close()
         return manifest
 
+    def run_part(self, part: Part, workers: int, advance: progress.Advance) -> int | None:
+        """Make the shards of one of several processes, those that are not there. `run` then writes the manifest.
+
+        Returns:
+            The number of shards of the part; None if the whole is finished.
+
+        Raises:
+            RequestError: A prepare with other settings has begun here.
+            LockedError: Another process makes this part.
+        """
+        occupied = f"{self.folder}: another process makes part {part}"
+        lock = Journal(self.folder).path / f"part-{part.number}-of-{part.of}.lock"
+        with explain_os_errors(self.folder, "--data"):
+            try:
+                with exclusive_lock(self.folder / ".lock"):
+                    if (self.folder / MANIFEST).is_file():
+                        return None
+                    states = self._file_states()
+                    journal = self._journal(False, states)
+                with exclusive_lock(lock, occupied):
+                    shards = Shards(self.source, self.plans, self.settings, journal)
+                    ours = part.stretch(shards.planned(workers, progress.silent))
+                    missing = shards.missing(ours)
+                    done = sum(shard.count for shard in ours) - sum(shard.count for shard in missing)
+                    advance(0, resumed=done)
+                    with TemporaryDirectory(dir=journal.path, ignore_cleanup_errors=True) as scratch:
+                        shards.make(missing, Path(scratch), workers, advance)
+            except FileNotFoundError:
+                if not (self.folder / MANIFEST).is_file():  # a call without a part has finished the whole
+                    raise
+                return None
+        self._refuse_changed_files(states)
+        return len(ours)
+
     def _file_states(self) -> dict[str, str]:
-        return {path.name: file_state(path) for path in self.source.files}
+        states = {path.name: file_state(path) for path in self.source.files}
+        tree = self.source.tree
+        return states if tree is None else {**states, f"{tree.root.resolve().name}/": tree_state(tree)}
 
     def _refuse_changed_files(self, earlier: dict[str, str]) -> None:
         """ObjbenchError if a source file is no longer the one that the scenes were read from."""
@@ -108,11 +159,12 @@ class Preparation:
         """The journal of an unfinished prepare with the same settings, or a new one."""
         started = Started(settings=self.settings, generator=self.source.generator, files=states)
         journal = Journal(self.folder)
-        if force or not any(self.folder.glob("*.tar")):  # without a shard there is nothing to continue
+        earlier = journal.started()
+        without_shard = not any(self.folder.glob("*.tar"))
+        if force or (without_shard and earlier != started):  # there is nothing to continue
             _clear(self.folder)
             journal.start(started)
             return journal
-        earlier = journal.started()
         if earlier is None:
             raise RequestError(
                 f"{self.folder}: holds shards, but neither a manifest nor a sound journal of a prepare; "

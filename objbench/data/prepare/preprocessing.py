@@ -40,10 +40,7 @@ class Preprocessing:
         Raises:
             ObjbenchError: The scenes cannot be brought to the size.
         """
-        batch = self._cropped(batch)
-        if self.max_visible is not None:
-            kept = [len(visible_ids(mask)) <= self.max_visible for mask in batch.masks]
-            batch = batch[np.array(kept, bool)]
+        batch = self.selected(batch)
         if batch.masks.shape[1:] == self.size:
             return batch
         if self.image is None or self.mask is None:
@@ -53,6 +50,14 @@ class Preprocessing:
             _resized(batch.masks, self.size, self.mask),
         )
         return replace(batch, images=images, masks=masks)
+
+    def selected(self, batch: SceneBatch) -> SceneBatch:
+        """The qualifying scenes of `batch`, cropped but not resized."""
+        batch = self._cropped(batch)
+        if self.max_visible is None:
+            return batch
+        kept = [len(visible_ids(mask)) <= self.max_visible for mask in batch.masks]
+        return batch[np.array(kept, bool)]
 
     def _cropped(self, batch: SceneBatch) -> SceneBatch:
         if self.crop is None:

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from typing import Protocol
 
 from objbench.data.format.manifest import Records, Skipped
 from objbench.data.prepare.encode import Encoded, EncodedScene
-from objbench.data.prepare.writer import ShardWriter
+from objbench.data.prepare.journal import Closed
 from objbench.data.sources.base import SplitPlan
 from objbench.errors import ObjbenchError
 
 MOST_SKIPPED = 0.1  # of the scenes of a split; one scene may always be left out, unless it is the only one
 _REASONS = 3  # damaged scenes whose fault a refusal quotes
+
+
+class Writer(Protocol):
+    """What gets the scenes of a split: a ShardWriter, or what only notes them."""
+
+    @property
+    def written(self) -> int: ...
+    @property
+    def skipped(self) -> list[Skipped]: ...
+    @property
+    def first(self) -> int | None: ...
+    @property
+    def resume(self) -> int: ...
+    @property
+    def closed(self) -> Closed | None: ...
+    def add(self, scene: EncodedScene) -> None: ...
+    def close(self, records: Records) -> None: ...
 
 
 def shared_ranges(plans: list[SplitPlan]) -> list[list[SplitPlan]]:
@@ -31,7 +49,7 @@ class SplitAssigner:
     megabytes, undecoded ones would take gigabytes. A resumed prepare continues at the position it had reached.
     """
 
-    def __init__(self, plans: list[SplitPlan], writers: Mapping[str, ShardWriter]) -> None:
+    def __init__(self, plans: list[SplitPlan], writers: Mapping[str, Writer]) -> None:
         self.plans, self.writers = plans, writers
         self._bounds = {plan.split: plan.cut or (0, None) for plan in plans}
         self._tail = max(-min(start, stop or 0, 0) for start, stop in self._bounds.values())

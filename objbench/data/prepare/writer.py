@@ -16,12 +16,27 @@ from objbench.files import naming, sync, sync_open
 
 
 class ShardWriter:
-    """Writes the scenes of one split, in order, into shards of `per_shard`; continues after the finished shards."""
+    """Writes the scenes of one split, in order, into shards of `per_shard`; continues after the finished shards.
 
-    def __init__(self, folder: Path, split: str, per_shard: int, journal: Journal) -> None:
-        self.folder, self.split, self.per_shard, self.journal = folder, split, per_shard, journal
-        self.finished = journal.finished(split)
-        self.closed = journal.closed(split, len(self.finished))
+    Args:
+        folder: Of the dataset.
+        scratch: The folder where a shard grows until it is whole.
+        begin: The number of the first shard to write, whatever is finished; None: after the finished ones.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scratch: Path,
+        split: str,
+        per_shard: int,
+        journal: Journal,
+        begin: int | None = None,
+    ) -> None:
+        self.folder, self.scratch, self.split, self.per_shard = folder, scratch, split, per_shard
+        self.journal, self._begin = journal, begin or 0
+        self.finished = journal.finished(split) if begin is None else []
+        self.closed = journal.closed(split, len(self.finished)) if begin is None else None
         self._file: IO[bytes] | None = None
         self._indices: list[int] = []
         self._skipped: list[Skipped] = []
@@ -64,10 +79,14 @@ class ShardWriter:
         if len(self._indices) == self.per_shard:
             self._finish()
 
-    def close(self, records: Records) -> None:
-        """Declare the split complete."""
+    def end(self) -> None:
+        """Finish the shard that is not full."""
         if self._file is not None:
             self._finish()
+
+    def close(self, records: Records) -> None:
+        """Declare the split complete."""
+        self.end()
         self.closed = Closed(records=records, shards=len(self.finished), skipped=self._skipped)
         self.journal.end(self.split, self.closed)
 
@@ -80,8 +99,8 @@ class ShardWriter:
             self._file = None
 
     def _open(self) -> None:
-        self._name = shard_name(self.split, len(self.finished))
-        self._partial = self.folder / f"{self._name}.partial"
+        self._name = shard_name(self.split, self._begin + len(self.finished))
+        self._partial = self.scratch / f"{self._name}.partial"
         self._file = self._partial.open("wb")
         self._sha, self._bytes = hashlib.sha256(), 0
         self._digests: list[bytes] = []

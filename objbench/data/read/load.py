@@ -64,7 +64,7 @@ def load(
         ...     load("tetrominoes", "test", data=data)
         Scenes(tetrominoes test, 4 of (3, 35, 35), cpu)
     """
-    reference = load_spec(config).dataset(dataset)
+    reference = load_spec(config, data_folder(data)).dataset(dataset)
     return load_split(reference, split, source, data_folder(data), choose_device(device))
 
 

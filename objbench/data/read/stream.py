@@ -68,7 +68,7 @@ def stream(
     """
     if shuffle < 0:
         raise RequestError(f"shuffle must be True, False or a number of samples, not {shuffle}")
-    folder, manifest = find(data_folder(data), load_spec(config).dataset(dataset), source)
+    folder, manifest = find(data_folder(data), load_spec(config, data_folder(data)).dataset(dataset), source)
     shards = {str(folder / shard.name): shard for shard in manifest.split(split).shards}
     for path in shards:
         read_shard(Path(path))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from objbench.data.scene import Block
 from objbench.errors import refuse_negative
@@ -71,6 +71,18 @@ class SourceRequest:
         refuse_negative(self.seed)
 
 
+class SourceTree(NamedTuple):
+    """The files of a source that are too many to be listed one by one: the manifest has one digest of them all.
+
+    Attributes:
+        root: The folder.
+        members: The paths of the files in it, with /, in their order.
+    """
+
+    root: Path
+    members: tuple[str, ...]
+
+
 class Source(ABC):
     """An opened source. The constructor checks that the files exist and are of the right kind, and reads little.
 
@@ -89,6 +101,11 @@ class Source(ABC):
     def files(self) -> list[Path]:
         """The files that the scenes come from (hashed into the manifest); none for a generator."""
         return []
+
+    @property
+    def tree(self) -> SourceTree | None:
+        """The folder whose files the scenes come from, where they are too many for `files`."""
+        return None
 
     @property
     def generator(self) -> dict[str, int] | None:

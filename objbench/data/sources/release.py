@@ -40,11 +40,21 @@ def option(request: SourceRequest, name: str, known: Iterable[str]) -> str:
     return value
 
 
+def no_options(request: SourceRequest) -> None:
+    """RequestError if the dataset's block gives options to a source that has none."""
+    for key in source_spec(request).options:
+        raise RequestError(
+            f"datasets.{request.dataset.name}.sources.{request.source}.options: '{key}' is given, but the source has none"
+        )
+
+
 def raw_path(request: SourceRequest) -> Path:
     """The path given with --raw; ObjbenchError that says what to do if there is none."""
     if request.raw is None:
+        url = source_spec(request).url
+        get = f"Download it from {url} and give" if url else "Give"
         raise ObjbenchError(
-            f"{label(request)}: no files are given. Download it from {source_spec(request).url} and give the file or "
+            f"{label(request)}: no files are given. {get} the file or "
             f"its folder with --raw PATH{', or use --source generated' if 'generated' in request.dataset.sources else ''}"
         )
     if not request.raw.exists():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objbench.errors import RequestError
-from objbench.launch.parts import WHOLE, Part, parse_part
+from objbench.parts import WHOLE, Part, parse_part
 
 SLURM = {"SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_MAX": "9"}
 SGE = {"SGE_TASK_FIRST": "2", "SGE_TASK_LAST": "10", "SGE_TASK_STEPSIZE": "4"}

@@ -1,0 +1,48 @@
+"""The dataset of one's own that `objbench prepare NAME --source folder --slots N --size N` declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from objbench.cli.common import Context
+from objbench.errors import RequestError
+
+
+def declared_block(
+    context: Context,
+    name: str,
+    source: str | None,
+    slots: int | None,
+    size: str | None,
+    options: list[str],
+    force: bool,
+) -> dict[str, Any] | None:
+    """The block of the dataset that these options declare; None if they declare none."""
+    from objbench.spec.own import DECLARATION, SOURCES, declare, declared_reference, refuse_other_declaration
+
+    known = context.spec.datasets
+    is_known = name.partition("@")[0] in known
+    if slots is None and size is None and not options and (is_known or source not in SOURCES):
+        return None
+    path = context.data / name / DECLARATION
+    if is_known and not path.is_file():
+        raise RequestError(
+            f"--slots, --size and --option declare a new dataset; there is a dataset '{name}' already: leave them out, or "
+            "choose another name"
+        )
+    block = declare(name, source or "folder", slots, size, options)
+    if is_known and not force:
+        refuse_other_declaration(path, known[name], declared_reference(name, block).spec)
+    return block
+
+
+def write_declaration(context: Context, name: str, block: Mapping[str, Any]) -> None:
+    """Write the declaration to where every command that uses the data folder finds it."""
+    from objbench.files import explain_os_errors, write_atomically
+    from objbench.spec.own import DECLARATION, declaration_text
+
+    folder = context.data / name
+    with explain_os_errors(folder, "--data"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / DECLARATION, declaration_text(name, block))

@@ -1,0 +1,82 @@
+"""The source `folder`: images beside their label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from objbench.data.sources import release
+from objbench.data.sources.base import Source, SourceRequest, SourceTree, SplitPlan
+from objbench.data.sources.own.pairs import Pairs, scan
+from objbench.data.sources.own.scenes import OwnBlock, OwnScene, blocks
+from objbench.data.sources.own.splits import HASHED, plans, split_by_hash
+from objbench.errors import RequestError
+from objbench.spec.datasets import SPLITS
+
+_NAMED = "by sub-folders train, val and test"
+
+
+class FolderSource(Source):
+    """A folder in one of the layouts of `pairs`; or with sub-folders train, val, test that each are one.
+
+    Scenes are in the order of their names, and have the factor `name`.
+    """
+
+    def __init__(self, request: SourceRequest) -> None:
+        super().__init__(request)
+        release.no_options(request)
+        root = release.raw_path(request)
+        if not root.is_dir():
+            raise RequestError(f"--raw {root}: a file, expected the folder that holds images and label maps")
+        self._root = root
+        self._named = any((root / split).is_dir() for split in SPLITS)
+        folders = [split for split in SPLITS if release.wanted(request, split) and (root / split).is_dir()]
+        self._pairs = {split: scan(root / split) for split in folders} if self._named else {"": scan(root)}
+
+    @property
+    def tree(self) -> SourceTree:
+        """The images and the label files."""
+        files = [
+            f"{split}/{path}" if split else path
+            for split, pairs in self._pairs.items()
+            for path in pairs.files
+        ]
+        return SourceTree(self._root, tuple(sorted(files)))
+
+    def plan(self) -> list[SplitPlan]:
+        """Every scene of each split."""
+        counts = {split: len(scenes) for split, scenes in self._scenes.items()}
+        return plans(self.request, counts, self._split[1])
+
+    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, OwnBlock]]:
+        """The scenes; only the headers of images are read here, the files where they are decoded."""
+        slots = self.request.dataset.spec.slots
+        for plan in plans:
+            for block in blocks(
+                self._of(plan.split, max(plan.start, done.get(plan.split, 0)), plan.stop), slots
+            ):
+                yield plan.split, block
+
+    def _of(self, split: str, start: int, stop: int) -> Iterator[OwnScene]:
+        pairs: Pairs = self._pairs[split if self._named else ""]
+        for index in range(start, stop):
+            name = self._scenes[split][index]
+            full = f"{split}/{name}" if self._named else name
+            yield OwnScene(index, full, pairs.image(name), pairs.label(name))
+
+    @property
+    def _scenes(self) -> dict[str, list[str]]:
+        return self._split[0]
+
+    @cached_property
+    def _split(self) -> tuple[dict[str, list[str]], str]:
+        """Split -> the names of its scenes; and what they were assigned by."""
+        if self._named:
+            return {split: pairs.names for split, pairs in self._pairs.items()}, _NAMED
+        names = self._pairs[""].names
+        first = [name.partition("/")[0] for name in names]
+        inside = set(first) <= set(SPLITS)
+        found: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for name, split in zip(names, first if inside else map(split_by_hash, names), strict=True):
+            found[split].append(name)
+        return found, _NAMED if inside else HASHED

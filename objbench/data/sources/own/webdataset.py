@@ -1,0 +1,209 @@
+"""The source `webdataset`: tar archives of anybody, in which files of one sample share the name up to the first dot."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from objbench.data.sources import release
+from objbench.data.sources.base import Source, SourceRequest, SplitPlan
+from objbench.data.sources.own.scenes import MOST_BYTES, OwnBlock, OwnScene, Part, blocks
+from objbench.data.sources.own.splits import HASHED, plans, split_by_hash
+from objbench.errors import ObjbenchError, RequestError, brief, first_few, unknown_name
+from objbench.spec.datasets import SPLITS
+
+_DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
+_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_NAMED = "by the names of the archives"
+_DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError)
+
+
+class Sample(NamedTuple):
+    """Consecutive members of an archive that share a key.
+
+    Attributes:
+        archive: The archive.
+        key: The path of the members up to the first dot of the name.
+        parts: What follows that dot, such as `seg.png` -> the content; None where it was not asked for, or is too large.
+    """
+
+    archive: Path
+    key: str
+    parts: dict[str, bytes | None]
+
+
+class WebDatasetSource(Source):
+    """An archive, or a folder of them, read as streams and never unpacked.
+
+    Options, of the dataset's block or by --option: `image` and `labels`, the endings of the members' names, several with ;
+    between them, of which the first that a sample has is taken; `train`, `val` and `test`, a pattern of the archives'
+    names for each split. Without patterns, archives whose names begin with train, val or test make these splits; if
+    none does, a hash of the keys makes them. Scenes are in the order of the archives' names, and have the factor `name`.
+    """
+
+    def __init__(self, request: SourceRequest) -> None:
+        super().__init__(request)
+        options = release.source_spec(request).options
+        for key in options:
+            if key not in (*_DEFAULTS, *SPLITS):
+                raise unknown_name(f"option of {release.label(request)}", key, (*_DEFAULTS, *SPLITS))
+        self._endings = {
+            part: [ending.strip().lstrip(".") for ending in str(options.get(part, default)).split(";")]
+            for part, default in _DEFAULTS.items()
+        }
+        raw = release.raw_path(request)
+        self._archives = _archives(raw)
+        self._by_split = _by_split(self._archives, {s: str(options[s]) for s in SPLITS if s in options}, raw)
+        self._look_at_first_sample()
+
+    @property
+    def files(self) -> list[Path]:
+        """The archives of the wanted splits."""
+        if self._by_split is None:
+            return self._archives
+        return sorted(
+            {
+                path
+                for split in SPLITS
+                if release.wanted(self.request, split)
+                for path in self._by_split[split]
+            }
+        )
+
+    def plan(self) -> list[SplitPlan]:
+        """Every sample of each split."""
+        return plans(self.request, self._counts, HASHED if self._by_split is None else _NAMED)
+
+    def read(self, plans: list[SplitPlan], done: Mapping[str, int]) -> Iterator[tuple[str, OwnBlock]]:
+        """The scenes: one pass over the archives of each split, or over all where keys make the splits."""
+        for plan in plans:
+            scenes = self._scenes(plan.split, max(plan.start, done.get(plan.split, 0)), plan.stop)
+            for block in blocks(scenes, self.request.dataset.spec.slots):
+                yield plan.split, block
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        """Split -> the number of its samples; only the headers of the members are read."""
+        counts = dict.fromkeys(SPLITS, 0)
+        for split in SPLITS if self._by_split is not None else ("",):
+            if not split or release.wanted(self.request, split):
+                for path in self._of(split):
+                    for sample in samples(path, ()):
+                        counts[split or split_by_hash(sample.key)] += 1
+        return counts
+
+    def _of(self, split: str) -> list[Path]:
+        return self._archives if self._by_split is None else self._by_split[split]
+
+    def _scenes(self, split: str, start: int, stop: int) -> Iterator[OwnScene]:
+        wanted = tuple(ending for endings in self._endings.values() for ending in endings)
+        index = 0
+        for path in self._of(split):
+            if index >= stop:
+                return
+            with closing(samples(path, wanted)) as found:
+                for sample in found:
+                    if self._by_split is None and split_by_hash(sample.key) != split:
+                        continue
+                    if start <= index < stop:
+                        parts = {part: self._part(part, sample) for part in _DEFAULTS}
+                        yield OwnScene(index, f"{path.name}/{sample.key}", parts["image"], parts["labels"])
+                    index += 1
+
+    def _part(self, part: str, sample: Sample) -> Part:
+        where = f"{sample.archive}: sample {sample.key}"
+        ending = next((ending for ending in self._endings[part] if ending in sample.parts), None)
+        if ending is None:
+            names = " or ".join(f".{ending}" for ending in self._endings[part])
+            found = ", ".join(f".{ending}" for ending in sorted(sample.parts)) or "nothing"
+            return Part(
+                where,
+                missing=f"has no {part} ({names}); found {found}; --option {part}=ENDING names another one",
+            )
+        content = sample.parts[ending]
+        where = f"{where}.{ending}"
+        if content is None:
+            return Part(where, missing=f"has more than {MOST_BYTES:,} bytes")
+        return Part(where, f".{ending}", content)
+
+    def _look_at_first_sample(self) -> None:
+        """ObjbenchError if the members have other names than asked for: then every sample would be damaged."""
+        with closing(samples(self._archives[0], ())) as found:
+            first = next(found, None)
+        if first is None:
+            raise ObjbenchError(
+                f"{self._archives[0]}: holds no files, expected samples of an image and its labels"
+            )
+        for part in _DEFAULTS:
+            if not set(self._endings[part]) & set(first.parts):
+                raise ObjbenchError(f"{self._part(part, first).where}: {self._part(part, first).missing}")
+
+
+def samples(path: Path, wanted: tuple[str, ...]) -> Generator[Sample, None, None]:
+    """The samples of an archive in its order, with the content of the `wanted` members.
+
+    Raises:
+        ObjbenchError: The archive is damaged, or no tar archive.
+    """
+    last, sample = "none", None
+    try:
+        with tarfile.open(path) as archive:
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+                last = member.name
+                folder, _, name = member.name.rpartition("/")
+                if not member.isfile() or name.startswith("."):
+                    continue
+                stem, _, ending = name.partition(".")
+                key = f"{folder}/{stem}" if folder else stem
+                if sample is None or sample.key != key:
+                    if sample is not None:
+                        yield sample
+                    sample = Sample(path, key, {})
+                content = None
+                if ending in wanted and member.size <= MOST_BYTES:
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    content = file.read()
+                sample.parts[ending] = content
+    except _DAMAGE as error:
+        raise ObjbenchError(
+            f"{path}: no tar archive, or a damaged one ({brief(error)}); last member read: {last}; get another copy of it"
+        ) from None
+    if sample is not None:
+        yield sample
+
+
+def _archives(raw: Path) -> list[Path]:
+    if raw.is_file():
+        return [raw]
+    found = sorted(path for path in raw.iterdir() if path.name.endswith(_SUFFIXES) and path.is_file())
+    if not found:
+        raise ObjbenchError(f"{raw}: holds no archives, expected files *.tar, *.tar.gz or *.tgz")
+    return found
+
+
+def _by_split(archives: list[Path], patterns: dict[str, str], raw: Path) -> dict[str, list[Path]] | None:
+    """Split -> its archives; None where the archives do not say."""
+    if not patterns:
+        found = {split: [path for path in archives if path.name.startswith(split)] for split in SPLITS}
+        return found if any(found.values()) else None
+    found = {split: [] for split in SPLITS}
+    taken: dict[Path, str] = {}
+    for split, pattern in patterns.items():
+        found[split] = [path for path in archives if path.match(pattern)]
+        if not found[split]:
+            names = first_few([path.name for path in archives])
+            raise RequestError(f"{raw}: no archive matches {split}={pattern}; found {names}")
+        for path in found[split]:
+            if path in taken:
+                first = f"{taken[path]}={patterns[taken[path]]}"
+                raise RequestError(
+                    f"{path}: matches {first} and {split}={pattern}; an archive can be in one split only"
+                )
+            taken[path] = split
+    return found

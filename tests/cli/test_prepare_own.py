@@ -1,0 +1,141 @@
+"""A dataset of one's own, declared by the command that prepares it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.commands import call, refused
+from helpers.own import png, scene, write_folder, write_tar
+
+COUNT = 30
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write_folder(tmp_path / "pictures", COUNT)
+
+
+def prepare(*more: object, name: str = "my_set", size: str = "16", slots: int = 4) -> tuple[object, ...]:
+    return (
+        "prepare",
+        name,
+        "--source",
+        "folder",
+        "--raw",
+        "pictures",
+        "--slots",
+        slots,
+        "--size",
+        size,
+        *more,
+    )
+
+
+@pytest.mark.usefixtures("pictures")
+def test_every_command_knows_it_afterwards(tmp_path: Path) -> None:
+    result = call(*prepare())
+    assert result.exit_code == 0, result.output
+    assert "my_set" in call("list", "datasets").stdout
+    assert "16x16 pixels, K = 4 slots" in call("info", "my_set").stdout
+    for line in ("verify my_set --deep", "show my_set --output sheet.png"):
+        assert call(*line.split()).exit_code == 0
+    for method in ("color_kmeans", "slot_attention"):
+        steps = ["--set", "recipe.steps=2", "--set", "recipe.evaluations=1", "--set", "recipe.batch_size=4"]
+        result = call("run", method, "--dataset", "my_set", *steps)
+        assert result.exit_code == 0, result.output
+    (folder,) = (tmp_path / "runs/my_set/folder").glob("slot_attention+*")
+    for arguments in (
+        ("evaluate", folder / "seed-0", "--dataset", "my_set"),
+        ("segment", folder, "pictures/images/000.png", "--output", "found"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 0, result.output
+    assert "slot_attention" in call("report", "--dataset", "my_set").stdout
+
+
+@pytest.mark.usefixtures("pictures")
+def test_the_same_command_finds_it_prepared_and_another_is_refused(tmp_path: Path) -> None:
+    assert call(*prepare()).exit_code == 0
+    assert "already prepared" in call(*prepare()).stderr
+    assert "already prepared" in call("prepare", "my_set").stderr
+    message = refused(2, *prepare(slots=5))
+    assert (
+        "dataset.yaml: declares the dataset otherwise: slots is 4 there, 5 asked. --force replaces it"
+        in message
+    )
+    assert call(*prepare("--force", slots=5)).exit_code == 0
+    assert "K = 5 slots" in call("info", "my_set").stdout
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_dry_run_declares_nothing(tmp_path: Path) -> None:
+    result = call(*prepare("--dry-run", "--json"))
+    found = json.loads(result.stdout)
+    assert sum(split["count"] for split in found["splits"].values()) == COUNT
+    size = sum(path.stat().st_size for path in (tmp_path / "pictures").rglob("*.png"))
+    assert found["files"] == [{"path": "pictures/", "bytes": size}]
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_declared_prepare_that_failed_continues_without_its_options(tmp_path: Path) -> None:
+    bad = tmp_path / "pictures/masks/002.png"
+    content = bad.read_bytes()
+    bad.write_bytes(b"x")
+    message = refused(1, *prepare())
+    assert message.startswith("objbench: pictures/masks/002.png: is no label map in a PNG, or a damaged one")
+    bad.write_bytes(content)
+    assert call("prepare", "my_set", "--raw", "pictures", "--force").exit_code == 0
+
+
+@pytest.mark.usefixtures("pictures")
+def test_what_cannot_be_declared_is_refused() -> None:
+    assert "give --size N or --size HxW" in refused(
+        2, "prepare", "my_set", "--source", "folder", "--slots", 4
+    )
+    assert "my_set is a new dataset: give --slots N and --size" in refused(
+        2, "prepare", "my_set", "--source", "folder"
+    )
+    assert "there is a dataset 'clevr6' already" in refused(2, *prepare(name="clevr6"))
+    assert "there is a dataset 'clevr6@standard' already" in refused(2, *prepare(name="clevr6@standard"))
+    assert "unknown dataset 'my_set'" in refused(2, "prepare", "my_set")
+    assert "unknown source for a dataset of one's own 'emorl'" in refused(
+        2, "prepare", "my_set", "--source", "emorl", "--slots", 4, "--size", 16
+    )
+
+
+def test_a_colleagues_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split, first, stop in (("train", 0, 6), ("val", 6, 8), ("test", 8, 10)):
+        content = {}
+        for index in range(first, stop):
+            image, labels = scene(index)
+            content |= {f"{index}.rgb.png": png(image), f"{index}.seg.png": png(labels)}
+        write_tar(tmp_path / "tars" / f"{split}.tar", content)
+    options = ("--option", "image=rgb.png", "--option", "labels=seg.png")
+    line = (
+        "prepare",
+        "tars",
+        "--source",
+        "webdataset",
+        "--raw",
+        "tars",
+        "--slots",
+        4,
+        "--size",
+        "24x32",
+        *options,
+    )
+    result = call(*line)
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "data/tars/webdataset/manifest.json").read_text())
+    assert {name: split["count"] for name, split in manifest["splits"].items()} == {
+        "train": 6,
+        "val": 2,
+        "test": 2,
+    }
+    assert [file["name"] for file in manifest["files"]] == ["test.tar", "train.tar", "val.tar"]
+    assert call("run", "one_slot", "--dataset", "tars").exit_code == 0

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from objbench.data.sources.own.pairs import scan
+from objbench.errors import ObjbenchError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "pairs"),
+    [
+        (["images/a.jpg", "masks/a.png", "images/b/c.PNG", "masks/b/c.json", "notes.txt"],
+         {"a": ("images/a.jpg", "masks/a.png"), "b/c": ("images/b/c.PNG", "masks/b/c.json")}),
+        (["a.webp", "a_mask.png", "b/c.jpeg", "b/c.mask.json", "d_mask.jpg", "d_mask_mask.png", ".x.png", ".y/z.png"],
+         {"a": ("a.webp", "a_mask.png"), "b/c": ("b/c.jpeg", "b/c.mask.json"),
+          "d_mask": ("d_mask.jpg", "d_mask_mask.png")}),
+    ],
+)  # fmt: skip
+def test_files_are_paired_by_name(
+    tmp_path: Path, files: list[str], pairs: dict[str, tuple[str, str]]
+) -> None:
+    found = scan(touch(tmp_path, *files))
+    assert {name: (found.images[name], found.labels[name]) for name in found.names} == pairs
+    assert found.files == sorted(path for pair in pairs.values() for path in pair)
+    name, (image, labels) = next(iter(pairs.items()))
+    assert (found.image(name).where, found.image(name).missing) == (str(tmp_path / image), "")
+    assert (found.label(name).where, found.label(name).missing) == (str(tmp_path / labels), "")
+
+
+def test_a_coco_file_has_the_annotations_of_all(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg")
+    entry = {"image_id": 1, "segmentation": {"size": [1, 1], "counts": [0, 1]}}
+    images = [
+        {"id": 1, "file_name": "a.jpg"},
+        {"id": 2, "file_name": "b.jpg"},
+        {"id": 3, "file_name": "d.jpg"},
+    ]
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": images, "annotations": [entry]}))
+    found = scan(tmp_path)
+    assert found.names == ["a", "b", "c", "d"]
+    assert found.files == ["annotations.json", "images/a.jpg", "images/b.jpg", "images/c.jpg"]
+    assert json.loads(found.label("a").content or b"") == [entry]
+    assert json.loads(found.label("b").content or b"") == []
+    assert "has no label map" in found.label("c").missing
+    assert "has no image for the scene d" in found.image("d").missing
+    (tmp_path / "annotations.json").write_text("{}")
+    with pytest.raises(
+        ObjbenchError, match=r"annotations.json: no COCO file of annotations .it has no list `images`"
+    ):
+        scan(tmp_path)
+
+
+def test_what_has_no_partner_says_so(tmp_path: Path) -> None:
+    found = scan(touch(tmp_path, "images/a.jpg", "masks/a.png", "images/b.jpg", "masks/c.png"))
+    assert found.names == ["a", "b", "c"]
+    assert found.label("b").where == str(tmp_path / "images/b.jpg")
+    assert found.label("b").missing.startswith("has no label map; expected images/NAME.png")
+    assert found.image("c") == (str(tmp_path / "masks/c.png"), "", None, found.image("c").missing)
+    assert found.image("c").missing == "has no image for the scene c; add it, or take these labels away"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ["a.png", "b.png"],
+            "found 2 images and 0 label maps, none of the same name; expected images/NAME.png",
+        ),
+        (["images/a.png"], "found 1 images and 0 label maps"),
+        ([], "found no images; expected images/NAME.png"),
+        (
+            ["images/a.png", "images/a.jpg", "masks/a.png"],
+            "images/a.png: the scene a has images/a.jpg already; which one",
+        ),
+        (
+            ["images/a.png", "masks/a.json", "masks/a.png"],
+            "masks/a.png: the scene a has masks/a.json already",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_paired_is_refused(tmp_path: Path, files: list[str], message: str) -> None:
+    with pytest.raises(ObjbenchError, match=message):
+        scan(touch(tmp_path, *files))

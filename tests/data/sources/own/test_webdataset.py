@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.clevr import samples as prepared_samples
+from helpers.own import png, request, saved, scene, write_tar
+from PIL import Image
+
+from objbench.data.prepare.prepare import prepare
+from objbench.data.scene import BadScene
+from objbench.data.sources.own.splits import split_by_hash
+from objbench.data.sources.own.webdataset import WebDatasetSource, samples
+from objbench.errors import ObjbenchError, RequestError
+
+OPTIONS = ("image=rgb.png;jpg", "labels=seg.png")
+
+
+def members(first: int, stop: int) -> dict[str, bytes]:
+    found = {}
+    for index in range(first, stop):
+        image, labels = scene(index)
+        found |= {
+            f"d/{index:03}.cls": b"7",
+            f"d/{index:03}.rgb.png": png(image),
+            f"d/{index:03}.seg.png": png(labels),
+        }
+    return found
+
+
+def opened(raw: Path, *options: str, **sizes: int) -> WebDatasetSource:
+    return WebDatasetSource(request("webdataset", raw, 4, "24x32", *(options or OPTIONS), **sizes))
+
+
+def names(source: WebDatasetSource) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for split, block in source.read(source.plan(), {}):
+        batch = block.decode()
+        for name, image, labels in zip(batch.factors["name"], batch.images, batch.masks, strict=True):
+            expected = scene(int(name.rpartition("/")[2]))
+            assert np.array_equal(image, expected[0])
+            assert np.array_equal(labels, expected[1])
+            found.setdefault(split, []).append(str(name))
+    return found
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_keys_make_the_splits(tmp_path: Path, mode: str) -> None:
+    suffix = "tar" if mode == "w" else "tar.gz"
+    write_tar(tmp_path / f"a.{suffix}", members(0, 12), mode)
+    write_tar(tmp_path / f"b.{suffix}", members(12, 30), mode)
+    source = opened(tmp_path)
+    assert [path.name for path in source.files] == [f"a.{suffix}", f"b.{suffix}"]
+    expected: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for index in range(30):
+        key = f"d/{index:03}"
+        expected[split_by_hash(key)].append(f"{'a' if index < 12 else 'b'}.{suffix}/{key}")
+    assert names(source) == expected
+
+
+def test_names_of_archives_make_the_splits(tmp_path: Path) -> None:
+    for name, first, stop in (
+        ("train-0.tar", 0, 4),
+        ("train-1.tar", 4, 6),
+        ("val.tar", 6, 7),
+        ("test-x.tar", 7, 9),
+    ):
+        write_tar(tmp_path / name, members(first, stop))
+    (tmp_path / "notes.txt").write_text("not read")
+    found = names(opened(tmp_path))
+    assert {split: len(of_split) for split, of_split in found.items()} == {"train": 6, "val": 1, "test": 2}
+    assert found["train"][4] == "train-1.tar/d/004"
+    chosen = opened(tmp_path, *OPTIONS, "train=val*", "val=train-0*", "test=test-*")
+    assert {plan.split: len(plan) for plan in chosen.plan()} == {"train": 1, "val": 4, "test": 2}
+    assert [path.name for path in opened(tmp_path, train=0, val=0).files] == ["test-x.tar"]
+
+
+def test_what_is_prepared_already_is_passed_over(tmp_path: Path) -> None:
+    source = opened(write_tar(tmp_path / "train.tar", members(0, 9)), val=0, test=0, train=8)
+    (_, block), *_ = source.read(source.plan(), {"train": 6})
+    assert [scene.index for scene in block.scenes] == [6, 7]
+
+
+def test_the_first_ending_that_is_there_is_taken(tmp_path: Path) -> None:
+    image, labels = scene(0)
+    path = write_tar(
+        tmp_path / "train.tar", {"0.jpg": saved(Image.fromarray(image), "JPEG"), "0.seg.png": png(labels)}
+    )
+    source = opened(path, val=0, test=0)
+    ((_, block),) = source.read(source.plan(), {})
+    assert block.scenes[0].image.where.endswith("train.tar: sample 0.jpg")
+    assert np.array_equal(block.decode().masks[0], labels)
+
+
+def test_a_sample_without_a_member_is_a_bad_scene(tmp_path: Path) -> None:
+    content = members(0, 3)
+    del content["d/001.seg.png"]
+    source = opened(write_tar(tmp_path / "train.tar", content), val=0, test=0)
+    ((_, block),) = source.read(source.plan(), {})
+    message = r"train.tar: sample d/001: has no labels \(.seg.png\); found .cls, .rgb.png; --option labels=ENDING names"
+    with pytest.raises(BadScene, match=message) as caught:
+        block.decode()
+    assert caught.value.index == 1
+
+
+def test_objbench_reads_its_own_shards(tmp_path: Path) -> None:
+    """Prepared from our own shards, a set is the same again."""
+    write_tar(tmp_path / "raw" / "train.tar", members(0, 5))
+    dataset = request("webdataset", None, 4, "24x32", *OPTIONS).dataset
+    sizes = {"val": 0, "test": 0}
+    prepare(dataset, "webdataset", tmp_path / "first", raw=tmp_path / "raw", sizes=sizes, workers=1)
+    shards = tmp_path / "first" / "mine" / "webdataset"
+    again = request("webdataset", None, 4, "24x32").dataset
+    prepare(again, "webdataset", tmp_path / "second", raw=shards, sizes=sizes, workers=2)
+    once, twice = (
+        prepared_samples(tmp_path / run / "mine" / "webdataset", "train") for run in ("first", "second")
+    )
+    assert len(once) == 5
+    for index, sample in once.items():
+        assert np.array_equal(sample.image, twice[index].image)
+        assert np.array_equal(sample.mask, twice[index].mask)
+
+
+def test_members_of_an_archive_are_not_kept(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", members(0, 4))
+    found = list(samples(path, ("seg.png",)))
+    assert [sample.key for sample in found] == ["d/000", "d/001", "d/002", "d/003"]
+    assert {ending: content is not None for ending, content in found[0].parts.items()} == {
+        "cls": False, "rgb.png": False, "seg.png": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\0damaged"])
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(ObjbenchError, match=r"a.tar: (no tar archive, or a damaged one|holds no files)"):
+        opened(tmp_path)
+
+
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", members(0, 4))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(
+        ObjbenchError, match=r"a.tar: no tar archive, or a damaged one .*last member read: d/00"
+    ):
+        list(samples(path, ()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("labels=mask.png", "image=rgb.png"),
+            r"a.tar: sample d/000: has no labels \(.mask.png\); found .cls, .rgb.png, .seg",
+        ),
+        (("image=tif", "labels=seg.png"), r"has no image \(.tif\)"),
+        (
+            ("masks=seg.png",),
+            "unknown option of mine .webdataset. 'masks': .*Known: image, labels, test, train, val",
+        ),
+        ((*OPTIONS, "train=t*"), "no archive matches train=t.; found a.tar"),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    write_tar(tmp_path / "a.tar", members(0, 2))
+    with pytest.raises(ObjbenchError, match=message):
+        opened(tmp_path, *options)
+
+
+def test_an_archive_in_two_splits_is_refused(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", members(0, 2))
+    with pytest.raises(
+        RequestError, match=r"a.tar: matches train=. and test=a.; an archive can be in one split only"
+    ):
+        opened(tmp_path, *OPTIONS, "train=*", "test=a*")
+
+
+def test_a_folder_without_archives_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ObjbenchError, match="holds no archives, expected files"):
+        opened(tmp_path)
