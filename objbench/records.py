@@ -177,7 +177,7 @@ class Record(Strict):
     @model_serializer(mode="wrap")
     def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        for name in ("weights_sha256", "slots"):
+        for name in ("weights_sha256", "slots", "processes"):
             if values.get(name) is None:
                 values.pop(name, None)
         return {key: values.get(key) for key in _KEYS} | values
@@ -217,6 +217,7 @@ class Run(Record, Trained):
         images_per_second: Training images through the model; None if nothing is trained.
         parameters: How many the model has.
         weights_sha256: Of model.safetensors; None in records of versions that did not write it.
+        processes: How many shared the run when it was finished; None for one.
     """
 
     kind: Literal["run"] = "run"
@@ -227,6 +228,7 @@ class Run(Record, Trained):
     peak_memory_bytes: int
     parameters: int
     weights_sha256: str | None = None
+    processes: int | None = None
 
     @property
     def trained(self) -> Trained:

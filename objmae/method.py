@@ -86,7 +86,8 @@ class ObjMAE(Method):
         epoch, schedule = progress.nominal_epoch, self.settings.schedule
         patches = self._patches(images)  # (B,N,P*P*C)
         B, N, _ = patches.shape
-        ids = random_patches(B, N, schedule.kept_patches(epoch, N), patches.device)  # (B,n)
+        kept = schedule.kept_patches(epoch, N)
+        ids = self.drawn(B, lambda count: random_patches(count, N, kept, patches.device))  # (B,n)
         out = self.model(patches, ids, self._token_noise(images, schedule.noise(epoch)))
 
         reconstruction = reconstruction_error(out.reconstruction, patches)

@@ -16,10 +16,16 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from site_notebook import markdown, read
 
 ROOT = Path(__file__).parents[1]
 # Files outside docs that are pages of the site. CONTRIBUTING is several: a part `## Add a X` is a page of its own.
-PAGES = {"README.md": "index.md", "results/README.md": "results.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md",
+    "results/README.md": "results.md",
+    "CHANGELOG.md": "changelog.md",
+    "docs/notebooks/start.ipynb": "notebooks/start.md",
+}
 CONTRIBUTING = "CONTRIBUTING.md"
 LINK = re.compile(r"(\]\()([^)\s:#]+)(#[^)\s]+)?\)")
 NAMED_FENCE = re.compile(r"^```(\w+) ([^\s=]+)$", re.MULTILINE)
@@ -41,10 +47,15 @@ def contributing() -> Iterator[tuple[str, str]]:
         yield title.lower().replace(" ", "-") + ".md", f"# {text}"
 
 
+def text_of(path: Path) -> str:
+    """The text of a page: of a notebook, its cells with what they printed and drew."""
+    return markdown(read(path)) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and the pictures from outside docs."""
     for source, name in PAGES.items():
-        files.append(File.generated(config, name, content=(ROOT / source).read_text(encoding="utf-8")))
+        files.append(File.generated(config, name, content=text_of(ROOT / source)))
     for name, text in contributing():
         files.append(File.generated(config, name, content=text))
     for picture in sorted((ROOT / "results").rglob("*.png")):

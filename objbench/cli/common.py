@@ -9,16 +9,19 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from objbench.cli.shared import shared_command
 from objbench.cli.streams import UnwrittenError
 from objbench.errors import ObjbenchError
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE
 from objbench.printable import printable
+from objbench.ranks.group import ALONE, Ranks
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """The values of the options that every verb has, and the signals that ask it to stop."""
+    """The values of the options that every verb has, the signals that ask it to stop, and the processes that share it."""
 
     data: Path
     runs: Path
@@ -35,6 +38,7 @@ class Context:
     json: bool
     debug: bool
     interrupts: Interrupts
+    ranks: Ranks = ALONE
 
     @functools.cached_property
     def spec(self) -> Spec:
@@ -76,10 +80,11 @@ _LESS_MEMORY = {
 }
 
 
-def verb(function: Callable[..., None]) -> Callable[..., None]:
+def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., None]:
     """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
 
-    The lines after "Example:" in the docstring are commands; help prints them as they stand.
+    A `shared` one can be started several times by torchrun, as one command. The lines after "Example:" in the docstring
+    are commands; help prints them as they stand.
 
     Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 141 the reader of stdout left; there is one for
     each signal that stops the work (objbench.train.interrupt), such as 130 for Ctrl-C.
@@ -92,7 +97,8 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         try:
             with context.interrupts.catch():
                 try:
-                    function(context, **arguments)
+                    with shared_command() if shared else nullcontext(ALONE) as ranks:
+                        function(replace(context, ranks=ranks), **arguments)
                 except Exception:
                     context.interrupts.check()  # libraries may have turned a signal's exception into one of their own
                     raise
@@ -123,6 +129,11 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     del command.__wrapped__
     command.__annotations__ = {p.name: p.annotation for p in [*own, *common]}
     return command
+
+
+def shared_verb(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command that several processes can share."""
+    return verb(function, shared=True)
 
 
 def sizes_of(train: int | None, val: int | None, test: int | None) -> dict[str, int]:

@@ -71,6 +71,8 @@ def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int |
 
     def note(outcome: Outcome) -> None:
         context.interrupts.step = None
+        if not context.ranks.first:
+            return  # it prints nothing, and may not see the folder
         if outcome.failure is not None and len(plan.runs) > 1:
             say(f"{outcome.task}: {outcome.failure}")
         if (record := outcome.record) is not None:
@@ -83,7 +85,7 @@ def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int |
     if launcher == "local":
         outcomes = _in_a_pool(context, plan, workers, note)
     else:
-        worker = Worker(plan.request, context.spec, context.interrupts, say, context.debug)
+        worker = Worker(plan.request, context.spec, context.interrupts, say, context.debug, context.ranks)
         outcomes = run_here(worker, plan.runs, note)
     if context.json:
         print_json([{"folder": str(folder), **record.model_dump()} for folder, record in done])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from objbench.cli.common import Context, say, sizes_of, verb
+from objbench.cli.common import Context, say, shared_verb, sizes_of
 from objbench.cli.options import (
     PartName,
     PreparedSource,
@@ -19,11 +19,14 @@ from objbench.cli.options import (
 )
 from objbench.errors import RequestError, unknown_name
 
+if TYPE_CHECKING:
+    from objbench.launch.plan import Plan
+
 _MOST_SEEDS = 10_000
 LAUNCHERS = ("local",)
 
 
-@verb
+@shared_verb
 def run(
     context: Context,
     method: Annotated[
@@ -121,39 +124,44 @@ def run(
         objbench run grid color_kmeans --dataset tetrominoes --seeds 3 --launcher local --workers 2
     """
     from objbench.cli.plan import carry_out, print_plan
-    from objbench.launch.plan import make_plan
+    from objbench.launch.plan import make_plan, refuse_different_plans
     from objbench.launch.request import RunRequest
     from objbench.parts import parse_part
 
-    numbers = tuple(parse_seeds(seeds, seed))
-    if keep not in (None, "predictions"):
-        raise unknown_name("thing to --keep", keep, ["predictions"])
-    sizes = sizes_of(train, val, test)
-    if in_memory and source != "generated":
-        raise RequestError("--in-memory needs --source generated")
-    if sizes and not in_memory:
-        raise RequestError(
-            f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
+    def planned() -> Plan:
+        """What is to be run; wrong requests are refused here."""
+        numbers = tuple(parse_seeds(seeds, seed))
+        if keep not in (None, "predictions"):
+            raise unknown_name("thing to --keep", keep, ["predictions"])
+        sizes = sizes_of(train, val, test)
+        if in_memory and source != "generated":
+            raise RequestError("--in-memory needs --source generated")
+        if sizes and not in_memory:
+            raise RequestError(
+                f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
+            )
+        own_device = context.ranks.device(device)
+        _check_launcher(launcher, workers, own_device, shared=context.ranks.several)
+        request = RunRequest(
+            methods=_once("METHOD", method),
+            datasets=_once("--dataset", dataset),
+            seeds=numbers,
+            data=context.data,
+            runs=context.runs,
+            source=source,
+            assignments=tuple(set_ or ()),
+            device=own_device,
+            fresh=fresh,
+            in_memory=in_memory,
+            sizes=sizes,
+            tensorboard=tensorboard,
+            keep=keep is not None,
+            config=context.config,
         )
-    _check_launcher(launcher, workers, device)
-    request = RunRequest(
-        methods=_once("METHOD", method),
-        datasets=_once("--dataset", dataset),
-        seeds=numbers,
-        data=context.data,
-        runs=context.runs,
-        source=source,
-        assignments=tuple(set_ or ()),
-        device=device,
-        fresh=fresh,
-        in_memory=in_memory,
-        sizes=sizes,
-        tensorboard=tensorboard,
-        keep=keep is not None,
-        config=context.config,
-    )
-    share = parse_part(part)
-    plan = make_plan(request, context.spec).part(share)
+        return make_plan(request, context.spec).part(parse_part(part))
+
+    plan = context.ranks.all_do(planned)
+    refuse_different_plans(context.ranks, plan)
     for note in plan.notes:
         say(note)
     if dry_run:
@@ -162,12 +170,16 @@ def run(
         carry_out(context, plan, launcher, workers)
 
 
-def _check_launcher(launcher: str | None, workers: int | None, device: str) -> None:
+def _check_launcher(launcher: str | None, workers: int | None, device: str, *, shared: bool) -> None:
     """Refuse an unknown launcher, devices that are not there, and options that mean nothing without another one."""
     from objbench.device import choose_device
 
     if launcher is not None and launcher not in LAUNCHERS:
         raise unknown_name("launcher", launcher, LAUNCHERS)
+    if launcher is not None and shared:
+        raise RequestError(
+            f"--launcher {launcher} cannot be used under torchrun, which starts the processes itself"
+        )
     if launcher is None and workers is not None:
         raise RequestError("--workers needs --launcher local")
     if launcher is None and "," in device:

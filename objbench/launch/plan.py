@@ -9,6 +9,7 @@ from objbench.errors import RequestError, first_few
 from objbench.launch.request import RunRequest, Task
 from objbench.methods.create import build
 from objbench.parts import Part
+from objbench.ranks.group import Ranks
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig, borrowed_settings, parse_assignments, resolve
 from objbench.spec.schema import Spec
@@ -97,6 +98,22 @@ def make_plan(request: RunRequest, spec: Spec) -> Plan:
     if not request.fresh:
         _refuse_others(plan, data)
     return plan
+
+
+def refuse_different_plans(ranks: Ranks, plan: Plan) -> None:
+    """Refuse, in all processes that share the runs, plans that are not the same.
+
+    Raises:
+        RequestError: They are not.
+    """
+    request = plan.request
+    ranks.refuse_difference(
+        {
+            "runs": [str(planned.task) for planned in plan.runs],
+            "settings": {planned.task.method: planned.method.identity for planned in plan.runs},
+            "options": {"fresh": request.fresh, "keep": request.keep, "in_memory": request.in_memory},
+        }
+    )
 
 
 class _Data:

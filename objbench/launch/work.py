@@ -12,6 +12,7 @@ from objbench.files import LockedError
 from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest, Task
 from objbench.one_line import in_a_line
+from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, read_record
 from objbench.spec.schema import Spec
 from objbench.train.interrupt import Interrupts
@@ -46,7 +47,10 @@ class Outcome(NamedTuple):
 
 
 class Worker:
-    """Carries out runs of a request in this process. The data of one dataset is in memory at a time."""
+    """Carries out runs of a request in this process, or with others that do the same, `ranks`.
+
+    The data of one dataset is in memory at a time.
+    """
 
     def __init__(
         self,
@@ -55,9 +59,10 @@ class Worker:
         interrupts: Interrupts,
         say: Callable[[str], None],
         debug: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._request, self._spec, self._interrupts, self._say, self._debug = (
-            request, spec, interrupts, say, debug,
+        self._request, self._spec, self._interrupts, self._say, self._debug, self._ranks = (
+            request, spec, interrupts, say, debug, ranks,
         )  # fmt: skip
         self._data: tuple[str, RunData] | None = None
 
@@ -66,12 +71,13 @@ class Worker:
 
         Raises:
             Interrupted: A signal asked to stop.
+            ObjbenchError: It failed in this process, but not in all that share it.
         """
         task, request = planned.task, self._request
         try:
             run_seed(
                 planned.method,
-                self._data_of(task.dataset),
+                self._ranks.all_do(lambda: self._data_of(task.dataset)),
                 task.seed,
                 request.runs,
                 request.fresh,
@@ -79,6 +85,7 @@ class Worker:
                 self._say,
                 self._interrupts,
                 request.keep,
+                self._ranks,
             )
         except LockedError as error:
             if request.fresh:  # what was asked for is not done
@@ -90,6 +97,7 @@ class Worker:
             if self._debug:
                 traceback.print_exception(error)
             reason = in_a_line(error, _LESS_MEMORY)
+            self._ranks.refuse_alone(error, reason)
             return Outcome(task, planned.folder, reason, wrong_request=isinstance(error, RequestError))
         return Outcome(task, planned.folder)
 

@@ -27,8 +27,8 @@ built. Choices and deviations; values are in benchmarks.yaml:
 - The transformer's attention, the soft-argmax and the renderer are computed in float32 whatever the precision.
 - multi-dSprites and Tetrominoes have no published settings: here those of CLEVR with the original's layers for images of
   64x64, Tetrominoes on a black canvas of that size, which loses nothing. CLEVR6 has those of CLEVR, with six objects.
-- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
-  between pixels (the variant `demo`).
+- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is enlarged
+  again (the variant `demo`).
 - `extras["presence"]` is the largest value of an object's mask. Nothing is random at test time.
 """
 

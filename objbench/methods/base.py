@@ -16,6 +16,7 @@ from objbench.errors import RequestError
 from objbench.labels import hard_labels
 from objbench.metrics.contingency import MAX_PLANES
 from objbench.random import normal
+from objbench.ranks.share import Share
 from objbench.spec.settings import Group, Recipe
 
 LearningRate = Callable[["Progress"], float]
@@ -179,6 +180,11 @@ class Method(nn.Module):
     All mutable state is in parameters, buffers or get_extra_state. Random numbers come from torch's default generators,
     which the trainer reseeds before each step, and in `segment` from `self.normal`.
 
+    A run can be shared by several processes (torchrun), each with a part of every batch. Then a loss and each of its
+    parts has to be a mean over images; random numbers of an image come from `self.normal` or `self.drawn`, and what
+    `training_loss` keeps in buffers goes through `self.over_batch`. What is drawn otherwise is the same in all processes.
+    Batch norms and dropout are shared by the trainer.
+
     Args:
         image_shape: (3,H,W).
         slots: K, the number of slots, equal to `settings.slots`; a method may have another number of planes.
@@ -213,6 +219,7 @@ class Method(nn.Module):
         self.image_shape, self.slots, self.settings = image_shape, slots, settings
         self._image_seeds: Tensor | None = None
         self._draws = 0
+        self._share: Share | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -288,7 +295,7 @@ class Method(nn.Module):
         In `segment` it is a function of the run's seed and the sample key; elsewhere from the default generator.
         """
         if self._image_seeds is None:
-            return torch.randint(2**62, (batch,))
+            return self.drawn(batch, lambda count: torch.randint(2**62, (count,)))
         if len(self._image_seeds) != batch:
             raise ValueError(f"asked for the seeds of {batch} images in a batch of {len(self._image_seeds)}")
         return self._image_seeds
@@ -300,9 +307,32 @@ class Method(nn.Module):
         change a result; in training from the default generator.
         """
         if self._image_seeds is None:
-            return torch.randn(len(images), *shape, device=images.device)
+            return self.drawn(len(images), lambda count: torch.randn(count, *shape, device=images.device))
         self._draws += 1
         return normal(self.image_seeds(len(images)).to(images.device), self._draws, shape)
+
+    def drawn(self, count: int, draw: Callable[[int], Tensor]) -> Tensor:
+        """The random numbers of `count` rows in training, whose images come first, from a default generator.
+
+        Where several processes share a batch, each draws for all of it and takes its part, so that an image has the
+        numbers that it has in one process.
+
+        Args:
+            count: number of images, or a multiple of it.
+            draw: gives the numbers of so many rows, such as `lambda count: torch.rand(count, 3)`.
+        """
+        return draw(count) if self._share is None else self._share.drawn(count, draw)
+
+    def over_batch(self, mean: Tensor) -> Tensor:
+        """In training, the mean over the whole batch, from the mean over the images that this process has of it.
+
+        It has no gradient, and costs an exchange between the processes; in one process it is `mean` itself.
+        """
+        return mean if self._share is None else self._share.over_batch(mean)
+
+    def share_batches(self, share: Share | None) -> None:
+        """Called by the trainer where several processes share the batches of a stage, in the end with None."""
+        self._share = share
 
     def seed_images(self, seeds: Tensor | None) -> None:
         """Called by the evaluator before `segment` with the seeds int64 (B,) of its images, in the end with None."""

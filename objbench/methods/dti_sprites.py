@@ -167,7 +167,7 @@ class DTISprites(Method):
         with torch.no_grad():
             chosen = self._choose(images, predicted, phase, noise)
             kinds = torch.arange(self.usage.shape[1], device=images.device)
-            self.usage += (chosen[..., None] == kinds).float().mean(0)
+            self.usage += self.over_batch((chosen[..., None] == kinds).float().mean(0))
         colours, masks = self._paint_chosen(predicted, chosen, phase, noise)
         weights = planes(masks, predicted.hides)
         picture = weights[:, 0] * predicted.background + (weights[:, 1:] * colours).sum(1)

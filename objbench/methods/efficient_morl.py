@@ -19,7 +19,7 @@ Deviations:
   shorter training has them too.
 - The refiner sees the gradient of each image's own loss, not of the batch's mean. The layer norm hides the factor where
   the gradient is large; at the start of the training 1/B of it would be as small as the norm's epsilon.
-- softplus is not cut off at 80. GECO's average starts with the batch before its first step, not with the batch of it.
+- softplus is not cut off at 80.
 - Variant clevrtex, the model behind the first numbers in the ClevrTex paper: it switches to one refinement at the
   original's step 100,000.
 """
@@ -184,8 +184,9 @@ class EfficientMORL(Method):
                 nn.init.xavier_normal_(module.weight, gain)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for half in self.refiner.step.weight.chunk(2):  # two maps, side by side
-            nn.init.xavier_normal_(half, gain)
+        for joined in (self.refiner.step, self.top_down.last):  # two maps each, side by side
+            for half in joined.weight.chunk(2):
+                nn.init.xavier_normal_(half, gain)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""

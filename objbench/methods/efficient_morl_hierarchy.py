@@ -65,7 +65,8 @@ class TopDown(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.network = nn.Sequential(nn.Linear(width, hidden), nn.ELU(), nn.Linear(hidden, 2 * width))
+        self.first = nn.Sequential(nn.Linear(width, hidden), nn.ELU())
+        self.last = nn.Linear(hidden, 2 * width)  # to means and variances
 
     def forward(self, posteriors: Sequence[Gaussian], noise: Tensor) -> list[Gaussian]:
         """The prior of each layer, the lowest first, from samples of the posteriors above it.
@@ -75,7 +76,7 @@ class TopDown(nn.Module):
             noise: standard normal (B,L-1,K,D), for new samples, not those of `BottomUp`.
         """
         above = zip(posteriors[1:], noise.unbind(1), strict=True)
-        priors = [diagonal(self.network(posterior.sample(own))) for posterior, own in above]
+        priors = [diagonal(self.last(self.first(posterior.sample(own)))) for posterior, own in above]
         top = posteriors[-1].mean
         return [*priors, Gaussian(torch.zeros_like(top), torch.ones_like(top))]
 

@@ -21,8 +21,8 @@ deviations; values are in benchmarks.yaml:
   grey; Tetrominoes has it, and a prior of presence that begins with a half. In trials with small models on black, objects
   otherwise learned to paint the black and left the colours to the background, or all of them disappeared at once.
 - The benchmark renders each scene a second time from the prior, for pictures; this is left out.
-- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
-  between pixels (the variant `demo`).
+- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is enlarged
+  again (the variant `demo`).
 - `segment` samples all latents, as the benchmark does: presence is soft (temperature 0.5) at test time too. Its masks
   are the benchmark's: alpha times presence of each cell, boxes that overlap do not hide each other, and before them the
   background, 1 - sum, which is negative where they overlap. The masks that really multiply the pixels are

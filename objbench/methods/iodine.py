@@ -6,16 +6,15 @@ ClevrTex. Values are in benchmarks.yaml.
 
 Deviations from the published code:
 - Constant inputs (a 5 appended to each latent, maps and a number of 0.5 shown to the refiner) are left out: biases do
-  the same.
+  nearly the same (at the border, a constant plane differs from the padding).
 - Gradients are those of each image's own loss instead of the batch's mean. The layer norms hide the factor where
   gradients are large; small gradients, above all of mask logits, would vanish in the norm's epsilon if divided by the
   size of the batch.
-- Layer norms have a scale and shift for each element, as in the ClevrTex benchmark.
-- Strided convolutions have equal padding on all sides. Weights have torch's own initialisation; the learned first
-  latents start at mean 0 and variance softplus(1).
+- Strided convolutions have equal padding on all sides.
 - With `model.resolution` it works on smaller images. The likelihood counts the pixels of the images all the same;
   otherwise the divergence would weigh more.
-Deviations of `clevrtex` from that benchmark's port:
+Deviations of `clevrtex` from that benchmark's port, whose refiner sees logarithms (`model.refiner_sees`), has one more
+ELU and norms per element:
 - The refinement of a slot sees its own image. In the port most slots see other images of the batch.
 - The refiner sees of a pixel's likelihood without a slot the difference that the slot makes, and one norm serves both
   halves of the latents' gradient, both as published.
@@ -73,8 +72,20 @@ class Model(Group):
         description="frequencies F of the F*F - 1 products of cosines that tell the refiner where a pixel is; "
         "0: two linear coordinates, which the decoder always has"
     )
+    refiner_sees: Literal["probabilities", "logarithms"] = Field(
+        description="how the refiner sees masks and each slot's share in a pixel; with logarithms, also the gradient is "
+        "by the masks' logarithms instead of their logits"
+    )
+    refiner_elu_last: bool = Field(
+        description="true: an ELU follows the last of the refiner's hidden layers too"
+    )
+    norm_affine: Literal["channel", "element"] = Field(
+        description="scale and shift of the refiner's layer norms: one per channel, or per channel and place"
+    )
     xavier_gain: Positive | None = Field(
-        description="gain of the Xavier initialisation of all weights; null: torch's own initialisation"
+        description="gain of the Xavier initialisation of all weights but the LSTM's, and first latents of mean 0 and "
+        "variance softplus(1); null: first weights as published, normal with a deviation of 1/sqrt(inputs), cut at "
+        "two deviations, and a bias of 1 for the LSTM's forget gates"
     )
 
 
@@ -137,17 +148,28 @@ class IODINE(Method):
             model.refiner_kernel,
             model.refiner_hidden,
             model.memory,
+            self.likelihood,
+            elu_last=model.refiner_elu_last,
+            logarithms=model.refiner_sees == "logarithms",
+            per_element=model.norm_affine == "element",
         )
         self.first_latents = nn.Parameter(torch.cat((torch.zeros(latent), torch.ones(latent))))
-        if model.xavier_gain is not None:
-            self._initialise(model.xavier_gain)
+        self._initialise(model.xavier_gain)
 
-    def _initialise(self, gain: float) -> None:
+    def _initialise(self, gain: float | None) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
-                nn.init.xavier_normal_(module.weight, gain)
+                if gain is None:
+                    _cut_normal(module.weight, module.weight[0].numel())
+                else:
+                    nn.init.xavier_normal_(module.weight, gain)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
+        if gain is None:
+            bound = math.sqrt(3 / len(self.first_latents))  # Glorot's, with as many outputs as inputs
+            nn.init.uniform_(self.first_latents, -bound, bound)
+            if self.refiner.lstm is not None:
+                _initialise_lstm(self.refiner.lstm)
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
@@ -200,4 +222,20 @@ class IODINE(Method):
         width = math.sqrt(self.settings.loss.prior_variance)
         scaled = Gaussian(posterior.mean / width, posterior.deviation / width)
         divergence = scaled.kl_to_standard().sum(1)
-        return Explanation(latents, components, logits, log_masks, densities, likelihood, divergence)
+        varied = log_masks if self.refiner.logarithms else logits
+        return Explanation(latents, components, logits, log_masks, varied, densities, likelihood, divergence)
+
+
+@torch.no_grad()
+def _cut_normal(weight: Tensor, inputs: int) -> None:
+    """Normal numbers of deviation 1/sqrt(inputs) within two deviations; torch's own function looks at the values."""
+    edge = math.erf(math.sqrt(2))
+    weight.uniform_(-edge, edge).erfinv_().mul_(math.sqrt(2 / inputs))
+
+
+def _initialise_lstm(lstm: nn.LSTMCell) -> None:
+    for weight in (lstm.weight_ih, lstm.weight_hh):
+        _cut_normal(weight, lstm.input_size + lstm.hidden_size)
+    for bias in (lstm.bias_ih, lstm.bias_hh):
+        nn.init.zeros_(bias)
+    nn.init.ones_(lstm.bias_ih.chunk(4)[1])  # torch's gates: input, forget, cell, output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,9 +12,10 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients
 from objbench.methods.parts.leave_one_out import slot_differences
-from objbench.methods.parts.mixture import gaussian, logistic
+from objbench.methods.parts.mixture import HALF_LOG_TWO_PI, gaussian, logistic
 
 Memory = tuple[Tensor, Tensor] | None  # of an LSTM; None before the first update
+NO_SLOT = 1e-6  # density of a pixel that belongs to no slot, where shares in it are counted
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,18 @@ class Likelihood:
             found = gaussian(images[:, None], means, self.scale, normalised=False)
         return found.sum(2, keepdim=True) if self.mixing == "pixel" else found
 
+    def shares(self, densities: Tensor) -> Tensor:
+        """Share (B,K,1,H,W) of each slot in a pixel, masks left aside: p_k / (sum_j p_j + 1e-6), 0 where none fits.
+
+        Args:
+            densities: log-densities (B,K,C,H,W), as `densities` gives them.
+        """
+        pixels = densities.sum(2, keepdim=True)
+        if self.distribution == "gaussian":
+            pixels = pixels - 3 * HALF_LOG_TWO_PI
+        total = pixels.logsumexp(1, keepdim=True)
+        return (pixels - torch.logaddexp(total, torch.full_like(total, math.log(NO_SLOT)))).exp()
+
 
 class Explanation(NamedTuple):
     """What latents decode to, and how well it explains the images: an Attempt of `iterative_inference`."""
@@ -46,6 +60,7 @@ class Explanation(NamedTuple):
     components: Tensor  # (B,K,3,H,W)
     logits: Tensor  # (B,K,1,H,W) of the masks
     log_masks: Tensor  # (B,K,1,H,W)
+    varied: Tensor  # (B,K,1,H,W), logits or log_masks: the refiner sees the gradient by these
     densities: Tensor  # (B,K,C,H,W), of the pixels in each component
     likelihood: Tensor  # (B,1,H,W), log, of each pixel times the pixels of the image that it stands for
     divergence: Tensor  # (B,), KL of the latents
@@ -62,8 +77,21 @@ class Explanation(NamedTuple):
 
     @property
     def watched(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The refiner sees the gradients with respect to latents, components and mask logits."""
-        return self.latents, self.components, self.logits
+        """The refiner sees the gradients with respect to latents, components and masks."""
+        return self.latents, self.components, self.varied
+
+
+class ChannelNorm(DetachedNorm):
+    """`DetachedNorm` over all of (C,H,W) with one scale and shift per channel, as Sonnet has it."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__(shape, elementwise_affine=False)
+        self.scale = nn.Parameter(torch.ones(shape[0], 1, 1))
+        self.shift = nn.Parameter(torch.zeros(shape[0], 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised x (...,C,H,W)."""
+        return super().forward(x) * self.scale + self.shift
 
 
 class Refiner(nn.Module):
@@ -77,15 +105,22 @@ class Refiner(nn.Module):
         kernel: int,
         hidden: list[int],
         memory: int,
+        likelihood: Likelihood,
+        *,
+        elu_last: bool,
+        logarithms: bool,
+        per_element: bool,
     ) -> None:
         super().__init__()
+        self.likelihood, self.logarithms = likelihood, logarithms
         self.coordinates: Tensor  # (P,H,W)
         self.register_buffer("coordinates", coordinates, persistent=False)
-        size = coordinates.shape[1:]
+        height, width = coordinates.shape[1:]
+        norm = DetachedNorm if per_element else ChannelNorm
         self.latent_norm = DetachedNorm(2 * latent)
-        self.component_norm = DetachedNorm((3, *size))
-        self.logit_norm, self.likelihood_norm, self.difference_norm = (
-            DetachedNorm((1, *size)) for _ in range(3)
+        self.component_norm = norm((3, height, width))
+        self.mask_norm, self.likelihood_norm, self.difference_norm = (
+            norm((1, height, width)) for _ in range(3)
         )
         self.convolutions = nn.Sequential()
         width = 15 + len(coordinates)
@@ -94,9 +129,10 @@ class Refiner(nn.Module):
             self.convolutions.append(nn.ELU())
             width = outputs
         self.mlp = nn.Sequential()
-        for outputs in hidden:
+        for layer, outputs in enumerate(hidden, start=1):
             self.mlp.append(nn.Linear(width, outputs))
-            self.mlp.append(nn.ELU())
+            if elu_last or layer < len(hidden):
+                self.mlp.append(nn.ELU())
             width = outputs
         width += 4 * latent
         self.lstm = nn.LSTMCell(width, memory) if memory else None
@@ -126,16 +162,18 @@ class Refiner(nn.Module):
         def of_all(shared: Tensor) -> Tensor:  # (B or nothing,C,H,W): the same for all slots of an image
             return shared.expand(len(images), *shared.shape[-3:])[:, None].expand(-1, slots, -1, -1, -1)
 
+        if self.logarithms:
+            masks, shares = found.log_masks, found.densities.sum(2, keepdim=True).log_softmax(1)
+        else:
+            masks, shares = found.log_masks.exp(), self.likelihood.shares(found.densities)
         return [
             of_all(images),
             found.components,
             found.logits,
-            found.log_masks.exp(),
-            found.densities.sum(2, keepdim=True).softmax(
-                1
-            ),  # share of each slot in the pixel, without the masks
+            masks,
+            shares,
             self.component_norm(gradients[1]),
-            self.logit_norm(gradients[2]),
+            self.mask_norm(gradients[2]),
             of_all(self.likelihood_norm(found.likelihood)),
             self.difference_norm(difference),
             of_all(self.coordinates),

@@ -10,8 +10,8 @@ There is no official code. Where the paper does not say, these are the choices; 
   log-masks of decided slots are large numbers, beside which a short training ignores the colours.
 - sigma of a latent is the exponential of the network's output, as in the ClevrTex benchmark. Weights have torch's own
   initialisation. The learning rate is constant.
-- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
-  between pixels (the variant `demo`).
+- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is enlarged
+  again (the variant `demo`).
 
 Deviations: the divergence of the masks is computed in log space and needs no clamp; `segment` decodes the mean of each
 latent instead of a sample, so that nothing is random at test time.

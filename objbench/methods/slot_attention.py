@@ -8,10 +8,13 @@ Deviations:
 - Layers of the decoder with stride 1 are convolutions, not transposed ones: the same functions with flipped kernels.
 - Where the decoder's strides do not divide the image size (the variant demo), its output is cropped at the bottom and
   on the right.
+- The padding of strided transposed convolutions is 2 and 1 where TensorFlow crops 1 and 2: a mirror image of the model.
+- Adam adds its epsilon after the correction of the second moment, Keras before it, so that the original's first updates
+  are smaller where gradients are; the learning rate is still in its warm-up then.
 - Variant clevrtex, the model behind the numbers in the ClevrTex paper: the layer norm of that port has one weight per
   pixel and channel (2.1 million, normalised over the whole image), which is a defect; here each place has its own norm,
   as in the original. Parameters start as in the original, and the loss is a mean instead of a sum over pixels, which
-  makes no difference to Adam.
+  makes no difference to Adam but for its epsilon.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ row of the ClevrTex benchmark. Choices and deviations; values are in benchmarks.
   off in the published recipes for 3D scenes, are left out.
 - With `model.background.start: median` the components of the background begin with the median colour of the training
   images, not with grey: on black, boxes otherwise became the black around what should be found (`demo` has it).
-- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
-  between pixels (the variant `demo`).
+- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is enlarged
+  again (the variant `demo`).
 - `segment` samples all latents, as the benchmark does: presence is soft at test time too (in `clevrtex` at temperature
   2.5, which leaves even empty cells some presence). Its masks are the benchmark's: alpha times presence of each cell,
   boxes that overlap do not hide each other, and before them the background as one plane, 1 - sum, which is negative

@@ -16,8 +16,8 @@ Model, loss and schedules are those of the ClevrTex benchmark. Choices and devia
 - The schedules count steps of `curriculum.nominal_steps`; a shorter training goes through all of them faster.
 - multi-dSprites and Tetrominoes have no published settings. The encoder is the large one with other strides (cells of 16
   and 12 pixels); Tetrominoes lie on a black canvas of 36x36, which loses nothing, and are cropped again.
-- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is interpolated
-  between pixels (the variant `demo`).
+- With `model.resolution` it works on smaller images: its input is the means of rectangles, its output is enlarged
+  again (the variant `demo`).
 - With `model.background_start: median` the background begins with the median colour of the training images, not with
   grey: on black, objects otherwise became the black around what should be found (`demo` has it).
 - The small encoder, the training wheels and the likelihood of the original SPAIR are left out.

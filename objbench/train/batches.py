@@ -8,15 +8,24 @@ from torch import Tensor
 from objbench.errors import RequestError
 from objbench.methods.base import Progress, Stage
 from objbench.random import seed_from
+from objbench.ranks.group import ALONE, Ranks
+from objbench.ranks.share import share_of
 
 SETUP_IMAGES = 1024
 
 
 class StageScenes:
-    """The TrainingScenes of one stage. Images are shuffled in each epoch; its last, incomplete batch is dropped."""
+    """The TrainingScenes of one stage. Images are shuffled in each epoch; its last, incomplete batch is dropped.
 
-    def __init__(self, images: Tensor, stage: Stage, nominal_epochs: int, seed: int) -> None:
+    Attributes:
+        share: What this process has of each batch; None if it has all.
+    """
+
+    def __init__(
+        self, images: Tensor, stage: Stage, nominal_epochs: int, seed: int, ranks: Ranks = ALONE
+    ) -> None:
         self.images, self.stage, self.seed = images, stage, seed
+        self.share = share_of(ranks, stage.batch_size)
         self.nominal_epochs = nominal_epochs
         self.steps_per_epoch = len(images) // stage.batch_size
         if self.steps_per_epoch == 0:
@@ -32,14 +41,15 @@ class StageScenes:
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def batch(self, step: int) -> Tensor:
-        """Indices int64 (B,) of the batch of `step`, on the images' device."""
+        """Indices int64 (B,) of the batch of `step`, or of this process's share of it, on the images' device."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(seed_from(self.seed, "order", self.stage.name, epoch))
             order = torch.randperm(len(self.images), generator=generator)
             self._epoch, self._order = epoch, order.to(self.images.device)
         size = self.stage.batch_size
-        return self._order[position * size : (position + 1) * size]
+        start, stop = (0, size) if self.share is None else (self.share.start, self.share.stop)
+        return self._order[position * size + start : position * size + stop]
 
     def reseed(self, step: int, stream: str = "step") -> None:
         """Seed the default generators of the CPU and of the images' device.

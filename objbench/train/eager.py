@@ -8,14 +8,21 @@ import torch
 from torch import Tensor
 
 from objbench.methods.base import Losses, Method, Stage, TrainingScenes
+from objbench.ranks.share import Share
 from objbench.train.batches import unit_range
+from objbench.train.shared_step import shared_batch, sum_gradients
 
 
 class EagerStepper:
-    """Takes one step after another: seed, batch, loss, joint clipping, all optimizers, after_step."""
+    """Takes one step after another: seed, batch, loss, joint clipping, all optimizers, after_step.
 
-    def __init__(self, method: Method, scenes: TrainingScenes, stage: Stage) -> None:
-        self.method, self.scenes, self.stage = method, scenes, stage
+    With a `share` the scenes give a part of each batch, and gradients and losses are summed over the processes.
+    """
+
+    def __init__(
+        self, method: Method, scenes: TrainingScenes, stage: Stage, share: Share | None = None
+    ) -> None:
+        self.method, self.scenes, self.stage, self.share = method, scenes, stage, share
         self.step = 0
         self._pairs = method.optimizers(stage)
         self._optimizers = [optimizer for optimizer, _ in self._pairs]
@@ -38,14 +45,18 @@ class EagerStepper:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
             optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.stage.precision == "bf16"):
-            losses = self.method.training_loss(images, progress)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        with shared_batch(self.share):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.stage.precision == "bf16"):
+                losses = self.method.training_loss(images, progress)
+            total = losses.total if self.share is None else losses.total * self.share.weight
+            total.backward()  # type: ignore[no-untyped-call]
+        losses = Losses(losses.total.detach(), {name: part.detach() for name, part in losses.parts.items()})
+        if self.share is not None:
+            losses = sum_gradients(self.share, self._parameters, losses)
         if self.stage.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm)
         for optimizer in self._optimizers:
             optimizer.step()
-        losses = Losses(losses.total.detach(), {name: part.detach() for name, part in losses.parts.items()})
         self.method.after_step(progress, losses, self._optimizers)
         return losses
 

@@ -22,9 +22,10 @@ class Environment(NamedTuple):
     torch_version: str
 
     @classmethod
-    def now(cls, device: torch.device) -> Self:
-        """That of this process."""
-        return cls(describe(device), code_version(), str(torch.__version__))
+    def now(cls, device: torch.device, processes: int = 1) -> Self:
+        """That of this process, or of several that share a run on devices of the same kind."""
+        name = describe(device) if processes == 1 else f"{processes} x {describe(device)}"
+        return cls(name, code_version(), str(torch.__version__))
 
 
 def joined(environments: Iterable[Environment]) -> Environment:

@@ -18,6 +18,7 @@ from objbench.metrics import Evaluator
 from objbench.metrics.bootstrap import bootstrap
 from objbench.progress import Advance, silent
 from objbench.random import seed_from
+from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Scores
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.train.batches import unit_range
@@ -88,11 +89,12 @@ def evaluate(
     n_samples: int = 0,
     advance: Advance = silent,
     definition: str = DEFAULT_DEFINITION,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Segment `scenes` on their device and score them.
 
     Random draws depend on (seed, sample key) alone, so the batch size changes nothing. The method keeps its mode
-    (train or eval).
+    (train or eval). Several processes take whole batches each, and all get the result, which is that of one process.
 
     Args:
         method: The method, on the device of the scenes.
@@ -103,12 +105,15 @@ def evaluate(
         n_samples: Number of images kept as samples.
         advance: Called with the number of images after each batch.
         definition: Definition of the metrics.
+        ranks: The processes that share the work, all with the same scenes.
     """
-    samples, training = Samples(n_samples), method.training
+    batches = -(-len(scenes) // batch_size)
+    first, end = (batches * rank // ranks.size * batch_size for rank in (ranks.rank, ranks.rank + 1))
+    samples, training = Samples(max(0, n_samples - first)), method.training
     scorings: dict[str | None, _Scoring] = {}
     method.eval()
     try:
-        for start in range(0, len(scenes), batch_size):
+        for start in range(first, min(end, len(scenes)), batch_size):
             part = slice(start, start + batch_size)
             images, masks, keys = scenes.images[part], scenes.masks[part], scenes.keys[part]
             found = segment(method, unit_range(images), keys, seed, progress)
@@ -128,9 +133,29 @@ def evaluate(
     finally:
         method.seed_images(None)
         method.train(training)
+    if ranks.several:
+        scorings, samples = _joined(ranks.gather((scorings, samples)))
+        advance(len(scenes) - max(0, min(end, len(scenes)) - first))
     main = scorings.pop(None, _Scoring(Evaluator(definition)))
     others = tuple(scoring.evaluation({}, name) for name, scoring in scorings.items())
     return replace(main.evaluation(samples.arrays()), alternatives=others)
+
+
+def _joined(
+    parts: list[tuple[dict[str | None, _Scoring], Samples]],
+) -> tuple[dict[str | None, _Scoring], Samples]:
+    """What several processes found, in the order of the images."""
+    scorings: dict[str | None, _Scoring] = {}
+    samples = Samples(0)
+    for found, kept in parts:
+        for name, scoring in found.items():
+            if name in scorings:
+                scorings[name].evaluator.merge(scoring.evaluator)
+                scorings[name].crowded += scoring.crowded
+            else:
+                scorings[name] = scoring
+        samples.parts += kept.parts
+    return scorings, samples
 
 
 @dataclass

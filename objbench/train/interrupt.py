@@ -81,6 +81,17 @@ class Interrupts:
         """Whether a signal, or the loss of the work, asked to stop."""
         return self._signal is not None or self.lost
 
+    @property
+    def number(self) -> int:
+        """The signal that came; 0 if none did."""
+        return self._signal or 0
+
+    def heard(self, number: int, lost: bool) -> None:
+        """Take over what came to another process of the same run: a signal (0 for none), the loss of the work."""
+        if number and self._signal is None:
+            self._signal = signal.Signals(number)
+        self.lost = self.lost or lost
+
     def check(self) -> None:
         """Raise Interrupted if a signal came, ObjbenchError if another host took the work over."""
         self.refuse_if_lost()

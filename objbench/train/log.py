@@ -68,6 +68,21 @@ class Log:
             self._writer.flush()
 
 
+class NoLog:
+    """The log of a process that writes none: all but the first of a run."""
+
+    size = 0
+
+    def cut(self, size: int, step: int) -> None:
+        """Do nothing."""
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+    def write(self, step: int, stage: str, epoch: int, kind: str, values: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl, given by its path or by the folder of its run.
 

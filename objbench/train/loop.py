@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from objbench.errors import ObjbenchError, is_out_of_memory
-from objbench.methods.base import Method, Progress, Stage, Stepper
+from objbench.methods.base import Method, Progress, Stepper
 from objbench.progress import Advance, silent
+from objbench.ranks.group import ALONE, DisbandedError, Ranks
 from objbench.spec.metrics import MetricSpec
 from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import (
@@ -25,12 +26,13 @@ from objbench.train.checkpoint import (
     load_checkpoint,
     unusable_checkpoint,
 )
-from objbench.train.cuda_graph import CudaGraphStepper
-from objbench.train.eager import EagerStepper
 from objbench.train.environment import Environment
 from objbench.train.events import Events
 from objbench.train.interrupt import Interrupted, Interrupts
-from objbench.train.log import Log
+from objbench.train.log import Log, NoLog
+from objbench.train.pause import Pauses
+from objbench.train.shared_step import begin_alike, refuse_drift
+from objbench.train.steppers import choose_stepper
 
 _TELL_SECONDS = 1.0  # between two reports of progress within a long stretch of steps
 
@@ -64,6 +66,8 @@ class Training:
     progress bar shows those of its scores that are in `noted`. A signal of `interrupts` ends the training after the
     current step with a checkpoint; within setup and validation it ends it at once. Checkpoints remember every
     environment that the training had.
+
+    Several `ranks` share every batch and do the same steps; the first of them writes log and checkpoints.
     """
 
     def __init__(
@@ -73,20 +77,23 @@ class Training:
         seed: int,
         folder: Path,
         validate: Validate | None = None,
-        log: Log | None = None,
+        log: Log | NoLog | None = None,
         noted: Mapping[str, MetricSpec] = MappingProxyType({}),
         interrupts: Interrupts | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.method, self.folder, self.validate, self.log = method, folder, validate, log or Log(folder)
+        self.method, self.folder, self.validate, self.ranks = method, folder, validate, ranks
+        self.log = log or (Log(folder) if ranks.first else NoLog())
         self.noted, self.interrupts = noted, interrupts or Interrupts()
+        self.pauses = Pauses(ranks, self.interrupts, 60 * method.recipe.checkpoint_minutes)
         nominal = method.recipe.nominal_epochs
-        self.stages = [StageScenes(images, stage, nominal, seed) for stage in method.stages()]
+        self.stages = [StageScenes(images, stage, nominal, seed, ranks) for stage in method.stages()]
         self.total = sum(scenes.steps for scenes in self.stages)
         self.events = Events(self.total, method.recipe)
         self.seconds = self.earlier = 0.0
-        self.environment = Environment.now(images.device)
+        self.environment = Environment.now(images.device, ranks.size)
         self.environments = [self.environment]
-        self.started = self.saved = time.perf_counter()
+        self.started = time.perf_counter()
         self.advance: Advance = silent
         self.note: dict[str, str] = {}
         self.tell_at = 0.0  # after the first step
@@ -99,11 +106,12 @@ class Training:
             Interrupted: A signal asked to stop; the checkpoint holds all finished steps.
         """
         self.advance = advance
-        resumed = load_checkpoint(self.folder) if self.stages else None
+        resumed = self.ranks.on_first(lambda: load_checkpoint(self.folder)) if self.stages else None
         first = self._stage_of(resumed) if resumed else 0
         before = sum(scenes.steps for scenes in self.stages[:first])
         self.interrupts.step = before + (resumed.step if resumed else 0)
-        self.log.cut(resumed.log_bytes if resumed else 0, self.interrupts.step)
+        size, start = resumed.log_bytes if resumed else 0, self.interrupts.step
+        self.ranks.on_first(lambda: self.log.cut(size, start))
         for index, scenes in enumerate(self.stages[first:], first):
             stepper, step = self._resume(resumed, scenes) if resumed else (self._begin(scenes), 0)
             self.advance(0, resumed=before + step if resumed else 0)
@@ -111,6 +119,7 @@ class Training:
             resumed = None  # or it would keep a second copy of the model
             with self.interrupts.deferred():
                 self._run_stage(_StageRun(index, scenes, before, stepper), step, unvalidated)
+            self.method.share_batches(None)
             before += scenes.steps
         images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
         return Trained(self.total, self.seconds, self.earlier, images, self.environments)
@@ -118,6 +127,7 @@ class Training:
     def _begin(self, scenes: StageScenes) -> Stepper:
         with torch.no_grad():
             self.method.setup(scenes.setup_sample(), scenes.stage)
+        begin_alike(self.ranks, self.method)
         return self._stepper(scenes)
 
     def _stage_of(self, checkpoint: Checkpoint) -> int:
@@ -153,6 +163,7 @@ class Training:
         return stepper, checkpoint.step
 
     def _stepper(self, scenes: StageScenes) -> Stepper:
+        self.method.share_batches(scenes.share)
         return choose_stepper(self.method, scenes, scenes.stage)
 
     def _run_stage(self, stage: _StageRun, step: int, unvalidated: bool) -> None:
@@ -168,16 +179,21 @@ class Training:
                 self._log_losses(stage, step)
                 if self.validate is not None and self.events.evaluates(overall):
                     self._validate(stage, step)
-            due = self.events.checkpoints(overall) or step == stage.scenes.steps or self._save_is_due()
-            if due or self.interrupts.requested:
+            self.pauses.settle()
+            stop, due = self.pauses.stop, self.events.checkpoints(overall) or step == stage.scenes.steps
+            if stop or due or self.pauses.save:
                 self._save(stage, step)
-            self.interrupts.check()
+            if stop:
+                self.interrupts.check()
 
     def _take_steps(self, stage: _StageRun, steps: int) -> int:
         """Take up to `steps` steps, fewer if a signal or the time asks for a checkpoint. Returns how many."""
         start, taken, told = time.perf_counter(), 0, 0
         self.method.train()  # here, as going through all modules at every step would cost a tenth of a fast one
-        while taken < steps and not self.interrupts.requested and not (taken and self._save_is_due()):
+        while taken < steps:
+            self.pauses.look()
+            if self.pauses.stop or (taken and self.pauses.save):
+                break
             stage.stepper.advance(1)
             taken += 1
             if time.perf_counter() >= self.tell_at:
@@ -198,9 +214,6 @@ class Training:
         self._show_notes()
         self.tell_at = time.perf_counter() + _TELL_SECONDS
 
-    def _save_is_due(self) -> bool:
-        return time.perf_counter() - self.saved >= 60 * self.method.recipe.checkpoint_minutes
-
     def _log_losses(self, stage: _StageRun, step: int) -> None:
         overall, progress = stage.before + step, stage.scenes.progress(step)
         losses = stage.stepper.losses()
@@ -217,7 +230,7 @@ class Training:
         try:
             with self.interrupts.immediate():
                 metrics = self.validate(self.method, None if overall == self.total else progress)
-        except Interrupted:
+        except (Interrupted, DisbandedError):
             self._save(stage, step, unvalidated=True)
             self.interrupts.check()
             raise
@@ -235,24 +248,33 @@ class Training:
         self.advance(0, note=", ".join(f"{name} {text}" for name, text in self.note.items()))
 
     def _save(self, stage: _StageRun, step: int, unvalidated: bool = False) -> None:
+        """Write a checkpoint. After a validation that was stopped no process waits for the others any more."""
         self.interrupts.refuse_if_lost()
         state = stage.stepper.state_dict()
         self._refuse_infinite(stage, step, state)
-        self.log.sync()
-        trainable = [name for name, parameter in self.method.named_parameters() if parameter.requires_grad]
-        Checkpoint(
-            stage.index,
-            step,
-            trainable,
-            self.method.state_dict(),
-            state,
-            self.log.size,
-            self.seconds,
-            self.earlier + time.perf_counter() - self.started,
-            unvalidated,
-            [environment._asdict() for environment in self.environments],
-        ).save(self.folder)
-        self.saved = time.perf_counter()
+
+        def write() -> None:
+            self.log.sync()
+            named = self.method.named_parameters()
+            Checkpoint(
+                stage.index,
+                step,
+                [name for name, parameter in named if parameter.requires_grad],
+                self.method.state_dict(),
+                state,
+                self.log.size,
+                self.seconds,
+                self.earlier + time.perf_counter() - self.started,
+                unvalidated,
+                [environment._asdict() for environment in self.environments],
+            ).save(self.folder)
+
+        if not unvalidated:
+            refuse_drift(self.ranks, self.method)
+            self.ranks.on_first(write)
+        elif self.ranks.first:
+            write()
+        self.pauses.saved()
         self.interrupts.step = stage.before + step
 
     def _refuse_infinite(self, stage: _StageRun, step: int, state: dict[str, Any]) -> None:
@@ -285,18 +307,3 @@ class _StageRun:
     scenes: StageScenes
     before: int
     stepper: Stepper
-
-
-def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper:
-    """The stepper of a stage.
-
-    With `recipe.stepper` "auto": the method's own one, else a CUDA graph on CUDA if the method allows it. Otherwise the
-    eager one.
-    """
-    if method.recipe.stepper == "auto":
-        own = method.stepper(scenes, stage)
-        if own is not None:
-            return own
-        if scenes.images.is_cuda and method.capture_key(scenes.progress(0)) is not None:
-            return CudaGraphStepper(method, scenes, stage)
-    return EagerStepper(method, scenes, stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.progress import bar
 from objbench.random import seed_from
+from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, Run, read_record
 from objbench.spec.datasets import TEST
 from objbench.spec.load import load_spec
@@ -28,7 +30,7 @@ from objbench.train.environment import Environment, joined
 from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
 from objbench.train.interrupt import Interrupts
 from objbench.train.keep import keep_predictions
-from objbench.train.log import Log
+from objbench.train.log import Log, NoLog
 from objbench.train.loop import Trained, Training
 from objbench.train.run_data import RunData, scored
 from objbench.train.run_folder import claim, lock_run, seed_folder
@@ -48,16 +50,19 @@ def run_seed(
     say: Callable[[str], None] = print,
     interrupts: Interrupts | None = None,
     keep: bool = False,
+    ranks: Ranks = ALONE,
 ) -> tuple[Path, Record]:
     """Train and evaluate one seed. An interrupted run is resumed, a finished one only read.
 
-    With `keep`, its predictions for the test split are written beside its record.
+    With `keep`, its predictions for the test split are written beside its record. Several `ranks` share the work; the
+    first of them owns the folder, the others write nothing.
 
     Returns:
         The folder of the run and its record.
 
     Raises:
-        RequestError: The folder holds a run of another configuration, and `fresh` is not set.
+        RequestError: The folder holds a run of another configuration, and `fresh` is not set; or the processes have
+            different configurations.
         LockedError: Another process is at work on this seed.
         ObjbenchError: The training failed.
         Interrupted: A signal of `interrupts` asked to stop.
@@ -65,19 +70,23 @@ def run_seed(
     interrupts = interrupts or Interrupts()
     interrupts.work, interrupts.step, interrupts.lost = f"seed {seed}", 0, False
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
-    with lock_run(folder, interrupts.lose):
-        finished = claim(folder, run_config(method, data, seed), fresh)
+    config = run_config(method, data, seed)
+    if ranks.several:
+        ranks.refuse_difference(config | _versions(data.device))
+    with ranks.held_by_first(lock_run(folder, interrupts.lose)):
+        finished = ranks.on_first(lambda: claim(folder, config, fresh))
         if finished:
-            record: Record = read_record(folder)
+            record: Record = ranks.on_first(lambda: read_record(folder))
             say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
         try:
             if not finished:
-                with reporting(folder) as reporter:
-                    job = _Job(method, data, seed, folder, tensorboard, interrupts, reporter)
+                with reporting(folder) if ranks.first else nullcontext() as reporter:
+                    job = _Job(method, data, seed, folder, tensorboard, interrupts, reporter, ranks)
                     record = _run(job)
             if keep:
                 assert isinstance(record, Run)
-                keep_predictions(folder, record, method, data)
+                run = record
+                ranks.on_first(lambda: keep_predictions(folder, run, method, data))
             return folder, record
         except Exception as error:
             if not is_out_of_memory(error):
@@ -104,8 +113,14 @@ def run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]
     }
 
 
+def _versions(device: torch.device) -> dict[str, Any]:
+    """What all processes of a run must have in common besides its configuration."""
+    now = Environment.now(device)
+    return {"objbench": now.code_version, "torch": now.torch_version, "device": device.type}
+
+
 class _Job(NamedTuple):
-    """One seed that is to be trained and evaluated, and who is told of it."""
+    """One seed that is to be trained and evaluated, who is told of it, and the processes that do it."""
 
     method: MethodConfig
     data: RunData
@@ -113,12 +128,13 @@ class _Job(NamedTuple):
     folder: Path
     tensorboard: bool
     interrupts: Interrupts
-    reporter: Reporter
+    reporter: Reporter | None
+    ranks: Ranks
 
 
 def _run(job: _Job) -> Run:
     start = time.perf_counter()
-    method, data, seed, folder = job.method, job.data, job.seed, job.folder
+    method, data, seed = job.method, job.data, job.seed
     device = data.device
     torch.manual_seed(seed_from(seed, "init"))
     model = build(method, data.dataset).to(device)
@@ -126,8 +142,26 @@ def _run(job: _Job) -> Run:
         torch.cuda.reset_peak_memory_stats(device)
     trained = _train(model, job)
     job.interrupts.refuse_if_lost()
-    weights_sha256 = save_weights(model, folder)
-    tests = _test(model, data, seed)
+    weights_sha256 = job.ranks.on_first(lambda: save_weights(model, job.folder))
+    tests = _test(model, data, seed, job.ranks)
+
+    def finish() -> Run:
+        seconds = trained.earlier + time.perf_counter() - start
+        return _finish(job, model, trained, tests, seconds, weights_sha256)
+
+    return job.ranks.on_first(finish)
+
+
+def _finish(
+    job: _Job,
+    model: Method,
+    trained: Trained,
+    tests: dict[str, Evaluation],
+    seconds: float,
+    weights_sha256: str,
+) -> Run:
+    """Write everything that is left of a run, at last its record."""
+    method, data, folder = job.method, job.data, job.folder
     evaluations = {key: found for name, test in tests.items() for key, found in test.by_key(name).items()}
     on = {key: scored(data.tests[name]) for name, test in tests.items() for key in test.by_key(name)}
     write_per_image(folder, {key: found.per_image for key, found in evaluations.items()})
@@ -143,16 +177,17 @@ def _run(job: _Job) -> Run:
         method=method.method,
         variant=method.variant,
         overrides=method.overrides,
-        seed=seed,
+        seed=job.seed,
         config_hash=method.hash,
         slots=model.slots,
         **joined(trained.environments)._asdict(),
+        processes=job.ranks.size if job.ranks.several else None,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         steps=trained.steps,
         train_seconds=trained.seconds,
-        wall_seconds=trained.earlier + time.perf_counter() - start,
+        wall_seconds=seconds,
         images_per_second=trained.images / trained.seconds if trained.seconds else None,
-        peak_memory_bytes=peak_memory(device),
+        peak_memory_bytes=peak_memory(data.device),
         parameters=sum(p.numel() for p in model.parameters()),
         weights_sha256=weights_sha256,
         metrics={key: found.for_record for key, found in evaluations.items()},
@@ -164,18 +199,18 @@ def _run(job: _Job) -> Run:
 
 
 def _train(model: Method, job: _Job) -> Trained:
-    recipe, data, seed = model.recipe, job.data, job.seed
+    recipe, data, seed, ranks = model.recipe, job.data, job.seed, job.ranks
     val = data.val
     if val is not None and recipe.evaluation_images is not None:
         val = val.select(slice(recipe.evaluation_images))
 
     def validate(model: Method, progress: Progress | None) -> Mapping[str, float]:
         assert val is not None
-        return evaluate(model, val, seed, recipe.evaluation_batch_size, progress).means
+        return evaluate(model, val, seed, recipe.evaluation_batch_size, progress, ranks=ranks).means
 
-    log = Log(job.folder, job.tensorboard)
+    log = ranks.all_do(lambda: Log(job.folder, job.tensorboard) if ranks.first else NoLog())
     if not model.stages():
-        return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device)])
+        return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device, ranks.size)])
     noted = dict(islice(load_spec().columns().items(), _NOTED))
     training = Training(
         model,
@@ -186,16 +221,19 @@ def _train(model: Method, job: _Job) -> Trained:
         log,
         noted,
         job.interrupts,
+        ranks,
     )
     with bar(f"{job.method.label} seed {seed}", training.total, "steps") as advance:
+        if job.reporter is None:
+            return training.run(advance)
         job.reporter.begin(training.total)
         return training.run(job.reporter.watching(advance))
 
 
-def _test(model: Method, data: RunData, seed: int) -> dict[str, Evaluation]:
+def _test(model: Method, data: RunData, seed: int, ranks: Ranks) -> dict[str, Evaluation]:
     found = {}
     for name, scenes in data.tests.items():
         with bar(f"evaluating on {name}", len(scenes), "images") as advance:
             size = model.recipe.evaluation_batch_size
-            found[name] = evaluate(model, scenes, seed, size, None, N_SAMPLES, advance)
+            found[name] = evaluate(model, scenes, seed, size, None, N_SAMPLES, advance, ranks=ranks)
     return found

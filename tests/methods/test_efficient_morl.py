@@ -75,6 +75,8 @@ def test_networks_start_small_except_for_the_published_exceptions():
     assert not middle.bias.any()
     step = method.refiner.step.weight  # two maps of width to width
     assert step.std().item() == pytest.approx(0.02 * math.sqrt(2 / (32 + 32)), rel=0.1)
+    prior = method.top_down.last.weight  # two maps of 128 to width
+    assert prior.std().item() == pytest.approx(0.02 * math.sqrt(2 / (128 + 32)), rel=0.05)
     assert method.encoder.position.projection.weight.abs().max() > 0.1
     assert method.refiner.gru.weight_hh.abs().max() > 0.1
     assert method.bottom_up.gru.weight_state.abs().max() > 2
@@ -121,9 +123,9 @@ def test_priors_come_from_fresh_samples_of_the_layer_above():
     posteriors = [diagonal(torch.randn(2, 3, 8)) for _ in range(3)]
     low, middle, top = net(posteriors, noise)
     sample = posteriors[1].mean + posteriors[1].deviation * noise[:, 0]
-    torch.testing.assert_close(low.mean, net.network(sample)[..., :4])
+    torch.testing.assert_close(low.mean, net.last(net.first(sample))[..., :4])
     sample = posteriors[2].mean + posteriors[2].deviation * noise[:, 1]
-    variance = nn.functional.softplus(net.network(sample)[..., 4:]) + 1e-5
+    variance = nn.functional.softplus(net.last(net.first(sample))[..., 4:]) + 1e-5
     torch.testing.assert_close(middle.deviation, variance.sqrt())
     assert not top.mean.any()
     assert (top.deviation == 1).all()
@@ -217,6 +219,8 @@ def test_geco_makes_likelihood_weigh_more_while_the_target_is_out_of_reach():
     before = method.geco.multiplier.item()
     method.after_step(at(999), found, [])
     method.after_step(at(1000), found, [])
+    assert method.geco.multiplier.item() == before
+    method.after_step(at(1001), found, [])
     assert method.geco.multiplier.item() > before
 
 

@@ -45,9 +45,12 @@ def explanation(method, images):
 @pytest.mark.parametrize(
     ("name", "dataset", "parameters"),
     [
-        # by hand: decoder 151,172 + norms 196,864 + convolutions 120,640 + MLP 82,432
+        # by hand: decoder 151,172 + norms 268 + convolutions 120,640 + MLP 82,432
         #          + LSTM 4 * 256 * (512 + 256 + 2) = 788,480 + head 32,896 + first latents 128
-        ("iodine", "clevr6", 1_372_612),
+        ("iodine", "clevr6", 1_176_016),
+        # counted in DeepMind's code, less what it has for the constants that it appends (on CLEVR6 1,152)
+        ("iodine", "tetrominoes", 199_568 - 1_664),
+        ("iodine", "multi_dsprites", 339_152 - 1_600),
         # as the reference counts the port, 1.64 million with 196,608 + 512 of layer norms; + 256 first latents
         ("iodine:clevrtex", "clevrtex", 1_636_804 + 256),
         ("iodine", "clevrtex", 1_636_804 + 256),
@@ -136,8 +139,13 @@ def test_each_slot_is_shown_its_own_image():
         assert torch.equal(shown[:, slot, :3], images)
 
 
-def test_refiner_sees_all_of_an_explanation():
-    method, images = tiny(**{"model.cosines": 0}), torch.rand(2, 3, 7, 7)
+@pytest.mark.parametrize("logarithms", [False, True])
+def test_refiner_sees_all_of_an_explanation(logarithms):
+    sees = "logarithms" if logarithms else "probabilities"
+    method = tiny(
+        **{"model.cosines": 0, "model.refiner_sees": sees, "loss.scale": 0.3}
+    )  # no differences of equals
+    images = torch.rand(2, 3, 7, 7)
     found = explanation(method, images)
     gradients = torch.autograd.grad(found.loss.sum(), found.watched)
     shown = torch.cat(method.refiner._maps(images, found, gradients), dim=2)
@@ -151,19 +159,89 @@ def test_refiner_sees_all_of_an_explanation():
     masks = found.logits.softmax(1)
     likelihood = (found.densities + masks.log()).logsumexp(1, keepdim=True)
     pixels = found.densities.exp()
-    ownership = pixels / pixels.sum(1, keepdim=True)
-    # by hand: d(-log sum_k m_k p_k)/d logit_k = m_k - m_k p_k / sum_j m_j p_j
-    logit_gradient = masks - masks * pixels / (masks * pixels).sum(1, keepdim=True)
+    # by hand: d(-log sum_k m_k p_k)/d log m_k = -m_k p_k / sum_j m_j p_j, d/d logit_k = that + m_k
+    mask_gradient = -masks * pixels / (masks * pixels).sum(1, keepdim=True)
+    if logarithms:
+        ownership = found.densities - found.densities.logsumexp(1, keepdim=True)
+    else:
+        ownership = pixels / (pixels.sum(1, keepdim=True) + 1e-6)
+        mask_gradient = mask_gradient + masks
     for channels, expected in [
         (slice(3, 6), found.components),
         (slice(6, 7), found.logits),
-        (slice(7, 8), masks),
+        (slice(7, 8), masks.log() if logarithms else masks),
         (slice(8, 9), ownership),
-        (slice(12, 13), normalised(logit_gradient)),
-        (slice(13, 14), normalised(likelihood).expand(-1, method.slots, -1, -1, -1)),
+        (slice(12, 13), normalised(mask_gradient * method.resolution.pixels)),
+        (
+            slice(13, 14),
+            normalised(likelihood * method.resolution.pixels).expand(-1, method.slots, -1, -1, -1),
+        ),
         (slice(15, 17), coordinate_grid(7, 7).expand(2, method.slots, -1, -1, -1)),
     ]:
         torch.testing.assert_close(shown[:, :, channels], expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("mixing", ["pixel", "channel"])
+def test_no_slot_has_a_share_in_pixels_that_none_explains(mixing):
+    images = torch.full((1, 3, 1, 2), 0.5)
+    means = torch.tensor([0.5, 0.45]).view(1, 2, 1, 1, 1).expand(1, 2, 3, 1, 2).clone()
+    means[..., 1] = 3.0
+    likelihood = Likelihood("gaussian", 0.1, mixing)
+    densities = torch.distributions.Normal(means, 0.1).log_prob(images[:, None]).sum(2, keepdim=True).exp()
+    shares = likelihood.shares(likelihood.densities(images, means))
+    torch.testing.assert_close(shares, densities / (densities.sum(1, keepdim=True) + 1e-6))
+    assert shares[..., 0].sum().item() == pytest.approx(1)
+    assert not shares[..., 1].any()
+
+
+def test_first_weights_are_those_of_the_published_code():
+    torch.manual_seed(0)
+    method = create("iodine", "clevr6", **{"model.resolution": 8})
+    lstm = method.refiner.lstm
+    for weight, inputs in [
+        (method.decoder.layers[2].weight, 64 * 9),
+        (method.refiner.mlp[0].weight, 64),
+        (lstm.weight_ih, 512 + 256),
+        (lstm.weight_hh, 512 + 256),
+    ]:
+        assert weight.std().item() == pytest.approx(
+            0.8796 / math.sqrt(inputs), rel=0.02
+        )  # 0.8796: of the cut normal
+        assert weight.abs().max().item() == pytest.approx(2 / math.sqrt(inputs), rel=0.05)
+    gates = (lstm.bias_ih + lstm.bias_hh).view(4, 256)
+    assert gates.tolist() == [[0] * 256, [1] * 256, [0] * 256, [0] * 256]
+    assert not method.refiner.change.bias.any()
+    assert method.first_latents.abs().max().item() == pytest.approx(math.sqrt(3 / 128), rel=0.05)
+    assert method.first_latents.std().item() == pytest.approx(math.sqrt(1 / 128), rel=0.15)
+
+
+def test_first_weights_of_the_clevrtex_benchmark_are_its_own():
+    method = tiny("iodine:clevrtex")
+    assert method.first_latents.tolist() == [0] * 4 + [1] * 4
+    assert method.refiner.lstm.bias_ih.any()  # as torch makes it
+
+
+@pytest.mark.parametrize(
+    ("variant", "last"), [("iodine", torch.nn.Linear), ("iodine:clevrtex", torch.nn.ELU)]
+)
+def test_the_refiners_last_hidden_layer_is_linear_but_in_the_clevrtex_benchmark(variant, last):
+    method = tiny(variant, **{"model.refiner_hidden": [8, 6]})
+    assert [type(layer) for layer in method.refiner.mlp][1:] == [torch.nn.ELU, torch.nn.Linear, torch.nn.ELU][
+        : 2 if last is torch.nn.Linear else 3
+    ]
+
+
+@pytest.mark.parametrize(("variant", "shape"), [("iodine", [3, 1, 1]), ("iodine:clevrtex", [3, 7, 7])])
+def test_norms_scale_channels_or_elements(variant, shape):
+    norm, x = tiny(variant).refiner.component_norm, torch.randn(2, 4, 3, 7, 7)
+    parameters = dict(norm.named_parameters())
+    assert {tuple(p.shape) for p in parameters.values()} == {tuple(shape)}
+    with torch.no_grad():
+        scale, shift = parameters.values()
+        scale[1], shift[2] = 3.0, 5.0
+    expected = torch.nn.functional.layer_norm(x, (3, 7, 7))
+    expected = torch.stack([expected[:, :, 0], 3 * expected[:, :, 1], expected[:, :, 2] + 5], dim=2)
+    torch.testing.assert_close(norm(x), expected)
 
 
 def test_gradients_shown_are_constants_but_latents_are_differentiated_through():
@@ -215,7 +293,7 @@ def test_refining_lowers_the_loss_when_the_refiner_descends():
         first,
         5,
         lambda latents, step: method._decode(images, latents),
-        lambda found, gradients: found.latents - 1e-4 * gradients[0],
+        lambda found, gradients: found.latents - 3e-5 * gradients[0],
     )
     means = [loss.mean().item() for loss in losses]
     assert means == sorted(means, reverse=True)

@@ -10,7 +10,7 @@ from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper
 from objbench.train.eager import EagerStepper
-from objbench.train.loop import choose_stepper
+from objbench.train.steppers import choose_stepper
 from objmae.fast import FastLoss
 from objmae.kernels.available import triton_installed
 

@@ -13,6 +13,8 @@ import yaml
 from helpers.commands import call
 from helpers.paths import PLUGINS, ROOT
 
+from objbench.records import read_record
+
 PAGE = (ROOT / "docs/scale.md").read_text()
 
 
@@ -47,6 +49,18 @@ def test_the_pool(tmp_path):
     result = call(*shlex.split(block(section("One machine: a pool")))[1:])
     assert result.exit_code == 0, result.stderr
     assert len(finished(tmp_path / "runs")) == 6
+
+
+@pytest.mark.slow
+def test_torchrun(tmp_path):
+    line = shlex.split(block(section("One run on several GPUs: torchrun")))
+    assert line[0] == "torchrun"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *line[1:]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = finished(tmp_path / "runs")
+    assert read_record(tmp_path / "runs" / folder).processes == 2
 
 
 def test_an_array_of_slurm(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper, MethodLoss
 from objbench.train.eager import EagerStepper
-from objbench.train.loop import choose_stepper
+from objbench.train.steppers import choose_stepper
 
 STEPS = 9
 IMAGES = random_scenes(7, (3, 35, 35))

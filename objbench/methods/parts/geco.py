@@ -16,7 +16,6 @@ from torch.nn.functional import softplus
 
 from objbench.methods.base import Progress
 from objbench.methods.parts.mixture import HALF_LOG_TWO_PI
-from objbench.spec.explain import refusal
 
 
 def likelihood_floor(sigma: float, *, normalised: bool) -> float:
@@ -25,21 +24,6 @@ def likelihood_floor(sigma: float, *, normalised: bool) -> float:
     It is ln sigma + ln(2 pi) / 2, without the second term if not `normalised`; a mixture has the same one.
     """
     return math.log(sigma) + (HALF_LOG_TWO_PI if normalised else 0.0)
-
-
-def demand_reachable(goal: float, sigma: float, *, normalised: bool) -> None:
-    """Raise RequestError if even a perfect reconstruction has an error (per pixel and channel) above `goal`.
-
-    Such a goal moves GECO's weight in one direction for ever, until the KL divergence counts for nothing. The goal of
-    EfficientMORL's own recipe for Tetrominoes is just out of reach: -1.224, where sigma=0.3 gives -1.204.
-    """
-    floor = likelihood_floor(sigma, normalised=normalised)
-    if not goal > floor:
-        expected = (
-            f"more than {floor:.4f}, the error per pixel and channel of a perfect reconstruction with "
-            f"loss.sigma={sigma} (GECO cannot reach less)"
-        )
-        raise refusal("loss.goal", expected, goal)
 
 
 class MultiplicativeGECO(nn.Module):
@@ -83,8 +67,8 @@ class AdditiveGECO(nn.Module):
     """EfficientMORL's form, a Lagrangian: loss = KL - softplus(multiplier) * (goal - error) (Emami et al. 2021).
 
     Before step `start` the loss is error + KL. From there on its value uses the average slack (goal - error) and its
-    gradient the slack of the batch; after each step multiplier -= rate * average slack: the multiplier grows while the
-    error is above the goal. Below the goal the rate is `recovery` times as large. The multiplier starts at `least`,
+    gradient the slack of the batch; after each step later than `start`, multiplier -= rate * average slack: the
+    multiplier grows while the error is above the goal. Below the goal the rate is `recovery` times as large. The multiplier starts at `least`,
     where softplus gives 1, and never falls below.
 
     Args:
@@ -93,7 +77,7 @@ class AdditiveGECO(nn.Module):
         start: first step that is constrained.
         recovery: factor of the rate below the goal.
         least: first and smallest value of the multiplier.
-        momentum: of the average over the slacks, which begins with that of the last step before `start`.
+        momentum: of the average over the slacks, which begins with that of the step `start`.
     """
 
     def __init__(
@@ -129,8 +113,8 @@ class AdditiveGECO(nn.Module):
     @torch.no_grad()
     def update(self, error: Tensor, progress: Progress) -> None:
         """After the step that `progress` precedes, with the mean error of its batch after the last refinement."""
-        _follow(self.average, self.goal - error, self.momentum, first=not self.started(progress))
-        if self.started(progress):
+        _follow(self.average, self.goal - error, self.momentum, first=progress.step <= self.start)
+        if progress.step > self.start:
             rate = self.rate * torch.where(self.average > 0, self.recovery, 1.0)
             self.multiplier.sub_(rate * self.average).clamp_(min=self.least)
 

@@ -51,9 +51,16 @@ class Resolution:
         return images if self.size == self.image_size else interpolate(images, self.size, mode="area")
 
     def upsample(self, planes: Tensor) -> Tensor:
-        """Planes (B,K,C,h,w) -> (B,K,C,H,W), interpolated between pixels; masks that sum to one still do."""
+        """Planes (B,K,C,h,w) -> (B,K,C,H,W); masks that sum to one still do.
+
+        Where the image is a whole multiple as large, each pixel is repeated: the image was averaged over just these
+        squares, and corners stay corners. Elsewhere planes are interpolated between pixels.
+        """
         if self.size == self.image_size:
             return planes
+        (down, rest_down), (across, rest_across) = map(divmod, self.image_size, self.size)
+        if rest_down == rest_across == 0:
+            return planes.repeat_interleave(down, dim=-2).repeat_interleave(across, dim=-1)
         slots = planes.shape[1]
         resized = interpolate(planes.flatten(0, 1), self.image_size, mode="bilinear", align_corners=False)
         return resized.view(-1, slots, *resized.shape[1:])

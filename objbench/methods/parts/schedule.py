@@ -12,9 +12,10 @@ from objbench.spec.settings import Count, CountOrZero, Group, PositiveOrZero
 
 
 class ExponentialDecay(Group):
-    """Linear warm-up from 0 times a decay that starts with it and has no jumps (Slot Attention's schedule).
+    """Linear warm-up from 0 times a decay without jumps.
 
-    rate(step) = learning_rate * min(1, step / warmup_steps) * decay_factor ** (step / decay_steps), steps 0-based.
+    rate(step) = learning_rate * min(1, step / warmup_steps) * decay_factor ** (max(0, step - decay_start) / decay_steps),
+    steps 0-based. Slot Attention's decay starts with the warm-up, EfficientMORL's after it.
     """
 
     learning_rate: PositiveOrZero = Field(description="highest learning rate, without decay")
@@ -24,12 +25,14 @@ class ExponentialDecay(Group):
     decay_factor: Annotated[float, Field(gt=0, le=1)] = Field(
         description="factor of the learning rate over decay_steps; 1: no decay"
     )
+    decay_start: CountOrZero = Field(description="step with which the decay starts")
     decay_steps: Count = Field(description="steps in which the learning rate falls by decay_factor")
 
     def __call__(self, progress: Progress) -> float:
         """The rate of the step that is about to be taken."""
         warmth = min(1.0, progress.step / self.warmup_steps) if self.warmup_steps else 1.0
-        return self.learning_rate * warmth * math.pow(self.decay_factor, progress.step / self.decay_steps)
+        decayed = max(0, progress.step - self.decay_start) / self.decay_steps
+        return self.learning_rate * warmth * math.pow(self.decay_factor, decayed)
 
 
 class LateDrop(Group):

@@ -22,6 +22,13 @@ def test_masks_sum_to_one_when_upsampled():
     torch.testing.assert_close(large.sum(1), torch.ones(2, 1, 9, 11))
 
 
+def test_pixels_are_repeated_where_the_image_is_a_whole_multiple_as_large():
+    planes = torch.rand(2, 3, 4, 2, 3)
+    large = Resolution((3, 10, 10), 2).upsample(planes[..., :2])
+    expected = planes[..., [0] * 5 + [1] * 5, :][..., [0] * 5 + [1] * 5]
+    assert torch.equal(large, expected)
+
+
 def test_images_keep_their_size_where_no_side_is_given():
     images, planes = torch.rand(2, 3, 6, 8), torch.rand(2, 3, 1, 6, 8)
     resolution = Resolution((3, 6, 8), None)

@@ -16,7 +16,7 @@ def at(step):
 
 def test_warm_up_is_linear_and_decays_from_the_start():
     schedule = ExponentialDecay(
-        learning_rate=4e-4, warmup_steps=10_000, decay_factor=0.5, decay_steps=100_000
+        learning_rate=4e-4, warmup_steps=10_000, decay_factor=0.5, decay_start=0, decay_steps=100_000
     )
     assert schedule(at(0)) == 0
     assert schedule(at(5_000)) == pytest.approx(4e-4 * 0.5 * 0.5**0.05)
@@ -25,8 +25,18 @@ def test_warm_up_is_linear_and_decays_from_the_start():
     assert schedule(at(150_000)) == pytest.approx(2e-4 * 0.5**0.5)
 
 
+def test_the_decay_starts_where_it_is_told_to():
+    schedule = ExponentialDecay(
+        learning_rate=4e-4, warmup_steps=10_000, decay_factor=0.5, decay_start=10_000, decay_steps=100_000
+    )
+    rates = [schedule(at(step)) for step in (5_000, 10_000, 60_000, 110_000)]
+    assert rates == pytest.approx([2e-4, 4e-4, 4e-4 * 0.5**0.5, 2e-4])
+
+
 def test_no_warm_up_and_no_decay_is_constant():
-    schedule = ExponentialDecay(learning_rate=1e-4, warmup_steps=0, decay_factor=1.0, decay_steps=1)
+    schedule = ExponentialDecay(
+        learning_rate=1e-4, warmup_steps=0, decay_factor=1.0, decay_start=0, decay_steps=1
+    )
     assert {schedule(at(step)) for step in (0, 1, 999_999)} == {1e-4}
 
 
@@ -37,11 +47,18 @@ def test_no_warm_up_and_no_decay_is_constant():
         ({"learning_rate": float("nan")}, "learning_rate: expected a number >= 0, found nan"),
         ({"warmup_steps": -1}, "warmup_steps: expected a whole number >= 0, found -1"),
         ({"decay_factor": 0.0}, "decay_factor: expected a number > 0 and <= 1, found 0.0"),
+        ({"decay_start": -1}, "decay_start: expected a whole number >= 0, found -1"),
         ({"decay_steps": 0}, "decay_steps: expected a whole number >= 1, found 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(change, message):
-    good = {"learning_rate": 4e-4, "warmup_steps": 10, "decay_factor": 0.5, "decay_steps": 100}
+    good = {
+        "learning_rate": 4e-4,
+        "warmup_steps": 10,
+        "decay_factor": 0.5,
+        "decay_start": 0,
+        "decay_steps": 100,
+    }
     with pytest.raises(RequestError, match=message):
         parse(ExponentialDecay, good | change)
 

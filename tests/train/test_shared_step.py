@@ -1,0 +1,81 @@
+"""Several processes take the steps of one: every method, in double precision."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.ranks import work
+
+CALM = {"optimizer.learning_rate": 1e-5}  # where Adam or RMSprop would follow rounding errors
+TINY = {
+    "objmae": (
+        "objmae",
+        {"model.width": 24, "model.heads": 2, "model.depth": 1}
+        | {"model.decoder_width": 16, "model.decoder_heads": 2, "model.decoder_depth": 1},
+    ),
+    "slot_attention": ("slot_attention", {"model.channels": 4, "model.slot_width": 6, "model.mlp_width": 8}),
+    "monet": (
+        "monet",
+        {"model.attention_channels": [2, 4, 4], "model.latent": 3, "model.encoder_channels": [2, 4]}
+        | {"model.encoder_hidden": 8, "model.decoder_channels": [2, 2]}
+        | CALM,
+    ),
+    "genesis_v2": (
+        "genesis_v2",
+        {"model.encoder_channels": [16, 16, 16], "model.colors": 3, "model.latent": 4, "model.prior_width": 5}
+        | {"model.decoder_channels": [16, 16]}
+        | CALM,
+    ),
+    "efficient_morl": (
+        "efficient_morl",
+        {"model.channels": 4, "model.encoder_strides": [5, 1], "model.width": 4, "model.hidden": 6}
+        | {"model.decoder.channels": 4, "model.decoder.strides": [5], "refinements": [2, 1], "geco.start": 2},
+    ),
+    "iodine": (
+        "iodine",
+        {"model.resolution": 7, "model.latent": 4, "model.updates": 2, "model.decoder_channels": [6]}
+        | {"model.decoder_kernel": 3, "model.refiner_channels": [6], "model.refiner_kernel": 3}
+        | {"model.refiner_hidden": [8], "model.memory": 5},
+    ),
+    "gnm": ("gnm:demo", {}),
+    "spair": ("spair:demo", {}),
+    "space": ("space:demo", {"optimizer.background_rate": 1e-5}),
+    "marionette": ("marionette:demo", {}),
+    "dti_sprites": (
+        "dti_sprites",
+        {"model.resolution": 14, "model.encoder": "resnet8", "model.pool": 1, "model.hidden": 8}
+        | {"model.sprite_size": 6, "model.mask_deviation": 2.0, "reassignment.interval": 2}
+        | {"search.empty_cost": None},
+    ),
+    "ast": (
+        "ast:demo",
+        {"recipe.background_steps": 2, "recipe.background_batch_size": 3, "recipe.trial_steps": 2}
+        | {"model.channels": [4, 6], "model.width": 8, "model.heads": 2, "model.hidden": 8, "model.layers": 1}
+        | {"model.what": 3, "model.renderer_channels": [8, 4], "background.model": "auto"}
+        | {
+            "background.simple.encoder_channels": [4, 4, 4, 3],
+            "background.simple.decoder_channels": [4, 4, 4],
+        }
+        | {"background.complex.encoder_channels": [4, 8, 4, 3]}
+        | {"background.complex.decoder_channels": [4, 8, 4]},
+    ),
+}
+QUICK = (
+    "slot_attention",
+    "efficient_morl",
+    "dti_sprites",
+)  # plain; gradients within and GECO; norms, buffers, renewals
+
+
+def demand_equal(names, size):
+    for found in work(size, "gaps", methods={name: TINY[name] for name in names}):
+        assert all(gap < 1e-10 for gap in found.values()), found
+
+
+def test_two_processes_equal_one():
+    demand_equal(QUICK, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+def test_several_processes_equal_one_for_every_method(size):
+    demand_equal(TINY, size)
