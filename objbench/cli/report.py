@@ -117,5 +117,5 @@ def report(
     if context.json and figure is not None:
         raise RequestError(f"--json is not for --figure {figure}, which is a picture")
     options["format"] = json_or(format, context.json)
-    request = ReportRequest(spec=context.spec, runs=context.runs, **options)
+    request = ReportRequest(spec=context.spec, runs=context.runs_to_read, **options)
     write_report(request, lambda line: say(f"objbench: {line}"))
