@@ -55,6 +55,7 @@ class MethodSpec(Strict):
         config: Hyper-parameters for all datasets.
         datasets: Dataset -> what differs there. For others see `objbench.spec.resolve.settings_block`.
         variants: Named overrides.
+        resources: What `--launcher slurm` asks of the scheduler for a run, by submitit's names.
     """
 
     title: str
@@ -66,6 +67,7 @@ class MethodSpec(Strict):
     config: dict[str, Any] = {}
     datasets: dict[str, dict[str, Any]] = {}
     variants: dict[str, VariantSpec] = {}
+    resources: dict[str, str | int | float] = {}
 
     @property
     def trivial(self) -> bool:

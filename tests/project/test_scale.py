@@ -95,6 +95,17 @@ def test_a_dataset_in_parts(tmp_path):
     assert call("verify", "tetrominoes@aligned", "--data", tmp_path).exit_code == 0
 
 
+def test_jobs_of_slurm(tmp_path, monkeypatch):
+    """With a stand-in for sbatch."""
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Submitted batch job 7\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    result = call(*shlex.split(block(section("Slurm by submitit")))[1:])
+    assert result.exit_code == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["7_0", "7_1", "7_2", "7_3"]
+
+
 def test_an_indexed_job_of_kubernetes(tmp_path, monkeypatch):
     job = yaml.safe_load(block(section("Kubernetes, AWS Batch"), "sweep.yaml"))["spec"]
     (container,) = job["template"]["spec"]["containers"]
