@@ -134,6 +134,11 @@ OTHER: dict[str, Any] = {
     "metrics.N.computed_from": "boxes",
     "metrics.N.cost": True,
     "references.R.url": "https://example.org",
+    "references.R.author": "Last, First",
+    "references.R.title": "A title",
+    "references.R.venue": "ICML 2026",
+    "references.R.year": 2026,
+    "datasets.D.short": "S",
 }
 
 
