@@ -175,7 +175,9 @@ BY_PLUGIN = ("--metrics", "boundary_error,mbo", "--dataset", "tetrominoes")
     ],
 )
 def test_chosen_metrics_are_the_columns_and_the_lowest_error_is_best(scored_by_plugin, format, heading, best):
-    printed = call(*BY_PLUGIN, "--config", scored_by_plugin, "--format", format).stdout
+    result = call(*BY_PLUGIN, "--config", scored_by_plugin, "--format", format)
+    assert result.exit_code == 0, result.stderr
+    printed = result.stdout
     assert re.search(heading, printed, re.MULTILINE)
     assert re.search(best, printed, re.MULTILINE)
 
