@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from objbench.errors import ObjbenchError
-from objbench.files import write_atomically
 from objbench.json_text import parse_json
+from objbench.stores import Place, write_whole
 
 
 class Strict(BaseModel):
@@ -32,7 +31,7 @@ class Stored(Strict):
     indent: ClassVar[int | None] = None
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
+    def read(cls, path: Place) -> Self | None:
         """The content of `path`, None if there is no such file.
 
         Raises:
@@ -51,17 +50,17 @@ class Stored(Strict):
             raise ObjbenchError(f"{path}: damaged ({error}); {cls.remedy}") from None
 
     @classmethod
-    def read_if_valid(cls, path: Path) -> Self | None:
+    def read_if_valid(cls, path: Place) -> Self | None:
         """The content of `path`, None if there is no such file or it is damaged."""
         try:
             return cls.read(path)
         except ObjbenchError:
             return None
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         """Write the file completely or not at all."""
         end = "" if self.indent is None else "\n"
-        write_atomically(path, self.model_dump_json(indent=self.indent, by_alias=True) + end)
+        write_whole(path, self.model_dump_json(indent=self.indent, by_alias=True) + end)
 
 
 def first_fault(error: ValidationError, kind: str, ignored: int = 0) -> str:

@@ -18,27 +18,48 @@ import typer
 
 from objbench.cli.shared import shared_command
 from objbench.cli.streams import UnwrittenError
-from objbench.errors import ObjbenchError
-from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE
+from objbench.errors import ObjbenchError, RequestError
+from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE, data_folder, runs_folder
 from objbench.printable import printable
 from objbench.ranks.group import ALONE, Ranks
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 
 if TYPE_CHECKING:
     from objbench.spec.schema import Spec
+    from objbench.stores import Place
+
+_HEAVY = (".pt", ".safetensors", "predictions.npz")  # files of runs that reports do not read
 
 
 @dataclass(frozen=True)
 class Context:
     """The values of the options that every verb has, the signals that ask it to stop, and the processes that share it."""
 
-    data: Path
-    runs: Path
+    data: Place
+    runs_place: Place
     config: Path | None
     json: bool
     debug: bool
     interrupts: Interrupts
     ranks: Ranks = ALONE
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the runs, for work in it; RequestError if it is in a store, which has no locks and no appending."""
+        if isinstance(self.runs_place, Path):
+            return self.runs_place
+        raise RequestError(
+            f"--runs {self.runs_place}: runs are written to a folder that can be locked and appended to, which an "
+            "object store is not; give a local or shared folder, and copy it to the store when you like (such as aws s3 sync): report, "
+            "list, info, segment and publish read it there"
+        )
+
+    @functools.cached_property
+    def runs_to_read(self) -> Path:
+        """The folder of the runs, for reading: of a store a copy without weights, checkpoints and predictions."""
+        from objbench.data.download.copies import copy_of
+
+        return copy_of("runs", self.runs_place, lambda name: not name.endswith(_HEAVY))
 
     @functools.cached_property
     def spec(self) -> Spec:
@@ -51,14 +72,25 @@ class Context:
 COMMON: dict[str, tuple[Any, Any]] = {
     "data": (
         Annotated[
-            Path,
-            typer.Option(metavar="PATH", help="Folder with the prepared datasets.", envvar=DATA_VARIABLE),
+            str,
+            typer.Option(
+                metavar="PATH|URL",
+                help="Folder with the prepared datasets, or its URL in an object store (s3://bucket/sets).",
+                envvar=DATA_VARIABLE,
+            ),
         ],
-        DATA,
+        str(DATA),
     ),
     "runs": (
-        Annotated[Path, typer.Option(metavar="PATH", help="Folder with the runs.", envvar=RUNS_VARIABLE)],
-        RUNS,
+        Annotated[
+            str,
+            typer.Option(
+                metavar="PATH|URL",
+                help="Folder with the runs; a URL where they are only read.",
+                envvar=RUNS_VARIABLE,
+            ),
+        ],
+        str(RUNS),
     ),
     "config": (
         Annotated[
@@ -93,7 +125,8 @@ def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., N
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
         common = {name: arguments.pop(name) for name in COMMON}
-        context = Context(**common, interrupts=Interrupts())
+        data, runs = data_folder(common.pop("data")), runs_folder(common.pop("runs"))
+        context = Context(data=data, runs_place=runs, **common, interrupts=Interrupts())
         try:
             with context.interrupts.catch():
                 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from objbench.cli.common import Context
@@ -25,6 +26,11 @@ def declared_block(
     is_known = name.partition("@")[0] in known
     if slots is None and size is None and not options and (is_known or source not in SOURCES):
         return None
+    if not isinstance(context.data, Path):
+        raise RequestError(
+            f"--data {context.data}: a dataset is declared in a folder of the disk; for a store, write its block into a "
+            "yaml of your own and give that with --config"
+        )
     path = context.data / name / DECLARATION
     if is_known and not path.is_file():
         raise RequestError(
@@ -42,6 +48,7 @@ def write_declaration(context: Context, name: str, block: Mapping[str, Any]) -> 
     from objbench.files import explain_os_errors, write_atomically
     from objbench.spec.own import DECLARATION, declaration_text
 
+    assert isinstance(context.data, Path)
     folder = context.data / name
     with explain_os_errors(folder, "--data"):
         folder.mkdir(parents=True, exist_ok=True)

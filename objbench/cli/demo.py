@@ -42,7 +42,7 @@ def demo(
     start = time.perf_counter()
     context.interrupts.advice = "the same command continues where it stopped"
     if quick:
-        context = replace(context, data=context.data / "quick", runs=context.runs / "quick")
+        context = replace(context, data=context.data / "quick", runs_place=context.runs / "quick")
     reference = context.spec.dataset(DATASET)
     say(f"1. prepare {DATASET}: scenes are generated, nothing is downloaded")
     sizes = QUICK_SIZES if quick else {}

@@ -101,7 +101,7 @@ def _method_overview(context: Context, card: dict[str, Any]) -> str:
             reference = context.spec.dataset(name)
             model = build(resolve(context.spec, card["name"], reference, {}), reference)
             parameters[name] = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    records = [found.record for found in find_records(context.runs).records]
+    records = [found.record for found in find_records(context.runs_to_read).records]
     return method_overview(card, context.spec, parameters, costs(records, method))
 
 

@@ -143,7 +143,7 @@ def _runs(context: Context) -> Entries:
     from objbench.records import Run, read_record, record_files
 
     entries = []
-    for path in sorted(record_files(context.runs)):
+    for path in sorted(record_files(context.runs_to_read)):
         try:
             record = read_record(path)
         except ObjbenchError as error:
@@ -152,7 +152,7 @@ def _runs(context: Context) -> Entries:
         entries.append(
             {
                 "kind": "run",
-                "name": str(path.parent.relative_to(context.runs)),
+                "name": str(path.parent.relative_to(context.runs_to_read)),
                 "dataset": record.dataset_ref,
                 "source": record.source,
                 "method": record.method_label,
@@ -174,8 +174,8 @@ def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
     from objbench.train.run_folder import CONFIG, read_config
     from objbench.train.run_state import run_state
 
-    for path in sorted(context.runs.rglob(f"seed-*/{CONFIG}")):
-        folder, name = path.parent, path.parent.relative_to(context.runs)
+    for path in sorted(context.runs_to_read.rglob(f"seed-*/{CONFIG}")):
+        folder, name = path.parent, path.parent.relative_to(context.runs_to_read)
         if (folder / RECORD).exists() or any(part.startswith(".") for part in name.parts):
             continue
         try:

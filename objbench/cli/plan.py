@@ -63,11 +63,39 @@ def _entry(planned: Planned, what: str) -> dict[str, Any]:
     }
 
 
-def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int | None) -> None:
-    """Run what is open, print the scores of all runs that are finished, and raise if some failed."""
-    from objbench.launch.work import Worker, refuse_failures, run_here
+def submit_plan(context: Context, plan: Plan, resources: list[str], wait: bool) -> None:
+    """Submit what is open to Slurm and print the job of each run; with `wait`, then its scores, or raise if it failed."""
+    from objbench.launch.slurm import follow, parse_resources, slurm_executors, submit
+    from objbench.launch.work import refuse_failures
 
-    done: list[tuple[Path, Record]] = []
+    given = parse_resources(resources)
+    blocks = {name: method.resources for name, method in context.spec.methods.items()}
+    submitted = submit(plan, blocks, given, slurm_executors(plan.request.runs))
+    for planned in plan.runs:
+        if planned not in plan.open:
+            _left_alone(planned)
+    if context.json and not wait:
+        rows = [
+            {**one.planned.task._asdict(), "folder": str(one.planned.folder), "job": one.job.job_id}
+            for one in submitted
+        ]
+        print_json(rows)
+    for one in submitted:
+        line = printable(f"{one.job.job_id}  {one.planned.task}  {one.planned.folder}")
+        if wait:
+            say(line)
+        elif not context.json:
+            print(line)
+    if wait:
+        context.interrupts.advice = "the jobs go on; objbench list runs shows them"
+        done: list[tuple[Path, Record]] = []
+        outcomes = follow(submitted, context.interrupts, _noting(context, plan, done))
+        _print_json(context, done)
+        refuse_failures(outcomes, plan)
+
+
+def _noting(context: Context, plan: Plan, done: list[tuple[Path, Record]]) -> Callable[[Outcome], None]:
+    """What tells of a run that has ended: prints its scores, or why it failed, and adds its record to `done`."""
 
     def note(outcome: Outcome) -> None:
         context.interrupts.step = None
@@ -81,14 +109,27 @@ def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int |
                 print_scores(record, list(record.metrics), context.spec)
                 print(f"  {outcome.folder}", flush=True)
 
+    return note
+
+
+def _print_json(context: Context, done: list[tuple[Path, Record]]) -> None:
+    if context.json:
+        print_json([{"folder": str(folder), **record.model_dump()} for folder, record in done])
+
+
+def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int | None) -> None:
+    """Run what is open, print the scores of all runs that are finished, and raise if some failed."""
+    from objbench.launch.work import Worker, refuse_failures, run_here
+
+    done: list[tuple[Path, Record]] = []
+    note = _noting(context, plan, done)
     context.interrupts.advice = "the same command goes on with the runs that are left"
     if launcher == "local":
         outcomes = _in_a_pool(context, plan, workers, note)
     else:
         worker = Worker(plan.request, context.spec, context.interrupts, say, context.debug, context.ranks)
         outcomes = run_here(worker, plan.runs, note)
-    if context.json:
-        print_json([{"folder": str(folder), **record.model_dump()} for folder, record in done])
+    _print_json(context, done)
     refuse_failures(outcomes, plan)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +14,7 @@ from objbench.errors import RequestError
 
 if TYPE_CHECKING:
     from objbench.data.download import Status
+    from objbench.data.download.copies import Wanted
     from objbench.data.format.manifest import Manifest
     from objbench.data.prepare.prepare import Preparation
     from objbench.parts import Part
@@ -29,8 +29,11 @@ def prepare(
         typer.Option(metavar="SOURCE", help="Source of the scenes. Default: the one that the dataset names."),
     ] = None,
     raw: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="File or folder of the release, if it is downloaded already."),
+        str | None,
+        typer.Option(
+            metavar="PATH|URL",
+            help="File or folder of the release, if it is downloaded already; one in an object store is copied first.",
+        ),
     ] = None,
     train: TrainSize = None,
     val: ValSize = None,
@@ -90,11 +93,13 @@ def prepare(
         objbench prepare my_tars --source webdataset --raw tars --slots 7 --size 64 --option labels=seg.png
     """
     from objbench import progress
+    from objbench.data.download.copies import copy_of, wanted_of
     from objbench.data.prepare.fetch import fetch_release, release_status
     from objbench.data.prepare.prepare import finished, plan
     from objbench.data.workers import available
     from objbench.parts import parse_part
     from objbench.spec.own import declared_reference
+    from objbench.stores import Store, place
 
     share = None if part is None else parse_part(part)
     if share is not None:
@@ -106,18 +111,25 @@ def prepare(
     if not force and (manifest := finished(reference, name, context.data, sizes, seed)) is not None:
         _report(context, manifest, f"{context.data / str(reference) / name}: already prepared")
         return
+    given = None if raw is None else place(raw)
+    if isinstance(given, Store) and dry_run:
+        missing = [file for file in wanted_of("raw", given) if not file.is_there]
+        if missing:
+            _outline_copies(context, missing)
+            return
+    context.interrupts.advice = "the same command continues where it stopped"
+    release = None if given is None else copy_of("raw", given)
     if (
-        raw is None
+        release is None
         and dry_run
         and (status := release_status(reference, name, context.data, sizes)) is not None
     ):
         if any(item.status != "here" for item in status.items):
             _outline_download(context, status)
             return
-        raw = status.folder
-    context.interrupts.advice = "the same command continues where it stopped"
-    raw = raw or fetch_release(reference, name, context.data, sizes, say)
-    preparation = plan(reference, name, context.data, raw, sizes, seed)
+        release = status.folder
+    release = release or fetch_release(reference, name, context.data, sizes, say)
+    preparation = plan(reference, name, context.data, release, sizes, seed)
     if dry_run:
         _outline(context, preparation)
         return
@@ -197,6 +209,21 @@ def _outline_download(context: Context, status: Status) -> None:
             print(f"        {item.url}")
     known = all(item.bytes is not None for item in status.items)
     print(f"needed  {megabytes(status.needed)}{'' if known else ', and what is of unknown size'}")
+
+
+def _outline_copies(context: Context, files: list[Wanted]) -> None:
+    """Print what would be copied from a store. What would be prepared is known only after that."""
+    from objbench.files import free_space, megabytes
+
+    needed, free = sum(file.bytes for file in files), free_space(files[0].target.parent)
+    if context.json:
+        copies = [{"url": str(file.store), "path": str(file.target), "bytes": file.bytes} for file in files]
+        print_json({"copies": copies, "needed": needed, "free": free})
+        return
+    for file in files:
+        print(f"copy    {file.store}, {megabytes(file.bytes)}")
+        print(f"        {file.target}")
+    print(f"needed  {megabytes(needed)}, {megabytes(free)} free")
 
 
 def _outline(context: Context, preparation: Preparation) -> None:

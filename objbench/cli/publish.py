@@ -42,7 +42,7 @@ def publish(
     from objbench.use.publish import publish as write
 
     repo = hub.repository(to) if to is not None else None
-    opened = open_run(run, runs=context.runs, config=context.config, data=context.data)
+    opened = open_run(run, runs=context.runs_place, config=context.config, data=context.data)
     files = write(opened, context.spec, output, name or output.resolve().name, licence)
     address = hub.upload(output, repo) if repo is not None else None
     if context.json:

@@ -89,9 +89,21 @@ def report(
             help="Output format: terminal, markdown, latex, csv, json or html.",
         ),
     ] = None,
+    bibtex: Annotated[
+        bool,
+        typer.Option(
+            "--bibtex", help="Write the BibTeX entries of all that the tables cite, not the tables."
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="PATH", help="File to write instead of stdout.")
     ] = None,
+    no_titles: Annotated[
+        bool,
+        typer.Option(
+            "--no-titles", help="With --figure: leave title and notes out of the picture and print them."
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if rows cannot be compared.")] = False,
     all_seeds: Annotated[bool, typer.Option("--all-seeds", help="Show each seed below the mean.")] = False,
     intervals: Annotated[
@@ -106,6 +118,7 @@ def report(
     Example:
         objbench report
         objbench report --dataset clevr6 --format latex --output clevr6.tex
+        objbench report --dataset clevr6 --bibtex --output clevr6.bib
         objbench report --compare objmae --compare slot_attention --metrics ari_fg,miou
         objbench report --figure 7 --dataset tetrominoes --output curves.png
         objbench report --format html --output report.html
@@ -117,5 +130,5 @@ def report(
     if context.json and figure is not None:
         raise RequestError(f"--json is not for --figure {figure}, which is a picture")
     options["format"] = json_or(format, context.json)
-    request = ReportRequest(spec=context.spec, runs=context.runs, **options)
+    request = ReportRequest(spec=context.spec, runs=context.runs_to_read, **options)
     write_report(request, lambda line: say(f"objbench: {line}"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from objbench.launch.plan import Plan
 
 _MOST_SEEDS = 10_000
-LAUNCHERS = ("local",)
+LAUNCHERS = ("local", "slurm")
 
 
 @shared_verb
@@ -101,7 +101,7 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="local: several runs at once on this machine. Default: one after another.",
+            help="local: several runs at once on this machine; slurm: jobs of Slurm. Default: one after another.",
             autocompletion=completes_to(*LAUNCHERS),
         ),
     ] = None,
@@ -113,6 +113,16 @@ def run(
             help="With --launcher local: so many runs at once. Default: one per device; two threads each on the CPU.",
         ),
     ] = None,
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="With --launcher slurm: what a job needs, such as partition=gpu or timeout_min=240. Repeatable.",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With --launcher slurm: wait until all jobs have ended.")
+    ] = False,
 ) -> None:
     """Train and evaluate every METHOD on every dataset. Finished runs are skipped, interrupted ones are resumed.
 
@@ -122,8 +132,9 @@ def run(
         objbench run objmae --dataset tetrominoes --set recipe.steps=300 --set model.width=96
         objbench run color_kmeans --dataset multi_dsprites --source generated --in-memory --test 64
         objbench run grid color_kmeans --dataset tetrominoes --seeds 3 --launcher local --workers 2
+        objbench run monet --dataset clevr6 --launcher slurm --resources gpus_per_node=1 --resources timeout_min=240
     """
-    from objbench.cli.plan import carry_out, print_plan
+    from objbench.cli.plan import carry_out, print_plan, submit_plan
     from objbench.launch.plan import make_plan, refuse_different_plans
     from objbench.launch.request import RunRequest
     from objbench.parts import parse_part
@@ -141,7 +152,7 @@ def run(
                 f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
             )
         own_device = context.ranks.device(device)
-        _check_launcher(launcher, workers, own_device, shared=context.ranks.several)
+        _check_launcher(launcher, workers, own_device, resources or wait, shared=context.ranks.several)
         request = RunRequest(
             methods=_once("METHOD", method),
             datasets=_once("--dataset", dataset),
@@ -166,11 +177,20 @@ def run(
         say(note)
     if dry_run:
         print_plan(context, plan)
+    elif launcher == "slurm":
+        submit_plan(context, plan, resources or [], wait)
     else:
         carry_out(context, plan, launcher, workers)
 
 
-def _check_launcher(launcher: str | None, workers: int | None, device: str, *, shared: bool) -> None:
+def _check_launcher(
+    launcher: str | None,
+    workers: int | None,
+    device: str,
+    for_jobs: list[str] | bool,
+    *,
+    shared: bool,
+) -> None:
     """Refuse an unknown launcher, devices that are not there, and options that mean nothing without another one."""
     from objbench.device import choose_device
 
@@ -180,14 +200,17 @@ def _check_launcher(launcher: str | None, workers: int | None, device: str, *, s
         raise RequestError(
             f"--launcher {launcher} cannot be used under torchrun, which starts the processes itself"
         )
-    if launcher is None and workers is not None:
+    if launcher != "local" and workers is not None:
         raise RequestError("--workers needs --launcher local")
-    if launcher is None and "," in device:
+    if launcher != "local" and "," in device:
         raise RequestError(f"--device {device}: several devices need --launcher local")
+    if launcher != "slurm" and for_jobs:
+        raise RequestError("--resources and --wait need --launcher slurm")
     for name in device.split(","):
         if not name:
             raise RequestError(f"--device {device}: expected a device on each side of a comma")
-        choose_device(name)
+        if launcher != "slurm" or not name.startswith("cuda"):  # a job may get what this machine has not
+            choose_device(name)
 
 
 def _once(option: str, names: list[str]) -> tuple[str, ...]:

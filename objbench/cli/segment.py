@@ -56,7 +56,7 @@ def segment(
     context.interrupts.advice = "the same command goes on with the images that are left"
     files = files_of(images)
     _refuse_same_names(files, output)
-    opened = open_run(run, device, context.runs, context.config, context.data)
+    opened = open_run(run, device, context.runs_place, context.config, context.data)
     job = Job(opened, output, slots=slots, components=components, fresh=fresh)
     job.check(files)
     bad: list[dict[str, str]] = []

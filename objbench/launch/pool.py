@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from objbench.errors import RequestError
+from objbench.launch.log import logged
 from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest
 from objbench.launch.view import View, view
@@ -196,7 +196,7 @@ def _serve(connection: Connection, request: RunRequest, parent: int) -> None:
         )
         try:
             while (planned := connection.recv()) is not None:
-                with _log(planned.folder):
+                with logged(planned.folder):
                     outcome = worker.run(planned)
                 connection.send(outcome)
         except Interrupted as stop:
@@ -214,28 +214,3 @@ def _follow(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _log(folder: Path) -> Iterator[None]:
-    """Send what the run writes to stdout and stderr to the file `.seed-N.log` beside its folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    before = os.dup(1), os.dup(2)
-    with log_path(folder).open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, number in zip(before, (1, 2), strict=True):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-
-
-def log_path(folder: Path) -> Path:
-    """The file with what the run in `folder` printed when a launcher ran it."""
-    return folder.with_name(f".{folder.name}.log")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from objbench.stores import Place
+
 
 class Task(NamedTuple):
     """One run: a method (METHOD[:VARIANT]) on a dataset (DATASET[@PROTOCOL]) with a seed."""
@@ -37,7 +39,7 @@ class RunRequest:
         sizes: Split -> number of scenes generated in memory.
         tensorboard: Whether TensorBoard logs are written.
         keep: Whether all predictions for the test split are kept.
-        data: Folder of the prepared datasets.
+        data: Folder of the prepared datasets, or their place in a store.
         runs: Folder of the runs.
         config: A layer over benchmarks.yaml, or None.
     """
@@ -45,7 +47,7 @@ class RunRequest:
     methods: tuple[str, ...]
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
-    data: Path
+    data: Place
     runs: Path
     source: str | None = None
     assignments: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ class RunRequest:
         for split, size in self.sizes.items():
             options += [f"--{split}", str(size)]
         options += ["--tensorboard"] * self.tensorboard + ["--keep", "predictions"] * self.keep
-        options += ["--data", os.fspath(self.data), "--runs", os.fspath(self.runs)]
+        options += ["--data", str(self.data), "--runs", os.fspath(self.runs)]
         if self.config is not None:
             options += ["--config", os.fspath(self.config)]
         return [sys.executable, "-m", "objbench", "run", task.method, *options]

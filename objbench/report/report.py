@@ -13,7 +13,7 @@ from objbench.report.request import ReportRequest
 from objbench.report.rows.collect import Collected, collect
 from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.row import Measured, Row
-from objbench.report.tables.build import build
+from objbench.report.tables.build import build, cited
 from objbench.report.tables.hyperparameters import (
     hyperparameters,
     hyperparameters_csv,
@@ -24,6 +24,7 @@ from objbench.report.tables.paper import paper_plans
 from objbench.report.tables.plan import Plan, dataset_plans, with_success
 from objbench.report.tables.table import Table
 from objbench.report.write import export, text
+from objbench.report.write.bibtex import bibtex
 from objbench.report.write.latex import latex
 from objbench.report.write.terminal import print_tables
 
@@ -44,7 +45,7 @@ def write_report(request: ReportRequest, tell: Tell) -> None:
         assert request.table is not None
         found = hyperparameters(request.table, request.spec, request.dataset)
         exports = {"json": lambda: hyperparameters_json(found), "csv": lambda: hyperparameters_csv(found)}
-        _write([hyperparameters_table(found)], exports, request, tell)
+        _write([hyperparameters_table(found, request.spec)], exports, request, tell)
         return
     collected = collect(request.spec, request.runs, request.select)
     for line in collected.skipped:
@@ -78,6 +79,7 @@ def _draw(request: ReportRequest, collected: Collected, tell: Tell) -> None:
         methods=request.method,
         seed=request.seed,
         success=request.success or SUCCESS,
+        titled=not request.no_titles,
         tell=tell,
     )
     for path in written:
@@ -95,7 +97,7 @@ def _compare(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
     for line in refused:
         tell(f"not compared: {line}")
     exports = {"json": lambda: pairwise_json(pairs), "csv": lambda: pairwise_csv(pairs)}
-    _write([pairwise_table(pair) for pair in pairs], exports, request, tell)
+    _write([pairwise_table(pair, request.spec) for pair in pairs], exports, request, tell)
 
 
 def _is_on(row: Row, datasets: Sequence[str]) -> bool:
@@ -114,6 +116,9 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
     _tell_unmeasured(request.metrics, present, tell)
     if request.strict:
         _refuse_mixtures(plans)
+    if request.bibtex:
+        _put(bibtex(cited([row for plan in plans for row in plan.rows], request.spec)), request.output, tell)
+        return
     if request.format == "html":
         from objbench.report.html.page import page
 
@@ -177,7 +182,7 @@ def _write(
 
 def _text(table: Table, request: ReportRequest) -> str:
     if request.format == "latex":
-        return latex(table, request.spec)
+        return latex(table)
     return text.markdown(table) if request.format == "markdown" else text.text(table)
 
 

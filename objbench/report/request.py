@@ -53,10 +53,12 @@ class ReportRequest(Strict):
     format: Annotated[
         str, OnlyFor("datasets", "table", "hyper-parameters", "compare"), Field(validate_default=True)
     ] = "terminal"
+    bibtex: Annotated[bool, OnlyFor("datasets", "table")] = False
     output: Path | None = None
     strict: Annotated[bool, OnlyFor("datasets", "table", "hyper-parameters", "compare")] = False
     all_seeds: Annotated[bool, OnlyFor("datasets", "table")] = False
     intervals: Annotated[bool, OnlyFor("datasets", "table")] = False
+    no_titles: Annotated[bool, OnlyFor("figure", "failures")] = False
 
     @property
     def kind(self) -> Kind:
@@ -140,6 +142,8 @@ class ReportRequest(Strict):
                 raise RequestError(f"{option} is not for --{arranged[0]} {number}".rstrip())
         if self.success is not None and self.select.top is not None:
             raise RequestError("--success counts all seeds, --select leaves some out: give one of them")
+        if self.bibtex and self.format != "terminal":
+            raise RequestError(f"--bibtex and --format {self.format} exclude each other")
         if self.output is None and self.figure is not None:
             raise RequestError(
                 f"--figure {self.figure}: name the picture with --output, such as --output fig.png"

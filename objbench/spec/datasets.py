@@ -208,11 +208,13 @@ class DatasetSpec(Strict):
     """One benchmark dataset: its geometry, its sources and its protocols (the first is the default).
 
     Attributes:
+        short: The name in tables and figures, where `title` is too long for them.
         settings_like: The dataset whose settings a method takes here if it has none for this one.
         also_test: Test sets on which every run is scored too.
     """
 
     title: str
+    short: str | None = None
     description: str
     slots: int = Field(gt=0)
     height: int = Field(gt=0)

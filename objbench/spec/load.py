@@ -22,6 +22,7 @@ from objbench.spec.own import check_declaration, declarations
 from objbench.spec.schema import Spec
 from objbench.spec.settings import SHARED_KEYS
 from objbench.spec.yaml_text import parse_yaml
+from objbench.stores import Place
 
 # Entry points of plugins, which may bring a benchmarks.yaml.
 LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "sources", "generators"))
@@ -29,7 +30,7 @@ LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "so
 _MOST_MISTAKES = 8  # of a layer that are told; the others are counted
 
 
-def load_spec(config: Path | None = None, data: Path | None = None) -> Spec:
+def load_spec(config: Path | None = None, data: Place | None = None) -> Spec:
     """benchmarks.yaml with all that is laid over it.
 
     In this order: the layers of installed plugins, the datasets that `objbench prepare` declared in the folder `data` (by
@@ -38,7 +39,11 @@ def load_spec(config: Path | None = None, data: Path | None = None) -> Spec:
     Raises:
         RequestError: A layer is wrong; the message names the file, the place in it and the closest known key.
     """
-    declared = tuple((path, path.stat().st_mtime_ns) for path in declarations(data_folder(data)))
+    folder = data_folder(data)
+    found = (
+        declarations(folder) if isinstance(folder, Path) else []
+    )  # a store's would cost every command a request
+    declared = tuple((path, path.stat().st_mtime_ns) for path in found)
     return _load(resolved(config) if config else None, declared)
 
 

@@ -68,7 +68,7 @@ class MetricSpec(Strict):
             case "percent":
                 return f"{100 * value:.{places}f}"
             case "hours":
-                return f"{value:.3g}"
+                return f"{value:.2f}"
             case "count":
                 return f"{value:,.0f}"
             case "plain":

@@ -28,10 +28,36 @@ Mean = Annotated[float, "percent as printed; hours or iterations in a cost table
 
 
 class Reference(Strict):
-    """A publication: numbers and methods cite it by its key."""
+    """A publication: numbers and methods cite it by its key.
+
+    Attributes:
+        text: How it is printed below tables; where it is left out it is made of the other fields.
+        author: `Last, First and Last, First and ...`, as BibTeX has it.
+        title: Of the publication.
+        venue: Where it appeared, as printed, with the year.
+        year: When it appeared.
+        url: Where it can be read.
+    """
 
     text: str
+    author: str | None = None
+    title: str | None = None
+    venue: str | None = None
+    year: int | None = None
     url: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_of_fields(cls, given: Any) -> Any:
+        """Greff et al., Multi-Object Representation Learning ..., ICML 2019."""
+        if not isinstance(given, dict) or "text" in given:
+            return given
+        if not all(isinstance(given.get(name), str) for name in ("author", "title")):
+            raise ValueError("a reference has either a text, or an author and a title")
+        last, *others = [name.partition(",")[0].strip() for name in given["author"].split(" and ")]
+        names = f"{last} et al." if len(others) > 1 else " and ".join([last, *others])
+        parts = [names, given["title"], given.get("venue") or given.get("year")]
+        return given | {"text": ", ".join(str(part) for part in parts if part)}
 
 
 class VariantSpec(Strict):
@@ -55,6 +81,7 @@ class MethodSpec(Strict):
         config: Hyper-parameters for all datasets.
         datasets: Dataset -> what differs there. For others see `objbench.spec.resolve.settings_block`.
         variants: Named overrides.
+        resources: What `--launcher slurm` asks of the scheduler for a run, by submitit's names.
     """
 
     title: str
@@ -66,6 +93,7 @@ class MethodSpec(Strict):
     config: dict[str, Any] = {}
     datasets: dict[str, dict[str, Any]] = {}
     variants: dict[str, VariantSpec] = {}
+    resources: dict[str, str | int | float] = {}
 
     @property
     def trivial(self) -> bool:
@@ -191,6 +219,27 @@ class Spec(Strict):
         if name not in self.methods:
             raise unknown_name("method", name, self.methods)
         return self.methods[name]
+
+    def method_title(self, method: str, *what: str | None) -> str:
+        """The name that tables print for a method, with its variant and whatever else tells it apart in brackets.
+
+        A name that no layer describes, such as that of predictions made elsewhere, is printed as it is.
+        """
+        known = self.methods.get(method)
+        told = ", ".join(word.replace("_", " ") for word in what if word)
+        return (known.title if known else method) + (f" ({told})" if told else "")
+
+    def dataset_title(self, name: str, *what: str | None) -> str:
+        """The name that tables print for a dataset, with its protocol and whatever else tells it apart in brackets."""
+        known = self.datasets.get(name)
+        told = ", ".join(filter(None, what))
+        return (known.short or known.title if known else name) + (f" ({told})" if told else "")
+
+    def place_title(self, dataset: str, protocol: str, source: str) -> str:
+        """The name that tables and figures print for prepared data: `ClevrTex (generated)`."""
+        known = self.datasets.get(dataset)
+        usual = known is not None and protocol == known.default_protocol
+        return self.dataset_title(dataset, None if usual else protocol, source)
 
     def metric(self, name: str) -> MetricSpec:
         """What `metrics:` says of a metric, or the neutral defaults where it says nothing."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -18,6 +17,7 @@ from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.schema import Spec
+from objbench.stores import Place
 
 
 class RunData:
@@ -81,9 +81,9 @@ class RunData:
 
 
 def prepared_run_data(
-    spec: Spec, dataset: DatasetRef, source: str | None, data: Path, device: str
+    spec: Spec, dataset: DatasetRef, source: str | None, data: Place, device: str
 ) -> RunData:
-    """The data of a run on a dataset that is prepared in the folder `data`.
+    """The data of a run on a dataset that is prepared in `data`, a folder or a store.
 
     Raises:
         ObjbenchError: The dataset is not prepared, or incomplete.

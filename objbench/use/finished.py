@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from objbench.data.download.copies import copy_of
 from objbench.device import choose_device
 from objbench.errors import RequestError
 from objbench.folders import runs_folder
@@ -18,6 +19,7 @@ from objbench.methods.base import Method
 from objbench.records import Run, read_record
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.load import load_spec
+from objbench.stores import Place, Store, place
 from objbench.train.evaluate import segment
 from objbench.train.reevaluate import load_run
 from objbench.train.run_folder import find_run
@@ -135,16 +137,16 @@ class _Scaled(NamedTuple):
 def open_run(
     run: str | os.PathLike[str],
     device: str | torch.device | None = None,
-    runs: str | os.PathLike[str] | None = None,
+    runs: str | os.PathLike[str] | Store | None = None,
     config: Path | None = None,
-    data: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | Store | None = None,
 ) -> FinishedRun:
     """Open a finished run: its method with the trained weights, whose sha256 is checked, and its record.
 
     Args:
         run: The folder of a seed, its result.json, the folder of a method with one seed inside, the same relative to
             the folder of the runs (as `objbench list runs` names it), or the name of weights that ship with the
-            package (`objbench list weights`).
+            package (`objbench list weights`). A folder may be in an object store, by its URL.
         device: Where to compute, by default the CPU; "auto" is CUDA if there is one.
         runs: The folder of the runs, by default $OBJBENCH_RUNS or ./runs.
         config: Your own yaml, laid over benchmarks.yaml.
@@ -158,7 +160,7 @@ def open_run(
         >>> open_run("objmae-demo-tetrominoes")
         FinishedRun(objmae:demo seed 1, trained on tetrominoes/generated, 35x35, 4 slots, 137,652 parameters, ari_fg 0.951 on test, cpu)
     """
-    where, spec = choose_device(device), load_spec(config, Path(data) if data else None)
+    where, spec = choose_device(device), load_spec(config, place(data) if data else None)
     folder = locate_run(run, runs)
     record = read_record(folder)
     if not isinstance(record, Run):
@@ -168,15 +170,16 @@ def open_run(
     )
 
 
-def locate_run(run: str | os.PathLike[str], runs: str | os.PathLike[str] | None = None) -> Path:
+def locate_run(run: str | os.PathLike[str], runs: str | os.PathLike[str] | Store | None = None) -> Path:
     """The folder of the run that `run` names; see `open_run`.
 
     Raises:
         RequestError: It names none, or several.
     """
-    path, shipped = Path(run), shipped_weights()
-    for place in (path, runs_folder(runs) / path):
-        if found := find_run(place):
+    named, shipped = place(run), shipped_weights()
+    path = Path(copy_of("runs", named))
+    for folder in (path, *_among(runs_folder(runs), named)):
+        if found := find_run(folder):
             return found
     if str(run) in shipped:
         return shipped[str(run)]
@@ -185,3 +188,13 @@ def locate_run(run: str | os.PathLike[str], runs: str | os.PathLike[str] | None 
         f"{path}: expected the folder of a finished run (objbench list runs), or the name of shipped weights "
         f"({known}); found {'a folder without result.json' if path.is_dir() else 'no run there'}"
     )
+
+
+def _among(runs: Place, named: Place) -> list[Path]:
+    """The folder `named` below the folder of the runs, on this disk; none if there is no such folder in a store."""
+    if isinstance(named, Store):
+        return []
+    if isinstance(runs, Path):
+        return [runs / named]
+    folder = runs / str(named)
+    return [copy_of("runs", folder)] if not named.is_absolute() and folder.files() else []

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import toy
-from helpers.commands import call_with_toy
+from helpers import stores, toy
+from helpers.commands import call_with_toy, refused
 from helpers.paths import FIXTURES
 
 from objbench.data.sources.base import SplitPlan
+from objbench.stores import Store, write_whole
 
 
 def test_prepare_prints_the_splits(toy_home: Path) -> None:
@@ -146,3 +147,55 @@ def test_a_split_with_too_many_damaged_scenes_is_refused(
         )
         assert f"The first: scene {records[0]}: {reason}" in " ".join(failed.stderr.split())
         assert not list(toy_home.rglob("manifest.json"))
+
+
+def test_a_release_in_a_store_is_copied_before_it_is_read(toy_home: Path, memory: Store) -> None:
+    write_whole(memory / "toy.bin", "release")
+    line = ("prepare", "toy", "--workers", "1", "--raw", f"{memory}/toy.bin")
+    result = call_with_toy(*line, "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(f"copy    {memory}/toy.bin, 0.0 MB")
+    assert not (toy_home / "data").exists()
+    assert call_with_toy(*line).exit_code == 0
+    manifest = json.loads((toy_home / "data/toy/toy/manifest.json").read_text())
+    assert [file["name"] for file in manifest["files"]] == ["toy.bin"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "nope://bucket",
+            "nope://bucket/tetrominoes/generated/manifest.json: fsspec knows no protocol 'nope'",
+        ),
+        ("s3://no-such-bucket/sets", "there is no bucket s3://no-such-bucket; correct its name"),
+    ],
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("prepare", "tetrominoes", "--source", "generated"),
+        ("run", "grid", "--source", "generated", "--dataset", "tetrominoes"),
+    ],
+    ids=["prepare", "run"],
+)
+def test_a_store_that_cannot_be_used_is_refused_in_one_line(
+    s3_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    line: tuple[str, ...],
+    url: str,
+    said: str,
+) -> None:
+    stores.use(monkeypatch, s3_server)
+    message = refused(2, *line, "--data", url)
+    assert said in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_are_not_written_to_a_store(memory: Store) -> None:
+    message = refused(2, "run", "grid", "--dataset", "tetrominoes", "--runs", memory)
+    assert message.startswith(
+        "objbench: --runs memory://sets: runs are written to a folder that can be locked"
+    )

@@ -15,7 +15,8 @@ from helpers.commands import call, refused
 from helpers.paths import PLUGINS
 
 from objbench.errors import RequestError
-from objbench.launch.pool import devices_of, log_path, seats
+from objbench.launch.log import log_path
+from objbench.launch.pool import devices_of, seats
 from objbench.train.lock import holder
 from objbench.train.run_state import run_state
 

@@ -160,10 +160,10 @@ def test_contributing_adds_a_metric(tmp_path, prepared_data):
     assert [line.split()[0] for printed in runs for line in printed.splitlines() if "count_error" in line] == [
         "one_slot", "color_kmeans",
     ]  # fmt: skip
-    assert by_default.splitlines()[2].endswith("| ari_fg | ari | miou | miou_fg | mse | count_error |")
-    assert re.search(r"^\| color\\_kmeans .* \| \*\*0\.\d{5}\*\* \|$", by_default, re.MULTILINE)
-    assert re.search(r"^\| one\\_slot .* \| 3\.00000 \|$", by_default, re.MULTILINE)
-    assert chosen.splitlines()[2].split()[-2:] == ["count_error", "mbo"]
+    assert by_default.splitlines()[2].endswith("| ARI-FG | ARI | mIoU | mIoU-FG | MSE | Count error |")
+    assert re.search(r"^\| Colour k-means .* \| \*\*0\.\d{5}\*\* \|$", by_default, re.MULTILINE)
+    assert re.search(r"^\| One slot .* \| 3\.00000 \|$", by_default, re.MULTILINE)
+    assert chosen.splitlines()[2].split()[-3:] == ["Count", "error", "mBO"]
 
 
 def test_contributing_uses_data_of_ones_own(tmp_path):

@@ -108,6 +108,7 @@ OTHER: dict[str, Any] = {
     "datasets.D.protocols.P.width": 16,
     "datasets.D.protocols.P.options": {"grid": 5},
     "methods.M.masks": {"hard": "by thresholds"},
+    "methods.M.resources": {"timeout_min": 30},
     "datasets.D.protocols.P.sources.S.SPLIT.file": "more",
     "datasets.D.protocols.P.sources.S.SPLIT.records": [0, 100],
     "datasets.D.protocols.P.sources.S.SPLIT.in_train": True,
@@ -133,6 +134,11 @@ OTHER: dict[str, Any] = {
     "metrics.N.computed_from": "boxes",
     "metrics.N.cost": True,
     "references.R.url": "https://example.org",
+    "references.R.author": "Last, First",
+    "references.R.title": "A title",
+    "references.R.venue": "ICML 2026",
+    "references.R.year": 2026,
+    "datasets.D.short": "S",
 }
 
 

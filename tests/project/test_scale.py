@@ -10,10 +10,12 @@ import sys
 
 import pytest
 import yaml
+from helpers import stores
 from helpers.commands import call
 from helpers.paths import PLUGINS, ROOT
 
 from objbench.records import read_record
+from objbench.stores import Store
 
 PAGE = (ROOT / "docs/scale.md").read_text()
 
@@ -93,6 +95,17 @@ def test_a_dataset_in_parts(tmp_path):
     assert call("verify", "tetrominoes@aligned", "--data", tmp_path).exit_code == 0
 
 
+def test_jobs_of_slurm(tmp_path, monkeypatch):
+    """With a stand-in for sbatch."""
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Submitted batch job 7\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    result = call(*shlex.split(block(section("Slurm by submitit")))[1:])
+    assert result.exit_code == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["7_0", "7_1", "7_2", "7_3"]
+
+
 def test_an_indexed_job_of_kubernetes(tmp_path, monkeypatch):
     job = yaml.safe_load(block(section("Kubernetes, AWS Batch"), "sweep.yaml"))["spec"]
     (container,) = job["template"]["spec"]["containers"]
@@ -120,3 +133,21 @@ def test_a_spot_machine_goes_and_the_next_one_goes_on(tmp_path):
         assert call(*settings, tmp_path / runs).exit_code == 0
     (spot,), (whole,) = (list((tmp_path / runs).rglob("model.safetensors")) for runs in ("spot", "whole"))
     assert spot.read_bytes() == whole.read_bytes()
+
+
+def test_object_stores(tmp_path, s3_server, monkeypatch):
+    stores.use(monkeypatch, s3_server)
+    stores.make_bucket("bucket")
+    work, read = re.findall(r"^```sh\n(.*?)^```", section("Object stores"), re.M | re.S)
+    for line in work.splitlines():
+        result = call(*shlex.split(line)[1:])
+        assert result.exit_code == 0, result.stderr
+    (run,) = finished(tmp_path / "runs")
+    for path in (tmp_path / "runs").rglob("*"):
+        if path.is_file():
+            (Store("s3://bucket/runs") / str(path.relative_to(tmp_path / "runs"))).put(path)
+    for line in read.splitlines():
+        result = call(*shlex.split(line)[1:])
+        assert result.exit_code == 0, result.stderr
+        assert "grid" in result.stdout
+    assert run in result.stdout

@@ -52,7 +52,7 @@ def whole_report(runs):
         table = build(plan, spec, all_seeds=True, intervals=True)
         assert text(table)
         assert markdown(table)
-        assert latex(table, spec)
+        assert latex(table)
     assert isinstance(json.loads(as_json(plans)), list)
     assert as_csv(plans)
     return collected.skipped

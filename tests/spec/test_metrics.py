@@ -60,7 +60,7 @@ def test_a_metric_that_nothing_is_said_of_is_a_plain_number_without_a_best_or_a_
 
 @pytest.mark.parametrize(
     ("name", "value", "text"),
-    [("ari", 0.98765, "98.8"), ("mse", 0.00125, "0.00125"), ("hours", 12.345, "12.3"), ("iterations", 154440, "154,440")],
+    [("ari", 0.98765, "98.8"), ("mse", 0.00125, "0.00125"), ("hours", 12.345, "12.35"), ("iterations", 154440, "154,440")],
 )  # fmt: skip
 def test_values_are_printed_in_their_unit(name, value, text):
     assert load_spec().metric(name).format(value) == text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, PositiveInt
@@ -11,6 +11,7 @@ from objbench.data.format.settings import Settings, refuse_changed_settings
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.stored import Stored, Strict
+from objbench.stores import Place, Store
 
 MANIFEST = "manifest.json"
 
@@ -133,12 +134,12 @@ class Manifest(Stored):
         return split
 
 
-def folder_of(data: Path, dataset: DatasetRef, source: str) -> Path:
+def folder_of(data: Place, dataset: DatasetRef, source: str) -> Place:
     """The folder of a prepared dataset: `<data>/<dataset>[@protocol]/<source>`."""
     return data / str(dataset) / source
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Place) -> Manifest:
     """The manifest of a prepared dataset; ObjbenchError if there is none or it is damaged."""
     path = folder / MANIFEST
     manifest = Manifest.read(path)
@@ -149,16 +150,16 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def prepared(data: Path, dataset: DatasetRef) -> dict[str, Manifest]:
+def prepared(data: Place, dataset: DatasetRef) -> dict[str, Manifest]:
     """The prepared sources of a dataset under one protocol, by name."""
     return {source: _manifest_of(data, dataset, source) for source in _sources(data, dataset)}
 
 
-def _sources(data: Path, dataset: DatasetRef) -> list[str]:
+def _sources(data: Place, dataset: DatasetRef) -> list[str]:
     return sorted(path.parent.name for path in (data / str(dataset)).glob(f"*/{MANIFEST}"))
 
 
-def _manifest_of(data: Path, dataset: DatasetRef, source: str) -> Manifest:
+def _manifest_of(data: Place, dataset: DatasetRef, source: str) -> Manifest:
     folder = folder_of(data, dataset, source)
     manifest = read_manifest(folder)
     found = (manifest.dataset, manifest.protocol, manifest.source)
@@ -170,7 +171,7 @@ def _manifest_of(data: Path, dataset: DatasetRef, source: str) -> Manifest:
     return manifest
 
 
-def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Manifest]:
+def find(data: Place, dataset: DatasetRef, source: str | None) -> tuple[Place, Manifest]:
     """The folder and manifest of a prepared dataset.
 
     Args:
@@ -199,17 +200,30 @@ def find(data: Path, dataset: DatasetRef, source: str | None) -> tuple[Path, Man
     )
 
 
-def refuse_incomplete(folder: Path, manifest: Manifest) -> None:
+def refuse_incomplete(folder: Place, manifest: Manifest) -> None:
     """Raise ObjbenchError if a split cannot be used, or a shard is missing or has another size.
 
     Shards are not read.
     """
+    size_of = sizes_in(folder)
     for name in manifest.splits:
         for shard in manifest.split(name).shards:
-            path = folder / shard.name
-            if not path.is_file() or path.stat().st_size != shard.bytes:
-                found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
+            if (size := size_of(shard.name)) != shard.bytes:
+                found = "is missing" if size is None else f"has {size} bytes"
                 raise ObjbenchError(
-                    f"{path}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all differences, "
-                    "objbench prepare --force replaces the dataset"
+                    f"{folder / shard.name}: {found}, the manifest says {shard.bytes} bytes; objbench verify lists all "
+                    "differences, objbench prepare --force replaces the dataset"
                 )
+
+
+def sizes_in(folder: Place) -> Callable[[str], int | None]:
+    """What gives the size of a file of `folder` by its name, None if there is no such file. A store is asked once."""
+    if isinstance(folder, Store):
+        stored = {name: facts.bytes for name, facts in folder.files().items()}
+        return stored.get
+
+    def size(name: str) -> int | None:
+        path = folder / name
+        return path.stat().st_size if path.is_file() else None
+
+    return size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from objbench import registry
@@ -11,6 +10,7 @@ from objbench.errors import RequestError
 from objbench.spec.datasets import DatasetRef, Select, SplitRule, Transform
 from objbench.spec.nested import differences
 from objbench.stored import Strict
+from objbench.stores import Place
 
 
 class SourceSettings(Strict):
@@ -76,7 +76,7 @@ def settings_of(
     )
 
 
-def refuse_changed_settings(folder: Path, here: Settings, dataset: DatasetRef, source: str) -> None:
+def refuse_changed_settings(folder: Place, here: Settings, dataset: DatasetRef, source: str) -> None:
     """Raise RequestError if the layers of benchmarks.yaml describe another dataset than the one in `folder`.
 
     Its sizes and its seed are its own; how many scenes a shard has, and the size that is only estimated in advance,

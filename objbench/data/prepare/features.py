@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from objbench.data.format.manifest import Manifest
 from objbench.data.format.sample import IMAGE, MASK, parse
+from objbench.stores import Place
 
 _FACTS: dict[str, Any] = {"index": "int64", "n_objects": "int64", "visible": {"list": "int64"}}
 _LEAVES: dict[type, str] = {
@@ -19,13 +19,13 @@ _LEAVES: dict[type, str] = {
 }  # later ones hold earlier ones
 
 
-def first_factors(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
+def first_factors(folder: Place, manifest: Manifest) -> list[dict[str, Any]]:
     """The factors of the first sample of each split."""
     return [_first(folder / split.shards[0].name) for split in manifest.splits.values()]
 
 
-def _first(shard: Path) -> dict[str, Any]:
-    with tarfile.open(shard) as archive:
+def _first(shard: Place) -> dict[str, Any]:
+    with shard.open("rb") as file, tarfile.open(fileobj=file) as archive:
         member = archive.next()  # a sample's JSON comes first
         assert member is not None
         text = archive.extractfile(member)

@@ -8,15 +8,17 @@ from pathlib import Path
 from objbench.data.download import Remote, Status, fetch, status
 from objbench.data.sources.base import SourceRequest
 from objbench.data.sources.release import wanted_files
+from objbench.folders import copy_folder
 from objbench.spec.datasets import DatasetRef
+from objbench.stores import Place
 
 DOWNLOADS = ".downloads"
 
 
 def fetch_release(
-    dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int], say: Callable[[str], None]
+    dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int], say: Callable[[str], None]
 ) -> Path | None:
-    """Download the missing files of `source` into `<data>/.downloads/<release>`.
+    """Download the missing files of `source` into `<data>/.downloads/<release>`; for a store, to this disk's cache.
 
     Args:
         say: Is told before the start what is downloaded, how large it is and how much space is free.
@@ -35,7 +37,7 @@ def fetch_release(
     return folder
 
 
-def release_status(dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int]) -> Status | None:
+def release_status(dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int]) -> Status | None:
     """What `fetch_release` would download, and how large it is; None for a source without downloads. Writes nothing."""
     remotes = _remotes(dataset, source, sizes)
     return status(remotes, _folder(dataset, source, data)) if remotes else None
@@ -54,7 +56,7 @@ def _remotes(dataset: DatasetRef, source: str, sizes: Mapping[str, int]) -> list
     return [Remote(name=name, **dict(file)) for name, file in download.files.items() if name in names]
 
 
-def _folder(dataset: DatasetRef, source: str, data: Path) -> Path:
+def _folder(dataset: DatasetRef, source: str, data: Place) -> Path:
     download = dataset.spec.sources[source].download
     assert download is not None
-    return data / DOWNLOADS / download.folder
+    return (data if isinstance(data, Path) else copy_folder("raw", data)) / DOWNLOADS / download.folder

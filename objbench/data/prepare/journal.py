@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from pydantic import ValidationError
 
-from objbench.data.format.manifest import Records, Shard, Skipped
+from objbench.data.format.manifest import Records, Shard, Skipped, sizes_in
 from objbench.data.format.settings import Settings
-from objbench.files import sha256_of, write_atomically
+from objbench.errors import ObjbenchError
+from objbench.files import sha256_of
 from objbench.stored import Strict
+from objbench.stores import Place, Store, remove_tree, write_whole
 
 
 def shard_name(split: str, number: int) -> str:
@@ -29,7 +31,7 @@ class Entry(Strict):
     """A file of the journal: one line of JSON, then its sha256, so that no flipped digit is believed."""
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
+    def read(cls, path: Place) -> Self | None:
         """The content of `path`; None if there is no such file, or it is damaged or of another version."""
         try:
             text, sha256 = path.read_bytes().splitlines()
@@ -39,10 +41,30 @@ class Entry(Strict):
         except (FileNotFoundError, ValueError, ValidationError, RecursionError):
             return None
 
-    def save(self, path: Path) -> None:
-        """Write the file completely or not at all."""
+    def save(self, path: Place) -> None:
+        """Write the file completely or not at all.
+
+        A store has no locks, so that two prepares may be at work in it. They write the same; the first one's file stays.
+
+        Raises:
+            ObjbenchError: Another prepare wrote something else into the store.
+        """
         text = self.model_dump_json()
-        write_atomically(path, f"{text}\n{json.dumps(hashlib.sha256(text.encode()).hexdigest())}\n")
+        content = f"{text}\n{json.dumps(hashlib.sha256(text.encode()).hexdigest())}\n"
+        if isinstance(path, Store):
+            try:
+                path.create(content.encode())
+                return
+            except FileExistsError:
+                found = type(self).read(path)
+            if found == self:
+                return
+            if found is not None:
+                raise ObjbenchError(
+                    f"{path}: another prepare wrote another entry; end all that are at work here, then --force prepares "
+                    "the dataset anew"
+                )
+        write_whole(path, content)
 
 
 class Finished(Entry):
@@ -99,7 +121,7 @@ class Started(Entry):
 class Journal:
     """The files in `<folder>/.prepare`: the settings of a prepare, and its finished shards and splits."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder, self.path = folder, folder / ".prepare"
 
     def started(self) -> Started | None:
@@ -108,7 +130,8 @@ class Journal:
 
     def start(self, started: Started) -> None:
         """Start the journal of a new prepare."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.path, Path):
+            self.path.mkdir(parents=True, exist_ok=True)
         started.save(self.path / "started.json")
 
     def add(self, finished: Finished) -> None:
@@ -116,19 +139,29 @@ class Journal:
         finished.save(self.path / f"{finished.shard.name}.json")
 
     def finished(self, split: str) -> list[Finished]:
-        """The finished shards of a split, from the first one up to one that is missing or was changed."""
+        """The finished shards of a split, from the first one up to one that is missing or was changed.
+
+        Those of a store are known by their sizes: an object is whole from the first, and the readers check its sha256.
+        """
         row: list[Finished] = []
-        while (entry := self.entry(split, len(row))) is not None:
+        size_of = sizes_in(self.folder)
+        while (entry := self.entry(split, len(row), size_of)) is not None:
             row.append(entry)
         return row
 
-    def entry(self, split: str, number: int) -> Finished | None:
-        """The entry of a shard; None if it is missing or was changed."""
+    def entry(
+        self, split: str, number: int, size_of: Callable[[str], int | None] | None = None
+    ) -> Finished | None:
+        """The entry of a shard; None if it is missing or was changed.
+
+        Args:
+            size_of: `sizes_in` of the folder, for callers that ask for many.
+        """
         path = self.folder / shard_name(split, number)
         entry = Finished.read(self.path / f"{path.name}.json")
-        if entry is None or not path.is_file() or path.stat().st_size != entry.shard.bytes:
+        if entry is None or (size_of or sizes_in(self.folder))(path.name) != entry.shard.bytes:
             return None
-        return entry if sha256_of(path) == entry.shard.sha256 else None
+        return entry if isinstance(path, Store) or sha256_of(path) == entry.shard.sha256 else None
 
     def has_gap(self, split: str) -> bool:
         """Whether there are entries of shards after one that has none, as parts leave them."""
@@ -156,4 +189,4 @@ class Journal:
 
     def close(self) -> None:
         """Remove the journal, as the manifest takes its place."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)

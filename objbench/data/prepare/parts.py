@@ -22,7 +22,8 @@ from objbench.data.prepare.writer import ShardWriter
 from objbench.data.sources.base import Source, SplitPlan
 from objbench.data.workers import run
 from objbench.errors import ObjbenchError
-from objbench.files import check_space, exclusive_lock
+from objbench.files import check_space
+from objbench.stores import locked
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,10 @@ class Shards:
                 advance(len(scenes))
                 if scenes and not checked:
                     each = sum(len(scene.content) for scene in scenes) / len(scenes)
+                    local = isinstance(self.journal.folder, Path)
                     check_space(
-                        self.journal.folder,
-                        int(each * remaining * SPARE),
+                        scratch,
+                        int(each * (remaining if local else min(remaining, writer.per_shard)) * SPARE),
                         "the shards of this part still need about",
                         "free some space, or choose another place with --data",
                     )
@@ -197,7 +199,7 @@ class Shards:
 
     def _index(self, lead: SplitPlan, workers: int, advance: progress.Advance) -> list[int]:
         """The scenes that qualify; read from the source once, by the first of the processes that need it."""
-        with exclusive_lock(self.journal.path / "index.lock"):
+        with locked(self.journal.path / "index.lock"):
             found = self.journal.qualifying(lead.split)
             if found is None:
                 jobs = jobs_of(self.source.read([lead], {}), preprocessing_of(self.settings), skip_bad=False)

@@ -58,12 +58,10 @@ def write_splits(
         assigners[0].add(encoded)
         samples = [len(scene.content) for scene in encoded.scenes if not scene.reason]
         if samples and not checked:
-            check_space(
-                writers[plans[0].split].folder,
-                int(remaining * sum(samples) / len(samples) * SPARE),
-                "the shards still need about",
-                _MAKE_ROOM,
-            )
+            writer = writers[plans[0].split]
+            on_disk = remaining if writer.scratch == writer.folder else min(remaining, writer.per_shard)
+            needed = int(on_disk * sum(samples) / len(samples) * SPARE)
+            check_space(writer.scratch, needed, "the shards still need about", _MAKE_ROOM)
             checked = True
         advance(len(samples), note="")
         if assigners[0].complete and len(assigners) == 1:

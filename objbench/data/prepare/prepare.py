@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import objbench
 from objbench import progress, registry
+from objbench.data.download.copies import copy_of
 from objbench.data.format.manifest import (
     MANIFEST,
     Manifest,
@@ -33,10 +34,11 @@ from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import exclusive_lock, explain_os_errors, write_atomically
+from objbench.files import exclusive_lock, explain_os_errors
 from objbench.parts import Part
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.nested import differences
+from objbench.stores import Place, Store, locked, remove_tree, write_whole
 
 _SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most bytes of a sample besides its pixels
 
@@ -47,7 +49,7 @@ class Preparation:
 
     dataset: DatasetRef
     name: str
-    folder: Path
+    folder: Place
     source: Source
     plans: list[SplitPlan]
     settings: Settings
@@ -64,11 +66,23 @@ class Preparation:
 
     def run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool = False) -> Manifest:
         """Write the shards, the card and, last, the manifest. Continues where a killed prepare stopped."""
-        occupied = f"{self.folder}: another prepare is running here"
-        with explain_os_errors(self.folder, "--data"), exclusive_lock(self.folder / ".lock", occupied):
-            return self._run(workers, force, advance, skip_bad)
+        with self._scratch() as scratch:
+            return self._run(scratch, workers, force, advance, skip_bad)
 
-    def _run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool) -> Manifest:
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """Where shards grow: in the folder, which is locked; for a store, which has no locks, in a temporary one."""
+        if isinstance(self.folder, Path):
+            occupied = f"{self.folder}: another prepare is running here"
+            with explain_os_errors(self.folder, "--data"), exclusive_lock(self.folder / ".lock", occupied):
+                yield self.folder
+        else:
+            with TemporaryDirectory(prefix="objbench-") as name, explain_os_errors(Path(name), "TMPDIR"):
+                yield Path(name)
+
+    def _run(
+        self, scratch: Path, workers: int, force: bool, advance: progress.Advance, skip_bad: bool
+    ) -> Manifest:
         if not force and (self.folder / MANIFEST).is_file():  # another prepare was faster
             Journal(self.folder).close()
             return _same(self.folder, self.settings, self.source.generator)
@@ -76,13 +90,9 @@ class Preparation:
         journal = self._journal(force, states)
         shards = Shards(self.source, self.plans, self.settings, journal)
         if any(journal.has_gap(plan.split) for plan in self.plans):
-            shards.make(
-                shards.missing(shards.planned(workers, progress.silent)), self.folder, workers, advance
-            )
+            shards.make(shards.missing(shards.planned(workers, progress.silent)), scratch, workers, advance)
         writers = {
-            plan.split: ShardWriter(
-                self.folder, self.folder, plan.split, self.settings.scenes_per_shard, journal
-            )
+            plan.split: ShardWriter(self.folder, scratch, plan.split, self.settings.scenes_per_shard, journal)
             for plan in self.plans
         }
         for split, (count, records) in shards.complete().items():
@@ -102,8 +112,9 @@ class Preparation:
         self._refuse_changed_files(states)
         splits = {plan.split: describe_written(plan, writers[plan.split]) for plan in self.plans}
         manifest = self.manifest(splits, files)
+        refuse_incomplete(self.folder, manifest)
         text = card.render(self.dataset, manifest, first_factors(self.folder, manifest))
-        write_atomically(self.folder / "README.md", text)
+        write_whole(self.folder / "README.md", text)
         manifest.save(self.folder / MANIFEST)
         journal.close()
         return manifest
@@ -120,20 +131,25 @@ class Preparation:
         """
         occupied = f"{self.folder}: another process makes part {part}"
         lock = Journal(self.folder).path / f"part-{part.number}-of-{part.of}.lock"
-        with explain_os_errors(self.folder, "--data"):
+        local = isinstance(self.folder, Path)
+        with explain_os_errors(
+            *(self.folder, "--data") if isinstance(self.folder, Path) else (Path(gettempdir()), "TMPDIR")
+        ):
             try:
-                with exclusive_lock(self.folder / ".lock"):
+                with locked(self.folder / ".lock"):
                     if (self.folder / MANIFEST).is_file():
                         return None
                     states = self._file_states()
                     journal = self._journal(False, states)
-                with exclusive_lock(lock, occupied):
+                with locked(lock, occupied):
                     shards = Shards(self.source, self.plans, self.settings, journal)
                     ours = part.stretch(shards.planned(workers, progress.silent))
                     missing = shards.missing(ours)
                     done = sum(shard.count for shard in ours) - sum(shard.count for shard in missing)
                     advance(0, resumed=done)
-                    with TemporaryDirectory(dir=journal.path, ignore_cleanup_errors=True) as scratch:
+                    with TemporaryDirectory(
+                        dir=str(journal.path) if local else None, ignore_cleanup_errors=True
+                    ) as scratch:
                         shards.make(missing, Path(scratch), workers, advance)
             except FileNotFoundError:
                 if not (self.folder / MANIFEST).is_file():  # a call without a part has finished the whole
@@ -162,7 +178,10 @@ class Preparation:
         earlier = journal.started()
         without_shard = not any(self.folder.glob("*.tar"))
         if force or (without_shard and earlier != started):  # there is nothing to continue
-            _clear(self.folder)
+            if force or earlier is not None or isinstance(self.folder, Path):
+                _clear(
+                    self.folder
+                )  # but not what a process beside this one begins in a store, which has no locks
             journal.start(started)
             return journal
         if earlier is None:
@@ -192,7 +211,7 @@ class Preparation:
 
 
 def plan(
-    dataset: DatasetRef, source: str, data: Path, raw: Path | None, sizes: Mapping[str, int], seed: int
+    dataset: DatasetRef, source: str, data: Place, raw: Path | None, sizes: Mapping[str, int], seed: int
 ) -> Preparation:
     """Open the source and plan its splits. Reads little, writes nothing.
 
@@ -211,7 +230,7 @@ def plan(
 
 
 def finished(
-    dataset: DatasetRef, source: str, data: Path, sizes: Mapping[str, int], seed: int
+    dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int], seed: int
 ) -> Manifest | None:
     """The manifest of the same prepare, None if it has not finished; RequestError if the settings were others."""
     source = dataset.source(source)
@@ -230,8 +249,8 @@ def finished(
 def prepare(
     dataset: DatasetRef,
     source: str,
-    data: Path,
-    raw: Path | None = None,
+    data: Place,
+    raw: Place | None = None,
     sizes: Mapping[str, int] | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -240,10 +259,10 @@ def prepare(
     skip_bad: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Prepare `dataset` from `source` under the folder `data`. Returns at once if that is done already.
+    """Prepare `dataset` from `source` under `data`, a folder or a store. Returns at once if that is done already.
 
     Args:
-        raw: The downloaded release, its file or folder; None: it is downloaded into `data`/.downloads if possible.
+        raw: The downloaded release, its file or folder, on the disk or in a store; None: it is downloaded into `data`/.downloads if possible.
         sizes: Sizes of some splits, 0 to leave a split out. The others have the size that the protocol says.
         seed: Of a generator.
         workers: Encoding processes; None: one per core.
@@ -258,11 +277,13 @@ def prepare(
     sizes = sizes or {}
     if not force and (manifest := finished(dataset, source, data, sizes, seed)) is not None:
         return manifest
-    raw = raw or fetch_release(dataset, dataset.source(source), data, sizes, say)
-    return plan(dataset, source, data, raw, sizes, seed).run(workers or available(), force, advance, skip_bad)
+    release = copy_of("raw", raw) if raw else fetch_release(dataset, dataset.source(source), data, sizes, say)
+    return plan(dataset, source, data, release, sizes, seed).run(
+        workers or available(), force, advance, skip_bad
+    )
 
 
-def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) -> Manifest:
+def _same(folder: Place, settings: Settings, generator: dict[str, int] | None) -> Manifest:
     """The manifest in `folder`; RequestError if its settings are others."""
     manifest = read_manifest(folder)
     found = manifest.settings.differences(settings)
@@ -272,10 +293,12 @@ def _same(folder: Path, settings: Settings, generator: dict[str, int] | None) ->
     return manifest
 
 
-def _remove_journal(folder: Path) -> None:
+def _remove_journal(folder: Place) -> None:
     """Remove the journal of a finished prepare: a kill right after the manifest was written leaves it."""
     journal = Journal(folder)
-    if journal.path.exists():
+    if isinstance(folder, Store):
+        journal.close()
+    elif (folder / journal.path.name).exists():
         with (
             contextlib.suppress(ObjbenchError, OSError),  # the folder is in use or cannot be written
             exclusive_lock(folder / ".lock", "in use"),
@@ -296,7 +319,7 @@ def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: 
     return settings_of(dataset, source, sizes, seed, registry.get("sources", source).native)
 
 
-def _refuse_other(folder: Path, what: str, found: list[str]) -> None:
+def _refuse_other(folder: Place, what: str, found: list[str]) -> None:
     """Raise RequestError if settings differ from what is in `folder`; it names each of them."""
     if found:
         raise RequestError(
@@ -305,11 +328,11 @@ def _refuse_other(folder: Path, what: str, found: list[str]) -> None:
         )
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Place) -> None:
     """Remove all that a prepare makes, the manifest first: without it nothing counts as complete."""
     (folder / MANIFEST).unlink(missing_ok=True)
     for split in SPLITS:
         for path in (*folder.glob(f"{split}-*.tar"), *folder.glob(f"{split}-*.tar.partial")):
-            path.unlink()
-    shutil.rmtree(folder / CACHE, ignore_errors=True)
+            path.unlink(missing_ok=True)
+    remove_tree(folder / CACHE)
     Journal(folder).close()

@@ -12,7 +12,8 @@ from objbench.data.format import tar
 from objbench.data.format.manifest import Records, Shard, Skipped
 from objbench.data.prepare.encode import EncodedScene
 from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
-from objbench.files import naming, sync, sync_open
+from objbench.files import naming, sync_open
+from objbench.stores import Place, move_whole
 
 
 class ShardWriter:
@@ -20,13 +21,13 @@ class ShardWriter:
 
     Args:
         folder: Of the dataset.
-        scratch: The folder where a shard grows until it is whole.
+        scratch: The folder of this disk where a shard grows until it is whole.
         begin: The number of the first shard to write, whatever is finished; None: after the finished ones.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Place,
         scratch: Path,
         split: str,
         per_shard: int,
@@ -120,8 +121,7 @@ class ShardWriter:
             self._file.flush()
             sync_open(self._file.fileno())
             self._file.close()
-        self._partial.replace(self.folder / self._name)
-        sync(self.folder)
+        move_whole(self._partial, self.folder / self._name)
         self._file = None
         shard = Shard(
             name=self._name, bytes=self._bytes, sha256=self._sha.hexdigest(), count=len(self._indices)

@@ -18,6 +18,7 @@ from objbench import progress
 from objbench.data.format.manifest import Manifest, find
 from objbench.data.read.cache import CACHE, CacheKey, DecodedCache, cache_of
 from objbench.data.read.decode import Slice, read_shard, slices
+from objbench.data.read.located import Located
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.workers import available, run
@@ -27,6 +28,7 @@ from objbench.files import exclusive_lock, naming, sync
 from objbench.folders import data_folder
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
+from objbench.stores import Place, Store
 
 __all__ = ["Scenes", "load"]
 
@@ -38,7 +40,7 @@ def load(
     dataset: str,
     split: str = "train",
     source: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Store | None = None,
     device: str | torch.device | None = None,
     config: Path | None = None,
 ) -> Scenes:
@@ -47,7 +49,7 @@ def load(
     Args:
         dataset: DATASET[@PROTOCOL].
         source: May be left out if only one is prepared.
-        data: Folder of the prepared datasets, by default $OBJBENCH_DATA or ./data.
+        data: Folder of the prepared datasets, or its URL in an object store; by default $OBJBENCH_DATA or ./data.
         device: Where images and masks are put, by default the CPU.
         config: Your own yaml, laid over benchmarks.yaml.
 
@@ -69,10 +71,13 @@ def load(
 
 
 def load_split(
-    reference: DatasetRef, split: str, source: str | None, data: Path, device: torch.device
+    reference: DatasetRef, split: str, source: str | None, data: Place, device: torch.device
 ) -> Scenes:
     """The same of a dataset that is resolved already, with the errors of `load`."""
-    folder, manifest = find(data, reference, source)
+    where, manifest = find(data, reference, source)
+    located = Located.of(where, manifest)
+    located.fetch(manifest.split(split).shards, manifest)
+    folder = located.here
     with decoded(folder, manifest, split) as cache:
         images = _read(cache.images, (cache.count, 3, cache.height, cache.width))
         masks = _read(cache.masks, (cache.count, cache.height, cache.width))

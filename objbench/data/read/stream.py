@@ -15,14 +15,16 @@ from torch import Tensor
 from webdataset.utils import pytorch_worker_info
 
 from objbench.data.format import png, tar
-from objbench.data.format.manifest import Shard, find
+from objbench.data.format.manifest import Shard, find, refuse_incomplete
 from objbench.data.format.sample import FACTS, IMAGE, MASK, SUFFIXES, parse, rows
 from objbench.data.read.decode import changed, read_shard, unreadable
+from objbench.data.read.located import Located
 from objbench.data.scene import Array
 from objbench.errors import RequestError
 from objbench.files import sha256_of
 from objbench.folders import data_folder
 from objbench.spec.load import load_spec
+from objbench.stores import Store
 
 _POOL = 1000
 _OPEN_SHARDS = 16  # a shuffled stream draws from so many shards at least
@@ -34,7 +36,7 @@ def stream(
     dataset: str,
     split: str = "train",
     source: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Store | None = None,
     shuffle: bool | int = False,
     seed: int = 0,
     config: Path | None = None,
@@ -45,7 +47,8 @@ def stream(
     `__key__` str, `index` and `n_objects` int, `image` uint8 (3,H,W), `mask` uint8 (H,W), and `factors`: name ->
     tensor (E,...), or () for one value per scene; strings stay strings.
 
-    The sha256 of a shard is compared with the manifest once per pipeline, when it is first opened.
+    The sha256 of a shard is compared with the manifest once per pipeline, when it is first opened. One in an object
+    store is copied to this disk then.
 
     Args:
         shuffle: Draw each sample at random from a pool of at least so many samples (True: 1,000) and at least 16 shards,
@@ -69,10 +72,14 @@ def stream(
     if shuffle < 0:
         raise RequestError(f"shuffle must be True, False or a number of samples, not {shuffle}")
     folder, manifest = find(data_folder(data), load_spec(config, data_folder(data)).dataset(dataset), source)
-    shards = {str(folder / shard.name): shard for shard in manifest.split(split).shards}
-    for path in shards:
-        read_shard(Path(path))
-    reader = ShardReader(shards, _POOL if shuffle is True else int(shuffle), seed)
+    located = Located.of(folder, manifest)
+    shards = {str(located.here / shard.name): shard for shard in manifest.split(split).shards}
+    if isinstance(folder, Path):
+        for path in shards:
+            read_shard(Path(path))
+    else:
+        refuse_incomplete(folder, manifest)
+    reader = ShardReader(located, shards, _POOL if shuffle is True else int(shuffle), seed)
     return wds.DataPipeline(wds.SimpleShardList(list(shards)), wds.split_by_node, wds.split_by_worker, reader)
 
 
@@ -97,12 +104,13 @@ class ShardReader:
     """The stage of the pipeline that turns shards, {"url": path} each, into decoded samples.
 
     Args:
+        located: The dataset.
         shards: What the manifest says of each, by path.
         pool: Size of the pool for shuffling; 0: in the order of the shards.
     """
 
-    def __init__(self, shards: dict[str, Shard], pool: int, seed: int) -> None:
-        self.shards, self.pool, self.seed = shards, pool, seed
+    def __init__(self, located: Located, shards: dict[str, Shard], pool: int, seed: int) -> None:
+        self.located, self.shards, self.pool, self.seed = located, shards, pool, seed
         # Epochs that each worker has begun. The memory is shared with the workers, as a DataLoader starts new ones
         # for every epoch. So is the time (mtime in ns) of each shard whose hash was right.
         self._epochs = _shared(_WORKERS)
@@ -144,6 +152,7 @@ class ShardReader:
 
     def _open(self, url: str) -> OpenShard:
         path, shard = Path(url), self.shards[url]
+        self.located.fetch([shard])
         content = read_shard(path)
         if len(content) != shard.bytes:
             raise changed(path, f"it has {len(content):,} bytes, the manifest says {shard.bytes:,}")

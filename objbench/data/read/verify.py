@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 from objbench import progress
 from objbench.data.format.manifest import MANIFEST, Manifest
 from objbench.data.format.sample import fingerprint
 from objbench.data.read.cache import CacheKey, cache_of
+from objbench.data.read.located import Located
 from objbench.data.read.verify_worker import CacheCheck, Findings, ShardCheck
 from objbench.data.scene import SCENES_PER_JOB
 from objbench.data.workers import available, run
+from objbench.stores import Place
 
 
 def verify(
-    folder: Path,
+    folder: Place,
     manifest: Manifest,
     deep: bool = False,
     workers: int | None = None,
@@ -25,7 +26,7 @@ def verify(
 ) -> list[str]:
     """Every difference between the files in `folder` and its manifest, in words; [] if there is none.
 
-    Hashes each shard, counts its samples, and compares the cache if it was decoded from these shards. Changes
+    Hashes each shard (one of a store is fetched for it, whatever copies there are), counts its samples, and compares the cache if it was decoded from these shards. Changes
     nothing.
 
     Args:
@@ -59,13 +60,13 @@ def verify(
     return problems
 
 
-def _unknown_files(folder: Path, manifest: Manifest) -> list[str]:
+def _unknown_files(folder: Place, manifest: Manifest) -> list[str]:
     known = {shard.name for split in manifest.splits.values() for shard in split.shards}
-    there = {path for pattern in ("*.tar", "*.partial") for path in folder.glob(pattern)}
-    return [f"{path}: not in the manifest" for path in sorted(there) if path.name not in known]
+    there = [path for pattern in ("*.partial", "*.tar") for path in folder.glob(pattern)]
+    return [f"{path}: not in the manifest" for path in sorted(there, key=str) if path.name not in known]
 
 
-def _compare(folder: Path, manifest: Manifest, name: str, found: list[Findings]) -> list[str]:
+def _compare(folder: Place, manifest: Manifest, name: str, found: list[Findings]) -> list[str]:
     """Differences between a split as decoded and as the manifest describes it."""
     split = manifest.splits[name]
     problems = []
@@ -89,8 +90,9 @@ def _compare(folder: Path, manifest: Manifest, name: str, found: list[Findings])
     return problems
 
 
-def _check_cache(folder: Path, manifest: Manifest, name: str, workers: int) -> list[str]:
+def _check_cache(where: Place, manifest: Manifest, name: str, workers: int) -> list[str]:
     """Differences between the cache of a split, if it was decoded from the shards that are there, and the manifest."""
+    folder = Located.of(where, manifest).here
     cache = cache_of(folder, manifest, name)
     try:
         if not cache.is_of(CacheKey.now(folder, manifest, name)):

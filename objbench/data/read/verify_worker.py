@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from objbench.data.format.sample import Sample, count_objects, digest, parse, ro
 from objbench.data.read.decode import read_shard
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
+from objbench.stores import Place, Store
 
 MOST_FAULTS = 3  # different faults of a shard's samples that are told; the others are counted
 
@@ -21,7 +24,7 @@ MOST_FAULTS = 3  # different faults of a shard's samples that are told; the othe
 class ShardCheck(NamedTuple):
     """A shard, what the manifest says of it, and whether to decode its samples."""
 
-    path: Path
+    path: Place
     size: int
     sha256: str
     samples: int
@@ -61,21 +64,38 @@ def check_shard(job: ShardCheck) -> Findings:
 
     A deep check also compares each sample's JSON with its pixels.
     """
+    if isinstance(job.path, Path):
+        return _check(job, job.path)
+    with tempfile.TemporaryDirectory(prefix="objbench-") as temporary:
+        copy = Path(temporary) / job.path.name
+        _fetch(job.path, copy)
+        found = _check(job, copy)
+    problems = [problem.replace(str(copy), str(job.path)) for problem in found.problems]
+    return found._replace(problems=problems)
+
+
+def _fetch(store: Store, copy: Path) -> None:
+    """Copy a shard to the disk; do nothing if it is missing."""
+    with contextlib.suppress(FileNotFoundError):
+        store.get(copy)
+
+
+def _check(job: ShardCheck, path: Path) -> Findings:
     found = Findings([], [], [], [], None)
     try:
-        content = read_shard(job.path)
+        content = read_shard(path)
         if len(content) != job.size:
-            found.problems.append(f"{job.path}: {len(content):,} bytes, the manifest says {job.size:,}")
+            found.problems.append(f"{path}: {len(content):,} bytes, the manifest says {job.size:,}")
         elif hashlib.sha256(content.data).hexdigest() != job.sha256:
-            found.problems.append(f"{job.path}: its sha256 is not the one in the manifest")
+            found.problems.append(f"{path}: its sha256 is not the one in the manifest")
         if found.problems and not job.deep:
             return found
-        members = tar.walk(content, job.path)
-        keys = rows(members, job.path)
+        members = tar.walk(content, path)
+        keys = rows(members, path)
     except ObjbenchError as error:
         return found._replace(problems=[*found.problems, str(error)])
     if len(keys) != job.samples:
-        found.problems.append(f"{job.path}: {len(keys)} samples, the manifest says {job.samples}")
+        found.problems.append(f"{path}: {len(keys)} samples, the manifest says {job.samples}")
     if not job.deep:
         return found
     parts = zip(members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist(), strict=True)
@@ -92,7 +112,7 @@ def check_shard(job: ShardCheck) -> Findings:
             found.n_objects.append(sample.facts["n_objects"])
         except (ValueError, OSError, SyntaxError, TypeError) as error:
             faults.setdefault(str(error), []).append(key)
-    found.problems.extend(_told(job.path, faults))
+    found.problems.extend(_told(path, faults))
     found.keys.extend(keys)
     return found
 

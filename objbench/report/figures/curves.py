@@ -60,10 +60,7 @@ class Course:
         Raises:
             ObjbenchError: It has no validation.
         """
-        try:
-            lines = [line for line in read_log(path) if "val" in line]
-        except FileNotFoundError:
-            lines = []
+        lines = _validations(path)
         if not lines:
             raise ObjbenchError(
                 f"{path}: no validation in its metrics.jsonl, and a training curve is made of these; objbench run "
@@ -71,6 +68,18 @@ class Course:
             )
         values = {name: [float(line["val"].get(name, math.nan)) for line in lines] for name in METRICS}
         return cls(label, seed, [int(line["step"]) for line in lines], values)
+
+
+def validated(path: Path) -> bool:
+    """Whether the run at `path` kept the validations of its training; a copy of shipped weights did not."""
+    return bool(_validations(path))
+
+
+def _validations(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [line for line in read_log(path) if "val" in line]
+    except FileNotFoundError:
+        return []
 
 
 def training_curves(
@@ -85,7 +94,8 @@ def training_curves(
     from matplotlib.figure import Figure
 
     width = FULL if len(metrics) > 1 else COLUMN
-    titles, lines = lines_of([title], width - 0.08, TITLE, True), lines_of(notes, width - 0.08, SMALL)
+    titles = lines_of([title], width - 0.08, TITLE, True) if title else []
+    lines = lines_of(notes, width - 0.08, SMALL)
     names = list(dict.fromkeys(_name(course, courses) for course in courses))
     per_row = min(len(names), 6 if width == FULL else 3)
     head, foot = _height(titles, TITLE), _height(lines, SMALL)

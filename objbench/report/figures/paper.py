@@ -13,7 +13,7 @@ from objbench.errors import ObjbenchError, RequestError
 from objbench.report.figures import pictures
 from objbench.report.figures.canvas import outputs, save
 from objbench.report.figures.choose import PREFERRED, Tell, choose_rows, choose_seeds, rows_on, seeds
-from objbench.report.figures.curves import Course, training_curves
+from objbench.report.figures.curves import Course, training_curves, validated
 from objbench.report.figures.sheet import sheet
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.row import Measured
@@ -54,24 +54,39 @@ class FigureRequest:
     selection: Selection
     seed: int | None
     success: Success
+    titled: bool
     tell: Tell
 
-    def rows(
-        self, usable: Callable[[Measured], bool] = lambda row: True, lacking: str = ""
-    ) -> list[Measured]:
+    def rows(self, usable: Callable[[Measured], bool], lacking: str = "") -> list[Measured]:
         """Choose a row for each method to draw.
 
         Args:
             usable: Which rows the figure can show.
-            lacking: What the others lack, for the message.
+            lacking: What the others lack, for the message. Without it the rows of a method that is asked for stay where
+                none of them can be shown, as what reads them knows better what they lack.
         """
         there = rows_on(self.measured, self.dataset, self.spec)
         fitting = [row for row in there if usable(row)]
         labels, able = {row.label for row in there}, {row.label for row in fitting}
+        if not lacking:
+            named = bool(self.methods) or not able
+            fitting = [row for row in there if usable(row) or (named and row.label not in able)]
+            able = {row.label for row in fitting}
         short = [label for label in self.methods or sorted(labels) if label in labels - able]
         if short and (self.methods or not able):
             raise ObjbenchError(f"--figure {self.number}: {', '.join(short)} on {self.dataset} {lacking}")
         return choose_rows(fitting, self.methods, self.spec, self.dataset, self.tell)
+
+    def place(self, row: Measured) -> str:
+        """The name of what a row was scored on."""
+        return self.spec.place_title(row.dataset, row.protocol, row.scored.source)
+
+    def headed(self, title: str, notes: Sequence[str]) -> tuple[str, Sequence[str]]:
+        """Title and notes as the figure shows them; those of a figure without them are told, for its caption."""
+        if self.titled:
+            return title, notes
+        self.tell(f"caption: {title}. {' '.join(notes)}")
+        return "", ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,7 @@ def draw(
     methods: Sequence[str] = (),
     seed: int | None = None,
     success: Success = SUCCESS,
+    titled: bool = True,
     tell: Tell = lambda line: print(line, file=sys.stderr),
 ) -> list[Path]:
     """Draw a figure and write it.
@@ -106,6 +122,7 @@ def draw(
         methods: `METHOD[:VARIANT]`; by default objmae, or the best method if it has no records.
         seed: By default the first of the selected ones, or all of them as curves.
         success: What a seed must reach not to count as failed.
+        titled: Whether title and notes are part of the picture; else they are told.
         tell: Called with messages about what was chosen.
 
     Returns:
@@ -121,7 +138,9 @@ def draw(
         raise RequestError(f"--figure {number} is of one dataset, not of {' and '.join(datasets)}")
     paths = outputs(output)
     dataset = datasets[0] if datasets else PAPER_FIGURES[number].dataset
-    figure = compose(FigureRequest(number, measured, spec, dataset, methods, selection, seed, success, tell))
+    figure = compose(
+        FigureRequest(number, measured, spec, dataset, methods, selection, seed, success, titled, tell)
+    )
     for path in paths:
         save(figure, path)
     return paths
@@ -133,13 +152,18 @@ def compose(request: FigureRequest) -> Figure:
 
 
 def _segmentations(request: FigureRequest) -> Figure:
-    return _pictures(request, request.rows(), pictures.segmentations, IMAGES)
+    rows = request.rows(lambda row: bool(_pictured(row, request.seed)))
+    return _pictures(request, rows, pictures.segmentations, IMAGES)
+
+
+def _pictured(row: Measured, seed: int | None) -> list[int]:
+    """The seeds of a row that kept pictures, which a copy of shipped weights did not."""
+    return [s for s in choose_seeds(row, seed) if pictures.has_samples(row, s)]
 
 
 def _attention(request: FigureRequest) -> Figure:
     def keeps(row: Measured) -> bool:
-        seeds = choose_seeds(row, request.seed)
-        return pictures.has_attention(row, seeds[0])
+        return any(pictures.has_attention(row, seed) for seed in choose_seeds(row, request.seed))
 
     lacking = (
         f"kept no attention masks in samples.npz, as {PREFERRED} and slot_attention do: "
@@ -158,13 +182,14 @@ def _pictures(
 ) -> Figure:
     """Draw the first images of one seed of each row, `images` in all."""
     each = max(1, images // len(rows))
-    sections = [
-        pictures.section(row, choose_seeds(row, request.seed)[0], each, layout, layout is pictures.attention)
-        for row in rows
-    ]
+    sections = []
+    for row in rows:
+        seed = (_pictured(row, request.seed) or choose_seeds(row, request.seed))[0]
+        sections.append(pictures.section(row, seed, each, layout, layout is pictures.attention))
     count = sum(bool(strip.caption) for strip in sections[0].strips)
     shown = f"The first {count} of {rows[0].n_images:,} test images. {_COLOURS}"
-    return sheet(f"{rows[0].scored.place}, test split", sections, [shown, *notes, *_marks(rows)])
+    title = f"{request.place(rows[0])}, test split"
+    return sheet(*request.headed(title, [shown, *notes, *_marks(rows)]), sections)
 
 
 def _failures(request: FigureRequest) -> Figure:
@@ -173,7 +198,7 @@ def _failures(request: FigureRequest) -> Figure:
             f"--figure {request.number} shows the seeds of one method that failed, and chooses them itself: it goes "
             "with no --select, no --seed, and one --method"
         )
-    (row,) = request.rows()
+    (row,) = request.rows(lambda row: bool(_pictured(row, None)))
     metric = request.success.metric
     if metric not in row.values:
         raise ObjbenchError(
@@ -191,29 +216,38 @@ def _failures(request: FigureRequest) -> Figure:
         what += f", the worst {len(shown)} shown"
     sections = [pictures.section(row, seed, IMAGES_OF_FAILED, pictures.segmentations) for seed in shown]
     whole = row.values[metric].n_images in ((), (row.n_images,))
-    images = "all test images" if whole else f"those test images for which {metric} is defined"
-    note = f"A seed failed that did not reach {request.success}, as a mean over {images}."
-    return sheet(f"{row.scored.place}, test split: {what}", sections, [note, _COLOURS, *_marks([row])])
+    described = row.values[metric].metric
+    images = "all test images" if whole else f"those test images for which {described.title} is defined"
+    note = f"A seed failed that did not reach {request.success.text(described)}, as a mean over {images}."
+    title = f"{request.place(row)}, test split: {what}"
+    return sheet(*request.headed(title, [note, _COLOURS, *_marks([row])]), sections)
 
 
 def _curves(request: FigureRequest) -> Figure:
     def is_trained_here(row: Measured) -> bool:
         return row.learned is not None and all(origin.key == TEST for origin in row.origins.values())
 
+    def has_course(row: Measured) -> bool:
+        return is_trained_here(row) and any(validated(row.origins[s].folder) for s in row.origins)
+
     lacking = f"has no training on it: objbench run {PREFERRED} --dataset {request.dataset}"
-    rows = request.rows(is_trained_here, lacking)
-    courses = [
-        Course.read(row.origins[seed].folder, row.label, seed)
-        for row in rows
-        for seed in choose_seeds(row, request.seed)
-    ]
-    label = f"{rows[0].label}, " if len(rows) == 1 else ""
+    there = rows_on(request.measured, request.dataset, request.spec)
+    rows = request.rows(has_course if any(map(has_course, there)) else is_trained_here, lacking)
+    courses = []
+    for row in rows:
+        chosen = choose_seeds(row, request.seed)
+        drawn = [seed for seed in chosen if validated(row.origins[seed].folder)] or chosen
+        if left_out := [str(seed) for seed in chosen if seed not in drawn]:
+            request.tell(f"{row.label}: no course of training is kept of seed {', '.join(left_out)}")
+        courses += [Course.read(row.origins[seed].folder, row.title, seed) for seed in drawn]
+    label = f"{rows[0].title}, " if len(rows) == 1 else ""
     validation = _VALIDATION + (_RATIO if any(row.who.method == PREFERRED for row in rows) else "") + "."
     if len(rows) > 1 and len(courses) > len(rows):
         validation += " Thin lines are seeds, thick ones their means."
-    title = f"{label}{rows[0].scored.place}: validation over training"
+    title = f"{label}{request.place(rows[0])}: validation over training"
     metrics = {name: request.spec.metric(name) for name in pictures.METRICS}
-    return training_curves(title, courses, metrics, [validation, *_marks(rows)])
+    title, notes = request.headed(title, [validation, *_marks(rows)])
+    return training_curves(title, courses, metrics, notes)
 
 
 def _marks(rows: Sequence[Measured]) -> list[str]:
@@ -221,7 +255,7 @@ def _marks(rows: Sequence[Measured]) -> list[str]:
     holders: dict[str, list[str]] = {}
     for row in rows:
         for note in row.notes:
-            holders.setdefault(note, []).append(row.label)
+            holders.setdefault(note, []).append(row.title)
     notes = [
         note if len(labels) == len(rows) else f"{', '.join(labels)} {note}"
         for note, labels in holders.items()

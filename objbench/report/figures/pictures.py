@@ -72,7 +72,7 @@ def section(row: Measured, seed: int, count: int, layout: Layout, repeat: bool =
     strips: list[Strip] = []
     for i in range(min(count, len(captions))):
         strips += layout({name: values[i] for name, values in samples.items()}, captions[i])
-    heading = f"{row.label}, seed {seed}: {_means(row, seed)}"
+    heading = f"{row.title}, seed {seed}: {_means(row, seed)}"
     planes = samples["soft_masks"].shape[1] if "soft_masks" in samples else 0
     if planes > MAX_PLANES:
         heading += f"; the {MAX_PLANES} largest of {planes} slots"
@@ -108,6 +108,15 @@ def attention(sample: Sample, caption: str) -> list[Strip]:
         for word, i in _planes(sample, "slot"):
             below.append(Tile(channels_last(sample["components"][i]), word, frames.get(i)))
     return [Strip(above), Strip(below, caption)]
+
+
+def has_samples(row: Measured, seed: int) -> bool:
+    """Whether images of a seed were kept."""
+    origin = row.origins[seed]
+    try:
+        return samples_key(origin.key) in sample_names(origin.folder)
+    except ObjbenchError:  # damaged: said by what reads them, where they are to be drawn
+        return False
 
 
 def has_attention(row: Measured, seed: int) -> bool:

@@ -74,21 +74,27 @@ class Grid:
         return round(points * _LEADING * self.dpi / POINTS)
 
 
-def sheet(title: str, sections: Sequence[Section], notes: Sequence[str]) -> Figure:
-    """Draw the sections below each other, with the title above and the notes below."""
+def sheet(title: str, notes: Sequence[str], sections: Sequence[Section]) -> Figure:
+    """Draw the sections below each other, with the title above and the notes below.
+
+    Without a title and notes, the heading of a single section is left out, too.
+    """
+    bare = not title and not notes and len(sections) == 1
     tiles = [tile for section in sections for strip in section.strips for tile in strip.tiles if tile]
     columns = max(len(strip.tiles) for section in sections for strip in section.strips)
     grid = Grid.fit(max(tiles[0].picture.shape[:2]), columns)
     with paper_style():
         pen = Pen(grid)
-        pen.text([title], TITLE, INK, bold=True)
+        pen.text([title] if title else [], TITLE, INK, bold=True)
         for section in sections:
-            pen.skip(SMALL / 2)
-            pen.text([section.heading], LABEL, INK)
+            if not bare:
+                pen.skip(SMALL / 2)
+                pen.text([section.heading], LABEL, INK)
             for i, strip in enumerate(section.strips):
                 pen.strip(strip, headings=section.repeat or i == 0)
-        pen.skip(SMALL / 2)
-        pen.text(notes, SMALL, FAINT)
+        if notes:
+            pen.skip(SMALL / 2)
+            pen.text(notes, SMALL, FAINT)
         return pen.done()
 
 

@@ -46,11 +46,13 @@ class Evaluation:
     Attributes:
         evaluation: Key of its scores in the record.
         turn: Place of the seed among those of its configuration; 0 is the first.
+        spec: The benchmarks, for names.
     """
 
     run: ShownRun
     evaluation: str
     turn: int
+    spec: Spec
 
     @property
     def name(self) -> str:
@@ -59,9 +61,10 @@ class Evaluation:
 
     @property
     def where(self) -> str:
-        """`DATASET@PROTOCOL/SOURCE`, with the split if that is not test, and with the name of other masks."""
+        """The name of what was scored, with the split if that is not test, and with the name of other masks."""
         on = self.run.record.scored[self.evaluation]
-        place = on.place if on.split == TEST else f"{on.place}:{on.split}"
+        place = self.spec.place_title(on.dataset, on.protocol, on.source)
+        place = place if on.split == TEST else f"{place}: {on.split}"
         return place if self.masks is None else f"{place} ({self.masks} masks)"
 
     @property
@@ -102,7 +105,7 @@ def gallery_of(runs: Sequence[ShownRun], spec: Spec, budget: int = BUDGET) -> Ga
     The first seed of each configuration comes first and decides how large the planes of the slots can be. Further
     seeds follow in rounds until one does not fit.
     """
-    shown = sorted(_evaluations(runs), key=lambda entry: entry.turn)
+    shown = sorted(_evaluations(runs, spec), key=lambda entry: entry.turn)
     result = Gallery(_level([entry for entry in shown if entry.turn == 0], budget))
     for entry in shown:
         if result.left_out:
@@ -117,7 +120,7 @@ def gallery_of(runs: Sequence[ShownRun], spec: Spec, budget: int = BUDGET) -> Ga
     return result
 
 
-def _evaluations(runs: Sequence[ShownRun]) -> Iterator[Evaluation]:
+def _evaluations(runs: Sequence[ShownRun], spec: Spec) -> Iterator[Evaluation]:
     """Every evaluation with images of its own: one of several definitions of the metrics, if possible the default."""
     turns: dict[tuple[str, str, str], int] = {}
     for run in runs:
@@ -127,7 +130,7 @@ def _evaluations(runs: Sequence[ShownRun]) -> Iterator[Evaluation]:
         for images, key in distinct.items():
             turn = turns.setdefault((run.series, run.record.place, images), 0)
             turns[run.series, run.record.place, images] += 1
-            yield Evaluation(run, key, turn)
+            yield Evaluation(run, key, turn, spec)
 
 
 def _level(shown: Sequence[Evaluation], budget: int) -> Level:

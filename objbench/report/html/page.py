@@ -46,8 +46,8 @@ def page(
         all_seeds: Whether the seeds below each mean are shown at first.
     """
     plans = [plan for plan in plans if plan.rows]
-    runs = runs_of(plans)
-    facets = Facets.of(plans, runs)
+    runs = runs_of(plans, spec)
+    facets = Facets.of(plans, runs, spec)
     shown = {column.metric: spec.metric(column.metric) for plan in plans for column in plan.columns}
     courses, without_curve = curves_of(runs, shown)
     titles = {name: metric.title for name, metric in shown.items()} | {LOSS: LOSS}
@@ -71,7 +71,7 @@ def page(
         unread=[*without_curve, *pictures.unread],
         curves={name: title for name, title in titles.items() if any(name in c for c in courses.values())},
         data={
-            "runs": _described(listed),
+            "runs": _described(listed, spec),
             "curves": courses,
             "percent": [name for name, metric in shown.items() if metric.percent],
             "gallery": _for_script(pictures, facets),
@@ -110,14 +110,16 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _described(views: Sequence[RunView]) -> list[dict[str, Any]]:
+def _described(views: Sequence[RunView], spec: Spec) -> list[dict[str, Any]]:
     """The facts of each run that the charts and the gallery need."""
     return [
         {
             "id": view.run.id,
             "series": view.run.series,
             "seed": view.run.record.seed,
-            "trained_on": view.run.record.place,
+            "trained_on": spec.place_title(
+                view.run.record.dataset, view.run.record.protocol, view.run.record.source
+            ),
             "facets": {
                 "dataset": view.datasets.split(" "),
                 "method": [str(view.method)],

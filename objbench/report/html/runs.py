@@ -9,6 +9,7 @@ from pathlib import Path
 from objbench.records import External, Run, Trained
 from objbench.report.rows.row import Measured
 from objbench.report.tables.plan import Plan
+from objbench.spec.schema import Spec
 
 _FOLDERS = 4  # DATASET/SOURCE/METHOD/seed-N: what lies above them belongs to one machine
 
@@ -19,18 +20,15 @@ class ShownRun:
 
     Attributes:
         id: Identifies it on the page.
+        title: The name of its method in tables.
         evaluations: The keys of its scores that the rows are made of.
     """
 
     id: str
     folder: Path
     record: Run | External
+    title: str
     evaluations: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        """`METHOD[:VARIANT]`, the label of its rows."""
-        return self.record.method_label
 
     @property
     def overrides(self) -> str:
@@ -39,8 +37,8 @@ class ShownRun:
 
     @property
     def series(self) -> str:
-        """The name that all seeds of one configuration share: the label, and the overrides if there are any."""
-        return f"{self.label} ({self.overrides})" if self.record.overrides else self.label
+        """The name that all seeds of one configuration share: the title, and the overrides if there are any."""
+        return f"{self.title} ({self.overrides})" if self.record.overrides else self.title
 
     @property
     def generated(self) -> bool:
@@ -48,7 +46,7 @@ class ShownRun:
         return any(self.record.scored[key].generator is not None for key in self.evaluations)
 
 
-def runs_of(plans: Sequence[Plan]) -> list[ShownRun]:
+def runs_of(plans: Sequence[Plan], spec: Spec) -> list[ShownRun]:
     """Find the records behind the measured rows of `plans`, each once, in the order of the rows and of their seeds."""
     records: dict[Path, Run | External] = {}
     used: dict[Path, set[str]] = {}
@@ -57,7 +55,13 @@ def runs_of(plans: Sequence[Plan]) -> list[ShownRun]:
             records[origin.folder] = origin.record
             used.setdefault(origin.folder, set()).add(origin.key)
     return [
-        ShownRun(f"r{i}", folder, record, tuple(key for key in record.scored if key in used[folder]))
+        ShownRun(
+            f"r{i}",
+            folder,
+            record,
+            spec.method_title(record.method, record.variant),
+            tuple(key for key in record.scored if key in used[folder]),
+        )
         for i, (folder, record) in enumerate(records.items())
     ]
 

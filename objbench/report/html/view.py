@@ -19,23 +19,34 @@ _WIDEST_MARKS = 12
 
 @dataclass
 class Facets:
-    """The values to filter by: value -> number. The page uses the numbers, so that names can have any characters."""
+    """The values to filter by: value -> number. The page uses the numbers, so that names can have any characters.
+
+    Attributes:
+        titles: Dataset -> its name on the page.
+    """
 
     dataset: dict[str, int] = field(default_factory=dict)
     method: dict[str, int] = field(default_factory=dict)
     seed: dict[str, int] = field(default_factory=dict)
     origin: dict[str, int] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plans: Sequence[Plan], runs: Sequence[ShownRun]) -> Facets:
+    def of(cls, plans: Sequence[Plan], runs: Sequence[ShownRun], spec: Spec) -> Facets:
         """Collect the values of all rows of `plans` and of `runs`."""
         rows = [row for plan in plans for row in plan.rows]
         origins = {origin(row) for row in rows}
         return cls(
             _numbered(row.dataset for row in sorted(rows, key=lambda row: row.published)),
-            _numbered(row.label for row in sorted(rows, key=lambda row: row.published)),
+            _numbered(
+                [
+                    *(run.title for run in runs),
+                    *(row.title for row in sorted(rows, key=lambda row: row.published)),
+                ]
+            ),
             _numbered(str(seed) for seed in sorted({run.record.seed for run in runs})),
             _numbered(name for name in ORIGINS if name in origins),
+            {row.dataset: spec.dataset_title(row.dataset) for row in rows},
         )
 
 
@@ -122,7 +133,7 @@ def run_view(run: ShownRun, facets: Facets) -> RunView:
     return RunView(
         run=run,
         datasets=_numbers(facets.dataset[dataset] for dataset in scored),
-        method=facets.method[run.label],
+        method=facets.method[run.title],
         seed=facets.seed[str(run.record.seed)],
         origin=facets.origin[name],
         time=duration(run.record.wall_seconds) if isinstance(run.record, Run) else "",
@@ -148,7 +159,7 @@ def _shown(line: Line, facets: Facets) -> ShownLine:
     return ShownLine(
         line,
         _numbers(facets.dataset[row.dataset] for row in line.rows),
-        str(facets.method[first.label]),
+        str(facets.method[first.title]),
         str(facets.origin[origin(first)]),
         first.who.settings,
     )

@@ -141,6 +141,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
     changed = method.masks.get(masks) if method is not None and masks is not None else None
     return Measured(
         label=first.method_label if masks is None else f"{first.method_label} ({masks})",
+        title=spec.method_title(first.method, first.variant, masks),
         who=MethodId(first.method, first.variant, first.overrides, trivial),
         dataset=scored.dataset,
         protocol=scored.protocol,

@@ -49,17 +49,19 @@ def cell_notes(row: Row, metric: str) -> list[str]:
         if value.metric.cost:
             return [f"on {', '.join(row.devices)}"]
         seeds = len(value.seeds)
-        missing = [f"{metric}: of {seeds} of the {row.n} seeds, the others have none"] * (seeds != row.n)
+        missing = [f"{value.metric.title}: of {seeds} of the {row.n} seeds, the others have none"] * (
+            seeds != row.n
+        )
         return [*missing, *_images_notes(row, metric)]
     if value.metric.cost or row.definitions[metric] == value.metric.meaning != NOT_STATED:
         return []
-    return [f"{metric}: {_stated('definition', row.definitions[metric])}"]
+    return [f"{value.metric.title}: {_stated('definition', row.definitions[metric])}"]
 
 
 def seed_notes(row: Row, metric: str, seed: int) -> list[str]:
     """The notes of the value of one seed: the number of images, if the metric is undefined for some."""
     images = row.values[metric].images.get(seed)
-    return [f"{metric}: {images.note}"] if images and images.note else []
+    return [f"{row.values[metric].metric.title}: {images.note}"] if images and images.note else []
 
 
 def _images_notes(row: Measured, metric: str) -> list[str]:
@@ -69,7 +71,7 @@ def _images_notes(row: Measured, metric: str) -> list[str]:
         return []
     shown = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} (by seed)"
     others = "; not comparable with rows that are means over other images" if mixed else ""
-    return [f"{metric}: mean over {shown} of {row.n_images:,} images{others}"]
+    return [f"{row.values[metric].metric.title}: mean over {shown} of {row.n_images:,} images{others}"]
 
 
 class _Varying:

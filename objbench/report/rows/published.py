@@ -32,6 +32,7 @@ def _row(block: PublishedRow, dataset: str, spec: Spec) -> Published:
     name = f"{block.method}:{block.variant}" if block.variant else block.method
     return Published(
         label=block.label or name,
+        title=block.label or spec.method_title(block.method, block.variant),
         who=MethodId(block.method, block.variant, {}, trivial=False),
         dataset=dataset,
         protocol=block.protocol,

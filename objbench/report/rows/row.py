@@ -126,7 +126,8 @@ class Row(ABC):
     """The numbers of a method on one dataset, with everything needed to judge what they can be compared with.
 
     Attributes:
-        label: The name of the method in tables.
+        label: The name of the method as one types it, `METHOD[:VARIANT]`, or the paper's own.
+        title: The name of the method in tables and figures.
         who: The identity of the method.
         protocol: A name of benchmarks.yaml, or what the paper says.
         n: Number of seeds; None if not stated.
@@ -136,6 +137,7 @@ class Row(ABC):
     """
 
     label: str
+    title: str
     who: MethodId
     dataset: str
     protocol: str

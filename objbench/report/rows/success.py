@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from objbench.errors import RequestError
 from objbench.report.rows.row import Statistic
+from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
 
 LEVEL = 0.95
@@ -56,6 +57,11 @@ class Success:
 
     def __str__(self) -> str:
         return f"{self.metric} {'>' if self.sign > 0 else '<'} {self.threshold:g}"
+
+    def text(self, metric: MetricSpec) -> str:
+        """The condition as tables print it, in the unit of its metric: `ARI-FG > 50 %`."""
+        bound = f"{100 * self.threshold:g} %" if metric.percent else f"{self.threshold:g}"
+        return f"{metric.title} {'>' if self.sign > 0 else '<'} {bound}"
 
     def reached(self, value: float) -> bool:
         """Whether a seed of this value succeeded."""

@@ -28,7 +28,8 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
         intervals: Whether the score of a seed is followed by its confidence interval over images.
     """
     footnotes = Footnotes()
-    columns = [_Printer(column, plan.rows, intervals) for column in plan.columns]
+    places = _places(plan)
+    columns = [_Printer(column, plan.rows, places[column], intervals) for column in plan.columns]
     lines: list[Line] = []
     for members in _lines(plan):
         first = next(iter(members.values()))
@@ -42,7 +43,7 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
         lines.append(_line(members, label, cells))
         if all_seeds:
             lines += _seed_lines(members, columns, footnotes)
-    groups, headings = _headings(plan)
+    groups, headings = _headings(plan, spec)
     return Table(
         plan.title,
         "method",
@@ -50,22 +51,19 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
         groups,
         headings,
         lines,
-        [_EXPLAINED, *([_INTERVALS] if intervals else []), *_successes(plan)],
+        [_EXPLAINED, *([_INTERVALS] if intervals else []), *_successes(plan, spec)],
         footnotes.legend(),
-        _cited(plan.rows, spec),
+        list(_published_in(plan.rows, spec).items()),
     )
 
 
 class _Printer:
     """Prints the values of one column; knows which of them are the best among those they can be compared with."""
 
-    def __init__(self, column: Column, rows: list[Row], intervals: bool) -> None:
+    def __init__(self, column: Column, rows: list[Row], places: int, intervals: bool) -> None:
         self.dataset, self.metric, self.success = column.dataset, column.metric, column.success
         members = [row for row in rows if row.dataset == self.dataset and self.metric in row.values]
-        stated = [row.values[self.metric].decimals for row in members]
-        # Measured values are printed with as many decimals as the published values beside them.
-        self.places = max((places for places in stated if places is not None), default=1)
-        self.intervals = intervals
+        self.places, self.intervals = places, intervals
         self.best = set() if column.success else self._best(members)
 
     def cell(self, row: Row | None, notes: list[str], footnotes: Footnotes) -> Cell:
@@ -92,6 +90,21 @@ class _Printer:
             return set()
         metric = rows[0].values[self.metric].metric
         return best(rows, self.metric, lambda mean: float(metric.format(mean, self.places)))
+
+
+def _places(plan: Plan) -> dict[Column, int]:
+    """The decimals of each column: as many as the least exact of its published values has.
+
+    A column without published values has as many as the others of the table.
+    """
+    stated: dict[Column, int] = {}
+    for column in plan.columns:
+        members = [row for row in plan.rows if row.dataset == column.dataset and column.metric in row.values]
+        of_papers = [row.values[column.metric].decimals for row in members]
+        if known := [places for places in of_papers if places is not None]:
+            stated[column] = min(known)
+    usual = max(stated.values(), default=1)
+    return {column: stated.get(column, usual) for column in plan.columns}
 
 
 def _lines(plan: Plan) -> list[dict[str, Row]]:
@@ -136,7 +149,7 @@ def _one(values: list[str]) -> str:
 
 
 def _label(row: Row) -> str:
-    label = f"{row.label} (trivial)" if row.who.trivial else row.label
+    label = f"{row.title} (trivial)" if row.who.trivial else row.title
     if not isinstance(row, Measured):
         return label
     on = row.scored
@@ -161,10 +174,10 @@ def _seed_lines(members: Mapping[str, Row], columns: Sequence[_Printer], footnot
     ]
 
 
-def _headings(plan: Plan) -> tuple[list[str], list[str]]:
+def _headings(plan: Plan, spec: Spec) -> tuple[list[str], list[str]]:
     """The headings above groups of columns, and above each column; what all columns share is in the title."""
-    names = [str(column.success or column.metric) for column in plan.columns]
-    datasets = [column.dataset for column in plan.columns]
+    names = [_heading(column, spec) for column in plan.columns]
+    datasets = [spec.dataset_title(column.dataset) for column in plan.columns]
     if len(set(datasets)) == 1:
         return [""] * len(names), names
     if len(set(names)) == 1:
@@ -172,13 +185,27 @@ def _headings(plan: Plan) -> tuple[list[str], list[str]]:
     return datasets, names
 
 
-def _successes(plan: Plan) -> list[str]:
-    stated = dict.fromkeys(str(column.success) for column in plan.columns if column.success)
+def _heading(column: Column, spec: Spec) -> str:
+    metric = spec.metric(column.metric)
+    return column.success.text(metric) if column.success else metric.title
+
+
+def _successes(plan: Plan, spec: Spec) -> list[str]:
+    stated = dict.fromkeys(_heading(column, spec) for column in plan.columns if column.success)
     return [f"{text}: seeds of which that is true, [ , ] 95 % Wilson interval of their share in percent."
             for text in stated]  # fmt: skip
 
 
-def _cited(rows: Iterable[Row], spec: Spec) -> list[tuple[str, Reference]]:
+def cited(rows: Sequence[Row], spec: Spec) -> dict[str, Reference]:
+    """Key -> reference of all that a paper with these rows cites: their numbers, methods and datasets."""
+    methods = [spec.methods[row.who.method].citation for row in rows if row.who.method in spec.methods]
+    datasets = [spec.datasets[row.dataset].citation for row in rows if row.dataset in spec.datasets]
+    keys = dict.fromkeys([*filter(None, methods), *(key for keys in datasets for key in keys)])
+    known = {key: spec.references[key] for key in keys if key in spec.references}
+    return dict(sorted((_published_in(rows, spec) | known).items()))
+
+
+def _published_in(rows: Iterable[Row], spec: Spec) -> dict[str, Reference]:
     published = [row for row in rows if isinstance(row, Published)]
     keys = {key: None for row in published for key in (row.citation, row.quoted_in) if key}
-    return [(key, spec.references[key]) for key in keys]
+    return {key: spec.references[key] for key in keys}

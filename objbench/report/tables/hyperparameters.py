@@ -49,16 +49,19 @@ def hyperparameters(number: str, spec: Spec, datasets: Sequence[str]) -> Hyperpa
         blocks["dataset"] = {"slots": blocks["slots"], **size}
         for key, value in flatten({room: blocks[room] for room in rooms}).items():
             values.setdefault(key, {})[name] = value
-    return Hyperparameters(f"{title} ({METHOD})", shown, values)
+    return Hyperparameters(title, shown, values)
 
 
-def hyperparameters_table(found: Hyperparameters) -> Table:
+def hyperparameters_table(found: Hyperparameters, spec: Spec) -> Table:
     """Lay out a line per hyper-parameter and a column per dataset."""
     lines = [
         Line(key.partition(".")[0], Cell(key), (), [Cell(_text(by_dataset[name])) for name in found.datasets])
         for key, by_dataset in found.values.items()
     ]
-    return Table(found.title, "setting", (), [""] * len(found.datasets), list(found.datasets), lines)
+    names = [name.partition("@") for name in found.datasets]
+    headings = [spec.dataset_title(name, protocol) for name, _, protocol in names]
+    title = f"{found.title} ({spec.method_title(METHOD)})"
+    return Table(title, "setting", (), [""] * len(headings), headings, lines)
 
 
 def hyperparameters_json(found: Hyperparameters) -> str:

@@ -19,6 +19,7 @@ from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Line, Table, bounds
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.resolve import digest
+from objbench.spec.schema import Spec
 from objbench.train.artifacts import PER_IMAGE, read_per_image
 
 _EXPLAINED = (
@@ -165,14 +166,19 @@ def _same(values: NDArray[Any], mean: float) -> bool:
     return bool(abs(np.nanmean(values) - mean) <= _MATCH * max(1.0, abs(mean)))
 
 
-def pairwise_table(found: Pairwise) -> Table:
+def _title(row: Measured) -> str:
+    """The name of a method in tables, with the hash of its overrides where it has any."""
+    return f"{row.title}{full_name(row).removeprefix(row.label)}"
+
+
+def pairwise_table(found: Pairwise, spec: Spec) -> Table:
     """Lay out a line per metric, with the notes of both methods below."""
     first, second = found.first, found.second
-    names = [full_name(first), full_name(second)]
+    names = [_title(first), _title(second)]
     lines = [
         Line(
             "measured",
-            Cell(metric),
+            Cell(found.metric(metric).title),
             (),
             [
                 *(Cell(found.metric(metric).format(mean)) for mean in result.means),
@@ -187,7 +193,8 @@ def pairwise_table(found: Pairwise) -> Table:
     ]
     on = first.scored
     by = "" if on.definition == DEFAULT_DEFINITION else f", as {on.definition} scores"
-    where = f"{first.dataset_ref}, {on.source}, {on.split}{by}"
+    protocol = None if first.default_protocol else first.protocol
+    where = f"{spec.dataset_title(first.dataset, protocol)}, {on.source}, {on.split}{by}"
     return Table(
         f"{where}: {_with_seeds(first)} against {_with_seeds(second)}",
         "metric",
@@ -204,13 +211,13 @@ def _notes(found: Pairwise) -> list[str]:
     first, second = found.first, found.second
     common = [note for note in first.notes if note in second.notes]
     told = [
-        f"{metric}: over the {_of_images(result, found)} images for which it is defined for both"
+        f"{found.metric(metric).title}: over the {_of_images(result, found)} images for which it is defined for both"
         for metric, result in found.by_metric.items()
         if result.n_images < first.n_images
     ]
     told += [f"both: {note}" for note in common]
     for row in (first, second):
-        name = full_name(row)
+        name = _title(row)
         told += [f"{name}: {note}" for note in row.notes if note not in common]
         if row.n == 1:
             told.append(f"{name}: one seed, so the interval says nothing of how its seeds differ")
@@ -223,7 +230,7 @@ def _of_images(result: Paired, found: Pairwise) -> str:
 
 
 def _with_seeds(row: Measured) -> str:
-    return f"{full_name(row)} ({row.n} seed{'s' * (row.n != 1)})"
+    return f"{_title(row)} ({row.n} seed{'s' * (row.n != 1)})"
 
 
 def _signed(metric: MetricSpec, value: float) -> str:

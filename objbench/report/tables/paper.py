@@ -29,8 +29,8 @@ class PaperTable:
 
 PAPER_TABLES: dict[str, list[PaperTable]] = {
     "1": [
-        PaperTable("Table 1: comparison, ari_fg", _THREE, ("ari_fg",), ("1",)),
-        PaperTable("Table 1: comparison, ari", _THREE, ("ari",), ("1",)),
+        PaperTable("Table 1: comparison, ARI-FG", _THREE, ("ari_fg",), ("1",)),
+        PaperTable("Table 1: comparison, ARI", _THREE, ("ari",), ("1",)),
     ],
     "2": [
         PaperTable("Table 2: ClevrTex", ("clevrtex",), ("miou", "ari_fg"), ("2",)),
@@ -45,9 +45,9 @@ PAPER_TABLES: dict[str, list[PaperTable]] = {
         PaperTable("Table 3: cost per seed, hours", (*_THREE, "clevrtex"), ("hours",), ("3",)),
         PaperTable("Table 3: cost per seed, iterations", (*_THREE, "clevrtex"), ("iterations",), ("3",)),
     ],
-    "4": [PaperTable("Table 4: ablations, ari_fg", _THREE, ("ari_fg",), ("4",))],
-    "5": [PaperTable("Table 5: ablations, ari", _THREE, ("ari",), ("5",))],
-    "6": [PaperTable("Table 6: ablations, miou", _THREE, ("miou",), ("6",))],
+    "4": [PaperTable("Table 4: ablations, ARI-FG", _THREE, ("ari_fg",), ("4",))],
+    "5": [PaperTable("Table 5: ablations, ARI", _THREE, ("ari",), ("5",))],
+    "6": [PaperTable("Table 6: ablations, mIoU", _THREE, ("miou",), ("6",))],
 }
 
 

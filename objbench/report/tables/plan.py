@@ -59,7 +59,8 @@ def dataset_plans(
         columns = [Column(name, m) for m in metrics if any(m in row.values for row in members)]
         members = [row for row in members if any(column.metric in row.values for column in columns)]
         if members:
-            plans.append(Plan(reference, tuple(columns), members))
+            title = spec.dataset_title(name, reference.partition("@")[2])
+            plans.append(Plan(title, tuple(columns), members))
     return plans
 
 

@@ -95,8 +95,7 @@ def _letter(index: int) -> str:
 
 
 def printed(value: Statistic, places: int, intervals: bool = False) -> str:
-    """Print `mean ± std`, or the value of a single seed; published values with the decimals of their paper."""
-    places = value.decimals or places
+    """Print `mean ± std`, or the value of a single seed."""
     if len(value.seeds) == 1:
         return of_seed(value, next(iter(value.seeds)), places, intervals)
     mean = value.metric.format(value.mean, places)

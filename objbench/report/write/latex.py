@@ -7,7 +7,6 @@ import unicodedata
 
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.report.write.text import BEST, n_left
-from objbench.spec.schema import Reference, Spec
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -19,26 +18,26 @@ _SPECIAL = {
 _WITHOUT_FORM = set("ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſªµº")
 
 
-def latex(table: Table, spec: Spec) -> str:
+def latex(table: Table) -> str:
     r"""Write a table environment that needs the package booktabs; published rows \cite their keys.
 
-    Metrics have the names that papers print. The cited references follow as BibTeX entries in comments.
+    `bibtex` writes their entries.
     """
     label = "tab:" + re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
     title = re.sub(r"^Table \d+: ", "", table.title)
     left = n_left(table)
     columns = "l" * left + "r" * (len(table.full_headings) - left)
     lines = [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs}" + ("; --bibtex writes what is cited" if table.references else ""),
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{_named(title, spec)}}}",
+        rf"\caption{{{escaped(title)}}}",
         rf"\label{{{label}}}",
         r"\small",
         r"\setlength{\tabcolsep}{4pt}",
         rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         r"\toprule",
-        *_heading(table, spec),
+        *_heading(table),
         r"\midrule",
         *_body(table),
         r"\bottomrule",
@@ -46,7 +45,7 @@ def latex(table: Table, spec: Spec) -> str:
         *_notes(table),
         r"\end{table}",
     ]
-    return "\n".join([*lines, *_bibliography(table.references)]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -56,11 +55,6 @@ def escaped(text: str) -> str:
     '100 \\% of a\\_b'
     """
     return "".join(_sign(sign) for sign in unicodedata.normalize("NFC", text))
-
-
-def _named(text: str, spec: Spec) -> str:
-    """Escape `text`, with metrics named as papers name them."""
-    return escaped(re.sub(r"\w+", lambda word: spec.metric(word[0]).title, text))
 
 
 def _sign(sign: str) -> str:
@@ -74,10 +68,10 @@ def _sign(sign: str) -> str:
     return sign if known else f"[U+{ord(sign):04X}]"
 
 
-def _heading(table: Table, spec: Spec) -> list[str]:
+def _heading(table: Table) -> list[str]:
     """One line of headings, or two if there are groups."""
     leading = [escaped(name) for name in (table.first, *table.facts)]
-    names = [_named(name, spec) for name in table.headings]
+    names = [escaped(name) for name in table.headings]
     if not any(table.groups):
         return [_row([*leading, *names])]
     above, rules = [""] * len(leading), []
@@ -135,12 +129,3 @@ def _notes(table: Table) -> list[str]:
 def _citing(text: str, keys: list[str]) -> str:
     parts = re.split(rf"\b({'|'.join(map(re.escape, keys))})\b", text) if keys else [text]
     return "".join(rf"\cite{{{part}}}" if part in keys else escaped(part) for part in parts)
-
-
-def _bibliography(references: list[tuple[str, Reference]]) -> list[str]:
-    lines = []
-    for key, reference in references:
-        lines += [f"% @misc{{{key},", f"%   note = {{{escaped(reference.text)}}},"]
-        lines += [f"%   url = {{{reference.url}}},"] if reference.url else []
-        lines.append("% }")
-    return lines

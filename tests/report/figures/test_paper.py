@@ -32,6 +32,7 @@ def text_of(runs, number="3", dataset=None, select="all", told=None, **options):
         "methods": (),
         "seed": None,
         "success": SUCCESS,
+        "titled": True,
         "tell": (told if told is not None else []).append,
     }
     selection = Selection.parse(select, load_spec())
@@ -62,7 +63,7 @@ def refused(error, runs, number="3", dataset=None, **options):
 def test_each_number_is_drawn_from_the_dataset_of_the_paper(tmp_path, number, dataset, key, heading):
     run_on(tmp_path, dataset, key)
     text = text_of(tmp_path, number)
-    assert f"{dataset}@standard/official" in text
+    assert f"{load_spec().dataset_title(dataset)} (official), test split" in text
     assert heading in text
     assert "objmae, seed 0: ARI-FG 90.0" in text
     assert "ARI-FG 20.0" in text
@@ -72,7 +73,7 @@ def test_figure_7_is_the_course_of_training_on_the_dataset(tmp_path):
     run_on(tmp_path, "clevrtex")
     run_on(tmp_path, "clevrtex", seed=1)
     text = text_of(tmp_path, "7")
-    assert "objmae, clevrtex@standard/official: validation over training" in text
+    assert "objmae, ClevrTex (official): validation over training" in text
     assert "mask ratio 0" in text
     assert "seed 0" in text
     assert "seed 1" in text
@@ -97,7 +98,7 @@ def test_objmae_comes_first_and_else_the_best_method_by_ari_fg(tmp_path):
     run(tmp_path, method="iodine", metrics={"test": scores(ari_fg=0.7)})
     run(tmp_path, method="color_kmeans", metrics={"test": scores(ari_fg=0.99)})
     told = []
-    assert "iodine, seed 0" in text_of(tmp_path, told=told)
+    assert "IODINE, seed 0" in text_of(tmp_path, told=told)
     assert told == [
         "no records of objmae on tetrominoes@standard/emorl: iodine, the best by ari_fg, is drawn"
     ]
@@ -113,7 +114,7 @@ def test_alternative_masks_are_not_drawn(tmp_path):
     metrics = {"test": scores(ari_fg=0.4), "test+masks=composited": composited}
     run(tmp_path, method="spair", metrics=metrics, on=on)
     run(tmp_path, method="monet", metrics={"test": scores(ari_fg=0.5)})
-    assert "monet, seed 0" in text_of(tmp_path)
+    assert "MONet, seed 0" in text_of(tmp_path)
     assert "ARI-FG 40.0" in text_of(tmp_path, methods=("spair",))
 
 
@@ -123,7 +124,7 @@ def test_upstream_data_come_before_generated_and_what_is_left_out_is_said(tmp_pa
     run(tmp_path)
     told = []
     text = text_of(tmp_path, told=told)
-    assert "tetrominoes@standard/emorl" in text
+    assert "Tetrominoes (emorl), test split" in text
     assert "generated" not in text
     assert told == [
         "drawn is objmae on tetrominoes@standard/emorl, 1 seed, 154,440 steps; there are also objmae on "
@@ -135,7 +136,7 @@ def test_named_methods_are_drawn_below_each_other(tmp_path):
     run(tmp_path, method="monet")
     run(tmp_path, method="slot_attention", variant="demo", kept=samples(planes=2, attention=False))
     text = text_of(tmp_path, methods=["slot_attention:demo", "monet"])
-    assert text.index("slot_attention:demo, seed 0") < text.index("monet, seed 0")
+    assert text.index("Slot Attention (demo), seed 0") < text.index("MONet, seed 0")
 
 
 def test_methods_are_drawn_side_by_side_only_on_the_same_images(tmp_path):
@@ -147,7 +148,7 @@ def test_methods_are_drawn_side_by_side_only_on_the_same_images(tmp_path):
         "iodine on tetrominoes@standard/generated"
     )
     run(tmp_path, method="monet", source="generated", on={"test": scored(**GENERATED)})
-    assert "tetrominoes@standard/generated, test split" in text_of(tmp_path, methods=["monet", "iodine"])
+    assert "Tetrominoes (generated), test split" in text_of(tmp_path, methods=["monet", "iodine"])
 
 
 def test_a_method_without_records_is_named_with_the_command(tmp_path):
@@ -172,7 +173,7 @@ def test_failures_by_a_metric_that_is_undefined_for_some_images_say_over_which_t
     some = scores().model_dump() | {"ari_fg": {"mean": 0.4, "std": 0.1, "n": 2}}
     run_on(tmp_path, "clevrtex", metrics={"test": Scores.model_validate(some)})
     text = text_of(tmp_path, "12")
-    assert "as a mean over those test images for which ari_fg is defined" in " ".join(text.split())
+    assert "as a mean over those test images for which ARI-FG is defined" in " ".join(text.split())
     assert "ARI-FG 40.0 (mean over 2 of 320 images)" in " ".join(text.split())
 
 
@@ -181,7 +182,7 @@ def test_failed_seeds_are_those_that_did_not_reach_what_is_stated_lowest_first(t
         run_on(tmp_path, "clevrtex", seed=seed, metrics={"test": scores(ari_fg=ari_fg)})
     text = text_of(tmp_path, "12")
     assert "2 of 4 seeds failed" in text
-    assert "did not reach ari_fg > 0.5" in text
+    assert "did not reach ARI-FG > 50 %" in text
     assert text.index("seed 2: ARI-FG 20.0") < text.index("seed 1: ARI-FG 40.0")
     assert "seed 3" not in text
     assert "3 of 4 seeds failed" in text_of(tmp_path, "12", success=Success("ari_fg", 0.7))
@@ -217,7 +218,7 @@ def test_samples_without_attention_are_named(tmp_path):
     message = refused(ObjbenchError, tmp_path, "8", "tetrominoes")
     assert message.startswith("--figure 8: monet on tetrominoes kept no attention masks in samples.npz")
     run(tmp_path, method="iodine")
-    assert "iodine, seed 0" in text_of(tmp_path, "8", "tetrominoes")
+    assert "IODINE, seed 0" in text_of(tmp_path, "8", "tetrominoes")
     assert "monet on tetrominoes" in refused(ObjbenchError, tmp_path, "8", "tetrominoes", methods=["monet"])
 
 
@@ -225,6 +226,31 @@ def test_a_curve_needs_a_training(tmp_path):
     run(tmp_path, method="one_slot")
     message = refused(ObjbenchError, tmp_path, "7", "tetrominoes")
     assert message.startswith("--figure 7: one_slot on tetrominoes has no training on it")
+
+
+def test_a_copy_of_shipped_weights_kept_no_course_and_no_pictures_so_another_run_is_drawn(tmp_path):
+    run(tmp_path, variant="demo")
+    (shipped,) = {row.origins[0].folder for row in rows_in(tmp_path)}
+    for file in ("metrics.jsonl", "samples.npz", "per_image.npz"):
+        (shipped / file).unlink()
+    assert "no validation in its metrics.jsonl" in refused(ObjbenchError, tmp_path, "7", "tetrominoes")
+    run(tmp_path, method="monet")
+    assert "MONet, Tetrominoes (emorl)" in text_of(tmp_path, "7", "tetrominoes")
+    assert "MONet, seed 0" in text_of(tmp_path, "3")
+
+
+def test_a_figure_without_titles_tells_them_for_its_caption(tmp_path):
+    run(tmp_path)
+    told = []
+    text = text_of(tmp_path, "3", told=told, titled=False)
+    assert "Tetrominoes" not in text
+    assert "The first" not in text
+    assert "slot 1" in text
+    assert told[0].startswith("caption: Tetrominoes (emorl), test split. The first 3 of 320 test images.")
+    curves = text_of(tmp_path, "7", "tetrominoes", told=told, titled=False)
+    assert "validation over training" not in curves
+    assert "ARI-FG, %" in curves
+    assert told[-1].startswith("caption: objmae, Tetrominoes (emorl): validation over training.")
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_every_pixel_is_a_whole_number_of_dots_and_the_figure_as_wide_as_a_page_
 def test_a_png_shows_the_pixels_themselves(tmp_path):
     run(tmp_path)
     found = section(tmp_path, count=1)
-    save(sheet("title", [found], ["a note"]), tmp_path / "sheet.png")
+    save(sheet("title", ["a note"], [found]), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as file:
         dots = np.asarray(file.convert("RGB"))
     grid = Grid.fit(SIDE, 7)

@@ -94,7 +94,7 @@ def made(runs, **options):
 
 def shown_runs(runs):
     spec, rows = rows_in(runs)
-    return runs_of(dataset_plans(rows, [], spec))
+    return runs_of(dataset_plans(rows, [], spec), spec)
 
 
 @pytest.fixture(scope="module")
@@ -188,15 +188,15 @@ def test_marks_lead_to_the_notes_of_their_table(text):
 def test_tables_of_several_datasets_have_headings_above_headings(runs):
     spec, rows = rows_in(runs)
     document = Document(page(paper_plans("2", rows, []), spec))
-    assert ["", "clevrtex_ood", "clevrtex_camo"] in document.lines
+    assert ["", "ClevrTex OOD", "ClevrTex CAMO"] in document.lines
 
 
 def test_tables_without_rows_stand_as_they_are():
     spec = load_spec()
     document = Document(
-        page([], spec, tables=[hyperparameters_table(hyperparameters("7", spec, ["tetrominoes"]))])
+        page([], spec, tables=[hyperparameters_table(hyperparameters("7", spec, ["tetrominoes"]), spec)])
     )
-    assert ["setting", "tetrominoes"] in document.lines
+    assert ["setting", "Tetrominoes"] in document.lines
     assert "runs" not in document.ids
 
 
@@ -228,9 +228,9 @@ def test_only_the_runs_behind_the_rows_are_shown(tmp_path):
     spec = load_spec()
     all_rows = collect(spec, tmp_path, Selection()).measured
     best = collect(spec, tmp_path, Selection(1, "miou")).measured
-    folders = [run.folder.name for run in runs_of(dataset_plans(all_rows, [], spec))]
+    folders = [run.folder.name for run in runs_of(dataset_plans(all_rows, [], spec), spec)]
     assert folders == ["a", "b"]
-    assert [run.folder.name for run in runs_of(dataset_plans(best, [], spec))] == ["b"]
+    assert [run.folder.name for run in runs_of(dataset_plans(best, [], spec), spec)] == ["b"]
 
 
 def test_provenance_names_everything(text):
@@ -303,7 +303,7 @@ def test_first_seeds_come_first_and_what_has_no_room_is_named(runs):
     assert [entry["run"] for entry in whole.runs] == ["r0", "r1", "r2", "r3"]
     second = next(run.id for run in shown_runs(runs) if run.record.seed == 1)
     assert [entry["run"] for entry in partly.runs] == sorted({"r0", "r1", "r2", "r3"} - {second})
-    assert partly.left_out == ["objmae, seed 1, on tetrominoes@standard/emorl"]
+    assert partly.left_out == ["objmae, seed 1, on Tetrominoes (emorl)"]
 
 
 def test_planes_shrink_before_first_seeds_are_left_out(tmp_path):
@@ -433,7 +433,7 @@ def test_long_curves_are_thinned_to_every_nth_point_and_the_last(tmp_path):
 def test_a_run_scored_on_generated_data_is_known_by_its_origin(document):
     assert GENERATED["source"] == "generated"
     origins = {run["series"]: run["facets"]["origin"] for run in document.data["runs"]}
-    assert origins["color_kmeans"] == ["1"]
+    assert origins["Colour k-means"] == ["1"]
     assert origins["objmae"] == ["0"]
 
 

@@ -58,7 +58,7 @@ def written(runs, capsys, **options):
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_says_over_how_many_images_a_mean_is(tmp_path, capsys, form):
     keep(tmp_path, "objmae", undefined(0.9, range(9)))
-    assert "ari_fg: mean over 31 of 40 images" in written(tmp_path, capsys, format=form).replace(r"\_", "_")
+    assert "ARI-FG: mean over 31 of 40 images" in written(tmp_path, capsys, format=form).replace(r"\_", "_")
 
 
 def test_a_metric_that_is_defined_for_all_images_has_no_note(tmp_path, capsys):
@@ -76,9 +76,9 @@ def test_programs_get_the_number_of_images_of_every_value(tmp_path, capsys):
     assert images == {"mean": "31;40", "0": "31", "1": "40"}
     (row,) = [row for row in json.loads(written(tmp_path, capsys, format="json")) if row["kind"] == "run"]
     assert row["values"]["ari_fg"]["images"] == {"0": 31, "1": 40}
-    assert "ari_fg: mean over 31 to 40 (by seed) of 40 images" in row["marks"]
+    assert "ARI-FG: mean over 31 to 40 (by seed) of 40 images" in row["marks"]
     seeds = written(tmp_path, capsys, all_seeds=True)
-    assert "ari_fg: mean over 31 of 40 images" in seeds
+    assert "ARI-FG: mean over 31 of 40 images" in seeds
 
 
 def test_rows_over_different_images_are_marked_and_neither_is_best(tmp_path):
@@ -126,8 +126,8 @@ def test_compare_takes_the_images_for_which_both_are_defined(tmp_path):
     assert (result.means, result.difference, result.interval, result.ahead, result.n_images) == (
         (1.0, 1.0), 0.0, (0.0, 0.0), (0.0, 0.0), 28,
     )  # fmt: skip
-    table = text(pairwise_table(pair))
-    assert "ari_fg: over the 28 of 40 images for which it is defined for both" in table
+    table = text(pairwise_table(pair, SPEC))
+    assert "ARI-FG: over the 28 of 40 images for which it is defined for both" in table
     (line,) = json.loads(pairwise_json([pair]))
     assert (line["images"], line["images_of_split"]) == (28, 40)
     assert next(csv.DictReader(io.StringIO(pairwise_csv([pair]))))["images_of_split"] == "40"

@@ -88,7 +88,7 @@ def test_where_measured_rows_disagree_each_says_which_it_is(one, other, note):
 def test_a_value_that_some_seeds_do_not_have_is_noted():
     without = {name: value for name, value in scores().model_dump().items() if name != "mse"}
     (row,) = measured(record(0), record(1, metrics={"test": Scores.model_validate(without)}))
-    assert cell_notes(row, "mse") == ["mse: of 1 of the 2 seeds, the others have none"]
+    assert cell_notes(row, "mse") == ["MSE: of 1 of the 2 seeds, the others have none"]
     assert cell_notes(row, "ari") == []
 
 
@@ -104,11 +104,11 @@ def test_a_published_row_states_protocol_std_selection_and_note():
 
 
 def test_another_metric_definition_marks_the_cell():
-    assert cell_notes(published("monet", "clevrtex"), "miou") == ["miou: very likely background excluded"]
+    assert cell_notes(published("monet", "clevrtex"), "miou") == ["mIoU: very likely background excluded"]
     assert cell_notes(published("monet", "clevrtex"), "ari_fg") == []
     assert cell_notes(published("ast", "clevrtex"), "miou") == []
     row = replace(published("ast", "clevrtex"), definitions={"miou": "not stated"})
-    assert cell_notes(row, "miou") == ["miou: definition not stated"]
+    assert cell_notes(row, "miou") == ["mIoU: definition not stated"]
 
 
 def test_rows_of_another_protocol_are_not_what_a_row_is_told_apart_from():

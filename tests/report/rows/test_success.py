@@ -77,11 +77,11 @@ def test_a_threshold_in_percent_is_refused():
 def test_a_column_says_how_many_of_how_many_seeds_with_the_interval():
     (plan,) = dataset_plans(bimodal(), [], load_spec())
     table = build(with_success(plan, Success("ari_fg", 0.9)), load_spec())
-    assert table.headings[-1] == "ari_fg > 0.9"
+    assert table.headings[-1] == "ARI-FG > 90 %"
     cells = {line.label.text: line.cells[-1].text for line in table.lines}
-    assert cells["iodine"] == "-"
+    assert cells["IODINE"] == "-"
     assert table.lines[0].cells[-1].text == "3/5 [23, 88]"
-    assert "ari_fg > 0.9: seeds of which that is true, [ , ] 95 % Wilson interval of their share" in text(
+    assert "ARI-FG > 90 %: seeds of which that is true, [ , ] 95 % Wilson interval of their share" in text(
         table
     )
 
@@ -89,9 +89,9 @@ def test_a_column_says_how_many_of_how_many_seeds_with_the_interval():
 def test_every_dataset_with_seeds_has_a_column_of_its_own():
     (first, _) = paper_plans("1", bimodal(), [])
     table = build(with_success(first, Success("ari_fg", 0.9)), load_spec())
-    assert table.groups == ["tetrominoes", "tetrominoes", "multi_dsprites", "clevr6"]
-    assert table.headings == ["ari_fg", "ari_fg > 0.9", "ari_fg", "ari_fg"]
-    assert table.full_headings[-3:] == ["tetrominoes ari_fg > 0.9", "multi_dsprites ari_fg", "clevr6 ari_fg"]
+    assert table.groups == ["Tetrominoes", "Tetrominoes", "Multi-dSprites", "CLEVR6"]
+    assert table.headings == ["ARI-FG", "ARI-FG > 90 %", "ARI-FG", "ARI-FG"]
+    assert table.full_headings[-3:] == ["Tetrominoes ARI-FG > 90 %", "Multi-dSprites ARI-FG", "CLEVR6 ARI-FG"]
 
 
 def test_programs_get_the_share_too():

@@ -37,9 +37,9 @@ def test_a_dataset_table_has_measured_trivial_and_published_lines_in_this_order(
     (plan,) = plans(record(method="color_kmeans"), record(0), record(1))
     table = build(plan, load_spec())
     labels = [line.label.text for line in table.lines]
-    assert labels[:3] == ["objmae", "color_kmeans (trivial)", "iodine"]
+    assert labels[:3] == ["objmae", "Colour k-means (trivial)", "IODINE"]
     assert labels.count("objmae") == 2
-    assert table.headings == ["ari_fg", "ari", "miou", "miou_fg", "mse"]
+    assert table.headings == ["ARI-FG", "ARI", "mIoU", "mIoU-FG", "MSE"]
     assert [cell.text for cell in table.lines[0].cells] == [
         "90.0 ± 0.0", "80.0 ± 0.0", "70.0 ± 0.0", "60.0 ± 0.0", "0.00125 ± 0.00000",
     ]  # fmt: skip
@@ -61,16 +61,16 @@ def test_every_protocol_and_every_also_test_set_has_a_table():
         on={"test": scored(), "clevrtex_ood": scored("clevrtex_ood")},
     )
     titles = [plan.title for plan in plans(both, record(**ALIGNED))]
-    assert titles == ["tetrominoes", "tetrominoes@aligned", "clevrtex_ood"]
+    assert titles == ["Tetrominoes", "Tetrominoes (aligned)", "ClevrTex OOD"]
 
 
 @pytest.mark.parametrize(
     ("asked", "titles"),
     [
-        (["tetrominoes"], ["tetrominoes", "tetrominoes@aligned"]),
-        (["tetrominoes@aligned"], ["tetrominoes@aligned"]),
-        (["tetrominoes@standard"], ["tetrominoes"]),
-        (["clevr6", "tetrominoes@aligned"], ["clevr6", "tetrominoes@aligned"]),
+        (["tetrominoes"], ["Tetrominoes", "Tetrominoes (aligned)"]),
+        (["tetrominoes@aligned"], ["Tetrominoes (aligned)"]),
+        (["tetrominoes@standard"], ["Tetrominoes"]),
+        (["clevr6", "tetrominoes@aligned"], ["CLEVR6", "Tetrominoes (aligned)"]),
     ],
 )
 def test_datasets_are_chosen_by_name_and_protocol(asked, titles):
@@ -133,15 +133,15 @@ def test_measured_values_have_as_many_decimals_as_the_published_beside_them():
     table = build(paper_plans("2", rows, [])[0], load_spec())
     texts = {line.label.text: [cell.text for cell in line.cells] for line in table.lines}
     assert texts["SPAIR*"] == ["0.00 ± 0.00", "0.00 ± 0.00"]
-    assert texts["efficient_morl"] == ["30.17 ± 2.60", "-"]
+    assert texts["EfficientMORL"] == ["30.17 ± 2.60", "-"]
     assert table.lines[0].cells[0].text == "12.36"
 
 
 def test_the_cost_table_prints_hours_and_names_the_device():
     plan = paper_plans("3", all_rows(record(wall_seconds=780.0)), [])[0]
     table = build(plan, load_spec())
-    assert [cell.text for cell in table.lines[0].cells] == ["0.217", "-", "-", "-"]
-    assert [cell.text for cell in table.lines[1].cells] == ["1.75", "4.5", "10.5", "15"]
+    assert [cell.text for cell in table.lines[0].cells] == ["0.22", "-", "-", "-"]
+    assert [cell.text for cell in table.lines[1].cells] == ["1.75", "4.50", "10.50", "15.00"]
     assert dict(table.legend)[table.lines[0].cells[0].marks[0]] == "on NVIDIA H200"
 
 
@@ -198,8 +198,8 @@ def test_text_is_aligned_and_never_cut():
 
 def test_markdown_is_a_table_with_footnotes():
     printed = markdown(build(plans(generated())[0], load_spec())).splitlines()
-    assert printed[0] == "### tetrominoes"
-    assert printed[2].startswith("| method | data | n | train | ari_fg |")
+    assert printed[0] == "### Tetrominoes"
+    assert printed[2].startswith("| method | data | n | train | ARI-FG |")
     columns = {line.count("|") for line in printed if line.startswith("|")}
     assert len(columns) == 1
     assert "| objmae<sup>a</sup> | generated | 1 | 60,000 | 90.0 |" in printed[4]

@@ -20,8 +20,8 @@ from objbench.spec.resolve import resolve
 
 
 def column(number, dataset):
-    table = hyperparameters_table(hyperparameters(number, load_spec(), []))
-    place = table.headings.index(dataset)
+    table = hyperparameters_table(hyperparameters(number, load_spec(), []), load_spec())
+    place = table.headings.index(load_spec().dataset_title(dataset))
     return {line.label.text: line.cells[place].text for line in table.lines}
 
 
@@ -62,7 +62,7 @@ def test_together_they_hold_all_that_a_run_resolves(dataset):
 
 def test_datasets_are_chosen():
     found = hyperparameters("9", load_spec(), ["clevr6@first70k", "tetrominoes"])
-    assert hyperparameters_table(found).headings == ["clevr6@first70k", "tetrominoes"]
+    assert hyperparameters_table(found, load_spec()).headings == ["CLEVR6 (first70k)", "Tetrominoes"]
     with pytest.raises(RequestError, match="unknown dataset 'clevr'"):
         hyperparameters("9", load_spec(), ["clevr"])
 

@@ -63,18 +63,18 @@ def test_images_are_paired_by_their_keys(tmp_path):
 def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     two(tmp_path)
     ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
-    table = pairwise_table(found)
-    assert table.title == "tetrominoes, emorl, test: objmae (2 seeds) against color_kmeans (1 seed)"
+    table = pairwise_table(found, load_spec())
+    assert table.title == "Tetrominoes, emorl, test: objmae (2 seeds) against Colour k-means (1 seed)"
     assert table.full_headings == [
-        "metric", "objmae", "color_kmeans", "difference", "95 % interval", "ahead objmae", "ahead color_kmeans",
+        "metric", "objmae", "Colour k-means", "difference", "95 % interval", "ahead objmae", "ahead Colour k-means",
         "images",
     ]  # fmt: skip
     cells = {line.label.text: [cell.text for cell in line.cells] for line in table.lines}
-    assert cells["ari"][2] == "+7.5"
-    assert cells["ari"][4:] == ["100", "0", "40"]
-    assert cells["mse"][:3] == ["0.00200", "0.00400", "-0.00200"]
-    assert cells["mse"][4:] == ["100", "0", "40"]
-    assert "color_kmeans: one seed, so the interval says nothing of how its seeds differ" in text(table)
+    assert cells["ARI"][2] == "+7.5"
+    assert cells["ARI"][4:] == ["100", "0", "40"]
+    assert cells["MSE"][:3] == ["0.00200", "0.00400", "-0.00200"]
+    assert cells["MSE"][4:] == ["100", "0", "40"]
+    assert "Colour k-means: one seed, so the interval says nothing of how its seeds differ" in text(table)
 
 
 def test_nobody_is_ahead_in_a_metric_that_no_layer_describes(tmp_path):
@@ -83,7 +83,10 @@ def test_nobody_is_ahead_in_a_metric_that_no_layer_describes(tmp_path):
     spec = spec.model_copy(update={"metrics": {name: m for name, m in spec.metrics.items() if name != "ari"}})
     measured = collect(spec, tmp_path, Selection()).rows
     ((found,), _) = compare_methods(measured, ["objmae", "color_kmeans"], ["ari", "mse"])
-    cells = {line.label.text: [cell.text for cell in line.cells] for line in pairwise_table(found).lines}
+    cells = {
+        line.label.text: [cell.text for cell in line.cells]
+        for line in pairwise_table(found, load_spec()).lines
+    }
     assert cells["ari"][2:] == ["+0.07500", cells["ari"][3], "-", "-", "40"]
     (line, _) = json.loads(pairwise_json([found]))
     assert (line["metric"], line["ahead_first"], line["ahead_second"]) == ("ari", None, None)
@@ -212,5 +215,5 @@ def test_generated_data_is_told_of_both(tmp_path):
     assert len(find_records(tmp_path).records) == 2
     ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
     assert "both: generated data, not the upstream release (generator version 1, seed 0)" in text(
-        pairwise_table(found)
+        pairwise_table(found, load_spec())
     )

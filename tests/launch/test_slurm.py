@@ -1,0 +1,193 @@
+"""Runs as jobs, with submitit's own executors: in this process, and in processes that are stopped and queued again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+
+import pytest
+import submitit
+from helpers.commands import call, refused
+from helpers.launched import plan_of
+from helpers.paths import PLUGINS, ROOT
+from helpers.toy_runs import run
+
+from objbench.errors import RequestError
+from objbench.launch import slurm as module
+from objbench.launch.log import log_path
+from objbench.launch.slurm import Job, check_resources, follow, parse_resources, submit
+from objbench.train.interrupt import Interrupts
+from objbench.train.lock import holder
+
+
+@pytest.fixture
+def in_jobs(monkeypatch, prepared_data):
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{PLUGINS}")
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.1)
+
+
+def test_a_job_that_gets_the_signal_is_queued_again_and_goes_on_to_the_same_end(
+    tmp_path, prepared_data, in_jobs
+):
+    settings = {"recipe.steps": 600, "recipe.log_steps": 5, "recipe.evaluations": 0}
+    assignments = tuple(f"{key}={value}" for key, value in settings.items())
+    plan = plan_of(prepared_data, tmp_path / "jobs", seeds=(0,), assignments=assignments)
+    folder = plan.runs[0].folder
+
+    def make(resources):
+        executor = submitit.LocalExecutor(tmp_path / "logs")
+        executor.update_parameters(timeout_min=5)
+        return executor
+
+    ((_, job),) = jobs = submit(plan, {}, {}, make)
+    while not (folder / "metrics.jsonl").is_file() or not (folder / "metrics.jsonl").stat().st_size:
+        assert not job.done(), job.stderr()
+        time.sleep(0.02)
+    owner = holder(folder)
+    assert owner is not None
+    os.kill(owner.process, signal.SIGUSR2)
+    (outcome,) = follow(jobs, Interrupts(), lambda outcome: None)
+    assert outcome.failure is None
+    assert "Requeued job" in job.stdout()
+    assert "600/600 steps" in log_path(folder).read_text()
+    whole, _ = run(prepared_data, tmp_path / "whole", **settings)
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # submitit's
+def test_jobs_of_one_kind_of_resources_are_one_array(tmp_path, prepared_data):
+    asked = []
+
+    def make(resources):
+        asked.append(dict(resources))
+        return submitit.AutoExecutor(tmp_path / "logs", cluster="debug")
+
+    plan = plan_of(prepared_data, tmp_path, methods=("grid", "one_slot"), seeds=(0, 1))
+    blocks = {"grid": {"gpus_per_node": 1, "timeout_min": 10}}
+    jobs = submit(plan, blocks, {"timeout_min": 20}, make)
+    assert asked == [{"gpus_per_node": 1, "timeout_min": 20}, {"timeout_min": 20}]
+    outcomes = follow(jobs, Interrupts(), lambda outcome: None)
+    assert [outcome.record.seed for outcome in outcomes] == [0, 1, 0, 1]
+    assert submit(plan_of(prepared_data, tmp_path, methods=("grid",), seeds=(0, 1)), {}, {}, make) == []
+
+
+def test_a_failed_job_says_why(tmp_path, prepared_data, in_jobs):
+    plan = plan_of(prepared_data, tmp_path, seeds=(0,), assignments=("recipe.batch_size=25",))
+    jobs = submit(plan, {}, {}, lambda resources: submitit.LocalExecutor(tmp_path / "logs"))
+    (outcome,) = follow(jobs, Interrupts(), lambda outcome: None)
+    assert outcome.failure.startswith("job ")
+    assert "a batch of 25 cannot be made of 24 training scenes" in outcome.failure
+
+
+def test_a_job_that_is_queued_again_does_not_delete_what_it_has_made(prepared_data, tmp_path):
+    request = plan_of(prepared_data, tmp_path, fresh=True).request
+    again = Job(request, request.tasks[0]).checkpoint()
+    assert (request.fresh, again.function.request.fresh, again.function.task) == (
+        True,
+        False,
+        request.tasks[0],
+    )
+
+
+def sbatch(folder, monkeypatch) -> None:
+    """A stand-in for Slurm's command that notes what it is given and calls it job 7."""
+    for name in ("sbatch", "srun"):
+        (folder / name).write_text(f"#!{sys.executable}\nimport shutil, sys\n"
+                                   f"shutil.copy(sys.argv[1], {str(folder / 'submitted.sh')!r})\n"
+                                   "print('Submitted batch job 7')\n")  # fmt: skip
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_the_command_prints_the_jobs(tmp_path, in_jobs, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    sbatch(tmp_path / "bin", monkeypatch)
+    line = (
+        "run",
+        "grid",
+        "--dataset",
+        "tetrominoes",
+        "--seeds",
+        "2",
+        "--launcher",
+        "slurm",
+        "--device",
+        "cuda",
+    )
+    resources = (
+        "--resources",
+        "partition=gpu",
+        "--resources",
+        "timeout_min=240",
+        "--resources",
+        "array_parallelism=1",
+    )
+    result = call(*line, *resources, "--json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
+    assert [(row["job"], row["seed"]) for row in rows] == [("7_0", 0), ("7_1", 1)]
+    text = (tmp_path / "bin/submitted.sh").read_text()
+    for option in ("--array=0-1%1", "--partition=gpu", "--time=240", "--signal=USR2@90"):
+        assert f"#SBATCH {option}" in text
+    assert str(tmp_path / "runs/.jobs") in text
+    assert not (tmp_path / "runs/tetrominoes").exists()
+    assert "7_1  grid on tetrominoes, seed 1  " in call(*line, *resources).stdout
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"partitoin": "gpu"}, "unknown resource 'partitoin': did you mean 'partition'?"),
+        ({"timeout_min": 0}, "--resources timeout_min=0: too small"),
+        ({"timeout_min": "long"}, "--resources timeout_min=long: expected a number"),
+        ({"timeout_min": 0.5}, "too small"),
+        ({"timeout_min": 2.5}, "expected a whole number"),
+        ({"gpus_per_node": -1}, "--resources gpus_per_node=-1: too small"),
+        ({"nodes": 2}, "--resources nodes=2: a run is one process; expected 1"),
+    ],
+)
+def test_impossible_resources_are_refused(resources, message):
+    with pytest.raises(RequestError) as error:
+        check_resources(resources)
+    assert message in str(error.value)
+
+
+def test_resources_are_read_as_yaml():
+    assert parse_resources(["mem_gb=1.5", "gres=gpu:1", "exclusive=true"]) == {
+        "mem_gb": 1.5,
+        "gres": "gpu:1",
+        "exclusive": True,
+    }
+    for text in ("timeout_min", "=3", "timeout_min=", "a=["):
+        with pytest.raises(RequestError):
+            parse_resources([text])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--launcher", "slurm"], "--launcher slurm: this machine has no Slurm (no command sbatch)"),
+        (["--resources", "partition=gpu"], "--resources and --wait need --launcher slurm"),
+        (["--launcher", "local", "--wait"], "--resources and --wait need --launcher slurm"),
+        (["--launcher", "slurm", "--resources", "nodes"], "expected KEY=VALUE"),
+        (["--launcher", "slurm", "--set", "model.rows=0"], "unknown key"),
+    ],
+)
+def test_a_wrong_request_submits_nothing(tmp_path, in_jobs, options, message):
+    assert shutil.which("sbatch") is None
+    assert message in refused(2, "run", "grid", "--dataset", "tetrominoes", *options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_extra_is_named(tmp_path, in_jobs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    message = refused(2, "run", "grid", "--dataset", "tetrominoes", "--launcher", "slurm")
+    assert "--launcher slurm needs the package submitit: pip install 'objbench[slurm]'" in message
