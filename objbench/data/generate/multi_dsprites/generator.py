@@ -101,8 +101,8 @@ class MultiDSprites(Generator):
 
     def stream_key(self, split: str, seed: int, *options: str) -> tuple[int, int]:
         """The Philox key of a stream of scenes."""
-        words = (self.dataset, *options, "version", self.version, "seed", seed, "split", split)
-        return split_seed(seed_from(*words))
+        words = ("version", self.version, "seed", seed, "split", split)
+        return split_seed(seed_from(self.dataset, *options, *words))
 
 
 class ColoredOnGrayscale(MultiDSprites):
