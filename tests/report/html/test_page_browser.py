@@ -115,7 +115,7 @@ def choose(view, name, value):
 
 def test_a_click_sorts_best_first_then_worst_then_not_at_all(view):
     before = labels(view, section=1)
-    heading = view.locator("#t0 thead button", has_text="ari_fg")
+    heading = view.locator("#t0 thead button", has_text="ARI-FG")
     heading.click()
     values = [float(text.split(" ")[0]) for text in column(view, 3)]
     n = len(labels(view, section=0))
@@ -145,31 +145,31 @@ def test_missing_values_stay_last_both_ways_and_lower_errors_come_first(view):
 
 
 def test_keys_sort_too(view):
-    view.focus("#t0 thead button:has-text('ari_fg')")
+    view.focus("#t0 thead button:has-text('ARI-FG')")
     view.keyboard.press("Enter")
     assert labels(view)[0] == "objmae"
     view.keyboard.press("Space")
-    assert labels(view)[0] == "monet"
+    assert labels(view)[0] == "MONet"
 
 
 def test_seeds_unfold_below_their_mean_and_move_with_it(view):
     assert view.locator("#t0 tr.seed:visible").count() == 0
     view.check("#seeds")
     assert view.locator("#t0 tr.seed:visible").count() == 3
-    view.click("#t0 thead button:has-text('ari_fg')")
+    view.click("#t0 thead button:has-text('ARI-FG')")
     first = view.locator("#t0 tbody.group").first.locator("tr:visible .label").all_inner_texts()
     assert first == ["objmae", "seed 0", "seed 1"]
 
 
 def test_filters_narrow_tables_curves_images_and_runs(view):
     assert view.locator("details.run:visible").count() == 6
-    check(view, "method", "monet")
-    assert "monet" not in labels(view)
+    check(view, "method", "MONet")
+    assert "MONet" not in labels(view)
     assert view.locator("details.run:visible").count() == 4
     assert view.locator("#g-run option").count() == 4
     assert view.locator("#charts .curve").count() == 4
     assert view.locator("#shown").inner_text() == "4 of 6 runs"
-    check(view, "dataset", "multi_dsprites")
+    check(view, "dataset", "Multi-dSprites")
     assert view.locator("#t1").is_hidden()
     assert view.locator("#charts figure:visible").count() == 1
     check(view, "seed", "1")
@@ -280,8 +280,8 @@ def test_the_image_stays_when_another_run_on_it_is_chosen(view):
     view.click("#g-next")
     view.click("#g-next")
     name = view.inner_text("#g-scores p").split("image ")[1].split(" ")[0]
-    view.select_option("#g-run", label="monet, seed 0")
-    view.locator("#g-scores p").filter(has_text="monet").wait_for()
+    view.select_option("#g-run", label="MONet, seed 0")
+    view.locator("#g-scores p").filter(has_text="MONet").wait_for()
     assert f"image {name} " in view.inner_text("#g-scores p")
     view.select_option("#g-run", index=3)  # of another dataset, where the same key is of another image
     view.locator("#g-where").filter(has_text="1 of the 5").wait_for()
@@ -362,7 +362,7 @@ def test_outlines_of_the_truth_lie_over_everything(view):
 def test_boxes_are_drawn_for_methods_that_have_them(view):
     view.select_option("#g-run", label="objmae, seed 0")
     view.wait_for_selector("#g-boxes-choice", state="hidden")
-    view.select_option("#g-run", label="monet, seed 0")
+    view.select_option("#g-run", label="MONet, seed 0")
     view.wait_for_selector("#g-boxes-choice", state="visible")
     with_box = pixels(view)
     view.click("#g-boxes")

@@ -67,7 +67,8 @@ def test_every_published_row_has_a_measured_one_in_the_same_columns(number, sour
         assert {method(line) for line in measured.values()} == set(METHODS)
         for line in (line for line in part if line.section == "published"):
             name = method(line)
-            for label in (name, f"{name} ({MASKS[name]})") if name in MASKS else (name,):
+            masks = (None, MASKS[name]) if name in MASKS else (None,)
+            for label in (SPEC.method_title(name, mask) for mask in masks):
                 assert all(cell.text != "-" for cell in measured[label].cells)
 
 
@@ -88,6 +89,6 @@ def test_a_preset_has_a_row_of_its_own_beside_that_of_the_method():
     records = [item for name, variant in presets for item in runs(name, "clevrtex", None, variant)]
     labels = [line.label.text for line in lines("2", *records)[0] if line.section == "measured"]
     assert labels == [
-        "spair", "spair (composited)", "spair:clevrtex", "spair:clevrtex (composited)",
-        "gnm:wide", "gnm:wide (composited)", "dti_sprites:clevr", "dti_sprites:clevr (reassigned)",
+        "SPAIR*", "SPAIR* (composited)", "SPAIR* (clevrtex)", "SPAIR* (clevrtex, composited)",
+        "GNM (wide)", "GNM (wide, composited)", "DTI-Sprites (clevr)", "DTI-Sprites (clevr, reassigned)",
     ]  # fmt: skip
