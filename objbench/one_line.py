@@ -10,6 +10,10 @@ from pathlib import Path
 from objbench.errors import ObjbenchError, brief, is_out_of_memory
 from objbench.files import remedy_of
 
+LESS_MEMORY_OF_A_RUN = (
+    "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or "
+)
+
 
 def in_a_line(error: Exception, less_memory: str = "") -> str:
     """One line about an error; what nobody expected is told with its place.

@@ -56,6 +56,7 @@ def memory() -> Iterator[Store]:
     """An empty store in the memory of this process."""
     import fsspec
 
+    fsspec.filesystem("memory").store.clear()  # of what a test without this fixture has left
     yield Store("memory://sets")
     fsspec.filesystem("memory").store.clear()
 

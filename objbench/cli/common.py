@@ -20,6 +20,7 @@ from objbench.cli.shared import shared_command
 from objbench.cli.streams import UnwrittenError
 from objbench.errors import ObjbenchError, RequestError
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE, data_folder, runs_folder
+from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.printable import printable
 from objbench.ranks.group import ALONE, Ranks
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
@@ -109,6 +110,7 @@ _LESS_MEMORY = {
     "evaluate": "a split of fewer scenes needs less (--split); or ",
     "prepare": "fewer --workers need less; or ",
     "report": "a folder of fewer runs needs less (--runs); or ",
+    "run": LESS_MEMORY_OF_A_RUN,
 }
 
 
@@ -144,8 +146,6 @@ def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., N
         except UnwrittenError:
             raise
         except Exception as error:
-            from objbench.one_line import in_a_line
-
             _fail(in_a_line(error, _LESS_MEMORY.get(function.__name__, "")), 1, context.debug)
 
     signature = inspect.signature(function, eval_str=True)

@@ -11,7 +11,7 @@ from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.files import LockedError
 from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest, Task
-from objbench.one_line import in_a_line
+from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, read_record
 from objbench.spec.schema import Spec
@@ -19,8 +19,6 @@ from objbench.train.interrupt import Interrupts
 from objbench.train.run import run_seed
 from objbench.train.run_data import RunData, generated_run_data, prepared_run_data
 from objbench.train.run_state import run_state
-
-_LESS_MEMORY = "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or "
 
 
 class Outcome(NamedTuple):
@@ -96,7 +94,7 @@ class Worker:
             self._interrupts.check()  # libraries may have turned a signal's exception into one of their own
             if self._debug:
                 traceback.print_exception(error)
-            reason = in_a_line(error, _LESS_MEMORY)
+            reason = in_a_line(error, LESS_MEMORY_OF_A_RUN)
             self._ranks.refuse_alone(error, reason)
             return Outcome(task, planned.folder, reason, wrong_request=isinstance(error, RequestError))
         return Outcome(task, planned.folder)

@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_written_is_named_with_the_remedy(
     ("line", "function", "remedy"),
     [
         (["prepare", "toy"], "objbench.data.prepare.prepare.Preparation.run", "fewer --workers need less"),
-        (["run", "one_slot", "--dataset", "toy"], "objbench.train.run_data.prepared_run_data", "batch_size"),
+        (["run", "one_slot", "--dataset", "toy"], "objbench.launch.plan.prepared_run_data", "batch_size"),
         (["evaluate", ".", "--dataset", "toy"], "objbench.predictions.open_predictions", "--split"),
         (["show", "toy"], "objbench.data.read.load.load", "; end other programs"),
         (

@@ -53,7 +53,7 @@ def test_every_command_knows_it_afterwards(tmp_path: Path) -> None:
     ):
         result = call(*arguments)
         assert result.exit_code == 0, result.output
-    assert "slot_attention" in call("report", "--dataset", "my_set").stdout
+    assert "Slot Attention" in call("report", "--dataset", "my_set").stdout
 
 
 @pytest.mark.usefixtures("pictures")

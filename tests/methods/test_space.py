@@ -43,11 +43,9 @@ TINY = {
     "loss.frame": 2,
 }
 TINY_40 = {**TINY, "model.background.mask_decoder.upscales": [5, 8]}
-TINY_18 = {
-    **TINY,
-    "model.encoder": {"channels": [4, 8, 6], "kernels": [3, 4, 1], "strides": [3, 2, 1], "groups": [2] * 3},
-    "model.background.mask_decoder.upscales": [3, 6],
-}
+
+
+TINY_32 = {**TINY, "model.background.mask_decoder.upscales": [4, 8]}
 
 
 def flat(overrides):
@@ -143,7 +141,7 @@ CALM = {"optimizer.background_rate": 1e-5}
         ("space", "tetrominoes", TINY_40),
         ("space", "multi_dsprites", TINY),
         ("space:clevrtex", "multi_dsprites", TINY),
-        ("space:demo", "tetrominoes", TINY_18),
+        ("space:demo", "multi_dsprites_binarized", TINY_32),
     ],
 )
 def test_contract(name, dataset, overrides):

@@ -47,6 +47,6 @@ def test_methods_run_on_real_records_and_are_reported_as_what_they_are():
     assert kmeans["source"] == "deepmind"
     assert kmeans["metrics"]["test"]["ari"]["mean"] > 0.8
     table = call("report", "--dataset", "tetrominoes")
-    assert "objmae:demo" in table
+    assert "objmae (demo)" in table
     assert "not the protocol's standard test split (2 images)" in table
     assert "trained on 6 scenes, the protocol has 60,000" in table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import stores, toy
+from helpers.paths import ROOT
 from torch.utils.data import DataLoader
 
 from objbench.data.format.manifest import MANIFEST, Manifest, find, read_manifest, refuse_incomplete
@@ -216,6 +218,7 @@ def test_a_fetch_that_is_killed_leaves_nothing_that_is_taken_for_whole(
     with monkeypatch.context() as patch:
         stores.use(patch, road.address)
         arguments = [str(folder / shard.name), str(here / shard.name), str(shard.bytes), shard.sha256]
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests"))))
         with subprocess.Popen([sys.executable, "-c", FETCHING, *arguments]) as process:
             assert road.blocked.wait(60)
             process.kill()
