@@ -91,9 +91,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
 
     >>> str(unknown_name("dataset", "tetrominos", ["clevr6", "tetrominoes"]))
     "unknown dataset 'tetrominos': did you mean 'tetrominoes'? Known: clevr6, tetrominoes"
+    >>> str(unknown_name("launcher", "pbs", ["local", "slurm"]))
+    "unknown launcher 'pbs'. Known: local, slurm"
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" did you mean '{close[0]}'?" if close else ""
+    hint = f": did you mean '{close[0]}'?" if close else "."
     listing = ", ".join(known) if known else "none"
-    return RequestError(f"unknown {kind} '{name}':{hint} Known: {listing}")
+    return RequestError(f"unknown {kind} '{name}'{hint} Known: {listing}")

@@ -45,7 +45,9 @@ def dataset_overview(card: dict[str, Any], spec: Spec, prepared: dict[str, list[
         lines += _field("protocol", f"{protocol}{' (the default)' * (protocol == first)}: {use}")
     lines += _field("also tested", ", ".join(card.get("also_test", [])))
     lines += _field(
-        "recipes", f"{', '.join(recipes) or 'none'}; without training: {', '.join(anywhere) or 'none'}"
+        "recipes",
+        f"{', '.join(recipes) or 'none of its own'}; others take their method's defaults; without training: "
+        f"{', '.join(anywhere) or 'none'}",
     )
     lines += _field("prepared", "; ".join(_prepared(prepared)) or f"no; objbench prepare {card['name']}")
     errata = [str(text) for text in card.get("errata", [])]

@@ -25,12 +25,13 @@ def print_plan(context: Context, plan: Plan) -> None:
         return
     for planned, what in rows:
         print(printable(f"{planned.task}: {what}\n  {planned.folder}"))
-    counts = {
-        kind: sum(what.startswith(kind) for _, what in rows)
-        for kind in ("finished", "go on", "start", "at work")
-    }
+    kinds = {"finished": "finished", "go on": "to go on", "start": "to start", "at work": "at work"}
+    counts = {said: sum(what.startswith(kind) for _, what in rows) for kind, said in kinds.items()}
     of = f" (a part of {plan.whole})" if plan.whole != len(rows) else ""
-    say(f"{len(rows)} runs{of}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
+    say(
+        f"{len(rows)} run{'s' * (len(rows) != 1)}{of}: "
+        + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    )
 
 
 def todo(planned: Planned, fresh: bool) -> str:

@@ -50,7 +50,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(tmp_path):
         "grid on tetrominoes, seed 0: finished",
         f"  {folder / 'grid/seed-0'}",
     ]
-    assert result.stderr == "4 runs: 1 finished, 3 start\n"
+    assert result.stderr == "4 runs: 1 finished, 3 to start\n"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tetrominoes"]
 
 
@@ -74,7 +74,7 @@ def test_a_task_of_an_array_takes_its_share(monkeypatch):
     monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "1")
     monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_SIZE", "4")
     assert "grid on tetrominoes, seed 0: start" in sweep("--dry-run", "--part", "auto").stdout
-    assert sweep("--dry-run", "--part", "auto").stderr == "1 runs (a part of 4): 1 start\n"
+    assert sweep("--dry-run", "--part", "auto").stderr == "1 run (a part of 4): 1 to start\n"
 
 
 def test_a_seed_at_work_elsewhere_ends_quietly(tmp_path):

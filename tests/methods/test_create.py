@@ -94,7 +94,7 @@ def test_a_block_without_a_class_says_what_it_lacks(tmp_path):
 
 def test_a_key_that_the_class_does_not_declare_is_refused(mine):
     layer = mine("objbench.methods.trivial:Grid", "{model: {width: 3}}")
-    with pytest.raises(RequestError, match=r"mine: unknown key 'model':.* Known: recipe"):
+    with pytest.raises(RequestError, match=r"mine: unknown key 'model'.* Known: recipe"):
         create("mine", "tetrominoes", config=layer)
 
 

@@ -83,7 +83,7 @@ def test_a_declaration_of_anything_else_is_refused(
     [
         (
             ("mine", "emorl", 7, "64", []),
-            "unknown source for a dataset of one's own 'emorl': .*Known: folder, webdataset",
+            "unknown source for a dataset of one's own 'emorl'. .*Known: folder, webdataset",
         ),
         (("a/b", "folder", 7, "64", []), "'a/b' is no name for a dataset"),
         ((".a", "folder", 7, "64", []), "is no name"),

@@ -38,7 +38,7 @@ def test_each_mistake_has_a_line():
         parse(Settings, {"model": {"width": 0, "xyz": 3}})
     assert str(found.value).splitlines() == [
         "model.width: expected a whole number >= 1, found 0",
-        "unknown key in model 'xyz': Known: width",
+        "unknown key in model 'xyz'. Known: width",
         "rate: expected a number > 0, found nothing",
     ]
 
