@@ -131,8 +131,8 @@ class Pool:
             assert isinstance(connection, Connection)
             hand = self._busy[connection]
             try:
-                done(connection.recv())
-            except EOFError:
+                outcome = connection.recv()
+            except (EOFError, OSError):  # it died; OSError: before it had read its run, or while it wrote
                 del self._busy[connection]
                 hand.process.join()
                 reason = _death(hand.process.exitcode)
@@ -141,6 +141,7 @@ class Pool:
                 if self._waiting:
                     self._hire(hand.place)
             else:
+                done(outcome)
                 self._give(connection)
             shown.finished += 1
         shown.show([hand.run for hand in self._busy.values()])

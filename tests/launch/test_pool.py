@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import call, refused
+from helpers.launched import die_at_once, plan_of
 from helpers.paths import PLUGINS
 
 from objbench.errors import RequestError
+from objbench.launch import pool as module
 from objbench.launch.log import log_path
-from objbench.launch.pool import devices_of, seats
+from objbench.launch.pool import Pool, devices_of, seats
+from objbench.train.interrupt import Interrupts
 from objbench.train.lock import holder
 from objbench.train.run_state import run_state
 
@@ -115,6 +118,16 @@ def test_a_worker_that_dies_takes_only_its_run_with_it(tmp_path):
     assert output.count("on test") == 1
     assert run_state(folders[0]).reason == reason
     assert run_state(folders[1]).state == "finished"
+
+
+def test_workers_that_die_before_they_begin_take_only_their_runs_with_them(
+    prepared_data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "_serve", die_at_once)
+    pool = Pool(plan_of(prepared_data, tmp_path), seats(1, ["cpu"], 1), Interrupts(), lambda line: None)
+    outcomes = pool.run(lambda outcome: None)
+    assert [outcome.task.seed for outcome in outcomes] == [0, 1]
+    assert [outcome.failure for outcome in outcomes] == ["its process ended with exit code 3"] * 2
 
 
 def test_workers_end_with_their_pool(tmp_path):
