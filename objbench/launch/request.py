@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,19 +75,3 @@ class RunRequest:
             runs=self.runs.absolute(),
             config=self.config.absolute() if self.config is not None else None,
         )
-
-    def command(self, task: Task) -> list[str]:
-        """The command line that runs `task` alone: what a job carries out and what a person can repeat."""
-        options = ["--dataset", task.dataset, "--seed", str(task.seed), "--device", self.device]
-        if self.source is not None:
-            options += ["--source", self.source]
-        for assignment in self.assignments:
-            options += ["--set", assignment]
-        options += ["--fresh"] * self.fresh + ["--in-memory"] * self.in_memory
-        for split, size in self.sizes.items():
-            options += [f"--{split}", str(size)]
-        options += ["--tensorboard"] * self.tensorboard + ["--keep", "predictions"] * self.keep
-        options += ["--data", str(self.data), "--runs", os.fspath(self.runs)]
-        if self.config is not None:
-            options += ["--config", os.fspath(self.config)]
-        return [sys.executable, "-m", "objbench", "run", task.method, *options]
