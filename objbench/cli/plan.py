@@ -72,9 +72,8 @@ def submit_plan(context: Context, plan: Plan, resources: list[str], wait: bool) 
     given = parse_resources(resources)
     blocks = {name: method.resources for name, method in context.spec.methods.items()}
     submitted = submit(plan, blocks, given, slurm_executors(plan.request.runs))
-    for planned in plan.runs:
-        if planned not in plan.open:
-            _left_alone(planned)
+    for planned in plan.left_alone:
+        _left_alone(planned)
     if context.json and not wait:
         rows = [
             {**one.planned.task._asdict(), "folder": str(one.planned.folder), "job": one.job.job_id}
@@ -141,9 +140,8 @@ def _in_a_pool(
     from objbench.launch.pool import Pool, devices_of, seats
 
     places = seats(workers, devices_of(plan.request.device), available())
-    for planned in plan.runs:
-        if planned not in plan.open:
-            note(_left_alone(planned))
+    for planned in plan.left_alone:
+        note(_left_alone(planned))
     return Pool(plan, places, context.interrupts, say).run(note)
 
 

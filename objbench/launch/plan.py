@@ -16,7 +16,7 @@ from objbench.spec.schema import Spec
 from objbench.train.run import run_config
 from objbench.train.run_data import RunData, generated_source, prepared_run_data
 from objbench.train.run_folder import other_configuration, seed_folder
-from objbench.train.run_state import RunState, run_state
+from objbench.train.run_state import RunState, State, run_state
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,21 @@ class Plan:
         A finished run is looked at again if its predictions are to be kept, or if only the scenes in memory tell whether
         it is the run that is asked for.
         """
-        closed = {"finished", "at work"}
+        return [planned for planned in self.runs if planned.state.state not in self._closed]
+
+    @property
+    def left_alone(self) -> list[Planned]:
+        """The other runs."""
+        return [planned for planned in self.runs if planned.state.state in self._closed]
+
+    @property
+    def _closed(self) -> set[State]:
+        """The states of runs that are not carried out."""
         if self.request.fresh:
-            closed = set()
-        elif self.request.keep or self.request.in_memory:
-            closed = {"at work"}
-        return [planned for planned in self.runs if planned.state.state not in closed]
+            return set()
+        if self.request.keep or self.request.in_memory:
+            return {"at work"}
+        return {"finished", "at work"}
 
 
 def make_plan(request: RunRequest, spec: Spec) -> Plan:

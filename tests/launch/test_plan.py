@@ -58,13 +58,15 @@ def test_a_plan_says_what_each_run_is_doing(prepared_data, tmp_path):
     assert (plan.runs[1].state.step, plan.runs[1].state.resumable) == (5, True)
     assert plan.runs[2].state.reason == "the loss is not finite"
     assert [planned.task.seed for planned in plan.open] == [1, 2, 4]
+    assert [planned.task.seed for planned in plan.left_alone] == [0, 3]
 
 
 def test_finished_runs_are_open_where_more_is_asked_of_them(prepared_data, tmp_path):
     run(prepared_data, tmp_path, seed=0)
     assert [planned.task.seed for planned in plan_of(prepared_data, tmp_path).open] == [1]
     assert len(plan_of(prepared_data, tmp_path, keep=True).open) == 2
-    assert len(plan_of(prepared_data, tmp_path, fresh=True).open) == 2
+    afresh = plan_of(prepared_data, tmp_path, fresh=True)
+    assert (len(afresh.open), afresh.left_alone) == (2, [])
     with sole_owner(tmp_path / "tetrominoes/generated/toy_geco/seed-1"):
         assert [one.task.seed for one in plan_of(prepared_data, tmp_path, keep=True).open] == [0]
         assert len(plan_of(prepared_data, tmp_path, fresh=True).open) == 2
