@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -217,7 +216,9 @@ class Training:
     def _log_losses(self, stage: _StageRun, step: int) -> None:
         overall, progress = stage.before + step, stage.scenes.progress(step)
         losses = stage.stepper.losses()
-        self._refuse_divergence(losses, stage, step)
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise self._diverged(", ".join(bad), stage, step)
         if self.events.logs(overall):
             self.log.write(overall, progress.stage, progress.epoch, "losses", losses)
             self.note["loss"] = f"{losses['total']:.4g}"
@@ -251,7 +252,9 @@ class Training:
         """Write a checkpoint. After a validation that was stopped no process waits for the others any more."""
         self.interrupts.refuse_if_lost()
         state = stage.stepper.state_dict()
-        self._refuse_infinite(stage, step, state)
+        infinite = infinite_tensor(self.method, state)
+        if infinite:
+            raise self._diverged(infinite, stage, step)
 
         def write() -> None:
             self.log.sync()
@@ -277,24 +280,15 @@ class Training:
         self.pauses.saved()
         self.interrupts.step = stage.before + step
 
-    def _refuse_infinite(self, stage: _StageRun, step: int, state: dict[str, Any]) -> None:
-        infinite = infinite_tensor(self.method, state)
-        if infinite:
-            self._refuse(f"{infinite} not finite", stage, step)
-
-    def _refuse_divergence(self, losses: Mapping[str, float], stage: _StageRun, step: int) -> None:
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            self._refuse(f"{', '.join(bad)} not finite", stage, step)
-
-    def _refuse(self, what: str, stage: _StageRun, step: int) -> NoReturn:
+    def _diverged(self, what: str, stage: _StageRun, step: int) -> ObjbenchError:
+        """The error for `what`, which is not finite after `step`."""
         kept = (
             f"the checkpoint of step {self.interrupts.step} is kept"
             if (self.folder / CHECKPOINT).exists()
             else "there is no earlier checkpoint"
         )
-        raise ObjbenchError(
-            f"training diverged: {what} at step {stage.before + step} of stage '{stage.scenes.stage.name}'; {kept}. "
+        return ObjbenchError(
+            f"training diverged: {what} not finite at step {stage.before + step} of stage '{stage.scenes.stage.name}'; {kept}. "
             "A lower learning rate or recipe.precision=fp32 may help"
         )
 
