@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import torch
 
 from objbench.device import peak_memory
-from objbench.errors import ObjbenchError, brief, is_out_of_memory
+from objbench.errors import ObjbenchError, is_out_of_memory
 from objbench.files import replacing
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
+from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
@@ -91,10 +92,7 @@ def run_seed(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            raise ObjbenchError(
-                f"{folder}: out of memory ({brief(error)}); a smaller recipe.batch_size, or in evaluations "
-                "recipe.evaluation_batch_size, needs less"
-            ) from error
+            raise ObjbenchError(f"{folder}: {in_a_line(error, LESS_MEMORY_OF_A_RUN)}") from error
 
 
 def run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]:

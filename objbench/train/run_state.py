@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from objbench.one_line import in_a_line
+from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.progress import Advance, duration
 from objbench.records import RECORD
 from objbench.stored import Stored
@@ -174,7 +174,7 @@ def reporting(folder: Path) -> Iterator[Reporter]:
         reporter.finish("stopped", None)
         raise
     except Exception as error:
-        reporter.finish("failed", None, " ".join(in_a_line(error).split()))
+        reporter.finish("failed", None, " ".join(in_a_line(error, LESS_MEMORY_OF_A_RUN).split()))
         raise
     state_path(folder).unlink(missing_ok=True)
 

@@ -26,6 +26,7 @@ from objbench.methods.base import Segmentation
 from objbench.methods.trivial import OneSlot
 from objbench.records import read_record
 from objbench.spec.load import load_spec
+from objbench.train.run_state import run_state
 
 
 def test_a_run_leaves_everything_needed_to_judge_it(prepared_data, tmp_path):
@@ -254,6 +255,9 @@ def test_out_of_memory_names_the_remedy(prepared_data, tmp_path, monkeypatch, er
     monkeypatch.setattr(OneSlot, "segment", segment)
     with pytest.raises(ObjbenchError, match=r"seed-0: out of memory \(.*\); a smaller recipe.batch_size"):
         run(prepared_data, tmp_path, "one_slot")
+    (reason,) = [run_state(path.parent).reason for path in tmp_path.rglob("config.json")]
+    assert reason.startswith("out of memory (")
+    assert "; a smaller recipe.batch_size or recipe.evaluation_batch_size needs less" in reason
 
 
 def test_slots_are_recorded_and_another_number_is_another_run(prepared_data, tmp_path):
