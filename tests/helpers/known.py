@@ -21,13 +21,23 @@ def known_loss(method: Method, progress: Progress) -> dict[str, float]:
     return {"total": losses.total.item()} | {name: value.item() for name, value in losses.parts.items()}
 
 
-def tensors_alive(method: Method, progress: Progress, steps: int) -> int:
-    """How many tensors there are after so many steps."""
+def tensors_kept(method: Method, progress: Progress) -> int:
+    """How many more tensors there are after five whole training steps than after the first one."""
     images = torch.rand(2, *method.image_shape)
-    for _ in range(steps):
-        losses = method.training_loss(images, progress)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        method.zero_grad()
-        del losses
-    gc.collect()
-    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+    (stage,) = [stage for stage in method.stages() if stage.name == progress.stage]
+    optimizers = [optimizer for optimizer, _ in method.optimizers(stage)]
+
+    def tensors_after(steps: int) -> int:
+        for _ in range(steps):
+            losses = method.training_loss(images, progress)
+            method.zero_grad()
+            losses.total.backward()  # type: ignore[no-untyped-call]
+            for optimizer in optimizers:
+                optimizer.step()
+            method.after_step(progress, losses, optimizers)
+            del losses
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    before = tensors_after(1)
+    return tensors_after(4) - before

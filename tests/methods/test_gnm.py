@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 import torch
-from helpers.known import known_loss
+from helpers.known import known_loss, tensors_kept
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -285,27 +283,8 @@ def test_boxes_are_fractions_of_the_image_not_of_the_canvas(monkeypatch):
     assert top + height / 2 == pytest.approx(64 / 35 / 8)
 
 
-def tensors():
-    gc.collect()
-    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
-
-
 def test_no_memory_is_kept_from_step_to_step():
-    method, images = tiny(), torch.rand(2, 3, 35, 35)
-    (optimizer, _), *_ = method.optimizers(method.stages()[0])
-
-    def step(number):
-        optimizer.zero_grad()
-        losses = method.training_loss(images, START)
-        losses.total.backward()
-        optimizer.step()
-        method.after_step(Progress("train", number, 10, 0, 330), losses, [optimizer])
-
-    step(0)
-    before = tensors()
-    for number in range(1, 5):
-        step(number)
-    assert tensors() == before
+    assert tensors_kept(tiny(), START) == 0
 
 
 @pytest.mark.parametrize(

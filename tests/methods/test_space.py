@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import math
 
 import pytest
 import torch
-from helpers.known import known_loss
+from helpers.known import known_loss, tensors_kept
 from torch import Tensor
 from torch.distributions import Normal
 from torch.optim import Adam, RMSprop
@@ -344,29 +343,8 @@ def test_segmenting_uses_the_running_statistics_of_batch_norm():
     assert (background(slice(4)) - before).abs().max().item() > 1e-3
 
 
-def tensors():
-    gc.collect()
-    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
-
-
 def test_no_memory_is_kept_from_step_to_step():
-    method, images = tiny(), torch.rand(2, 3, 35, 35)
-    optimizers = [optimizer for optimizer, _ in method.optimizers(method.stages()[0])]
-
-    def step(number):
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        losses = method.training_loss(images, START)
-        losses.total.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        method.after_step(Progress("train", number, 10, 0, 330), losses, optimizers)
-
-    step(0)
-    before = tensors()
-    for number in range(1, 5):
-        step(number)
-    assert tensors() == before
+    assert tensors_kept(tiny(), START) == 0
 
 
 @pytest.mark.parametrize(
