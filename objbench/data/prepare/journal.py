@@ -149,17 +149,17 @@ class Journal:
             row.append(entry)
         return row
 
-    def entry(
-        self, split: str, number: int, size_of: Callable[[str], int | None] | None = None
-    ) -> Finished | None:
+    def entry(self, split: str, number: int, size_of: Callable[[str], int | None]) -> Finished | None:
         """The entry of a shard; None if it is missing or was changed.
 
         Args:
-            size_of: `sizes_in` of the folder, for callers that ask for many.
+            split: Of the shard.
+            number: Of the shard.
+            size_of: `sizes_in` of the folder, which lists a store.
         """
         path = self.folder / shard_name(split, number)
         entry = Finished.read(self.path / f"{path.name}.json")
-        if entry is None or (size_of or sizes_in(self.folder))(path.name) != entry.shard.bytes:
+        if entry is None or size_of(path.name) != entry.shard.bytes:
             return None
         return entry if isinstance(path, Store) or sha256_of(path) == entry.shard.sha256 else None
 

@@ -12,17 +12,16 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from objbench import progress
-from objbench.data.format.manifest import Records, Skipped
+from objbench.data.format.manifest import Records, Skipped, sizes_in
 from objbench.data.format.settings import Settings
 from objbench.data.prepare.encode import Encoded, EncodedScene
 from objbench.data.prepare.journal import Closed, Journal, Qualifying
-from objbench.data.prepare.pipeline import SPARE, jobs_of, preprocessing_of
+from objbench.data.prepare.pipeline import jobs_of, preprocessing_of
 from objbench.data.prepare.splits import SplitAssigner, shared_ranges
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.sources.base import Source, SplitPlan
 from objbench.data.workers import run
 from objbench.errors import ObjbenchError
-from objbench.files import check_space
 from objbench.stores import locked
 
 
@@ -84,8 +83,8 @@ class Shards:
         self.source, self.plans, self.settings, self.journal = source, plans, settings, journal
         self._groups = shared_ranges(plans)
 
-    def planned(self, workers: int, advance: progress.Advance) -> list[PlannedShard]:
-        """All shards, split after split. Makes the index of scenes that qualify if there is none; `advance` counts them.
+    def planned(self, workers: int) -> list[PlannedShard]:
+        """All shards, split after split. Makes the index of scenes that qualify if there is none.
 
         Raises:
             ObjbenchError: A scene is damaged, or too few qualify.
@@ -95,7 +94,7 @@ class Shards:
             if group[0].cut is None:
                 shards += self._of_records(group[0])
             else:
-                indices = self._index(group[0], workers, advance)
+                indices = self._index(group[0], workers)
                 for split, recorder in _assigned(group, indices).items():
                     shards += self._of_scenes(split, group[0], recorder.indices)
         return shards
@@ -113,7 +112,8 @@ class Shards:
 
     def missing(self, shards: Sequence[PlannedShard]) -> list[PlannedShard]:
         """Those that are not finished."""
-        return [shard for shard in shards if self.journal.entry(shard.split, shard.number) is None]
+        size_of = sizes_in(self.journal.folder)
+        return [shard for shard in shards if self.journal.entry(shard.split, shard.number, size_of) is None]
 
     def make(
         self, shards: Sequence[PlannedShard], scratch: Path, workers: int, advance: progress.Advance
@@ -151,14 +151,7 @@ class Shards:
                     writer.add(scene)
                 advance(len(scenes))
                 if scenes and not checked:
-                    each = sum(len(scene.content) for scene in scenes) / len(scenes)
-                    local = isinstance(self.journal.folder, Path)
-                    check_space(
-                        scratch,
-                        int(each * (remaining if local else min(remaining, writer.per_shard)) * SPARE),
-                        "the shards of this part still need about",
-                        "free some space, or choose another place with --data",
-                    )
+                    writer.check_space([len(scene.content) for scene in scenes], remaining)
                     checked = True
                 if writer.written >= remaining:
                     break
@@ -197,7 +190,7 @@ class Shards:
             shards.append(PlannedShard(split, len(shards), lead, *bounds, len(part), frozenset(part)))
         return shards
 
-    def _index(self, lead: SplitPlan, workers: int, advance: progress.Advance) -> list[int]:
+    def _index(self, lead: SplitPlan, workers: int) -> list[int]:
         """The scenes that qualify; read from the source once, by the first of the processes that need it."""
         with locked(self.journal.path / "index.lock"):
             found = self.journal.qualifying(lead.split)
@@ -206,7 +199,6 @@ class Shards:
                 indices: list[int] = []
                 for qualifying in run("objbench.data.prepare.encode:qualifying", jobs, workers):
                     indices += qualifying
-                    advance(len(qualifying))
                 found = Qualifying(indices=indices)
                 self.journal.note(lead.split, found)
             return found.indices

@@ -15,10 +15,6 @@ from objbench.data.scene import SCENES_PER_JOB, Block
 from objbench.data.sources.base import Source, SplitPlan
 from objbench.data.workers import run
 from objbench.errors import ObjbenchError
-from objbench.files import check_space
-
-SPARE = 1.05
-_MAKE_ROOM = "free some space, choose another place with --data, or make smaller splits"
 
 
 def write_splits(
@@ -58,10 +54,7 @@ def write_splits(
         assigners[0].add(encoded)
         samples = [len(scene.content) for scene in encoded.scenes if not scene.reason]
         if samples and not checked:
-            writer = writers[plans[0].split]
-            on_disk = remaining if writer.scratch == writer.folder else min(remaining, writer.per_shard)
-            needed = int(on_disk * sum(samples) / len(samples) * SPARE)
-            check_space(writer.scratch, needed, "the shards still need about", _MAKE_ROOM)
+            writers[plans[0].split].check_space(samples, remaining)
             checked = True
         advance(len(samples), note="")
         if assigners[0].complete and len(assigners) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -74,11 +74,17 @@ class Preparation:
         """Where shards grow: in the folder, which is locked; for a store, which has no locks, in a temporary one."""
         if isinstance(self.folder, Path):
             occupied = f"{self.folder}: another prepare is running here"
-            with explain_os_errors(self.folder, "--data"), exclusive_lock(self.folder / ".lock", occupied):
+            with self._disk_errors(), exclusive_lock(self.folder / ".lock", occupied):
                 yield self.folder
         else:
-            with TemporaryDirectory(prefix="objbench-") as name, explain_os_errors(Path(name), "TMPDIR"):
+            with self._disk_errors(), TemporaryDirectory(prefix="objbench-") as name:
                 yield Path(name)
+
+    def _disk_errors(self) -> AbstractContextManager[None]:
+        """Errors of the disk where shards grow in words: that of the folder; for a store, that of temporary files."""
+        if isinstance(self.folder, Path):
+            return explain_os_errors(self.folder, "--data")
+        return explain_os_errors(Path(gettempdir()), "TMPDIR")
 
     def _run(
         self, scratch: Path, workers: int, force: bool, advance: progress.Advance, skip_bad: bool
@@ -90,7 +96,7 @@ class Preparation:
         journal = self._journal(force, states)
         shards = Shards(self.source, self.plans, self.settings, journal)
         if any(journal.has_gap(plan.split) for plan in self.plans):
-            shards.make(shards.missing(shards.planned(workers, progress.silent)), scratch, workers, advance)
+            shards.make(shards.missing(shards.planned(workers)), scratch, workers, advance)
         writers = {
             plan.split: ShardWriter(self.folder, scratch, plan.split, self.settings.scenes_per_shard, journal)
             for plan in self.plans
@@ -131,10 +137,7 @@ class Preparation:
         """
         occupied = f"{self.folder}: another process makes part {part}"
         lock = Journal(self.folder).path / f"part-{part.number}-of-{part.of}.lock"
-        local = isinstance(self.folder, Path)
-        with explain_os_errors(
-            *(self.folder, "--data") if isinstance(self.folder, Path) else (Path(gettempdir()), "TMPDIR")
-        ):
+        with self._disk_errors():
             try:
                 with locked(self.folder / ".lock"):
                     if (self.folder / MANIFEST).is_file():
@@ -143,12 +146,13 @@ class Preparation:
                     journal = self._journal(False, states)
                 with locked(lock, occupied):
                     shards = Shards(self.source, self.plans, self.settings, journal)
-                    ours = part.stretch(shards.planned(workers, progress.silent))
+                    ours = part.stretch(shards.planned(workers))
                     missing = shards.missing(ours)
                     done = sum(shard.count for shard in ours) - sum(shard.count for shard in missing)
                     advance(0, resumed=done)
+                    where = journal.path if isinstance(journal.path, Path) else None
                     with TemporaryDirectory(
-                        dir=str(journal.path) if local else None, ignore_cleanup_errors=True
+                        prefix="objbench-", dir=where, ignore_cleanup_errors=True
                     ) as scratch:
                         shards.make(missing, Path(scratch), workers, advance)
             except FileNotFoundError:
@@ -178,10 +182,9 @@ class Preparation:
         earlier = journal.started()
         without_shard = not any(self.folder.glob("*.tar"))
         if force or (without_shard and earlier != started):  # there is nothing to continue
+            # A store has no locks: what was not there yet may be what a process beside this one begins.
             if force or earlier is not None or isinstance(self.folder, Path):
-                _clear(
-                    self.folder
-                )  # but not what a process beside this one begins in a store, which has no locks
+                _clear(self.folder)
             journal.start(started)
             return journal
         if earlier is None:

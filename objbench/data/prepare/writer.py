@@ -12,8 +12,10 @@ from objbench.data.format import tar
 from objbench.data.format.manifest import Records, Shard, Skipped
 from objbench.data.prepare.encode import EncodedScene
 from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
-from objbench.files import naming, sync_open
+from objbench.files import check_space, naming, sync_open
 from objbench.stores import Place, move_whole
+
+_SPARE = 1.05
 
 
 class ShardWriter:
@@ -79,6 +81,20 @@ class ShardWriter:
         self._objects[scene.n_objects] += 1
         if len(self._indices) == self.per_shard:
             self._finish()
+
+    def check_space(self, samples: list[int], remaining: int) -> None:
+        """ObjbenchError unless the disk has room for what is to come. Of a store's shards one at a time is on this disk.
+
+        Args:
+            samples: The sizes of some samples, in bytes.
+            remaining: The number of samples still to be written.
+        """
+        remedy = "free some space, choose another place with --data, or make smaller splits"
+        if not isinstance(self.folder, Path):
+            remaining = min(remaining, self.per_shard)
+            remedy = "free some space, or name a folder on another disk in TMPDIR"
+        needed = int(remaining * sum(samples) / len(samples) * _SPARE)
+        check_space(self.scratch, needed, "the shards still need about", remedy)
 
     def end(self) -> None:
         """Finish the shard that is not full."""

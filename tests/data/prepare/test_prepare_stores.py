@@ -19,7 +19,7 @@ from objbench.errors import ObjbenchError, RequestError
 from objbench.parts import Part
 from objbench.progress import silent
 from objbench.spec.load import load_spec
-from objbench.stores import Store, write_whole
+from objbench.stores import FileFacts, Store, write_whole
 
 TOY = toy.dataset()
 
@@ -223,3 +223,17 @@ def test_parts_make_the_same_in_a_store(memory: Store, prepared_data: Path) -> N
         prepare(dataset, "generated", memory, sizes=sizes, workers=1)
     made = {name: (folder / name).read_bytes() for name in folder.files()}
     assert made == contents(prepared_data / "tetrominoes/generated")
+
+
+def test_a_part_lists_a_store_once_for_all_its_shards(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    preparation, files = plan(TOY, "toy", memory, None, {}, 0), Store.files
+    assert preparation.run_part(Part(1, 1), 1, silent) == 5
+    listed: list[Store] = []
+
+    def watched(self: Store) -> dict[str, FileFacts]:
+        listed.append(self)
+        return files(self)
+
+    monkeypatch.setattr(Store, "files", watched)
+    preparation.run_part(Part(1, 1), 1, silent)
+    assert listed == [memory / "toy" / "toy"]
