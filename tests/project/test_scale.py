@@ -44,7 +44,7 @@ def test_the_plan_of_the_page(tmp_path):
     line = block(PAGE)
     result = call(*shlex.split(line)[1:])
     assert result.exit_code == 0, result.stderr
-    assert result.stderr == "8 runs: 8 start\n"
+    assert result.stderr == "8 runs: 8 to start\n"
 
 
 def test_the_pool(tmp_path):
