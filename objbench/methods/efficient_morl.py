@@ -45,7 +45,7 @@ from objbench.methods.parts.geco import AdditiveGECO
 from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, iterative_inference
 from objbench.methods.parts.mixture import composed, per_channel
 from objbench.methods.parts.resolution import Resolution, Side
-from objbench.methods.parts.schedule import ExponentialDecay
+from objbench.methods.parts.schedule import LateDecay
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero
 
@@ -159,7 +159,7 @@ class EfficientMORL(Method):
         )
         likelihood: Likelihood
         geco: GECO
-        schedule: ExponentialDecay
+        schedule: LateDecay
 
     settings: Settings
     any_slots = True

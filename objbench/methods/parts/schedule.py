@@ -12,10 +12,9 @@ from objbench.spec.settings import Count, CountOrZero, Group, PositiveOrZero
 
 
 class ExponentialDecay(Group):
-    """Linear warm-up from 0 times a decay without jumps.
+    """Linear warm-up from 0 times a decay that starts with it and has no jumps (Slot Attention's schedule).
 
-    rate(step) = learning_rate * min(1, step / warmup_steps) * decay_factor ** (max(0, step - decay_start) / decay_steps),
-    steps 0-based. Slot Attention's decay starts with the warm-up, EfficientMORL's after it.
+    rate(step) = learning_rate * min(1, step / warmup_steps) * decay_factor ** (step / decay_steps), steps 0-based.
     """
 
     learning_rate: PositiveOrZero = Field(description="highest learning rate, without decay")
@@ -25,14 +24,27 @@ class ExponentialDecay(Group):
     decay_factor: Annotated[float, Field(gt=0, le=1)] = Field(
         description="factor of the learning rate over decay_steps; 1: no decay"
     )
-    decay_start: CountOrZero = Field(description="step with which the decay starts")
     decay_steps: Count = Field(description="steps in which the learning rate falls by decay_factor")
 
     def __call__(self, progress: Progress) -> float:
         """The rate of the step that is about to be taken."""
         warmth = min(1.0, progress.step / self.warmup_steps) if self.warmup_steps else 1.0
-        decayed = max(0, progress.step - self.decay_start) / self.decay_steps
+        decayed = self.decaying_steps(progress.step) / self.decay_steps
         return self.learning_rate * warmth * math.pow(self.decay_factor, decayed)
+
+    def decaying_steps(self, step: int) -> int:
+        """How many of the steps before `step` were of the decay."""
+        return step
+
+
+class LateDecay(ExponentialDecay):
+    """The same with a decay that starts at a step of its own (EfficientMORL's schedule)."""
+
+    decay_start: CountOrZero = Field(description="step with which the decay starts")
+
+    def decaying_steps(self, step: int) -> int:
+        """How many of the steps before `step` were of the decay."""
+        return max(0, step - self.decay_start)
 
 
 class LateDrop(Group):

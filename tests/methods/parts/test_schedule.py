@@ -6,7 +6,7 @@ import pytest
 
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
-from objbench.methods.parts.schedule import ExponentialDecay, LateDrop
+from objbench.methods.parts.schedule import ExponentialDecay, LateDecay, LateDrop
 from objbench.spec.settings import parse
 
 
@@ -16,7 +16,7 @@ def at(step):
 
 def test_warm_up_is_linear_and_decays_from_the_start():
     schedule = ExponentialDecay(
-        learning_rate=4e-4, warmup_steps=10_000, decay_factor=0.5, decay_start=0, decay_steps=100_000
+        learning_rate=4e-4, warmup_steps=10_000, decay_factor=0.5, decay_steps=100_000
     )
     assert schedule(at(0)) == 0
     assert schedule(at(5_000)) == pytest.approx(4e-4 * 0.5 * 0.5**0.05)
@@ -26,7 +26,7 @@ def test_warm_up_is_linear_and_decays_from_the_start():
 
 
 def test_the_decay_starts_where_it_is_told_to():
-    schedule = ExponentialDecay(
+    schedule = LateDecay(
         learning_rate=4e-4, warmup_steps=10_000, decay_factor=0.5, decay_start=10_000, decay_steps=100_000
     )
     rates = [schedule(at(step)) for step in (5_000, 10_000, 60_000, 110_000)]
@@ -34,9 +34,7 @@ def test_the_decay_starts_where_it_is_told_to():
 
 
 def test_no_warm_up_and_no_decay_is_constant():
-    schedule = ExponentialDecay(
-        learning_rate=1e-4, warmup_steps=0, decay_factor=1.0, decay_start=0, decay_steps=1
-    )
+    schedule = ExponentialDecay(learning_rate=1e-4, warmup_steps=0, decay_factor=1.0, decay_steps=1)
     assert {schedule(at(step)) for step in (0, 1, 999_999)} == {1e-4}
 
 
@@ -60,7 +58,7 @@ def test_what_makes_no_sense_is_refused(change, message):
         "decay_steps": 100,
     }
     with pytest.raises(RequestError, match=message):
-        parse(ExponentialDecay, good | change)
+        parse(LateDecay, good | change)
 
 
 def test_a_late_drop_has_a_quadratic_warm_up_and_counts_parts_of_the_stage():
