@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,11 @@ def test_it_builds_without_a_warning_from_pages_inside_and_outside_docs(site: Pa
     assert (site / "results/demo/samples.png").read_bytes() == (
         ROOT / "results/demo/samples.png"
     ).read_bytes()
+
+
+def test_every_page_stands_once_in_the_navigation(config: MkDocsConfig, files: Files) -> None:
+    listed = re.findall(r"[\w/-]+\.md", str(config.nav))
+    assert sorted(listed) == sorted(file.src_uri for file in files.documentation_pages())
 
 
 def test_the_reference_has_the_whole_top_level_with_examples_as_code(site: Path) -> None:
