@@ -70,22 +70,18 @@ class Found(NamedTuple):
     attempt: Tensor
 
 
-def draw(index: Tensor, key: tuple[int, int], most: int, ahead: int = 1) -> World:
-    """CLEVR's scenes `index` int64 (N,) of the stream `key`, of three to `most` objects.
-
-    Args:
-        index: Places in the stream.
-        key: The stream's Philox key.
-        most: The largest number of objects, at most 10.
-        ahead: Proposals are tried for at least this many scenes at once. This changes the speed only.
-    """
-    return find(CLEVR, index, key, most, ahead).world
-
-
 def find(
     distribution: SceneDistribution, index: Tensor, key: tuple[int, int], most: int, ahead: int = 1
 ) -> Found:
-    """The first good proposal for each of the scenes `index` of a distribution's stream."""
+    """The first good proposal for each of the scenes `index` of a distribution's stream.
+
+    Args:
+        distribution: Of the set.
+        index: Places in the stream, int64 (N,).
+        key: The stream's Philox key.
+        most: The largest number of objects, at most 10; the smallest is three.
+        ahead: Proposals are tried for at least this many scenes at once. This changes the speed only.
+    """
     count = counts(index, key, most)
     once = torch.full_like(index, MASK32)  # of camera and lamps, where they are drawn once
     objects = distribution.objects.none(len(index), MOST, index.device)

@@ -77,7 +77,8 @@ class MultiDSprites(Generator):
         self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
     ) -> SceneTensors:
         """The scenes [start, stop) of the stream that (set, split, seed) names."""
-        scene = self.scene(torch.arange(start, stop, device=device or "cpu"), split, seed)
+        index = torch.arange(start, stop, device=device or "cpu")
+        scene = self.scene(index, split, seed)
         images, masks = render(scene)
         sprites = scene.sprites
         factors = {
@@ -93,7 +94,7 @@ class MultiDSprites(Generator):
         present = _present(scene)
         entities = {name: _entities(values, present) for name, values in factors.items()}
         entities["visibility"][:, 0] = 1
-        return SceneTensors(torch.arange(start, stop, device=images.device), images, masks, entities)
+        return SceneTensors(index, images, masks, entities)
 
     def scene(self, index: Tensor, split: str, seed: int) -> Scene:
         """What is drawn for the scenes `index` (N,) of a stream."""
@@ -174,15 +175,13 @@ def draw_apart(distribution: SceneDistribution, index: Tensor, key: tuple[int, i
 
 def lie_apart(scene: Scene) -> Tensor:
     """Which scenes have no two sprites that, each grown by a pixel on every side, share one: bool (N,)."""
-    present = _present(scene)
-    covered = torch.zeros(*present.shape, SIDE, dtype=torch.int64, device=present.device)
-    covered[present] = cover(Sprites(*(values[present] for values in scene.sprites)))
+    covered = _covered(scene)
     across = covered | covered << 1 | covered >> 1  # no sprite reaches the last bit, the sign
     grown = across.clone()
     grown[..., 1:] |= across[..., :-1]
     grown[..., :-1] |= across[..., 1:]
-    apart = torch.ones_like(present[:, 0])
-    for i, j in combinations(range(present.shape[1]), 2):
+    apart = torch.ones_like(scene.number, dtype=torch.bool)
+    for i, j in combinations(range(covered.shape[1]), 2):
         apart &= ((grown[:, i] & grown[:, j]) == 0).all(1)
     return apart
 
@@ -217,15 +216,20 @@ def draw(
 def render(scene: Scene) -> tuple[Tensor, Tensor]:
     """Images uint8 (N,64,64,3) and masks uint8 (N,64,64) of `scene`; sprite s (0-based) has the mask value s + 1."""
     count, most = scene.color.shape[:2]
-    present = _present(scene)
-    covered = torch.zeros(count, most, SIDE, dtype=torch.int64, device=present.device)
-    covered[present] = cover(Sprites(*(values[present] for values in scene.sprites)))
-    masks = _labels(covered)
+    masks = _labels(_covered(scene))
     palette = torch.cat([scene.background[:, None], scene.color], dim=1)
-    first = torch.arange(count, dtype=torch.int32, device=present.device) * (most + 1)
+    first = torch.arange(count, dtype=torch.int32, device=masks.device) * (most + 1)
     rows = (masks.view(count, -1).int() + first[:, None]).flatten()
     images = (palette * 255).round().to(torch.uint8).view(-1, 3).index_select(0, rows)
     return images.view(count, SIDE, SIDE, 3), masks
+
+
+def _covered(scene: Scene) -> Tensor:
+    """The pixels that each sprite covers, whatever lies in front, a bit each: int64 (N,S,64), none where there is no sprite."""
+    present = _present(scene)
+    covered = torch.zeros(*present.shape, SIDE, dtype=torch.int64, device=present.device)
+    covered[present] = cover(Sprites(*(values[present] for values in scene.sprites)))
+    return covered
 
 
 def _labels(covered: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ DRAWN = 120
 
 @pytest.fixture(scope="module")
 def world() -> sampling.World:
-    return sampling.draw(torch.arange(DRAWN), KEY, 10, ahead=32)
+    return sampling.find(sampling.CLEVR, torch.arange(DRAWN), KEY, 10, ahead=32).world
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_every_object_shows_200_pixels(world: sampling.World) -> None:
 
 def test_a_scene_is_the_first_good_proposal() -> None:
     index = torch.arange(4)
-    world = sampling.draw(index, KEY, 10)
+    world = sampling.find(sampling.CLEVR, index, KEY, 10).world
     count = sampling.counts(index, KEY, 10)
     for n in range(len(index)):
         for attempt in range(1000):
@@ -189,7 +189,7 @@ def test_the_batch_changes_nothing(scenes: SceneBatch) -> None:
 
 
 def test_trying_ahead_changes_nothing(world: sampling.World) -> None:
-    other = sampling.draw(torch.arange(20), KEY, 10, ahead=1)
+    other = sampling.find(sampling.CLEVR, torch.arange(20), KEY, 10, ahead=1).world
     for values, expected in zip(other.objects, world.objects, strict=True):
         assert torch.equal(values, expected[..., :20, :])
     assert torch.equal(other.masks, world.masks[:20])
@@ -199,12 +199,12 @@ def test_trying_ahead_changes_nothing(world: sampling.World) -> None:
     ("split", "seed", "most"), [("val", 0, 10), ("test", 0, 10), ("train", 1, 10), ("train", 0, 6)]
 )
 def test_every_stream_is_its_own(world: sampling.World, split: str, seed: int, most: int) -> None:
-    other = sampling.draw(torch.arange(3), Clevr(most).stream_key(split, seed), most)
+    other = sampling.find(sampling.CLEVR, torch.arange(3), Clevr(most).stream_key(split, seed), most).world
     assert not torch.isclose(other.camera.place, world.camera.place[:, :3]).any()
 
 
 def test_an_index_beyond_32_bits_is_another_scene(world: sampling.World) -> None:
-    far = sampling.draw(torch.arange(3) + 2**32, KEY, 10)
+    far = sampling.find(sampling.CLEVR, torch.arange(3) + 2**32, KEY, 10).world
     assert not torch.isclose(far.camera.place, world.camera.place[:, :3]).any()
 
 
