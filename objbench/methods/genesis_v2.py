@@ -186,15 +186,6 @@ class GenesisV2(Method):
         model, loss = settings.model, settings.loss
         if slots < 2:
             raise refusal("slots", "at least 2 (the prior is of each slot after the first)", slots)
-        floor = likelihood_floor(loss.sigma, normalised=True)
-        if loss.goal <= floor:
-            log.warning(
-                "loss.goal=%s is out of reach: with loss.sigma=%s a perfect reconstruction has an error of %.4f per pixel "
-                "and channel. GECO lowers the weight of the KL divergence all the time, until it counts for nothing",
-                loss.goal,
-                loss.sigma,
-                floor,
-            )
         self.resolution = Resolution(image_shape, model.resolution)
         size, width, latent = self.resolution.size, model.encoder_channels[0], model.latent
         demand_pixels("model.encoder_channels", model.encoder_channels, size, group_norm)
@@ -213,6 +204,19 @@ class GenesisV2(Method):
         )
         pixels = math.prod(size)
         self.geco = MultiplicativeGECO(loss.goal * 3 * pixels, loss.rate * 64**2 / pixels, beta=loss.beta)
+
+    def setup(self, images: Tensor, stage: Stage) -> None:
+        """Warns of a goal that no reconstruction reaches."""
+        loss = self.settings.loss
+        floor = likelihood_floor(loss.sigma, normalised=True)
+        if loss.goal <= floor:
+            log.warning(
+                "loss.goal=%s is out of reach: with loss.sigma=%s a perfect reconstruction has an error of %.4f per pixel "
+                "and channel. GECO lowers the weight of the KL divergence all the time, until it counts for nothing",
+                loss.goal,
+                loss.sigma,
+                floor,
+            )
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam at a constant rate."""

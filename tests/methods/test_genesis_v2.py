@@ -185,8 +185,11 @@ def test_geco_lowers_the_weight_while_the_error_is_high():
     assert method.geco.beta.item() == pytest.approx(math.exp(-1e-5 * 64**2 / 35**2 * excess), rel=1e-5)
 
 
-def test_goal_of_the_clevrtex_readme_is_warned_of(caplog):
-    assert create("genesis_v2:clevrtex", "tetrominoes", **TINY).geco.goal == 0.5 * 3 * 35 * 35
+def test_goal_of_the_clevrtex_readme_is_warned_of_where_a_training_begins(caplog):
+    method = create("genesis_v2:clevrtex", "tetrominoes", **TINY)
+    assert method.geco.goal == 0.5 * 3 * 35 * 35
+    assert not caplog.messages
+    method.setup(torch.rand(2, 3, 35, 35), method.stages()[0])
     (said,) = caplog.messages
     assert (
         "loss.goal=0.5 is out of reach: with loss.sigma=0.7 a perfect reconstruction has an error of 0.5623"
@@ -195,7 +198,8 @@ def test_goal_of_the_clevrtex_readme_is_warned_of(caplog):
 
 
 def test_the_usual_goal_is_not_warned_of(caplog):
-    tiny()
+    method = tiny()
+    method.setup(torch.rand(2, 3, 35, 35), method.stages()[0])
     assert not caplog.messages
 
 
