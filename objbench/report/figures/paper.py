@@ -65,17 +65,15 @@ class FigureRequest:
             lacking: What the others lack, for the message. Without it the rows of a method that is asked for stay where
                 none of them can be shown, as what reads them knows better what they lack.
         """
-        there = rows_on(self.measured, self.dataset, self.spec)
-        fitting = [row for row in there if usable(row)]
-        labels, able = {row.label for row in there}, {row.label for row in fitting}
-        if not lacking:
-            named = bool(self.methods) or not able
-            fitting = [row for row in there if usable(row) or (named and row.label not in able)]
-            able = {row.label for row in fitting}
-        short = [label for label in self.methods or sorted(labels) if label in labels - able]
-        if short and (self.methods or not able):
+        judged = [(row, usable(row)) for row in rows_on(self.measured, self.dataset, self.spec)]
+        able = {row.label for row, fits in judged if fits}
+        unable = {row.label for row, _ in judged} - able
+        asked = bool(self.methods) or not able
+        short = [label for label in self.methods or sorted(unable) if label in unable]
+        if lacking and asked and short:
             raise ObjbenchError(f"--figure {self.number}: {', '.join(short)} on {self.dataset} {lacking}")
-        return choose_rows(fitting, self.methods, self.spec, self.dataset, self.tell)
+        rows = [row for row, fits in judged if fits or (asked and row.label in unable)]
+        return choose_rows(rows, self.methods, self.spec, self.dataset, self.tell)
 
     def place(self, row: Measured) -> str:
         """The name of what a row was scored on."""

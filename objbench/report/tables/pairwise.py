@@ -45,7 +45,16 @@ class Pairwise:
 
 def full_name(row: Measured) -> str:
     """`METHOD[:VARIANT][+hash6 of the overrides]`, which names one method of a comparison."""
-    return f"{row.label}+{digest(dict(row.who.overrides))[:6]}" if row.who.overrides else row.label
+    return f"{row.label}{_overrides(row)}"
+
+
+def _title(row: Measured) -> str:
+    """The same with the name that tables print."""
+    return f"{row.title}{_overrides(row)}"
+
+
+def _overrides(row: Measured) -> str:
+    return f"+{digest(dict(row.who.overrides))[:6]}" if row.who.overrides else ""
 
 
 def compare_methods(
@@ -164,11 +173,6 @@ def _same(values: NDArray[Any], mean: float) -> bool:
     if np.isnan(values).all():
         return bool(np.isnan(mean))
     return bool(abs(np.nanmean(values) - mean) <= _MATCH * max(1.0, abs(mean)))
-
-
-def _title(row: Measured) -> str:
-    """The name of a method in tables, with the hash of its overrides where it has any."""
-    return f"{row.title}{full_name(row).removeprefix(row.label)}"
 
 
 def pairwise_table(found: Pairwise, spec: Spec) -> Table:
