@@ -12,7 +12,7 @@ import torch
 from objbench import create
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
-from objbench.methods.iodine_refiner import Explanation, Likelihood
+from objbench.methods.iodine_refiner import Explanation
 from objbench.methods.parts.iterative_inference import iterative_inference
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.testing import check_method
@@ -68,32 +68,6 @@ def test_keeps_the_contract(variant, memory):
     assert {"gradients", "determinism", "resume", "captured_steps", "batch_size_does_not_matter"} <= set(
         passed
     )
-
-
-@pytest.mark.parametrize("distribution", ["logistic", "gaussian"])
-def test_mixture_of_pixels_against_torch_distributions(distribution):
-    torch.manual_seed(0)
-    images, means, masks = (
-        torch.rand(2, 3, 4, 5),
-        torch.rand(2, 6, 3, 4, 5),
-        torch.rand(2, 6, 4, 5).softmax(1),
-    )
-    density = Likelihood(distribution, 0.1, "pixel").densities(images, means)
-    if distribution == "gaussian":
-        base = torch.distributions.Normal(means.permute(0, 3, 4, 1, 2), 0.1)
-        density = density - 3 * 0.5 * math.log(2 * math.pi)  # the constant that is left out
-    else:
-        uniform = torch.distributions.Uniform(torch.tensor(0.0), torch.tensor(1.0))
-        chain = [
-            torch.distributions.SigmoidTransform().inv,
-            torch.distributions.AffineTransform(means.permute(0, 3, 4, 1, 2), 0.1),
-        ]
-        base = torch.distributions.TransformedDistribution(uniform.expand((2, 4, 5, 6, 3)), chain)
-    expected = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(masks.permute(0, 2, 3, 1)), torch.distributions.Independent(base, 1)
-    ).log_prob(images.permute(0, 2, 3, 1))
-    found = (density + masks.log()[:, :, None]).logsumexp(1).squeeze(1)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_likelihood_of_smaller_pictures_is_that_of_the_images_they_stand_for():
@@ -179,19 +153,6 @@ def test_refiner_sees_all_of_an_explanation(logarithms):
         (slice(15, 17), coordinate_grid(7, 7).expand(2, method.slots, -1, -1, -1)),
     ]:
         torch.testing.assert_close(shown[:, :, channels], expected, atol=1e-3, rtol=1e-3)
-
-
-@pytest.mark.parametrize("mixing", ["pixel", "channel"])
-def test_no_slot_has_a_share_in_pixels_that_none_explains(mixing):
-    images = torch.full((1, 3, 1, 2), 0.5)
-    means = torch.tensor([0.5, 0.45]).view(1, 2, 1, 1, 1).expand(1, 2, 3, 1, 2).clone()
-    means[..., 1] = 3.0
-    likelihood = Likelihood("gaussian", 0.1, mixing)
-    densities = torch.distributions.Normal(means, 0.1).log_prob(images[:, None]).sum(2, keepdim=True).exp()
-    shares = likelihood.shares(likelihood.densities(images, means))
-    torch.testing.assert_close(shares, densities / (densities.sum(1, keepdim=True) + 1e-6))
-    assert shares[..., 0].sum().item() == pytest.approx(1)
-    assert not shares[..., 1].any()
 
 
 def test_first_weights_are_those_of_the_published_code():

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from benches.cost import TITLE
 from helpers.paths import ROOT
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -79,7 +80,7 @@ def steps() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     for section in COSTS:
         for row in section["rows"]:
             dataset, *stage, precision = row["name"].split()
-            method = section["title"].removesuffix(": memory of a training step")
+            method = section["title"].removesuffix(TITLE)
             found[", ".join([method, *stage])][dataset][precision] = {"GB": row["median"], **row["figures"]}
     return found
 
