@@ -183,7 +183,8 @@ class Method(nn.Module):
     A run can be shared by several processes (torchrun), each with a part of every batch. Then a loss and each of its
     parts has to be a mean over images; random numbers of an image come from `self.normal` or `self.drawn`, and what
     `training_loss` keeps in buffers goes through `self.over_batch`. What is drawn otherwise is the same in all processes.
-    Batch norms and dropout are shared by the trainer.
+    Batch norms and dropout are shared by the trainer; other kinds of dropout (nn.Dropout2d, that within
+    nn.MultiheadAttention) are refused there.
 
     Args:
         image_shape: (3,H,W).

@@ -1,11 +1,13 @@
 """Functions of torch that look at the whole batch, or draw random numbers for it, where each process has a share of it.
 
 Batch norms take their statistics over all processes. Dropout takes this share of what would be drawn for the whole batch.
-Both are found wherever they are called, in layers and as functions: `SharedFunctions` is a mode of torch.
+Both are found wherever they are called, in layers and as functions: `SharedFunctions` is a mode of torch. Layers
+of torch with other kinds of dropout are refused: they would draw the same numbers in every process.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +20,16 @@ from torch.overrides import TorchFunctionMode
 
 from objbench.ranks.group import Ranks
 from objbench.ranks.share import Share
+
+_ALSO_RANDOM = {
+    functional.alpha_dropout,
+    functional.dropout1d,
+    functional.dropout2d,
+    functional.dropout3d,
+    functional.feature_alpha_dropout,
+    functional.multi_head_attention_forward,
+    functional.rrelu,
+}
 
 
 class SharedFunctions(TorchFunctionMode):
@@ -41,6 +53,8 @@ class SharedFunctions(TorchFunctionMode):
             return self._dropout(*args, **named)
         if function is functional.scaled_dot_product_attention:
             return self._attention(*args, **named)
+        if function in _ALSO_RANDOM:
+            _refuse_draws(function, args, named)
         return function(*args, **named)
 
     def _batch_norm(
@@ -99,6 +113,18 @@ class SharedFunctions(TorchFunctionMode):
             return x.new_empty(rows, *x.shape[1:]).bernoulli_(1 - p)
 
         return self.share.drawn(len(x), draw) / (1 - p)
+
+
+def _refuse_draws(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Raise NotImplementedError if a function, called like this, draws random numbers."""
+    call = inspect.signature(function).bind(*args, **named)
+    call.apply_defaults()
+    given = call.arguments
+    if given["training"] and given.get("dropout_p", given.get("p", 1)):
+        raise NotImplementedError(
+            f"{function.__name__} with random numbers on several processes; nn.Dropout and "
+            "scaled_dot_product_attention can be shared"
+        )
 
 
 def _normalised(

@@ -24,6 +24,28 @@ def test_what_is_not_training_stays_as_it_is():
     assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Dropout1d(0.5),
+        nn.Dropout2d(0.5),
+        nn.Dropout3d(0.5),
+        nn.AlphaDropout(0.5),
+        nn.FeatureAlphaDropout(0.5),
+        nn.RReLU(),
+        nn.MultiheadAttention(4, 2, dropout=0.5, batch_first=True),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_other_functions_that_draw_are_refused_where_they_do(layer):
+    x = torch.randn(2, 3, 4, *[4] * {nn.Dropout2d: 1, nn.Dropout3d: 2}.get(type(layer), 0))
+    inputs = (x, x, x) if isinstance(layer, nn.MultiheadAttention) else (x,)
+    with SharedFunctions(Share(ALONE, 0, 2, 4)):
+        with pytest.raises(NotImplementedError, match="with random numbers on several processes"):
+            layer(*inputs)
+        layer.eval()(*inputs)
+
+
 def test_attention_that_was_not_thought_of_is_refused():
     x = torch.randn(3, 2, 1, 4, 4)
     with SharedFunctions(Share(ALONE, 0, 2, 4)), pytest.raises(NotImplementedError):
