@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
-
 from helpers.paths import ROOT
-from packaging.requirements import Requirement
+from helpers.project import requirements
 
 # a package -> what breaks from the capped version on
 KNOWN_BREAKS: dict[str, str] = {}
-
-
-def requirements() -> list[Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [
-        *project["dependencies"],
-        *(line for extra in project["optional-dependencies"].values() for line in extra),
-    ]
-    return [Requirement(line) for line in lines]
 
 
 def test_no_version_is_capped_without_a_known_break():

@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 import site_hooks
 from helpers.paths import ROOT
+from helpers.project import REPOSITORY
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files, get_files
 from mkdocs.structure.pages import Page
 
 import objbench
-
-REPOSITORY = "https://github.com/objbench/objbench"
 
 
 @pytest.fixture(scope="module")
