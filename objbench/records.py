@@ -138,12 +138,69 @@ class Trained(Strict):
     slots: int | None = Field(default=None, title="slots")
 
 
+class FactorScore(Strict):
+    """How well one factor of the objects, or all of a kind in the mean, is predicted from slots.
+
+    Attributes:
+        measure: "accuracy" in [0,1], or "r2", at most 1.
+        score: Of the probe; None if the factor does not vary among the test objects.
+        interval: Its 95 % bootstrap interval over images.
+        majority: The score of the most frequent class, or of the mean, of the training objects.
+        masks: The score of the same probe on colour and place of the predicted masks alone; None for trivial methods.
+        untrained: The score of the same probe on the slots of the untrained model; None for methods without training.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    measure: Literal["accuracy", "r2"]
+    score: float | None
+    interval: tuple[float, float] | None = None
+    majority: float | None
+    masks: float | None = None
+    untrained: float | None = None
+
+
+class ProbeScores(Strict):
+    """What slots know of their objects, by one kind of probe: `objbench.probe`.
+
+    Attributes:
+        probe: linear, mlp or gradient_boosting.
+        matching: How slots were paired with objects: by overlap of masks, or by the loss of the probe.
+        n_train: Scenes that the probe learned from.
+        train_fingerprint: Of the split that they are from.
+        n_images: Test scenes.
+        n_objects: Visible objects in them.
+        missed: The share of these without a slot, for which the majority is predicted.
+        factors: Factor -> its score.
+        means: "accuracy" and "r2" -> the mean over the factors of that measure.
+        constant: Factors that do not vary among the training objects, which cannot be probed.
+        disentanglement: Of the code, in [0,1]; None if there is one factor.
+        completeness: Of the code, in [0,1].
+        scored: What the test scenes are.
+    """
+
+    probe: Literal["linear", "mlp", "gradient_boosting"]
+    matching: Literal["masks", "loss"]
+    n_train: int
+    train_fingerprint: str
+    n_images: int
+    n_objects: int
+    missed: float
+    factors: dict[str, FactorScore]
+    means: dict[str, FactorScore]
+    constant: list[str] = []
+    disentanglement: float | None = None
+    completeness: float | None = None
+    scored: Scored
+
+
 class Record(Strict):
     """The scores of one method and seed, with everything needed to judge them: a `Run` or `External`.
 
     Attributes:
         metrics: "test", or the id of an also_test dataset -> scores.
         scored: What each of these scores was measured on, under the same keys.
+        probes: "test" or DATASET[@PROTOCOL]/SOURCE -> PROBE or PROBE+loss -> what slots know of their objects.
     """
 
     version: Literal[1] = 1
@@ -161,6 +218,7 @@ class Record(Strict):
     date: str
     metrics: dict[str, Scores]
     scored: dict[str, Scored]
+    probes: dict[str, dict[str, ProbeScores]] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -177,7 +235,7 @@ class Record(Strict):
     @model_serializer(mode="wrap")
     def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        for name in ("weights_sha256", "slots", "processes"):
+        for name in ("weights_sha256", "slots", "processes", "probes"):
             if values.get(name) is None:
                 values.pop(name, None)
         return {key: values.get(key) for key in _KEYS} | values
@@ -201,6 +259,12 @@ class Record(Strict):
         """Return the record with these scores under `key`, which replace any others under that key."""
         update = {"metrics": self.metrics | {key: scores}, "scored": self.scored | {key: scored}}
         return self.model_copy(update=update)
+
+    def with_probe(self, key: str, name: str, found: ProbeScores) -> Self:
+        """Return the record with the scores of this probe under `key`, which replace those of the same name."""
+        probes = dict(self.probes or {})
+        probes[key] = probes.get(key, {}) | {name: found}
+        return self.model_copy(update={"probes": probes})
 
     def save(self, folder: Path) -> None:
         """Write result.json into `folder`, completely or not at all."""

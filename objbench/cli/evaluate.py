@@ -88,8 +88,7 @@ def evaluate(
     reference = context.spec.dataset(dataset)
     from objbench.data.read.load import load
     from objbench.device import choose_device
-    from objbench.train.run_folder import find_run
-    from objbench.use.weights import copy_to_runs, shipped_weights
+    from objbench.use.weights import run_to_extend
 
     if definition not in names("definitions"):
         raise unknown_name("definition", definition, names("definitions"))
@@ -98,9 +97,7 @@ def evaluate(
     def scenes() -> Scenes:
         return load(str(reference), split, source, context.data, chosen, context.config)
 
-    folder = find_run(subject)
-    if folder is None and str(subject) in shipped_weights():
-        folder = copy_to_runs(str(subject), context.runs)
+    folder = run_to_extend(subject, context.runs)
     if folder is None:
         if slots is not None:
             raise RequestError(f"--slots: only for a run, but {subject} is not one")

@@ -25,6 +25,7 @@ VERBS = {
     "show": ("objbench.cli.show:show", "Draw scenes with their label maps."),
     "run": ("objbench.cli.run:run", "Train and evaluate a method with one or more seeds."),
     "evaluate": ("objbench.cli.evaluate:evaluate", "Score a finished run or any model's predictions."),
+    "probe": ("objbench.cli.probe:probe", "Predict properties of objects from the slots of a run."),
     "segment": ("objbench.cli.segment:segment", "Segment anybody's images with a trained run."),
     "publish": ("objbench.cli.publish:publish", "Write a finished run as a folder for a model hub."),
     "report": (

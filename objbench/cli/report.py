@@ -54,6 +54,13 @@ def report(
             help="Given twice: print the difference of two methods on the same images, with an interval.",
         ),
     ] = None,
+    probes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROBE|all",
+            help="What objbench probe found: linear, mlp, gradient_boosting, each with +loss where paired so, or all.",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -120,6 +127,7 @@ def report(
         objbench report --dataset clevr6 --format latex --output clevr6.tex
         objbench report --dataset clevr6 --bibtex --output clevr6.bib
         objbench report --compare objmae --compare slot_attention --metrics ari_fg,miou
+        objbench report --probes all --dataset clevr6
         objbench report --figure 7 --dataset tetrominoes --output curves.png
         objbench report --format html --output report.html
     """

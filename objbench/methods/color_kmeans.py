@@ -10,6 +10,7 @@ from torch import Tensor
 
 from objbench.data.scene import Array
 from objbench.methods.base import Method, Progress, Segmentation, Stage
+from objbench.methods.parts.plane_moments import plane_moments
 from objbench.spec.settings import Count, Group
 
 
@@ -40,13 +41,14 @@ class ColorKMeans(Method):
         return []
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
-        """Cluster indices as labels, cluster centres as reconstruction."""
+        """Cluster indices as labels, cluster centres as reconstruction, colour and place of each cluster as slots."""
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()  # B,H,W,3
         seeds = self.image_seeds(len(images)).tolist()
         labels, colors = zip(*(self._cluster(p, s) for p, s in zip(pixels, seeds, strict=True)), strict=True)
         label_map = torch.from_numpy(np.stack(labels)).to(images.device)
         painted = torch.from_numpy(np.stack(colors)).permute(0, 3, 1, 2)  # B,3,H,W
-        return Segmentation(labels=label_map, reconstruction=painted.to(images))
+        slots = plane_moments(images, label_map, self.slots)
+        return Segmentation(labels=label_map, reconstruction=painted.to(images), slots=slots)
 
     def _cluster(self, pixels: Array, seed: int) -> tuple[Array, Array]:
         packed = pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)

@@ -1,4 +1,4 @@
-"""Baselines that ignore the image: one segment, and a grid of segments."""
+"""Baselines whose segments ignore the image: one segment, and a grid. Their slots are colour and place of each segment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from objbench.methods.base import Method, Progress, Segmentation, Stage
+from objbench.methods.parts.plane_moments import plane_moments
 
 
 class OneSlot(Method):
@@ -18,7 +19,8 @@ class OneSlot(Method):
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """Label 0 everywhere; the reconstruction is each image's mean colour."""
         labels = images.new_zeros(len(images), *images.shape[2:], dtype=torch.int64)
-        return Segmentation(labels=labels, reconstruction=images.mean((2, 3), keepdim=True).expand_as(images))
+        mean = images.mean((2, 3), keepdim=True).expand_as(images)
+        return Segmentation(labels=labels, reconstruction=mean, slots=plane_moments(images, labels, 1))
 
 
 class Grid(Method):
@@ -33,7 +35,8 @@ class Grid(Method):
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """Rows of equal height, each cut into equal columns, K cells in all."""
         labels = grid_labels(images.shape[2], images.shape[3], self.slots).to(images.device)
-        return Segmentation(labels=labels.expand(len(images), -1, -1))
+        labels = labels.expand(len(images), -1, -1)
+        return Segmentation(labels=labels, slots=plane_moments(images, labels, self.slots))
 
 
 def grid_labels(height: int, width: int, cells: int) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from objbench.errors import ObjbenchError
 from objbench.files import replacing_output
-from objbench.report.request import ReportRequest
+from objbench.report.request import ALL_PROBES, ReportRequest
 from objbench.report.rows.collect import Collected, collect
 from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.row import Measured, Row
@@ -22,6 +22,7 @@ from objbench.report.tables.hyperparameters import (
 )
 from objbench.report.tables.paper import paper_plans
 from objbench.report.tables.plan import Plan, dataset_plans, with_success
+from objbench.report.tables.probes import probe_table, probed, probes_csv, probes_json
 from objbench.report.tables.table import Table
 from objbench.report.write import export, text
 from objbench.report.write.bibtex import bibtex
@@ -56,6 +57,8 @@ def write_report(request: ReportRequest, tell: Tell) -> None:
         _draw(request, collected, tell)
     elif request.compare:
         _compare(request, rows, tell)
+    elif request.probes:
+        _probes(request, rows, tell)
     else:
         _tabulate(request, rows, collected, tell)
 
@@ -100,6 +103,16 @@ def _compare(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
     _write([pairwise_table(pair, request.spec) for pair in pairs], exports, request, tell)
 
 
+def _probes(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
+    groups = probed(rows, request.dataset, None if request.probes == ALL_PROBES else request.probes)
+    if not groups:
+        raise ObjbenchError(
+            f"no record under {request.runs} has such probes: objbench probe RUN adds them to the record of a run"
+        )
+    exports = {"json": lambda: probes_json(groups), "csv": lambda: probes_csv(groups)}
+    _write([probe_table(group, request.spec) for group in groups], exports, request, tell)
+
+
 def _is_on(row: Row, datasets: Sequence[str]) -> bool:
     return not {row.dataset, f"{row.dataset}@{row.protocol}"}.isdisjoint(datasets)
 
@@ -122,7 +135,9 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
     if request.format == "html":
         from objbench.report.html.page import page
 
-        _put_page(page(plans, request.spec, request.intervals, all_seeds=request.all_seeds), request, tell)
+        tables = [probe_table(group, request.spec) for group in probed(rows, request.dataset)]
+        made = page(plans, request.spec, request.intervals, tables, request.all_seeds)
+        _put_page(made, request, tell)
         return
     tables = [build(plan, request.spec, request.all_seeds, request.intervals) for plan in plans if plan.rows]
     exports = {

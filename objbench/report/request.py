@@ -20,7 +20,8 @@ from objbench.spec.schema import Spec
 from objbench.stored import Strict
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json", "html")
-Kind = Literal["datasets", "table", "hyper-parameters", "figure", "failures", "compare"]
+Kind = Literal["datasets", "table", "hyper-parameters", "figure", "failures", "compare", "probes"]
+ALL_PROBES = "all"
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: given or ())]
 
 
@@ -46,12 +47,15 @@ class ReportRequest(Strict):
     method: Annotated[Names, OnlyFor("figure", "failures")] = ()
     seed: Annotated[int | None, OnlyFor("figure", "failures")] = None
     compare: Names = ()
+    probes: str | None = None
     metrics: Annotated[Names, OnlyFor("datasets", "compare")] = ()
     select: Selection = Selection()
     success: Annotated[Success | None, OnlyFor("datasets", "table", "failures")] = None
     definition: Annotated[str | None, OnlyFor("datasets", "table", "compare")] = None
     format: Annotated[
-        str, OnlyFor("datasets", "table", "hyper-parameters", "compare"), Field(validate_default=True)
+        str,
+        OnlyFor("datasets", "table", "hyper-parameters", "compare", "probes"),
+        Field(validate_default=True),
     ] = "terminal"
     bibtex: Annotated[bool, OnlyFor("datasets", "table")] = False
     output: Path | None = None
@@ -65,6 +69,8 @@ class ReportRequest(Strict):
         """Which kind of report is asked for."""
         if self.compare:
             return "compare"
+        if self.probes is not None:
+            return "probes"
         if self.figure is not None:
             from objbench.report.figures import FAILURES
 
@@ -105,6 +111,16 @@ class ReportRequest(Strict):
     def _listed(cls, text: str | None) -> tuple[str, ...]:
         return () if text is None else tuple(dict.fromkeys(text.split(",")))
 
+    @field_validator("probes")
+    @classmethod
+    def _known_probe(cls, name: str | None) -> str | None:
+        known = [
+            probe + pairing for probe in ("linear", "mlp", "gradient_boosting") for pairing in ("", "+loss")
+        ]
+        if name is not None and name not in (ALL_PROBES, *known):
+            raise unknown_name("probe", name, [ALL_PROBES, *known])
+        return name
+
     @field_validator("select", mode="before")
     @classmethod
     def _selection(cls, text: str, info: ValidationInfo) -> Selection:
@@ -131,14 +147,14 @@ class ReportRequest(Strict):
 
     @model_validator(mode="after")
     def _options_go_together(self) -> ReportRequest:
-        arranged = [name for name in ("table", "figure", "compare") if getattr(self, name)]
+        arranged = [name for name in ("table", "figure", "compare", "probes") if getattr(self, name)]
         if len(arranged) > 1:
             raise RequestError(f"{' and '.join(f'--{name}' for name in arranged)} exclude each other")
         for option, kinds in self._given():
             if self.kind not in kinds:
                 if not arranged:
                     raise RequestError(f"{option} is only for --{kinds[0]}")
-                number = self.table or self.figure or ""
+                number = self.table or self.figure or self.probes or ""
                 raise RequestError(f"{option} is not for --{arranged[0]} {number}".rstrip())
         if self.success is not None and self.select.top is not None:
             raise RequestError("--success counts all seeds, --select leaves some out: give one of them")

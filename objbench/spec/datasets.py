@@ -12,6 +12,7 @@ from objbench.stored import Strict
 
 TEST = "test"  # the split that methods are scored on; in a record, the key of those scores
 SPLITS = ("train", "val", TEST)
+FactorKind = Literal["categorical", "numeric"]
 
 
 class SplitRule(Strict):
@@ -211,6 +212,8 @@ class DatasetSpec(Strict):
         short: The name in tables and figures, where `title` is too long for them.
         settings_like: The dataset whose settings a method takes here if it has none for this one.
         also_test: Test sets on which every run is scored too.
+        probe: The factors of objects that `objbench probe` predicts unless others are asked for, and their kind. A factor
+            that is not named is categorical if it is a string, else numeric.
     """
 
     title: str
@@ -224,6 +227,7 @@ class DatasetSpec(Strict):
     default_source: str
     settings_like: str | None = None
     also_test: list[str] = []
+    probe: dict[str, FactorKind] = {}
     errata: list[str] = []
     sources: dict[str, SourceSpec]
     protocols: dict[str, ProtocolSpec] = Field(min_length=1)

@@ -74,10 +74,15 @@ class StageScenes:
 
     def setup_sample(self) -> Tensor:
         """Up to SETUP_IMAGES random training images as float (n,3,H,W) in [0,1]. Also seeds torch for the setup."""
-        key = seed_from(self.seed, "setup", self.stage.name)
-        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(key))
-        torch.manual_seed(key)
-        return unit_range(self.images[order[:SETUP_IMAGES].to(self.images.device)])
+        return setup_sample(self.images, self.seed, self.stage)
+
+
+def setup_sample(images: Tensor, seed: int, stage: Stage) -> Tensor:
+    """Up to SETUP_IMAGES random ones of uint8 images (N,3,H,W) as float (n,3,H,W) in [0,1]. Also seeds torch for the setup."""
+    key = seed_from(seed, "setup", stage.name)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(key))
+    torch.manual_seed(key)
+    return unit_range(images[order[:SETUP_IMAGES].to(images.device)])
 
 
 def unit_range(images: Tensor) -> Tensor:

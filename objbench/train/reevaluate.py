@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from objbench.data.read.scenes import Scenes
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import build, method_class
 from objbench.progress import bar
+from objbench.random import seed_from
 from objbench.records import Record, Run, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.resolve import MethodConfig, whole_config
 from objbench.spec.schema import Spec
 from objbench.train.artifacts import read_per_image, read_samples, samples_key, write_per_image, write_samples
+from objbench.train.batches import setup_sample
 from objbench.train.checkpoint import load_weights
 from objbench.train.evaluate import N_SAMPLES, evaluate
 from objbench.train.run_data import definition_suffix, scored, slots_suffix
@@ -54,9 +59,9 @@ def reevaluate(
         if slots == record.slots:
             slots = None
         method = load_run(folder, record, spec, slots)
-        _refuse_other_size(folder, method, scenes)
+        refuse_other_size(folder, method, scenes)
         method.to(scenes.images.device)
-        key = _split_key(record, scenes, spec) + slots_suffix(slots) + definition_suffix(definition)
+        key = split_key(record, scenes, spec) + slots_suffix(slots) + definition_suffix(definition)
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
             found = evaluate(method, scenes, record.seed, size, None, N_SAMPLES, advance, definition)
@@ -84,6 +89,34 @@ def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) ->
         RequestError: The method cannot have that number of slots, or its class is not the one that was trained.
         ObjbenchError: A file of the run is missing or damaged.
     """
+    method = _built(folder, record, spec, slots)
+    load_weights(method, folder, record.weights_sha256)
+    return method
+
+
+def untrained_run(folder: Path, record: Run, spec: Spec, images: Tensor) -> Method:
+    """The method of a finished run as its training began: with its first weights, on the CPU.
+
+    Args:
+        folder: Of the run.
+        record: Its record.
+        spec: The benchmarks.
+        images: uint8 (N,3,H,W), the images that it was trained on, which the first weights may depend on.
+
+    Raises:
+        RequestError: Its class is not the one that was trained.
+        ObjbenchError: A file of the run is missing or damaged.
+    """
+    torch.manual_seed(seed_from(record.seed, "init"))
+    method = _built(folder, record, spec)
+    for stage in method.stages()[:1]:
+        with torch.no_grad():
+            method.setup(setup_sample(images, record.seed, stage).cpu(), stage)
+    return method
+
+
+def _built(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> Method:
+    """The method of a finished run, with whatever weights it begins with."""
     run_config, dataset = read_config(folder), spec.dataset(record.dataset_ref)
     found = run_config.get("config")
     if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
@@ -112,15 +145,13 @@ def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) ->
         config["slots"] = slots
     resolved = MethodConfig(record.method, record.variant, record.overrides, config, implementation)
     try:
-        method = build(resolved, dataset)
+        return build(resolved, dataset)
     except RequestError as error:
         if slots is not None:
             raise
         raise ObjbenchError(
             f"{folder / CONFIG}: damaged or of another version ({error}); run the seed again with --fresh"
         ) from error
-    load_weights(method, folder, record.weights_sha256)
-    return method
 
 
 def _refuse_changed_size(folder: Path, record: Run, dataset: DatasetRef) -> None:
@@ -142,7 +173,8 @@ def _refuse_fixed_slots(folder: Path, record: Run, implementation: str, slots: i
         )
 
 
-def _split_key(record: Record, scenes: Scenes, spec: Spec) -> str:
+def split_key(record: Record, scenes: Scenes, spec: Spec) -> str:
+    """The key of scores on `scenes` in a record: "test", the id of an also_test set, or `DATASET/SOURCE[:SPLIT]`."""
     on = scored(scenes)
     if on.source == record.source and on.split == TEST:
         if on.fingerprint == record.scored[TEST].fingerprint:
@@ -152,7 +184,8 @@ def _split_key(record: Record, scenes: Scenes, spec: Spec) -> str:
     return f"{scenes.spec}/{on.source}" + ("" if on.split == TEST else f":{on.split}")
 
 
-def _refuse_other_size(folder: Path, method: Method, scenes: Scenes) -> None:
+def refuse_other_size(folder: Path, method: Method, scenes: Scenes) -> None:
+    """Raise RequestError if the scenes have another height or width than the images of the training."""
     size = tuple(scenes.images.shape[1:])
     if size != tuple(method.image_shape):
         expected = "x".join(map(str, method.image_shape[1:]))

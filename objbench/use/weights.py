@@ -11,7 +11,7 @@ from objbench.records import RECORD, Run, read_record
 from objbench.spec.load import load_spec, plugin_folders
 from objbench.spec.resolve import MethodConfig
 from objbench.train.checkpoint import WEIGHTS
-from objbench.train.run_folder import CONFIG, lock_run, read_config, seed_folder
+from objbench.train.run_folder import CONFIG, find_run, lock_run, read_config, seed_folder
 
 FOLDER = "weights"
 
@@ -24,6 +24,20 @@ def shipped_weights() -> dict[str, Path]:
     """
     places = [place for folder in plugin_folders() for place in (folder / FOLDER).glob(f"*/{RECORD}")]
     return {place.parent.name: place.parent for place in sorted(places, key=lambda place: place.parent.name)}
+
+
+def run_to_extend(run: Path, runs: Path) -> Path | None:
+    """The folder of the run that `run` names, so that scores can be added to it; None if it names none.
+
+    Args:
+        run: As for `find_run`; or the name of shipped weights, which are copied to the runs first.
+        runs: The folder of the runs.
+
+    Raises:
+        RequestError: It is the folder of a method with several seeds.
+    """
+    folder = find_run(run)
+    return copy_to_runs(str(run), runs) if folder is None and str(run) in shipped_weights() else folder
 
 
 def copy_to_runs(name: str, runs: Path) -> Path:

@@ -88,6 +88,7 @@ OTHER: dict[str, Any] = {
     "datasets.D.default_source": "generated",
     "datasets.D.also_test": ["others"],
     "datasets.D.settings_like": "others",
+    "datasets.D.probe": {"size": "numeric"},
     "datasets.D.errata": ["wrong"],
     "datasets.D.sources": {"emorl": {"options": {"layout": "clevr"}}},
     "datasets.D.protocols": {"standard": {"options": {"grid": 5}}},

@@ -1,0 +1,183 @@
+"""Probe the slots of a finished run, beside those of its untrained model and what its masks alone say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from objbench.data.read.scenes import Scenes
+from objbench.errors import RequestError
+from objbench.methods.base import Method
+from objbench.probe.codes import Codes, codes, most_objects
+from objbench.probe.estimators import ProbeName
+from objbench.probe.probe import Matching, Probe, Scored, Split, train
+from objbench.probe.scoring import Score
+from objbench.probe.targets import targets
+from objbench.progress import bar
+from objbench.records import FactorScore, ProbeScores, Run, read_record
+from objbench.spec.schema import Spec
+from objbench.train.reevaluate import load_run, refuse_other_size, split_key, untrained_run
+from objbench.train.run_data import scored
+from objbench.train.run_folder import lock_run
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to probe, and how.
+
+    Attributes:
+        probe: Which probe.
+        matching: How slots are paired with objects.
+        factors: Which factors; None for those that the dataset names.
+        n_train: At most so many training scenes, the first ones.
+    """
+
+    probe: ProbeName = "linear"
+    matching: Matching = "masks"
+    factors: tuple[str, ...] | None = None
+    n_train: int = 10_000
+
+    @property
+    def name(self) -> str:
+        """The name of its scores in a record: PROBE, or PROBE+loss."""
+        return self.probe if self.matching == "masks" else f"{self.probe}+{self.matching}"
+
+
+class _Views(NamedTuple):
+    """What is read of each split: the slots, moments of their masks, and the slots of the untrained model."""
+
+    slots: Codes
+    masks: Codes | None
+    untrained: Codes | None
+
+
+def probe_run(
+    folder: Path, spec: Spec, load: Callable[[Run], tuple[Scenes, Iterable[Scenes]]], request: Request
+) -> tuple[list[str], Run]:
+    """Fit probes to the slots of a run on training scenes, score them on test scenes, and add them to its record.
+
+    Args:
+        folder: Of a finished run, which is locked while its record changes.
+        spec: The benchmarks.
+        load: Gives the train split of the run's dataset and the test scenes, all on one device.
+        request: What to probe.
+
+    Returns:
+        The keys of the scores in `probes` of the record, as in its `metrics`; and the record.
+
+    Raises:
+        RequestError: The run has no slots, or the scenes have no such factors or another size.
+    """
+    with lock_run(folder):
+        record = read_record(folder)
+        if not isinstance(record, Run):
+            raise RequestError(f"{folder} holds scores of predictions, without a model that has slots")
+        learn, tests = load(record)
+        learn = learn.select(slice(request.n_train))
+        tests = list(tests)
+        for scenes in tests:
+            targets(scenes, 1, request.factors)  # before anything is computed
+        method = load_run(folder, record, spec)
+        refuse_other_size(folder, method, learn)
+        trivial = spec.methods[record.method].trivial
+        first = None if trivial or not method.stages() else untrained_run(folder, record, spec, learn.images)
+        models = {
+            "slots": method.to(learn.images.device),
+            "untrained": first and first.to(learn.images.device),
+        }
+        objects = max(most_objects(scenes) for scenes in (learn, *tests))
+
+        def views(scenes: Scenes) -> _Views:
+            found = {
+                name: None if model is None else _codes(name, model, scenes, record.seed, objects)
+                for name, model in models.items()
+            }
+            assert found["slots"] is not None
+            return _Views(
+                found["slots"], None if trivial else found["slots"].from_masks(), found["untrained"]
+            )
+
+        learned = views(learn)
+        factors = targets(learn, objects, request.factors)
+        probes = {
+            name: train(request.probe, request.matching, Split(view, factors), record.seed)
+            for name, view in learned._asdict().items()
+            if view is not None
+        }
+        keys = []
+        for scenes in tests:
+            refuse_other_size(folder, method, scenes)
+            factors = targets(scenes, objects, request.factors)
+            found = {
+                name: (probes[name], Split(view, factors))
+                for name, view in views(scenes)._asdict().items()
+                if view is not None
+            }
+            made = _scores(found, request, learn, scenes, record.seed)
+            keys.append(split_key(record, scenes, spec))
+            record = record.with_probe(keys[-1], request.name, made)
+        record.save(folder)
+    return keys, record
+
+
+def _codes(name: str, model: Method, scenes: Scenes, seed: int, objects: int) -> Codes:
+    what = "slots" if name == "slots" else f"{name} slots"
+    with bar(f"{what} of {scenes.spec} {scenes.split}", len(scenes), "images") as advance:
+        return codes(model, scenes, seed, objects, model.recipe.evaluation_batch_size, advance)
+
+
+def _scores(
+    found: Mapping[str, tuple[Probe, Split]], request: Request, learn: Scenes, scenes: Scenes, seed: int
+) -> ProbeScores:
+    scored_by = {name: probe.score(split) for name, (probe, split) in found.items()}
+    main, split = found["slots"]
+    result, shares = scored_by["slots"], main.dci(split, seed)
+    rows = _rows(result, {name: scored_by.get(name) for name in ("masks", "untrained")})
+    return ProbeScores(
+        probe=request.probe,
+        matching=request.matching,
+        n_train=len(learn),
+        train_fingerprint=scored(learn).fingerprint,
+        n_images=len(scenes),
+        n_objects=result.n_objects,
+        missed=result.missed,
+        factors={name: rows[name] for name in result.names},
+        means={name: row for name, row in rows.items() if name not in result.names},
+        constant=list(main.constant),
+        disentanglement=_known(shares.disentanglement),
+        completeness=_known(shares.completeness),
+        scored=scored(scenes),
+    )
+
+
+def _rows(result: Scored, others: Mapping[str, Scored | None]) -> dict[str, FactorScore]:
+    """Name of a factor, or of a mean, -> its scores."""
+    majority = _by_name(result.names, result.majority)
+    beside = {
+        name: {} if other is None else _by_name(other.names, other.probe) for name, other in others.items()
+    }
+    return {
+        name: FactorScore(
+            measure=score.measure,
+            score=_known(score.value),
+            interval=score.interval,
+            majority=_known(majority[name].value),
+            **{
+                other: _known(values[name].value) if name in values else None
+                for other, values in beside.items()
+            },
+        )
+        for name, score in _by_name(result.names, result.probe).items()
+    }
+
+
+def _by_name(names: Sequence[str], found: Sequence[Score]) -> dict[str, Score]:
+    means = {score.measure: score for score in found[len(names) :]}
+    return dict(zip(names, found, strict=False)) | means
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,97 @@
+"""objbench probe, as a user gives it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers import toy_runs
+from helpers.commands import call, refused
+
+
+@pytest.fixture
+def run(prepared_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+    monkeypatch.chdir(tmp_path)
+    return toy_runs.run(prepared_data, tmp_path / "runs", "color_kmeans")[0]
+
+
+def test_a_table_of_factors(run):
+    result = call("probe", run, "--train", 20)
+    assert result.exit_code == 0, result.output
+    first, heading, *rows = result.stdout.splitlines()
+    assert first.startswith(
+        "color_kmeans seed 0 on test: linear probe of 20 scenes, 30 objects of 10 images, "
+    )
+    assert heading.split() == [
+        "factor",
+        "measure",
+        "slots",
+        "95",
+        "%",
+        "interval",
+        "majority",
+        "masks",
+        "untrained",
+    ]
+    assert [row.split()[0] for row in rows] == [
+        "shape",
+        "color",
+        "x",
+        "y",
+        "mean",
+        "mean",
+        "disentanglement",
+        str(run),
+    ]
+    value, low, to, high = rows[1].split()[2:6]
+    assert to == "to"
+    assert float(low) <= float(value) <= float(high) <= 100
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 110
+
+
+def test_json_and_further_datasets(run):
+    options = (
+        "--dataset",
+        "tetrominoes@aligned",
+        "--probe",
+        "gradient_boosting",
+        "--factors",
+        "x, shape",
+        "--json",
+    )
+    found = json.loads(call("probe", run, *options).stdout)
+    assert found["probe"] == "gradient_boosting"
+    assert list(found["probes"]) == ["tetrominoes@aligned/generated"]
+    scores = found["probes"]["tetrominoes@aligned/generated"]
+    assert list(scores["factors"]) == ["x", "shape"]
+    assert scores["scored"]["protocol"] == "aligned"
+    record = json.loads((run / "result.json").read_text())
+    assert record["probes"]["tetrominoes@aligned/generated"]["gradient_boosting"] == scores
+
+
+def test_shipped_weights_are_copied_to_the_runs_first(run, tmp_path):
+    result = call("probe", "objmae-demo-tetrominoes", "--factors", "x", "--runs", "others")
+    assert result.exit_code == 0, result.output
+    (record,) = (tmp_path / "others").rglob("result.json")
+    found = json.loads(record.read_text())["probes"]["tetrominoes/generated"]["linear"]["factors"]["x"]
+    assert found["untrained"] < found["masks"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--factors", "colour"), "unknown factor of tetrominoes 'colour'"),
+        (("--factors", " , "), "--factors: no name of a factor"),
+        (("--dataset", "tetromino"), "unknown dataset 'tetromino'"),
+        (("--probe", "tree"), "'tree' is not one of"),
+        (("--matching", "iou"), "'iou' is not one of"),
+        (("--train", 0), "greater than or equal to 1"),
+    ],
+)
+def test_refused_requests(run, options, message):
+    assert message in refused(2, "probe", run, *options)
+
+
+def test_no_run(run):
+    assert "expected the folder of a finished run" in refused(2, "probe", "nowhere")
