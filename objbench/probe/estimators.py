@@ -70,7 +70,7 @@ class _Losses:
             return np.asarray(errors.mean(-1))
         column = np.searchsorted(self.classes, values).clip(max=len(self.classes) - 1)
         cost = self.table[rows, column]
-        return np.where(self.classes[column] == values, cost, -np.log(1e-12))
+        return np.asarray(np.where(self.classes[column] == values, cost, -np.log(1e-12)))
 
 
 def varies(values: Array) -> bool:
