@@ -21,7 +21,7 @@ class Setting:
         meaning: what it is, in words.
         range: which values it may have, in words.
         default: its value on a dataset for which the method has no block.
-        datasets: its value on each dataset.
+        datasets: its value on each dataset for which the method, or the variant that was asked for, has a block.
         variants: variant -> its value on each dataset, for the variants that change it somewhere.
     """
 
@@ -41,7 +41,8 @@ def settings_of(spec: Spec, name: str) -> dict[str, Setting]:
     method, _, variant = name.partition(":")
     kind = method_class(method, spec.method_class(method)).Settings
     known = spec.method(method)
-    datasets = [dataset for dataset in spec.datasets if not known.datasets or dataset in known.datasets]
+    own = {*known.datasets, *(known.variants[variant].datasets if variant else ())}
+    datasets = [dataset for dataset in spec.datasets if not known.datasets or dataset in own]
 
     def values(name: str) -> dict[str, dict[str, Any]]:
         configs = {dataset: resolve(spec, name, spec.dataset(dataset), {}).config for dataset in datasets}

@@ -60,7 +60,8 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     """The configuration of `METHOD[:VARIANT]` on `dataset`, with dotted `overrides` applied in order.
 
     Later layers win: the dataset's number of slots and the shared recipe, method, dataset, variant, variant on this
-    dataset, overrides. Where the method has no block for the dataset, `settings_block` says whose settings it takes.
+    dataset, overrides. Where the method has no block for the dataset, `settings_block` says whose settings it takes;
+    its variant takes the same, unless it has a block of its own for the dataset.
     Values are not checked here: the class of the method declares what each may be, and `objbench.methods.create.build`
     checks them.
 
@@ -73,7 +74,8 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     config = _lay(_shared(spec, method, dataset.spec.slots), method.datasets.get(block or "", {}))
     if variant is not None:
         config = _lay(config, variant.config)
-        config = _lay(config, variant.datasets.get(block or "", {}))
+        own = dataset.name if dataset.name in variant.datasets else block
+        config = _lay(config, variant.datasets.get(own or "", {}))
     for key, value in overrides.items():
         config = _lay(config, unflatten({key: value}))
     final = flatten(config)
@@ -147,9 +149,11 @@ def settings_block(spec: Spec, name: str, dataset: DatasetRef) -> str | None:
 
 def borrowed_settings(spec: Spec, name: str, dataset: DatasetRef) -> str | None:
     """What a person must know where no published recipe exists for `METHOD[:VARIANT]` on `dataset`; None where one does."""
-    method = name.partition(":")[0]
+    method, _, variant = name.partition(":")
     block = settings_block(spec, method, dataset)
-    if not spec.method(method).datasets or block == dataset.name:
+    known = spec.method(method)
+    own = variant and dataset.name in known.variants[variant].datasets
+    if own or not known.datasets or block == dataset.name:
         return None
     taken = f"those of {block}" if block else "its defaults"
     return (

@@ -10,6 +10,8 @@ from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import create
 from objbench.spec.load import load_spec
+from objbench.spec.nested import flatten
+from objbench.spec.resolve import resolve
 
 
 def test_a_method_holds_its_settings_typed():
@@ -153,6 +155,23 @@ BUILT_IN = [name for name in load_spec().methods if not name.startswith("toy_")]
 def test_every_method_takes_every_dataset(method):
     for dataset in load_spec().datasets:
         assert create(method, dataset).slots == load_spec().dataset(dataset).spec.slots
+
+
+VARIANTS_OWN = [
+    (f"{name}:{variant}", dataset)
+    for name in BUILT_IN
+    for variant, block in load_spec().methods[name].variants.items()
+    for dataset in block.datasets
+]
+
+
+@pytest.mark.parametrize(("method", "dataset"), VARIANTS_OWN)
+def test_a_variant_with_a_block_for_a_dataset_can_be_built_for_it(method, dataset):
+    name, _, variant = method.partition(":")
+    block = flatten(load_spec().methods[name].variants[variant].datasets[dataset])
+    resolved = resolve(load_spec(), method, load_spec().dataset(dataset), {})
+    assert block.items() <= flatten(resolved.config).items()
+    assert create(method, dataset).image_shape == load_spec().datasets[dataset].image_shape
 
 
 @pytest.mark.parametrize(

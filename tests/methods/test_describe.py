@@ -28,6 +28,13 @@ def test_a_variant_has_its_own_values_and_none_of_other_variants():
     assert setting.variants == {}
 
 
+def test_a_variant_tells_its_values_on_a_dataset_that_only_it_has_a_block_for():
+    setting = settings_of(SPEC, "slot_attention:demo")["model.encoder_strides"]
+    assert setting.datasets["clevr_small"] == [4, 1, 1]
+    assert setting.datasets["multi_dsprites"] == setting.default == [5, 1, 1]
+    assert "clevr_small" not in settings_of(SPEC, "slot_attention")["model.encoder_strides"].datasets
+
+
 def test_a_variant_that_changes_nothing_on_one_dataset_changes_something_on_another():
     setting = settings_of(SPEC, "iodine")["model.latent"]
     assert setting.datasets == {"tetrominoes": 32, "multi_dsprites": 16, "clevr6": 64, "clevrtex": 128}

@@ -94,7 +94,7 @@ def borrowing(tmp_path):
     path.write_text(
         "methods: {mine: {title: Mine, summary: mine, class: 'a:B', config: {width: 1}, "
         "datasets: {clevrtex: {width: 4}, clevr6: {width: 3}, multi_dsprites: {width: 2}}, "
-        "variants: {v: {description: v, datasets: {multi_dsprites: {width: 20}}}}}}\ndatasets:\n"
+        "variants: {v: {description: v, datasets: {multi_dsprites: {width: 20}, alike: {width: 5}}}}}}\ndatasets:\n"
         + "".join(
             f"  {name}: {{title: S, description: s, slots: 3, height: {size}, width: {size}, scenes_per_shard: 9, "
             f"citation: [], default_source: d, sources: {{d: {{title: d, licence: d}}}}, settings_like: {like}, "
@@ -114,6 +114,7 @@ def borrowing(tmp_path):
         ("mine128", "mine", 4),  # the method's first block of images of that size
         ("mine64", "mine", 2),
         ("mine64", "mine:v", 20),  # its variant too
+        ("alike", "mine:v", 5),  # a variant's own block for the dataset comes first
         ("mine48", "mine", 1),  # no block fits
         ("mine48", "mine:v", 1),
     ],
@@ -132,6 +133,8 @@ def test_whose_settings_are_taken_is_said(borrowing):
         "a block methods.mine.datasets.mine64 (--config) or --set changes them"
     )
     assert "its settings are its defaults" in note("mine48")
+    assert note("alike") is None  # the variant has settings of its own
+    assert "those of clevrtex" in borrowed_settings(borrowing, "mine", borrowing.dataset("alike"))
     assert borrowed_settings(borrowing, "grid", borrowing.dataset("mine64")) is None  # needs none
 
 
