@@ -44,6 +44,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "msc_clevrtex": "objbench.metrics.covering:msc_clevrtex",
         "mse": "objbench.metrics.reconstruction:mse",
         "mse_sum": "objbench.metrics.reconstruction:mse_sum",
+        "psnr": "objbench.metrics.reconstruction:psnr",
+        "ssim": "objbench.metrics.reconstruction:ssim",
         "count_accuracy": "objbench.metrics.counting:count_accuracy",
     },
     "definitions": {

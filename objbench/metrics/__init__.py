@@ -10,7 +10,7 @@ from objbench.metrics.evaluator import Evaluator
 from objbench.metrics.iou import dice, dice_fg, miou, miou_fg, miou_gt
 from objbench.metrics.matching import Matching, hungarian, iou_matrix, match
 from objbench.metrics.rand_index import adjusted_rand, ari, ari_fg
-from objbench.metrics.reconstruction import mse, mse_sum
+from objbench.metrics.reconstruction import mse, mse_sum, psnr, ssim
 from objbench.metrics.scoring import score
 
 __all__ = [
@@ -37,5 +37,7 @@ __all__ = [
     "msc_clevrtex",
     "mse",
     "mse_sum",
+    "psnr",
     "score",
+    "ssim",
 ]

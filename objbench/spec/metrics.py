@@ -21,7 +21,7 @@ class MetricSpec(Strict):
         title: The name that papers print, such as ARI-FG.
         summary: What the metric is.
         meaning: Which of several definitions of that name this one is. Published numbers of another are marked.
-        unit: `percent`: fractions that are printed times 100; `plain`: printed as they are; hours; count.
+        unit: `percent`: fractions that are printed times 100; `plain`: printed as they are; decibel; hours; count.
         better: Which values are the better ones; None if that is not known, or if neither are.
         range: The lowest and the highest value, as computed (a fraction for percent); None where there is no bound.
         column: Whether tables have a column for it by default.
@@ -33,7 +33,7 @@ class MetricSpec(Strict):
     title: str
     summary: str = ""
     meaning: str = NOT_STATED
-    unit: Literal["percent", "plain", "hours", "count"] = "plain"
+    unit: Literal["percent", "plain", "decibel", "hours", "count"] = "plain"
     better: Literal["higher", "lower"] | None = None
     range: tuple[float | None, float | None] = (None, None)
     column: bool = False
@@ -67,7 +67,7 @@ class MetricSpec(Strict):
         match self.unit:
             case "percent":
                 return f"{100 * value:.{places}f}"
-            case "hours":
+            case "hours" | "decibel":
                 return f"{value:.2f}"
             case "count":
                 return f"{value:,.0f}"

@@ -42,7 +42,7 @@ def test_every_registered_name_is_a_documented_metric_of_that_name() -> None:
 def test_mse_is_left_out_without_a_reconstruction() -> None:
     assert set(score(LABELS, LABELS)) == set(SEGMENTATION)
     assert set(score(LABELS, LABELS, None, IMAGES)) == set(SEGMENTATION)
-    assert set(score(LABELS, LABELS, IMAGES, IMAGES)) == {*SEGMENTATION, "mse", "mse_sum"}
+    assert set(score(LABELS, LABELS, IMAGES, IMAGES)) == {*SEGMENTATION, "mse", "mse_sum", "psnr"}
 
 
 def test_values_are_float64_one_per_image() -> None:
