@@ -85,7 +85,14 @@ def run(
     train: TrainSize = None,
     val: ValSize = None,
     test: TestSize = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also log to tensorboard, trackio or wandb. Repeatable.",
+            autocompletion=completes_to("tensorboard", "trackio", "wandb"),
+        ),
+    ] = None,
     keep: Annotated[
         str | None,
         typer.Option(
@@ -138,12 +145,15 @@ def run(
     from objbench.launch.plan import make_plan, refuse_different_plans
     from objbench.launch.request import RunRequest
     from objbench.parts import parse_part
+    from objbench.train.logger_kinds import check_loggers
 
     def planned() -> Plan:
         """What is to be run; wrong requests are refused here."""
         numbers = tuple(parse_seeds(seeds, seed))
         if keep not in (None, "predictions"):
             raise unknown_name("thing to --keep", keep, ["predictions"])
+        loggers = _once("--log", log or [])
+        check_loggers(loggers)
         sizes = sizes_of(train, val, test)
         if in_memory and source != "generated":
             raise RequestError("--in-memory needs --source generated")
@@ -165,7 +175,7 @@ def run(
             fresh=fresh,
             in_memory=in_memory,
             sizes=sizes,
-            tensorboard=tensorboard,
+            log=loggers,
             keep=keep is not None,
             config=context.config,
         )

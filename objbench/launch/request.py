@@ -35,7 +35,7 @@ class RunRequest:
         fresh: Whether earlier runs are deleted first.
         in_memory: Whether scenes are generated in memory.
         sizes: Split -> number of scenes generated in memory.
-        tensorboard: Whether TensorBoard logs are written.
+        log: The loggers that get the runs, besides metrics.jsonl.
         keep: Whether all predictions for the test split are kept.
         data: Folder of the prepared datasets, or their place in a store.
         runs: Folder of the runs.
@@ -53,7 +53,7 @@ class RunRequest:
     fresh: bool = False
     in_memory: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict)
-    tensorboard: bool = False
+    log: tuple[str, ...] = ()
     keep: bool = False
     config: Path | None = None
 

@@ -79,7 +79,7 @@ class Worker:
                 task.seed,
                 request.runs,
                 request.fresh,
-                request.tensorboard,
+                request.log,
                 self._say,
                 self._interrupts,
                 request.keep,

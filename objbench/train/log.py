@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import ObjbenchError
 from objbench.files import sync_open
 from objbench.stored import Strict, first_fault
+from objbench.train.loggers import Loggers
 
 LOG = "metrics.jsonl"
 
@@ -27,21 +28,20 @@ class Line(Strict):
 
 
 class Log:
-    """Appends lines `{"step", "stage", "epoch", "losses" | "val"}`, and writes them to TensorBoard if requested."""
+    """Appends lines `{"step", "stage", "epoch", "losses" | "val"}`, and gives them to the loggers."""
 
-    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, loggers: Loggers | None = None) -> None:
         self.path = folder / LOG
         self.path.touch()
-        self._tensorboard = _summary_writer_class() if tensorboard else None
-        self._writer: Any = None
+        self._loggers = loggers
 
     @property
     def size(self) -> int:
         """Bytes written so far."""
         return self.path.stat().st_size
 
-    def cut(self, size: int, step: int) -> None:
-        """Remove what was written after the checkpoint, when the log had this size in bytes and the run this step."""
+    def cut(self, size: int) -> None:
+        """Remove what was written after the checkpoint, when the log had this size in bytes. The loggers begin."""
         if self.size < size:
             raise ObjbenchError(
                 f"{self.path}: shorter than at the last checkpoint ({self.size} < {size} bytes); "
@@ -49,8 +49,8 @@ class Log:
             )
         with self.path.open("r+b") as file:
             file.truncate(size)
-        if self._tensorboard is not None:
-            self._writer = self._tensorboard(str(self.path.parent / "tensorboard"), purge_step=step)
+        if self._loggers is not None:
+            self._loggers.begin(read_log(self.path))
 
     def sync(self) -> None:
         """Make sure that everything written so far survives a power cut."""
@@ -62,10 +62,8 @@ class Log:
         line: dict[str, Any] = {"step": step, "stage": stage, "epoch": epoch, kind: dict(values)}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(f"{kind}/{name}", value, step)
-            self._writer.flush()
+        if self._loggers is not None:
+            self._loggers.write(step, kind, values)
 
 
 class NoLog:
@@ -73,7 +71,7 @@ class NoLog:
 
     size = 0
 
-    def cut(self, size: int, step: int) -> None:
+    def cut(self, size: int) -> None:
         """Do nothing."""
 
     def sync(self) -> None:
@@ -97,11 +95,3 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except ValidationError as error:
             raise ObjbenchError(f"{path}: line {number} is {first_fault(error, 'a line of a log')}") from None
     return lines
-
-
-def _summary_writer_class() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise RequestError("--tensorboard needs the package: pip install 'objbench[tensorboard]'") from None
-    return SummaryWriter

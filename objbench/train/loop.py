@@ -109,8 +109,8 @@ class Training:
         first = self._stage_of(resumed) if resumed else 0
         before = sum(scenes.steps for scenes in self.stages[:first])
         self.interrupts.step = before + (resumed.step if resumed else 0)
-        size, start = resumed.log_bytes if resumed else 0, self.interrupts.step
-        self.ranks.on_first(lambda: self.log.cut(size, start))
+        size = resumed.log_bytes if resumed else 0
+        self.ranks.on_first(lambda: self.log.cut(size))
         for index, scenes in enumerate(self.stages[first:], first):
             stepper, step = self._resume(resumed, scenes) if resumed else (self._begin(scenes), 0)
             self.advance(0, resumed=before + step if resumed else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import islice
@@ -32,6 +32,7 @@ from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
 from objbench.train.interrupt import Interrupts
 from objbench.train.keep import keep_predictions
 from objbench.train.log import Log, NoLog
+from objbench.train.loggers import Loggers
 from objbench.train.loop import Trained, Training
 from objbench.train.run_data import RunData, scored
 from objbench.train.run_folder import claim, lock_run, seed_folder
@@ -47,7 +48,7 @@ def run_seed(
     seed: int,
     runs: Path,
     fresh: bool = False,
-    tensorboard: bool = False,
+    log: Sequence[str] = (),
     say: Callable[[str], None] = print,
     interrupts: Interrupts | None = None,
     keep: bool = False,
@@ -55,8 +56,9 @@ def run_seed(
 ) -> tuple[Path, Record]:
     """Train and evaluate one seed. An interrupted run is resumed, a finished one only read.
 
-    With `keep`, its predictions for the test split are written beside its record. Several `ranks` share the work; the
-    first of them owns the folder, the others write nothing.
+    With `keep`, its predictions for the test split are written beside its record. The loggers named by `log` get what
+    the log gets, the scores and pictures. Several `ranks` share the work; the first of them owns the folder, the others
+    write nothing.
 
     Returns:
         The folder of the run and its record.
@@ -81,9 +83,11 @@ def run_seed(
             say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
         try:
             if not finished:
-                with reporting(folder) if ranks.first else nullcontext() as reporter:
-                    job = _Job(method, data, seed, folder, tensorboard, interrupts, reporter, ranks)
-                    record = _run(job)
+                with (
+                    reporting(folder) if ranks.first else nullcontext() as reporter,
+                    Loggers(log if ranks.first else (), folder, config, say) as loggers,
+                ):
+                    record = _run(_Job(method, data, seed, folder, loggers, interrupts, reporter, ranks))
             if keep:
                 assert isinstance(record, Run)
                 run = record
@@ -124,7 +128,7 @@ class _Job(NamedTuple):
     data: RunData
     seed: int
     folder: Path
-    tensorboard: bool
+    loggers: Loggers
     interrupts: Interrupts
     reporter: Reporter | None
     ranks: Ranks
@@ -192,6 +196,8 @@ def _finish(
         scored=on,
     )
     job.interrupts.refuse_if_lost()
+    means = {key: found.means for key, found in evaluations.items()}
+    job.loggers.end(trained.steps, means, tests[TEST].samples)
     record.save(folder)
     return record
 
@@ -204,10 +210,14 @@ def _train(model: Method, job: _Job) -> Trained:
 
     def validate(model: Method, progress: Progress | None) -> Mapping[str, float]:
         assert val is not None
-        return evaluate(model, val, seed, recipe.evaluation_batch_size, progress, ranks=ranks).means
+        size = recipe.evaluation_batch_size
+        found = evaluate(model, val, seed, size, progress, job.loggers.n_samples, ranks=ranks)
+        job.loggers.picture(found.samples)
+        return found.means
 
-    log = ranks.all_do(lambda: Log(job.folder, job.tensorboard) if ranks.first else NoLog())
+    log = ranks.all_do(lambda: Log(job.folder, job.loggers) if ranks.first else NoLog())
     if not model.stages():
+        job.loggers.begin()
         return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device, ranks.size)])
     noted = dict(islice(load_spec().columns().items(), _NOTED))
     training = Training(

@@ -68,9 +68,18 @@ def test_set_reaches_the_method(tmp_path):
     assert read_log(folder / "seed-0")[-1]["step"] == 3
 
 
-def test_tensorboard_gets_the_same_values(tmp_path):
-    assert call("run", "toy_geco", "--dataset", "tetrominoes", "--tensorboard").exit_code == 0
-    assert list((tmp_path / "runs").rglob("tensorboard/events*"))
+def test_a_logger_that_is_not_installed_is_refused_in_one_line_before_anything_is_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    line = ("run", "toy_geco", "--dataset", "tetrominoes", "--log", "tensorboard", "--log", "trackio")
+    assert refused(2, *line) == (
+        "objbench: --log trackio needs the package trackio: pip install 'objbench[trackio]'\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_logger_given_twice_is_refused():
+    line = ("run", "one_slot", "--dataset", "tetrominoes", "--log", "tensorboard", "--log", "tensorboard")
+    assert "--log tensorboard: given twice" in refused(2, *line)
 
 
 def test_evaluate_prints_and_records_another_set(tmp_path):

@@ -72,14 +72,16 @@ def steps_in(text: str) -> int:
 def test_two_processes_are_one_run(prepared_data, tmp_path):
     together, alone = tmp_path / "together", tmp_path / "alone"
     (code, out, _), (other_code, *silence) = finish(
-        start(2, command(prepared_data, together, SHORT, "--json"))
+        start(2, command(prepared_data, together, SHORT, "--json", "--log", "tensorboard"))
     )
     assert (code, other_code, silence) == (0, 0, ["", ""])
     (printed,) = json.loads(out)
     assert printed["processes"] == 2
     subprocess.run(command(prepared_data, alone, SHORT), check=True, capture_output=True)
     one, two = (only(runs, "result.json").parent for runs in (alone, together))
-    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+    logged = {"tensorboard", "loggers.json"}
+    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()} | logged
+    assert len(list(two.glob("tensorboard/events*"))) == 1  # of the first process
     assert (two / "config.json").read_bytes() == (one / "config.json").read_bytes()
     records = [read_record(folder) for folder in (one, two)]
     assert [record.processes for record in records] == [None, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from objbench.spec.load import load_spec
@@ -15,11 +16,18 @@ def open_run_data(data: Path, dataset: str = "tetrominoes") -> RunData:
 
 
 def run(
-    data: Path, runs: Path, method: str = "toy_geco", seed: int = 0, fresh: bool = False, **overrides
+    data: Path,
+    runs: Path,
+    method: str = "toy_geco",
+    seed: int = 0,
+    fresh: bool = False,
+    log: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+    **overrides,
 ) -> tuple:
     run_data = open_run_data(data)
     resolved = resolve(load_spec(), method, run_data.dataset, overrides)
-    return run_seed(resolved, run_data, seed, runs, fresh)
+    return run_seed(resolved, run_data, seed, runs, fresh, log, say)
 
 
 def eight_slots(folder: Path) -> Path:

@@ -41,7 +41,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_pool_makes_the_runs_of_one_process(tmp_path):
-    result = call(*pooled("--runs", tmp_path / "pool"))
+    result = call(*pooled("--runs", tmp_path / "pool", "--log", "tensorboard"))
     assert result.exit_code == 0, result.stderr
     assert sorted(re.findall(r"toy_geco seed (\d) on test", result.stdout)) == ["0", "1"]
     folder = tmp_path / "pool/tetrominoes/generated/toy_geco/seed-0"
@@ -50,6 +50,7 @@ def test_a_pool_makes_the_runs_of_one_process(tmp_path):
     line = ("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2", "--runs", tmp_path / "one")
     assert call(*line).exit_code == 0
     assert results(tmp_path / "pool") == results(tmp_path / "one") != {}
+    assert len(list((tmp_path / "pool").rglob("seed-?/tensorboard/events*"))) == 2
     again = call(*pooled("--runs", tmp_path / "pool"))
     assert again.exit_code == 0
     assert "toy_geco on tetrominoes, seed 1: finished before; --fresh runs it again" in again.stderr

@@ -13,6 +13,7 @@ import pytest
 import submitit
 from helpers.commands import call, refused
 from helpers.launched import plan_of
+from helpers.loggers import from_tensorboard
 from helpers.paths import PLUGINS, ROOT
 from helpers.toy_runs import run
 
@@ -36,7 +37,8 @@ def test_a_job_that_gets_the_signal_is_queued_again_and_goes_on_to_the_same_end(
 ):
     settings = {"recipe.steps": 600, "recipe.log_steps": 5, "recipe.evaluations": 0}
     assignments = tuple(f"{key}={value}" for key, value in settings.items())
-    plan = plan_of(prepared_data, tmp_path / "jobs", seeds=(0,), assignments=assignments)
+    options = {"assignments": assignments, "log": ("tensorboard",)}
+    plan = plan_of(prepared_data, tmp_path / "jobs", seeds=(0,), **options)
     folder = plan.runs[0].folder
 
     def make(resources):
@@ -58,6 +60,8 @@ def test_a_job_that_gets_the_signal_is_queued_again_and_goes_on_to_the_same_end(
     whole, _ = run(prepared_data, tmp_path / "whole", **settings)
     for name in ("model.safetensors", "metrics.jsonl"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    totals = [step for step, name in from_tensorboard(folder).values if name == "losses/total"]
+    assert totals == list(range(5, 601, 5))
 
 
 @pytest.mark.filterwarnings(
