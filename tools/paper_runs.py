@@ -7,7 +7,6 @@ resumes it from its last checkpoint, if --runs is the same.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -17,14 +16,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from kept import WEIGHTS, keep
+
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import parse_assignments, resolve
 from objbench.train.run_folder import seed_folder
 
 ROOT = Path(__file__).parents[1]
 SOURCE = "generated"
-KEPT = ("result.json", "config.json", "metrics.jsonl", "per_image.npz", "samples.png")
-WEIGHTS, WEIGHTS_AT_MOST = "model.safetensors", 16 << 20
+WEIGHTS_AT_MOST = 16 << 20
 
 
 class Run(NamedTuple):
@@ -131,14 +131,8 @@ def _train(runs: list[Run], folder: Path, extra: list[str], end: float | None) -
 
 
 def _keep(run: Path, result: Path) -> None:
-    if not (run / "result.json").exists():
-        return
-    result.mkdir(parents=True, exist_ok=True)
-    names = [*KEPT]
-    if (run / WEIGHTS).stat().st_size <= WEIGHTS_AT_MOST:
-        names.append(WEIGHTS)
-    for name in names:
-        shutil.copy2(run / name, result / name)
+    weights = run / WEIGHTS
+    keep(run, result, weights.exists() and weights.stat().st_size <= WEIGHTS_AT_MOST)
 
 
 if __name__ == "__main__":

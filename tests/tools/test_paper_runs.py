@@ -6,7 +6,8 @@ from pathlib import Path
 
 import paper_runs
 import pytest
-from paper_runs import KEPT, Run, main
+from kept import KEPT
+from paper_runs import Run, main
 
 from objbench.records import read_record
 

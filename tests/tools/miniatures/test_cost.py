@@ -1,0 +1,38 @@
+"""Expected minutes: those of records by the step, else of measured steps; a checkpoint counts."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.paths import ROOT
+from miniatures.cost import STEP, TRIVIAL, measured_steps, minutes_left
+from miniatures.plan import ALIGNED, PARTS, SMALL_CLEVR, Run
+
+from objbench.spec.load import load_spec
+from objbench.train.run_state import RunState
+
+SPEC = load_spec()
+START = RunState("to start")
+
+
+def test_a_step_takes_as_long_as_those_on_record():
+    steps = measured_steps(ROOT / "results" / "demo")
+    record = 8.6 * 60_000 / 4500  # results/README.md: 8.6 minutes of training, 4,500 steps
+    assert steps["objmae-demo", ALIGNED] == pytest.approx(record, rel=0.01)
+    assert minutes_left(Run("objmae:demo", ALIGNED, 3), START, SPEC, steps) == pytest.approx(8.6, abs=0.1)
+
+
+def test_without_a_record_it_takes_as_long_as_measured():
+    run = Run("slot_attention:demo", SMALL_CLEVR, 0)
+    assert minutes_left(run, START, SPEC, {}) == pytest.approx(7000 * 0.279 / 60)
+    half = RunState("stopped", step=3500, total=7000)
+    assert minutes_left(run, half, SPEC, {}) == pytest.approx(3500 * 0.279 / 60)
+    assert minutes_left(run, RunState("finished"), SPEC, {}) == 0.0
+    assert minutes_left(Run("grid", SMALL_CLEVR, 0), START, SPEC, {}) == TRIVIAL
+    assert minutes_left(Run("monet", SMALL_CLEVR, 0), START, SPEC, {}) is None
+
+
+def test_the_length_of_every_run_of_the_miniature_is_known():
+    steps = measured_steps(ROOT / "results")
+    runs = [run for part in PARTS.values() for command in part(SPEC) for run in command.runs]
+    assert [run for run in runs if minutes_left(run, START, SPEC, steps) is None] == []
+    assert set(STEP) <= {(run.method, run.dataset) for run in runs}

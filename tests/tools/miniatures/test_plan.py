@@ -1,0 +1,72 @@
+"""The list of the miniature's runs: every preset `demo` where it belongs, with its seeds, and objmae's ablations."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from miniatures.plan import ALIGNED, PARTS, SMALL_CLEVR, Command, Run, chosen
+
+from objbench.errors import RequestError
+from objbench.spec.load import load_spec
+
+SPEC = load_spec()
+DEMOS, ABLATIONS = (list(PARTS[name](SPEC)) for name in ("demos", "ablations"))
+
+
+def seeds_of(method: str, dataset: str) -> list[int]:
+    return [r.seed for command in DEMOS for r in command.runs if (r.method, r.dataset) == (method, dataset)]
+
+
+@pytest.mark.parametrize("name", [n for n, method in SPEC.methods.items() if "demo" in method.variants])
+def test_every_demo_is_run_on_the_dataset_that_its_description_names(name):
+    preset = SPEC.methods[name].variants["demo"]
+    (made_for,) = re.findall(r"made for ([\w@]+)", preset.description)
+    datasets = {command.dataset for command in DEMOS if f"{name}:demo" in command.methods}
+    assert datasets == {made_for, *preset.datasets}
+    assert seeds_of(f"{name}:demo", made_for) == list(range(5 if name == "objmae" else 3))
+
+
+def test_trivial_methods_stand_beside_them_on_each_dataset():
+    for dataset in {command.dataset for command in DEMOS}:
+        assert [seeds_of(name, dataset) for name in ("one_slot", "grid", "color_kmeans")] == [[0], [0], [0]]
+
+
+def test_no_run_is_listed_twice():
+    runs = [run for command in [*DEMOS, *ABLATIONS] for run in command.runs]
+    assert len({run.folder(SPEC) for run in runs}) == len(runs)
+
+
+def test_ablations_differ_from_the_base_in_what_they_take_away_alone():
+    (command,) = ABLATIONS
+    base, *others = (run.resolved(SPEC).config for run in command.runs if run.seed == 0)
+    assert len(others) == 5
+    assert base["schedule"]["final_object_entropy"] == 1e-2
+    assert base["schedule"]["ramp_end"] == 300
+    assert base["recipe"]["nominal_epochs"] == 330
+    for other in others:
+        assert other != base
+        assert {key for key in base if other[key] != base[key]} == {"schedule"}
+    assert [run.seed for run in command.runs][:5] == [0, 1, 2, 3, 4]
+
+
+def test_the_options_of_a_command_make_its_runs():
+    command = Command(("objmae",), ALIGNED, 2, ("recipe.steps=3",))
+    assert command.runs == [Run("objmae", ALIGNED, seed, ("recipe.steps=3",)) for seed in (0, 1)]
+    assert " ".join(command.options) == (
+        "objmae --dataset tetrominoes@aligned --source generated --seeds 2 --set recipe.steps=3"
+    )
+    assert command.runs[1].folder(SPEC).parent.parent == Path("tetrominoes@aligned/generated")
+
+
+def test_methods_can_be_chosen_by_name_or_preset():
+    by_name = chosen(PARTS["demos"](SPEC), ["slot_attention"], SPEC)
+    assert [(c.methods, c.dataset) for c in by_name] == [
+        (("slot_attention:demo",), ALIGNED),
+        (("slot_attention:demo",), SMALL_CLEVR),
+    ]
+    by_preset = chosen(PARTS["ablations"](SPEC), ["objmae:no_masking"], SPEC)
+    assert [c.methods for c in by_preset] == [("objmae:no_masking",)]
+    with pytest.raises(RequestError, match="did you mean 'slot_attention'"):
+        chosen(PARTS["demos"](SPEC), ["slot_atention"], SPEC)

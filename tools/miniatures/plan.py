@@ -1,0 +1,126 @@
+"""Which runs the miniature is made of, in the order in which they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from objbench.errors import unknown_name
+from objbench.spec.resolve import MethodConfig, parse_assignments, resolve
+from objbench.spec.schema import Spec
+from objbench.train.run_folder import seed_folder
+
+SOURCE = "generated"
+ALIGNED, SMALL_CLEVR = "tetrominoes@aligned", "clevr_small"
+MADE_FOR = {
+    "spair": "multi_dsprites_binarized",
+    "space": "multi_dsprites_binarized@apart",
+}  # the others: ALIGNED
+SEEDS = {"objmae": 5}
+OTHER_SEEDS = 3
+ABLATIONS = ("no_object_entropy", "no_pixel_entropy", "no_entropy", "no_masking", "code_weights")
+# objmae as small as its preset `demo`, twice as long and with the schedule of the paper: its ramps in full length.
+SMALL = (
+    "recipe.steps=9000",
+    "recipe.batch_size=32",
+    "recipe.clip_norm=1.0",
+    "recipe.evaluations=9",
+    "model.width=48",
+    "model.depth=3",
+    "model.decoder_width=64",
+    "schedule.learning_rate=1.5e-3",
+)
+
+
+class Run(NamedTuple):
+    """One seed of METHOD[:VARIANT] on DATASET[@PROTOCOL]."""
+
+    method: str
+    dataset: str
+    seed: int
+    settings: tuple[str, ...] = ()
+
+    def resolved(self, spec: Spec) -> MethodConfig:
+        """Its configuration."""
+        return resolve(spec, self.method, spec.dataset(self.dataset), parse_assignments([*self.settings]))
+
+    def folder(self, spec: Spec) -> Path:
+        """Its folder under those of the runs and of the results."""
+        return seed_folder(Path(), self.dataset, SOURCE, self.resolved(spec), self.seed)
+
+
+class Command(NamedTuple):
+    """One `objbench run`: methods on a dataset, with the same number of seeds and the same settings."""
+
+    methods: tuple[str, ...]
+    dataset: str
+    seeds: int
+    settings: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """Its runs, all seeds of a method together."""
+        return [
+            Run(method, self.dataset, seed, self.settings)
+            for method in self.methods
+            for seed in range(self.seeds)
+        ]
+
+    @property
+    def options(self) -> list[str]:
+        """The words after `objbench run`, but for places and launcher."""
+        settings = [word for setting in self.settings for word in ("--set", setting)]
+        where = ["--dataset", self.dataset, "--source", SOURCE, "--seeds", str(self.seeds)]
+        return [*self.methods, *where, *settings]
+
+
+def demos(spec: Spec) -> Iterator[Command]:
+    """Every method's preset `demo`: on the dataset it is made for and, with settings for it, on the small CLEVR.
+
+    The trivial methods stand beside them on each dataset, with one seed.
+    """
+    trivial = tuple(name for name, method in spec.methods.items() if method.trivial)
+    presets = {
+        name: method.variants["demo"] for name, method in spec.methods.items() if "demo" in method.variants
+    }
+    for dataset in dict.fromkeys([ALIGNED, *MADE_FOR.values(), SMALL_CLEVR]):
+        here = [
+            name
+            for name, preset in presets.items()
+            if (
+                dataset in preset.datasets
+                if dataset == SMALL_CLEVR
+                else MADE_FOR.get(name, ALIGNED) == dataset
+            )
+        ]
+        yield Command(trivial, dataset, 1)
+        for seeds in sorted({SEEDS.get(name, OTHER_SEEDS) for name in here}, reverse=True):
+            names = [name for name in here if SEEDS.get(name, OTHER_SEEDS) == seeds]
+            yield Command(tuple(f"{name}:demo" for name in names), dataset, seeds)
+
+
+def ablations(spec: Spec) -> Iterator[Command]:
+    """objmae, its ablations of Tables 4 to 6 and the entropy weights of the authors' code, all of the same small size."""
+    methods = ("objmae", *(f"objmae:{name}" for name in ABLATIONS))
+    yield Command(methods, ALIGNED, SEEDS["objmae"], SMALL)
+
+
+PARTS = {"demos": demos, "ablations": ablations}
+
+
+def chosen(commands: Iterator[Command], only: list[str], spec: Spec) -> list[Command]:
+    """The commands with those methods alone that `only` names as METHOD or METHOD:VARIANT; with all if it is empty.
+
+    Raises:
+        RequestError: One of them is no method of the specification.
+    """
+    for name in only:
+        if name.partition(":")[0] not in spec.methods:
+            raise unknown_name("method", name, spec.methods)
+    found = []
+    for command in commands:
+        methods = tuple(m for m in command.methods if not only or {m, m.partition(":")[0]} & {*only})
+        if methods:
+            found.append(command._replace(methods=methods))
+    return found

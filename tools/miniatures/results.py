@@ -1,0 +1,84 @@
+"""What is kept of the runs, and the reports on it: tables, curves, comparisons, the weights of the best seed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from kept import WEIGHTS, keep
+
+from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, Run
+from objbench.records import Run as Record
+from objbench.report.report import write_report
+from objbench.report.request import ReportRequest
+from objbench.report.rows.records import find_records
+from objbench.spec.schema import Spec
+from objbench.train.log import read_log
+
+# ARI-FG above which a seed counts as a success: a tenth above the better one of `grid` and `color_kmeans`.
+SUCCESS = {
+    ALIGNED: 0.73,
+    "multi_dsprites_binarized": 0.63,
+    "multi_dsprites_binarized@apart": 0.84,
+    SMALL_CLEVR: 0.61,
+}
+WITH_WEIGHTS = "objmae"
+
+
+def keep_and_report(runs: Sequence[Run], made: Path, results: Path, spec: Spec) -> None:
+    """Copy what is kept of the finished ones of `runs`, which are on one dataset, and report on all that is kept there.
+
+    Args:
+        runs: The runs.
+        made: The folder of the runs.
+        results: The folder of what is kept.
+        spec: The benchmarks.
+    """
+    for method, seeds in groupby(runs, key=lambda run: run.method):
+        folders = [run.folder(spec) for run in seeds]
+        finished = [folder for folder in folders if keep(made / folder, results / folder, weights=False)]
+        if finished and method.partition(":")[0] == WITH_WEIGHTS:
+            _keep_weights(finished, made, results)
+    dataset = runs[0].dataset
+    if (results / dataset).exists():
+        _report(dataset, results, spec)
+
+
+def _keep_weights(seeds: list[Path], made: Path, results: Path) -> None:
+    """Keep the weights of the seed with the best ARI-FG on validation scenes at the end, and of no other."""
+    best = max(seeds, key=lambda seed: last_validation(made / seed))
+    for seed in seeds:
+        if seed != best:
+            (results / seed / WEIGHTS).unlink(missing_ok=True)
+    shutil.copy2(made / best / WEIGHTS, results / best / WEIGHTS)
+
+
+def last_validation(run: Path) -> float:
+    """The last ARI-FG on validation scenes of a training."""
+    return [event["val"]["ari_fg"] for event in read_log(run) if "val" in event][-1]
+
+
+def _report(dataset: str, results: Path, spec: Spec) -> None:
+    """DATASET.md: every seed, intervals, success. DATASET.png: curves. DATASET-VARIANT.md: the base beside an ablation."""
+    records = [found.record for found in find_records(results / dataset).records]
+    learned = [r for r in records if isinstance(r, Record) and r.steps]
+    methods = tuple(dict.fromkeys(r.method_label for r in learned))
+    request = partial(ReportRequest, spec=spec, runs=results, dataset=(dataset,))
+    tables = {"format": "markdown", "all_seeds": True, "intervals": True}
+    success = f"ari_fg:{SUCCESS[dataset]}"
+    _write(request(output=results / f"{dataset}.md", success=success, **tables))
+    if methods:
+        _write(request(output=results / f"{dataset}.png", figure="7", method=methods))
+    for method in methods:
+        base, _, variant = method.partition(":")
+        if variant in ABLATIONS and base in methods:
+            output = results / f"{dataset}-{variant}.md"
+            _write(request(output=output, compare=(base, method), format="markdown"))
+
+
+def _write(request: ReportRequest) -> None:
+    write_report(request, lambda line: print(line, file=sys.stderr))
