@@ -107,6 +107,15 @@ class PublishedRow(Strict):
     `values` maps dataset -> metric -> [mean, std]; std is null where none is printed. `definitions` maps a metric to
     the paper's definition of it, or "not stated"; a metric left out is defined as in `metrics:`. `test_set` maps
     dataset -> `PROTOCOL/SOURCE` where the images scored are known to be the standard test split of that name.
+
+    Attributes:
+        read_in: The page, table or file of the citation that the numbers were read in. Rows of the objmae paper have the
+            number of its table instead.
+        pretrained: What the model had learned from before, such as a backbone; None for nothing.
+        clusters: How many segments the method was told to make: a number, or that of each image; None for its own slots.
+        train_set: What it was trained on, if that is not the standard training split.
+        resolution: HEIGHTxWIDTH that masks were scored at, if it is not the dataset's.
+        average: Over what the metrics are averaged.
     """
 
     table: str
@@ -124,7 +133,27 @@ class PublishedRow(Strict):
     dataset_notes: dict[str, str] = {}
     decimals: Literal[1, 2] = 1
     test_set: dict[str, str] = {}
+    read_in: str | None = None
+    pretrained: str | None = None
+    clusters: int | Literal["true number"] | None = None
+    train_set: str | None = None
+    resolution: Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")] | None = None
+    average: Literal["images", "objects"] = "images"
     values: dict[str, dict[str, tuple[Mean, float | None]]]
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """In what the numbers differ, for readers, from those of a model trained on the standard split and nothing else."""
+        told = {
+            "pretrained": self.pretrained and f"pretrained: {self.pretrained}",
+            "clusters": "told the true number of segments of each image"
+            if self.clusters == "true number"
+            else None,
+            "train_set": self.train_set and f"trained on {self.train_set}",
+            "resolution": self.resolution and f"scored at {self.resolution}",
+            "average": "averaged over objects, not over images" if self.average == "objects" else None,
+        }
+        return tuple(filter(None, told.values()))
 
 
 class Spec(Strict):

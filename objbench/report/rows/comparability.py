@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from objbench.records import Scored
 from objbench.report.rows.images import same_images
-from objbench.report.rows.row import Measured, Row
+from objbench.report.rows.row import Measured, Published, Row
 from objbench.spec.metrics import NOT_STATED
 
 
@@ -75,7 +75,7 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
     """Everything that `comparable` reads of a row: rows of equal standing can be compared with the same rows."""
     stated = (row.test_id, row.definitions.get(metric), row.selection if row.selected else None)
     if not isinstance(row, Measured):
-        return (row.protocol, *stated)
+        return (row.protocol, _conditions(row), *stated)
     learned = row.learned
     trained = (learned.trained_on, learned.n_train, learned.standard_n_train) if learned else None
     images = frozenset(row.values[metric].images.values())
@@ -90,7 +90,7 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
     if isinstance(row, Measured) and isinstance(reference, Measured):
         reasons = [*_scored_differences(row, reference), *_training_difference(row, reference)]
     else:
-        reasons = _protocol_difference(row, reference)
+        reasons = [*_protocol_difference(row, reference), *_condition_differences(row, reference)]
     for metric in metrics:
         value = row.values.get(metric)
         if value is None or value.metric.cost:
@@ -100,6 +100,19 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
         if mine == NOT_STATED or mine != theirs:
             reasons.append(f"{metric} is '{mine}', not '{theirs}'")
     return reasons
+
+
+def _condition_differences(row: Row, reference: Row) -> list[str]:
+    """What only one of two rows was trained or scored with."""
+    mine, theirs = _conditions(row), _conditions(reference)
+    return [
+        *(text for text in mine if text not in theirs),
+        *(f"not {text}" for text in theirs if text not in mine),
+    ]
+
+
+def _conditions(row: Row) -> tuple[str, ...]:
+    return row.conditions if isinstance(row, Published) else ()
 
 
 def other_images(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:

@@ -31,7 +31,7 @@ def with_notes(rows: Iterable[Measured]) -> list[Measured]:
 
 
 def published_notes(row: Published) -> tuple[str, ...]:
-    """The notes of published numbers: protocol, kind of std, selection, remarks."""
+    """The notes of published numbers: protocol, kind of std, conditions, selection, remarks."""
     seeds = f" over {row.n} seeds" if row.n else ""
     parts = [_stated("protocol", row.protocol)]
     if any(value.std is not None for value in row.values.values()):
@@ -39,7 +39,7 @@ def published_notes(row: Published) -> tuple[str, ...]:
     if row.quoted_in:
         parts.append(f"as quoted in {row.quoted_in}")
     selection = [] if row.selection == ALL_SEEDS else [row.selection]
-    return ("; ".join(parts), *selection, *row.remarks)
+    return ("; ".join(parts), *row.conditions, *selection, *row.remarks)
 
 
 def cell_notes(row: Row, metric: str) -> list[str]:

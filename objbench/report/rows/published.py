@@ -50,8 +50,15 @@ def _row(block: PublishedRow, dataset: str, spec: Spec) -> Published:
         quoted_in=block.quoted_in,
         tables=(block.table,),
         test_set=block.test_set.get(dataset),
-        remarks=tuple(filter(None, (block.note, block.dataset_notes.get(dataset)))),
+        remarks=tuple(filter(None, (block.note, *_told(block), block.dataset_notes.get(dataset)))),
+        conditions=block.conditions,
     )
+
+
+def _told(block: PublishedRow) -> list[str]:
+    """What a reader is told of a row beside its conditions."""
+    fixed = isinstance(block.clusters, int)
+    return [f"always {block.clusters} segments"] * fixed + [f"read in {block.read_in}"] * bool(block.read_in)
 
 
 def _statistic(metric: MetricSpec, mean: float, std: float | None, decimals: int) -> Statistic:
@@ -67,7 +74,7 @@ def _fraction(percent: float) -> float:
 def _identity(row: Published) -> tuple[Any, ...]:
     """What two rows must share to be of the same runs; costs stay in a row of their own."""
     cost = any(value.metric.cost for value in row.values.values())
-    stated = (row.protocol, row.selection, row.std_kind, row.n, row.remarks)
+    stated = (row.protocol, row.selection, row.std_kind, row.n, row.remarks, row.conditions)
     return (row.dataset, row.who, row.citation, row.quoted_in, cost, *stated)
 
 

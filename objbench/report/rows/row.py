@@ -248,6 +248,8 @@ class Published(Row):
         tables: The tables of benchmarks.yaml that contain them.
         test_set: `PROTOCOL/SOURCE`, if they are of the standard test split of an upstream release.
         remarks: Notes of benchmarks.yaml on them.
+        conditions: In what they differ from numbers of a model that learned from the standard training split alone: they
+            can be compared only with those of the same conditions.
     """
 
     citation: str
@@ -255,6 +257,7 @@ class Published(Row):
     tables: tuple[str, ...]
     test_set: str | None
     remarks: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:

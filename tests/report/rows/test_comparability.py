@@ -3,14 +3,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from helpers.synthetic import generated, record, scored, scores
 
 from objbench.records import Scores
-from objbench.report.rows.comparability import conflicts, differences
+from objbench.report.rows.comparability import comparable, conflicts, differences
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
 from objbench.spec.load import load_spec
+from objbench.spec.schema import PublishedRow
 
 
 def measured(*records):
@@ -99,3 +101,29 @@ def test_masks_that_change_a_definition_are_marked_beside_others_and_not_beside_
     assert any(words in reason for reason in differences(plain, reassigned, ["ari_fg"]))
     assert any(words in reason for reason in differences(paper, plain, ["ari_fg"]))
     assert not any("ari_fg" in reason for reason in differences(paper, reassigned, ["ari_fg"]))
+
+
+CONDITIONS = {
+    "pretrained": ("DINOv2 ViT-S/14", "pretrained: DINOv2 ViT-S/14"),
+    "clusters": ("true number", "told the true number of segments of each image"),
+    "train_set": ("more scenes", "trained on more scenes"),
+    "resolution": ("256x256", "scored at 256x256"),
+    "average": ("objects", "averaged over objects, not over images"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "text"), [(name, *pair) for name, pair in CONDITIONS.items()])
+def test_published_rows_of_other_conditions_are_not_compared(name, value, text):
+    block = {
+        "table": "x", "method": "m", "citation": "karazija2021", "protocol": "same", "std": "sample",
+        "values": {"clevrtex": {"ari_fg": [50, 1]}},
+    }  # fmt: skip
+    blocks = (block, block | {name: value, "method": "n"}, block | {"clusters": 11, "method": "o"})
+    spec = load_spec().model_copy(update={"published": [PublishedRow(**one) for one in blocks]})
+    plain, special, fixed = published_rows(spec)
+    assert text in special.notes
+    assert differences(special, plain, ["ari_fg"]) == [text]
+    assert differences(plain, special, ["ari_fg"]) == [f"not {text}"]
+    assert differences(fixed, plain, ["ari_fg"]) == []
+    assert "always 11 segments" in fixed.notes
+    assert comparable(special, replace(special), "ari_fg")
