@@ -70,9 +70,10 @@ class Job:
         return f"{self.done:,}/{self.total:,}" if self.total is not None else f"{self.done:,}"
 
     def speed(self) -> list[str]:
-        """Rate and time left, as far as they are known."""
+        """Rate and time left, as far as they are known; before the first unit is done, how long it takes already."""
         if not self._here:
-            return []
+            waited = time.monotonic() - self._start
+            return [f"{duration(waited)} so far"] if waited >= 1 else []
         shown = [f"{self.rate:,.1f} {self.unit}/s" if self.rate < 100 else f"{self.rate:,.0f} {self.unit}/s"]
         if self.total is not None and self.done < self.total:
             shown.append(f"{duration((self.total - self.done) / self.rate)} left")
@@ -87,7 +88,7 @@ class Job:
         """A line of at most `width` columns: counts, time left and rate first, then notes, then a bar in what is left."""
         kept = [self.counts()]
         parts = [(part, 12) for part in reversed(self.speed())]
-        parts += [(part, 24) for part in self.note.split(", ") if part]
+        parts += [(part, 16) for part in self.note.split(", ") if part]
         for part, least in parts:  # the name is cut for it, but not below this length
             if min(len(self.description), least) + 1 + len("  ".join([*kept, part])) > width:
                 break

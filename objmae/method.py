@@ -22,6 +22,7 @@ from objbench.methods.base import (
 )
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Group, PositiveOrZero
+from objmae.flops import training_flops
 from objmae.losses import object_entropy, pixel_entropy, reconstruction_error
 from objmae.model import Autoencoder, Model, patchify, random_patches, unpatchify
 from objmae.schedule import Schedule
@@ -96,6 +97,11 @@ class ObjMAE(Method):
         total = reconstruction + pixel_weight * pixel + object_weight * objects
         parts = {"reconstruction": reconstruction, "pixel_entropy": pixel, "object_entropy": objects}
         return Losses(total, parts)
+
+    def training_flops(self, progress: Progress) -> int:
+        """They grow with the patches that the encoder sees."""
+        kept = self.settings.schedule.kept_patches(progress.nominal_epoch, self.model.patches)
+        return training_flops(self.model, kept)
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The decoder's masks with all patches seen and no noise, at any stage of the training."""

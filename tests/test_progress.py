@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
 
 import pytest
+from helpers.paths import ROOT
 
 from objbench import progress
 from objbench.progress import Job, bar
@@ -49,6 +58,14 @@ def test_a_line_has_what_matters_most_at_any_width(clock: Clock, width: int, lin
     assert re.sub("[·━]+ ", "", found) == line
 
 
+def test_at_80_columns_the_name_is_cut_for_the_mfu(clock: Clock) -> None:
+    job = half_done(clock)
+    job.advance(0, "loss 0.1234, MFU 41%, val ari 6.109", 0)
+    line = "objmae-demo+cf859… 3,000/154,440  13 min left  200 steps/s  loss 0.1234  MFU 41%"
+    assert job.fitted(80) == line
+    assert len(line) == 80
+
+
 @pytest.mark.parametrize("width", range(10, 140))
 def test_no_line_is_wider_than_the_terminal(clock: Clock, width: int) -> None:
     assert len(half_done(clock, "a_very_long_name" * 9).fitted(width)) <= width
@@ -83,6 +100,37 @@ def test_plain_lines_come_after_two_seconds_then_every_ten(
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == ["4/100", "24/100", "44/100", "60/100"]
     assert lines[0] == "training: 4/100 steps, 2.0 steps/s, 48 s left, loss 0.5"
+
+
+SLOW_START = """
+import time
+from objbench.progress import bar
+with bar("objmae-demo+cf859d seed 0", 154_440, "steps") as advance:
+    advance(0)
+    time.sleep(2)
+    advance(1, note="loss 0.1234, MFU 41%")
+    time.sleep(0.5)
+"""
+
+
+def test_a_terminal_of_80_columns_shows_a_moving_number_before_the_first_step_is_done() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_START], stderr=theirs, env=environment, cwd=ROOT
+    ) as process:
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # Linux says so at the end
+            while part := os.read(ours, 65536):
+                written += part
+        os.close(ours)
+    assert process.returncode == 0
+    lines = re.split(r"[\r\n]|\x1b\[[0-9;?]*[A-Za-z]", written.decode())
+    assert max(map(len, lines)) < 80
+    assert any(re.search(r"seed 0 ·+ 0/154,440  [12] s so far$", line) for line in lines)
+    assert any(re.search(r"1/154,440  [\d.]+ days left  0\.\d steps/s  loss 0\.1234", line) for line in lines)
 
 
 def test_a_note_stays_until_another_or_none_is_said(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

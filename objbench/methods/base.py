@@ -290,6 +290,13 @@ class Method(nn.Module):
         """
         return None
 
+    def training_flops(self, progress: Progress) -> int | None:
+        """The operations of one image in a training step, for the MFU, where they change with progress.
+
+        None: they are counted once, on `training_loss`.
+        """
+        return None
+
     def image_seeds(self, batch: int) -> Tensor:
         """A seed for each image, int64 (batch,) on the CPU.
 

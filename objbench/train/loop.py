@@ -32,6 +32,7 @@ from objbench.train.log import Log, NoLog
 from objbench.train.pause import Pauses
 from objbench.train.shared_step import begin_alike, refuse_drift
 from objbench.train.steppers import choose_stepper
+from objbench.train.utilisation import Utilisation
 
 _TELL_SECONDS = 1.0  # between two reports of progress within a long stretch of steps
 
@@ -94,7 +95,7 @@ class Training:
         self.environments = [self.environment]
         self.started = time.perf_counter()
         self.advance: Advance = silent
-        self.note: dict[str, str] = {}
+        self.note = {"loss": "", "MFU": ""}  # first, as what does not fit is left out
         self.tell_at = 0.0  # after the first step
 
     def run(self, advance: Advance = silent) -> Trained:
@@ -117,7 +118,8 @@ class Training:
             unvalidated = resumed is not None and resumed.unvalidated
             resumed = None  # or it would keep a second copy of the model
             with self.interrupts.deferred():
-                self._run_stage(_StageRun(index, scenes, before, stepper), step, unvalidated)
+                run = _StageRun(index, scenes, before, stepper, Utilisation(self.method, scenes))
+                self._run_stage(run, step, unvalidated)
             self.method.share_batches(None)
             before += scenes.steps
         images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
@@ -172,7 +174,7 @@ class Training:
             self._save(stage, step)
         while step < stage.scenes.steps:
             target = min(self.events.next(stage.before + step) - stage.before, stage.scenes.steps)
-            step += self._take_steps(stage, target - step)
+            step += self._take_steps(stage, step, target)
             overall = stage.before + step
             if step == target:
                 self._log_losses(stage, step)
@@ -185,11 +187,11 @@ class Training:
             if stop:
                 self.interrupts.check()
 
-    def _take_steps(self, stage: _StageRun, steps: int) -> int:
-        """Take up to `steps` steps, fewer if a signal or the time asks for a checkpoint. Returns how many."""
+    def _take_steps(self, stage: _StageRun, step: int, target: int) -> int:
+        """Go from `step` to `target`, or less far if a signal or the time asks for a checkpoint. Returns the steps taken."""
         start, taken, told = time.perf_counter(), 0, 0
         self.method.train()  # here, as going through all modules at every step would cost a tenth of a fast one
-        while taken < steps:
+        while step + taken < target:
             self.pauses.look()
             if self.pauses.stop or (taken and self.pauses.save):
                 break
@@ -200,7 +202,9 @@ class Training:
                 told = taken
         if stage.scenes.images.is_cuda:
             torch.cuda.synchronize(stage.scenes.images.device)
-        self.seconds += time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        self.note["MFU"] = stage.utilisation.add(step + taken, taken, seconds)
         self.advance(taken - told)
         return taken
 
@@ -246,7 +250,7 @@ class Training:
         self._show_notes()
 
     def _show_notes(self) -> None:
-        self.advance(0, note=", ".join(f"{name} {text}" for name, text in self.note.items()))
+        self.advance(0, note=", ".join(f"{name} {text}" for name, text in self.note.items() if text))
 
     def _save(self, stage: _StageRun, step: int, unvalidated: bool = False) -> None:
         """Write a checkpoint. After a validation that was stopped no process waits for the others any more."""
@@ -301,3 +305,4 @@ class _StageRun:
     scenes: StageScenes
     before: int
     stepper: Stepper
+    utilisation: Utilisation

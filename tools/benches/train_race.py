@@ -26,8 +26,6 @@ from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig
 from objbench.train.batches import StageScenes
 from objbench.train.eager import EagerStepper
-from objmae.flops import training_flops
-from objmae.method import ObjMAE
 
 WARM = 2  # steps: the second captures the graph, where there is one
 TURN = 0.1  # seconds that a turn lasts, and
@@ -209,9 +207,9 @@ def _per_step(turn: Timing, steps: int) -> Timing:
 
 
 def _operations(method: Method, at: FixedPoint, scenes: StageScenes) -> int:
-    if isinstance(method, ObjMAE):
-        kept = method.settings.schedule.kept_patches(at.progress(0).nominal_epoch, method.model.patches)
-        return scenes.stage.batch_size * training_flops(method.model, kept)
+    known = method.training_flops(at.progress(0))
+    if known is not None:
+        return scenes.stage.batch_size * known
     # As plain products, since some of the fused attentions are not counted.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         EagerStepper(method, at, scenes.stage).advance(1)
