@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from objbench.launch.jobs import Submitted
     from objbench.launch.plan import Plan, Planned
     from objbench.launch.work import Outcome
     from objbench.records import Record
     from objbench.spec.schema import Spec
+
+_GO_ON = "the same command goes on with the runs that are left"
 
 
 def print_plan(context: Context, plan: Plan) -> None:
@@ -64,34 +67,59 @@ def _entry(planned: Planned, what: str) -> dict[str, Any]:
     }
 
 
-def submit_plan(context: Context, plan: Plan, resources: list[str], wait: bool) -> None:
-    """Submit what is open to Slurm and print the job of each run; with `wait`, then its scores, or raise if it failed."""
-    from objbench.launch.slurm import follow, parse_resources, slurm_executors, submit
-    from objbench.launch.work import refuse_failures
+def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str], wait: bool) -> None:
+    """Submit what is open to a cluster.
+
+    Without `wait` the job of each run is printed. With it, and always with Ray, whose jobs end with this process, the
+    command follows them, prints the scores of each run, and raises if some failed.
+    """
+    from objbench.launch.jobs import parse_resources, submit
 
     given = parse_resources(resources)
     blocks = {name: method.resources for name, method in context.spec.methods.items()}
-    submitted = submit(plan, blocks, given, slurm_executors(plan.request.runs))
-    for planned in plan.left_alone:
-        _left_alone(planned)
-    if context.json and not wait:
-        rows = [
-            {**one.planned.task._asdict(), "folder": str(one.planned.folder), "job": one.job.job_id}
-            for one in submitted
-        ]
-        print_json(rows)
-    for one in submitted:
-        line = printable(f"{one.job.job_id}  {one.planned.task}  {one.planned.folder}")
-        if wait:
-            say(line)
-        elif not context.json:
-            print(line)
+    if launcher == "ray":
+        from objbench.launch.ray import ray_cluster
+
+        context.interrupts.advice = _GO_ON
+        with ray_cluster(plan.request.device, context.interrupts, say) as cluster:
+            _follow(context, plan, submit(plan, blocks, given, cluster))
+        return
+    from objbench.launch.slurm import slurm_here
+
+    submitted = submit(plan, blocks, given, slurm_here(plan.request.runs))
+    lines = [printable(f"{one.job.job_id}  {one.planned.task}  {one.planned.folder}") for one in submitted]
     if wait:
         context.interrupts.advice = "the jobs go on; objbench list runs shows them"
-        done: list[tuple[Path, Record]] = []
-        outcomes = follow(submitted, context.interrupts, _noting(context, plan, done))
-        _print_json(context, done)
-        refuse_failures(outcomes, plan)
+        for line in lines:
+            say(line)
+        _follow(context, plan, submitted)
+        return
+    for planned in plan.left_alone:
+        _left_alone(planned)
+    if context.json:
+        print_json(
+            [
+                {**one.planned.task._asdict(), "folder": str(one.planned.folder), "job": one.job.job_id}
+                for one in submitted
+            ]
+        )
+    else:
+        for line in lines:
+            print(line)
+
+
+def _follow(context: Context, plan: Plan, submitted: list[Submitted]) -> None:
+    """Wait for jobs, print the scores of all runs that are finished, and raise if some failed."""
+    from objbench.launch.jobs import follow
+    from objbench.launch.work import refuse_failures
+
+    done: list[tuple[Path, Record]] = []
+    note = _noting(context, plan, done)
+    for planned in plan.left_alone:
+        note(_left_alone(planned))
+    outcomes = follow(submitted, context.interrupts, note)
+    _print_json(context, done)
+    refuse_failures(outcomes, plan)
 
 
 def _noting(context: Context, plan: Plan, done: list[tuple[Path, Record]]) -> Callable[[Outcome], None]:
@@ -123,7 +151,7 @@ def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int |
 
     done: list[tuple[Path, Record]] = []
     note = _noting(context, plan, done)
-    context.interrupts.advice = "the same command goes on with the runs that are left"
+    context.interrupts.advice = _GO_ON
     if launcher == "local":
         outcomes = _in_a_pool(context, plan, workers, note)
     else:

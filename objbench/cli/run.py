@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from objbench.launch.plan import Plan
 
 _MOST_SEEDS = 10_000
-LAUNCHERS = ("local", "slurm")
+_CLUSTERS = ("slurm", "ray")
+LAUNCHERS = ("local", *_CLUSTERS)
 
 
 @shared_verb
@@ -108,7 +109,7 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="local: several runs at once on this machine; slurm: jobs of Slurm. Default: one after another.",
+            help="local: several runs at once on this machine; slurm: jobs of Slurm; ray: tasks of Ray. Default: one after another.",
             autocompletion=completes_to(*LAUNCHERS),
         ),
     ] = None,
@@ -124,11 +125,14 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="With --launcher slurm: what a job needs, such as partition=gpu or timeout_min=240. Repeatable.",
+            help="What a run needs: of Slurm such as partition=gpu or timeout_min=240, of Ray num_gpus=1. Repeatable.",
         ),
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="With --launcher slurm: wait until all jobs have ended.")
+        bool,
+        typer.Option(
+            "--wait", help="With --launcher slurm: wait until all jobs have ended, as Ray always does."
+        ),
     ] = False,
 ) -> None:
     """Train and evaluate every METHOD on every dataset. Finished runs are skipped, interrupted ones are resumed.
@@ -140,6 +144,7 @@ def run(
         objbench run color_kmeans --dataset multi_dsprites --source generated --in-memory --test 64
         objbench run grid color_kmeans --dataset tetrominoes --seeds 3 --launcher local --workers 2
         objbench run monet --dataset clevr6 --launcher slurm --resources gpus_per_node=1 --resources timeout_min=240
+        objbench run monet genesis --dataset clevr6 --seeds 5 --launcher ray --resources num_gpus=1
     """
     from objbench.cli.plan import carry_out, print_plan, submit_plan
     from objbench.launch.plan import make_plan, refuse_different_plans
@@ -162,7 +167,7 @@ def run(
                 f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
             )
         own_device = context.ranks.device(device)
-        _check_launcher(launcher, workers, own_device, resources or wait, shared=context.ranks.several)
+        _check_launcher(launcher, workers, own_device, resources, wait, shared=context.ranks.several)
         request = RunRequest(
             methods=_once("METHOD", method),
             datasets=_once("--dataset", dataset),
@@ -187,8 +192,8 @@ def run(
         say(note)
     if dry_run:
         print_plan(context, plan)
-    elif launcher == "slurm":
-        submit_plan(context, plan, resources or [], wait)
+    elif launcher in _CLUSTERS:
+        submit_plan(context, plan, launcher, resources or [], wait)
     else:
         carry_out(context, plan, launcher, workers)
 
@@ -197,7 +202,8 @@ def _check_launcher(
     launcher: str | None,
     workers: int | None,
     device: str,
-    for_jobs: list[str] | bool,
+    resources: list[str] | None,
+    wait: bool,
     *,
     shared: bool,
 ) -> None:
@@ -214,12 +220,14 @@ def _check_launcher(
         raise RequestError("--workers needs --launcher local")
     if launcher != "local" and "," in device:
         raise RequestError(f"--device {device}: several devices need --launcher local")
-    if launcher != "slurm" and for_jobs:
-        raise RequestError("--resources and --wait need --launcher slurm")
+    if launcher not in _CLUSTERS and (resources or wait):
+        raise RequestError(f"--resources and --wait need --launcher {' or '.join(_CLUSTERS)}")
     for name in device.split(","):
         if not name:
             raise RequestError(f"--device {device}: expected a device on each side of a comma")
-        if launcher != "slurm" or not name.startswith("cuda"):  # a job may get what this machine has not
+        if launcher not in _CLUSTERS or not name.startswith(
+            "cuda"
+        ):  # a job may get what this machine has not
             choose_device(name)
 
 

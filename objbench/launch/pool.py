@@ -12,8 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import torch
 
 from objbench.errors import RequestError
+from objbench.launch.environment import environment
 from objbench.launch.log import logged
 from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest
@@ -104,7 +104,7 @@ class Pool:
         """Start a worker on `place` and give it the next run."""
         ours, theirs = _SPAWN.Pipe()
         request = replace(self._request, device=place.device)
-        with _environment(OMP_NUM_THREADS=str(place.threads)):
+        with environment(OMP_NUM_THREADS=str(place.threads)):
             process = _SPAWN.Process(target=_serve, args=(theirs, request, os.getpid()))
             process.start()
         theirs.close()
@@ -170,18 +170,6 @@ def _death(code: int | None) -> str:
         memory = "; the system may have ended it for want of memory" if name == "SIGKILL" else ""
         return f"its process was ended by {name}{memory}"
     return f"its process ended with exit code {code}"
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Variables for the processes started in this block, unless the user has set them."""
-    ours = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name in ours:
-            del os.environ[name]
 
 
 def _serve(connection: Connection, request: RunRequest, parent: int) -> None:

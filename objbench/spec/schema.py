@@ -81,7 +81,7 @@ class MethodSpec(Strict):
         config: Hyper-parameters for all datasets.
         datasets: Dataset -> what differs there. For others see `objbench.spec.resolve.settings_block`.
         variants: Named overrides.
-        resources: What `--launcher slurm` asks of the scheduler for a run, by submitit's names.
+        resources: What `--launcher slurm` and `ray` ask for a run, by the names of submitit or Ray.
     """
 
     title: str

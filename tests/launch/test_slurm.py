@@ -18,9 +18,10 @@ from helpers.paths import PLUGINS, ROOT
 from helpers.toy_runs import run
 
 from objbench.errors import RequestError
-from objbench.launch import slurm as module
+from objbench.launch import jobs as module
+from objbench.launch.jobs import follow, submit
 from objbench.launch.log import log_path
-from objbench.launch.slurm import Job, check_resources, follow, parse_resources, submit
+from objbench.launch.slurm import Slurm
 from objbench.train.interrupt import Interrupts
 from objbench.train.lock import holder
 
@@ -46,7 +47,7 @@ def test_a_job_that_gets_the_signal_is_queued_again_and_goes_on_to_the_same_end(
         executor.update_parameters(timeout_min=5)
         return executor
 
-    ((_, job),) = jobs = submit(plan, {}, {}, make)
+    ((_, job),) = jobs = submit(plan, {}, {}, Slurm(make))
     while not (folder / "metrics.jsonl").is_file() or not (folder / "metrics.jsonl").stat().st_size:
         assert not job.done(), job.stderr()
         time.sleep(0.02)
@@ -75,30 +76,22 @@ def test_jobs_of_one_kind_of_resources_are_one_array(tmp_path, prepared_data):
         return submitit.AutoExecutor(tmp_path / "logs", cluster="debug")
 
     plan = plan_of(prepared_data, tmp_path, methods=("grid", "one_slot"), seeds=(0, 1))
-    blocks = {"grid": {"gpus_per_node": 1, "timeout_min": 10}}
-    jobs = submit(plan, blocks, {"timeout_min": 20}, make)
+    blocks = {"grid": {"gpus_per_node": 1, "timeout_min": 10, "num_gpus": 0.5}}  # Ray's num_gpus is left out
+    jobs = submit(plan, blocks, {"timeout_min": 20}, Slurm(make))
     assert asked == [{"gpus_per_node": 1, "timeout_min": 20}, {"timeout_min": 20}]
     outcomes = follow(jobs, Interrupts(), lambda outcome: None)
     assert [outcome.record.seed for outcome in outcomes] == [0, 1, 0, 1]
-    assert submit(plan_of(prepared_data, tmp_path, methods=("grid",), seeds=(0, 1)), {}, {}, make) == []
+    assert (
+        submit(plan_of(prepared_data, tmp_path, methods=("grid",), seeds=(0, 1)), {}, {}, Slurm(make)) == []
+    )
 
 
 def test_a_failed_job_says_why(tmp_path, prepared_data, in_jobs):
     plan = plan_of(prepared_data, tmp_path, seeds=(0,), assignments=("recipe.batch_size=25",))
-    jobs = submit(plan, {}, {}, lambda resources: submitit.LocalExecutor(tmp_path / "logs"))
+    jobs = submit(plan, {}, {}, Slurm(lambda resources: submitit.LocalExecutor(tmp_path / "logs")))
     (outcome,) = follow(jobs, Interrupts(), lambda outcome: None)
     assert outcome.failure.startswith("job ")
     assert "a batch of 25 cannot be made of 24 training scenes" in outcome.failure
-
-
-def test_a_job_that_is_queued_again_does_not_delete_what_it_has_made(prepared_data, tmp_path):
-    request = plan_of(prepared_data, tmp_path, fresh=True).request
-    again = Job(request, request.tasks[0]).checkpoint()
-    assert (request.fresh, again.function.request.fresh, again.function.task) == (
-        True,
-        False,
-        request.tasks[0],
-    )
 
 
 def sbatch(folder, monkeypatch) -> None:
@@ -160,27 +153,16 @@ def test_the_command_prints_the_jobs(tmp_path, in_jobs, monkeypatch):
 )
 def test_impossible_resources_are_refused(resources, message):
     with pytest.raises(RequestError) as error:
-        check_resources(resources)
+        Slurm(lambda resources: None).check(resources)
     assert message in str(error.value)
-
-
-def test_resources_are_read_as_yaml():
-    assert parse_resources(["mem_gb=1.5", "gres=gpu:1", "exclusive=true"]) == {
-        "mem_gb": 1.5,
-        "gres": "gpu:1",
-        "exclusive": True,
-    }
-    for text in ("timeout_min", "=3", "timeout_min=", "a=["):
-        with pytest.raises(RequestError):
-            parse_resources([text])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--launcher", "slurm"], "--launcher slurm: this machine has no Slurm (no command sbatch)"),
-        (["--resources", "partition=gpu"], "--resources and --wait need --launcher slurm"),
-        (["--launcher", "local", "--wait"], "--resources and --wait need --launcher slurm"),
+        (["--resources", "partition=gpu"], "--resources and --wait need --launcher slurm or ray"),
+        (["--launcher", "local", "--wait"], "--resources and --wait need --launcher slurm or ray"),
         (["--launcher", "slurm", "--resources", "nodes"], "expected KEY=VALUE"),
         (["--launcher", "slurm", "--set", "model.rows=0"], "unknown key"),
     ],

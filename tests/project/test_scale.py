@@ -106,6 +106,16 @@ def test_jobs_of_slurm(tmp_path, monkeypatch):
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["7_0", "7_1", "7_2", "7_3"]
 
 
+@pytest.mark.slow
+def test_ray(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="pip install 'objbench[ray]'")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    result = call(*shlex.split(block(section("Ray")))[1:])
+    assert result.exit_code == 0, result.stderr
+    assert len(finished(tmp_path / "runs")) == 4
+
+
 def test_an_indexed_job_of_kubernetes(tmp_path, monkeypatch):
     job = yaml.safe_load(block(section("Kubernetes, AWS Batch"), "sweep.yaml"))["spec"]
     (container,) = job["template"]["spec"]["containers"]

@@ -1,0 +1,73 @@
+"""Runs as jobs: what they are given, and what a job that is started again finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from helpers.launched import plan_of
+
+from objbench.errors import RequestError
+from objbench.launch.jobs import Job, parse_resources, submit
+from objbench.train.run_state import run_state
+
+
+class Started:
+    """An engine that keeps the jobs it is given."""
+
+    def __init__(self) -> None:
+        self.jobs = []
+
+    def of_block(self, method, block):
+        return block
+
+    def check(self, resources):
+        assert resources == {}
+
+    def submit(self, groups):
+        ((_, self.jobs),) = groups
+        return self.jobs
+
+
+def test_a_job_that_is_started_again_does_not_delete_what_it_has_made(prepared_data, tmp_path):
+    engine = Started()
+    (run,) = plan_of(prepared_data, tmp_path, seeds=(0,)).runs
+    for _ in range(2):
+        submit(plan_of(prepared_data, tmp_path, seeds=(0,), fresh=True), {}, {}, engine)
+        (job,) = engine.jobs
+        before = run_folder_id(run.folder)
+        assert job() == "finished"
+        assert run_folder_id(run.folder) != before
+        made = run_folder_id(run.folder), (run.folder / "result.json").read_bytes()
+        assert job() == "finished"
+        assert (run_folder_id(run.folder), (run.folder / "result.json").read_bytes()) == made
+        assert job.checkpoint().function == job
+
+
+def run_folder_id(folder):
+    return folder.stat().st_ino if folder.exists() else None
+
+
+def test_a_plain_job_deletes_nothing(prepared_data, tmp_path):
+    engine = Started()
+    submit(plan_of(prepared_data, tmp_path, seeds=(0,)), {}, {}, engine)
+    assert engine.jobs[0].deleted is None
+
+
+def test_another_version_than_that_of_the_submission_does_not_run(prepared_data, tmp_path):
+    plan = plan_of(prepared_data, tmp_path, seeds=(0,))
+    job = replace(Job(plan.request.elsewhere(), plan.runs[0].task), version="0.1")
+    with pytest.raises(RequestError, match=r"submitted by objbench 0\.1, but this machine has objbench "):
+        job()
+    assert run_state(plan.runs[0].folder).state == "to start"
+
+
+def test_resources_are_read_as_yaml():
+    assert parse_resources(["mem_gb=1.5", "gres=gpu:1", "exclusive=true"]) == {
+        "mem_gb": 1.5,
+        "gres": "gpu:1",
+        "exclusive": True,
+    }
+    for text in ("timeout_min", "=3", "timeout_min=", "a=["):
+        with pytest.raises(RequestError):
+            parse_resources([text])
