@@ -1,4 +1,4 @@
-"""tools/demo, test, bench, fuzz, paper and miniature say what is missing on a machine that cannot run them."""
+"""tools/demo, test, bench, fuzz, paper, miniature and tables say what is missing on a machine that cannot run them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from helpers.paths import TOOLS
 
 
-@pytest.mark.parametrize("tool", ["demo", "test", "bench", "fuzz", "paper", "miniature"])
+@pytest.mark.parametrize("tool", ["demo", "test", "bench", "fuzz", "paper", "miniature", "tables"])
 def test_an_old_python_is_refused_with_a_remedy(tmp_path, tool):
     old = tmp_path / "python"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.8.10"\nexit 1\n')

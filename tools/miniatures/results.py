@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
-from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from kept import WEIGHTS, keep
 
@@ -59,7 +59,7 @@ def _keep_weights(seeds: list[Path], made: Path, results: Path) -> None:
 
 def last_validation(run: Path) -> float:
     """The last ARI-FG on validation scenes of a training."""
-    return [event["val"]["ari_fg"] for event in read_log(run) if "val" in event][-1]
+    return float([event["val"]["ari_fg"] for event in read_log(run) if "val" in event][-1])
 
 
 def _report(dataset: str, results: Path, spec: Spec) -> None:
@@ -67,18 +67,17 @@ def _report(dataset: str, results: Path, spec: Spec) -> None:
     records = [found.record for found in find_records(results / dataset).records]
     learned = [r for r in records if isinstance(r, Record) and r.steps]
     methods = tuple(dict.fromkeys(r.method_label for r in learned))
-    request = partial(ReportRequest, spec=spec, runs=results, dataset=(dataset,))
-    tables = {"format": "markdown", "all_seeds": True, "intervals": True}
+
+    def write(name: str, **options: Any) -> None:
+        output = results / name
+        request = ReportRequest(spec=spec, runs=results, dataset=(dataset,), output=output, **options)
+        write_report(request, lambda line: print(line, file=sys.stderr))
+
     success = f"ari_fg:{SUCCESS[dataset]}"
-    _write(request(output=results / f"{dataset}.md", success=success, **tables))
+    write(f"{dataset}.md", format="markdown", all_seeds=True, intervals=True, success=success)
     if methods:
-        _write(request(output=results / f"{dataset}.png", figure="7", method=methods))
+        write(f"{dataset}.png", figure="7", method=methods)
     for method in methods:
         base, _, variant = method.partition(":")
         if variant in ABLATIONS and base in methods:
-            output = results / f"{dataset}-{variant}.md"
-            _write(request(output=output, compare=(base, method), format="markdown"))
-
-
-def _write(request: ReportRequest) -> None:
-    write_report(request, lambda line: print(line, file=sys.stderr))
+            write(f"{dataset}-{variant}.md", compare=(base, method), format="markdown")

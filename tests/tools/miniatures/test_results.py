@@ -81,7 +81,7 @@ def test_every_dataset_has_a_threshold():
 
 def test_an_ablation_is_compared_with_the_base(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(results, "_write", asked.append)
+    monkeypatch.setattr(results, "write_report", lambda request, _: asked.append(request))
     for name in ("objmae", "objmae:no_masking", "monet:demo"):
         folder = tmp_path / Run(name, ALIGNED, 0).folder(SPEC)
         folder.mkdir(parents=True)
