@@ -19,9 +19,10 @@ from helpers.fuzzing import results
 
 from objbench.errors import ObjbenchError
 
-SHORT = (  # those that take milliseconds a trial
+SHORT = (  # those that take less than a second a trial
     *("tfrecord", "tfrecord-gz", "manifest-load", "shards-load", "shards-verify", "png"),
     *("predictions-npy", "predictions-folder", "predictions-tar", "predictions-tar-gz"),
+    *("segment-again", "segment-images", "segment-record", "segment-weights"),
 )
 TRIALS = 6
 TEXT = b"a sound text of forty letters, say, or so"

@@ -23,7 +23,7 @@ from objbench.data.workers import available
 from objbench.errors import ObjbenchError, unknown_name
 from objbench.files import explain_os_errors, write_atomically
 
-MODULES = ("raw", "own", "prepared", "predicted", "settings", "runs", "downloads", "killed")
+MODULES = ("raw", "own", "prepared", "predicted", "settings", "runs", "used", "downloads", "killed")
 INTERRUPTED = 130
 _ENDLESS = 10_000_000  # trials
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where syncing to the disk costs nothing
