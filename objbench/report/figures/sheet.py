@@ -33,6 +33,7 @@ _GAP = 0.03  # inches between pictures
 NARROW = 7  # columns of pictures that fit into one column of a page
 _LEADING = 1.35  # of a line of text, in its size
 _FRAME = 0.9  # points
+_EXCESS = 0.01  # of a dot, by which a sheet is larger than its dots
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,8 @@ class Pen:
     def done(self) -> Figure:
         """Return the figure, cut to the height of what was drawn."""
         width, height, dpi = self.grid.width, self.y + self.grid.gap, self.grid.dpi
-        # A hundredth of a dot more, since the size comes back from inches and is cut to whole dots.
-        self.figure.set_size_inches((width + 0.01) / dpi, (height + 0.01) / dpi)
+        # A little more, since the size comes back from inches and is cut to whole dots.
+        self.figure.set_size_inches((width + _EXCESS) / dpi, (height + _EXCESS) / dpi)
         self.axes.set_xlim(0, width)
         self.axes.set_ylim(height, 0)
         return self.figure
@@ -159,7 +160,8 @@ class Pen:
         from matplotlib.patches import Rectangle
 
         left, top, side = self.grid.left(column), self.y, self.grid.tile
-        extent = (left, left + side, top + side, top)
+        far = side - 2 * _EXCESS  # matplotlib before 3.11 rounds up what reaches into one dot more, and samples anew
+        extent = (left, left + far, top + far, top)
         self.axes.imshow(
             scaled(picture, side), extent=extent, interpolation="none", aspect="auto", resample=False
         )
