@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from objbench.data.format.png import check_sums
 from objbench.data.format.sample import key_of
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
@@ -84,7 +86,9 @@ def read_image(path: Path) -> Tensor:
         ObjbenchError: It is missing, damaged or no image.
     """
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        check_sums(content)
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
             return _of_pil(image, str(path))
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from objbench.data.format.png import check_sums
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import explain_os_errors, replacing, sha256_of
@@ -228,7 +230,9 @@ def _save(path: Path, picture: Image.Image, note: dict[str, Any] | None = None) 
 def _note(path: Path) -> dict[str, Any] | None:
     """What a label map says it was made of, None if it is not by objbench, or damaged."""
     try:
-        with Image.open(path) as picture:
+        content = path.read_bytes()
+        check_sums(content)
+        with Image.open(io.BytesIO(content)) as picture:
             picture.load()
             note = json.loads(getattr(picture, "text", {}).get(_NOTE, "null"))
     except (OSError, ValueError, SyntaxError):

@@ -86,6 +86,16 @@ def test_what_another_run_or_a_person_made_is_not_replaced(photos):
     assert call("segment", RUN, "photos", "--output", "out").exit_code == 0
 
 
+def test_a_damaged_label_map_is_not_taken_for_one_written_before():
+    assert call("segment", RUN, "photos/0.png", "--output", "out").exit_code == 0
+    content = bytearray(Path("out/0.png").read_bytes())
+    content[-13] ^= 1  # of the checksum of the pixels, which Pillow does not look at
+    Path("out/0.png").write_bytes(content)
+    Image.open("out/0.png").load()
+    message = refused(2, "segment", RUN, "photos/0.png", "--output", "out")
+    assert "out/0.png is there, and not by this run" in message
+
+
 def test_bad_images_are_named_and_the_others_done():
     Path("photos/bad.png").write_bytes(b"\x89PNG")
     result = call("segment", RUN, "photos", "gone.png", "--output", "out", "--json")

@@ -48,6 +48,14 @@ def write_folder(root: Path, count: int, **options: Any) -> Path:
     return root
 
 
+PNG = bytes.fromhex(  # two squares, 24x32; Pillow reads it also with the byte 78 changed, as another picture
+    "89504e470d0a1a0a0000000d4948445200000020000000180802000000143168630000004249444154789c6360180504"
+    "002332e7979c089a34dba337145ac044a1fe510b868005a380206024ac040968447dc0257563990056f1a19f8a462d18"
+    "01168c828107000786061bd63086b80000000049454e44ae426082"
+)
+FLIPPED_PNG = PNG[:78] + b"\x7f" + PNG[79:]
+
+
 def write_tar(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, mode) as archive:

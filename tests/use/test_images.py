@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.own import FLIPPED_PNG
 from PIL import Image
 
 from objbench.errors import ObjbenchError, RequestError
@@ -99,6 +100,9 @@ def test_files_that_are_no_images_are_named(tmp_path):
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:2000])
     with pytest.raises(ObjbenchError, match=r"cut.png: damaged"):
         read_image(tmp_path / "cut.png")
+    (tmp_path / "flipped.png").write_bytes(FLIPPED_PNG)
+    with pytest.raises(ObjbenchError, match=r"flipped.png: damaged.*checksum"):
+        read_image(tmp_path / "flipped.png")
 
 
 def test_single_images_are_told_from_several(tmp_path):

@@ -85,5 +85,7 @@ def _build_folder(folder: Path, form: str) -> None:
 def _build_archives(folder: Path) -> None:
     (folder / "raw").mkdir()
     for index, split in enumerate(_SPLITS):
-        files = {f"a{ending}": content for ending, content in _files(index, "png").items()}
+        files = {
+            f"{key}{ending}": content for key in "ab" for ending, content in _files(index, "png").items()
+        }
         (folder / "raw" / f"{split}.tar").write_bytes(tar_of(files))

@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers.own import FLIPPED_PNG, PNG
 from PIL import Image
 
 from objbench.data.format import png
@@ -144,3 +145,16 @@ def test_data_that_unpack_to_more_than_the_image_are_not_unpacked_whole() -> Non
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_checksums_of_any_png_are_checked_and_nothing_else() -> None:
+    """Pillow takes the other picture that one changed byte makes."""
+    with Image.open(io.BytesIO(PNG)) as sound, Image.open(io.BytesIO(FLIPPED_PNG)) as other:
+        assert not np.array_equal(np.asarray(sound), np.asarray(other))
+    png.check_sums(PNG)
+    png.check_sums(PNG + b"followed by a note")
+    png.check_sums(b"BM, another format")
+    with pytest.raises(SyntaxError, match="checksum"):
+        png.check_sums(FLIPPED_PNG)
+    with pytest.raises(OSError, match="truncated"):
+        png.check_sums(PNG[:-12])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from objbench.data.format.png import MOST_PIXELS
+from objbench.data.format.png import MOST_PIXELS, check_sums
 from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Array, BadScene, SceneBatch
 from objbench.data.sources.own.labels import png_labels
 from objbench.data.sources.own.rle import json_labels
@@ -169,6 +169,7 @@ def _pixels(content: bytes) -> Array:
                 raise ValueError(
                     "it is turned by its EXIF orientation; store it upright, as its label map is"
                 )
+            check_sums(content)
             return np.array(image.convert("RGB"))
     except _DAMAGE as error:
         raise ValueError(f"is no image that can be used ({brief(error)})") from None

@@ -14,6 +14,7 @@ from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.own.scenes import MOST_BYTES, OwnBlock, OwnScene, Part, blocks
 from objbench.data.sources.own.splits import HASHED, plans, split_by_hash
 from objbench.errors import ObjbenchError, RequestError, brief, first_few, unknown_name
+from objbench.files import CHUNK
 from objbench.spec.datasets import SPLITS
 
 _DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
@@ -170,12 +171,29 @@ def samples(path: Path, wanted: tuple[str, ...]) -> Generator[Sample, None, None
                     assert file is not None
                     content = file.read()
                 sample.parts[ending] = content
+            _check_end(archive)
     except _DAMAGE as error:
         raise ObjbenchError(
             f"{path}: no tar archive, or a damaged one ({brief(error)}); last member read: {last}; get another copy of it"
         ) from None
     if sample is not None:
         yield sample
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise ValueError unless zeros and nothing else follow the last member: tarfile takes any damaged header for the end."""
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    mark = file.read(tarfile.BLOCKSIZE)
+    if not mark:
+        raise ValueError("it is cut short: no end mark")
+    while mark:
+        if any(mark):
+            raise ValueError(
+                "more follows, which is no header of a member; several archives in one are not read"
+            )
+        mark = file.read(CHUNK)
 
 
 def _archives(raw: Path) -> list[Path]:

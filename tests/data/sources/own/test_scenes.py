@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.own import png, saved, scene
+from helpers.own import FLIPPED_PNG, png, saved, scene
 from PIL import Image
 
 from objbench.data.scene import BadScene
@@ -68,6 +68,7 @@ ORIENTED[0x0112] = 6
     [
         (one(b"text"), "image.png: is no image that can be used"),
         (one(IMAGE[:-40]), "image.png: is no image that can be used"),
+        (one(FLIPPED_PNG), "image.png: is no image that can be used (broken PNG file"),
         (one(png(np.zeros((24, 32), np.uint16))), "its mode is I;16, expected 8 bits per channel"),
         (one(saved(Image.new("RGB", (32, 24)), "JPEG", exif=ORIENTED)), "is turned by its EXIF orientation; store it upright"),
         (one(saved(Image.new("RGB", (9, 9)), "PNG", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")])),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,23 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(ObjbenchError, match=r"a.tar: (no tar archive, or a damaged one|holds no files)"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("header", [bytes(512), b"?" * 512])
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path, header: bytes, mode: str) -> None:
+    """tarfile ends there without a word, and the scenes that follow would be missing."""
+    sound = write_tar(tmp_path / "sound.tar", members(0, 4)).read_bytes()
+    assert len(list(samples(tmp_path / "sound.tar", ()))) == 4
+    at = sound.index(b"d/002.cls")
+    path = tmp_path / "a.tar"
+    for content in (sound[:at] + header + sound[at + 512 :], sound[:at]):
+        path.write_bytes(content if mode == "w" else gzip.compress(content))
+        with pytest.raises(
+            ObjbenchError,
+            match=r"a.tar: no tar archive.* \((more follows|it is cut short).*last member read: d/001.seg",
+        ):
+            list(samples(path, ()))
 
 
 def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
