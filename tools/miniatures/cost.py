@@ -19,11 +19,11 @@ from objbench.train.run_state import RunState
 STEP: dict[tuple[str, str], float] = {
     ("objmae:demo", SMALL_CLEVR): 293,
     ("slot_attention:demo", SMALL_CLEVR): 279,
-    ("monet:demo", SMALL_CLEVR): 284,
-    ("genesis_v2:demo", SMALL_CLEVR): 173,
-    ("iodine:demo", SMALL_CLEVR): 368,
-    ("dti_sprites:demo", SMALL_CLEVR): 255,
-    ("space:demo", SMALL_CLEVR): 119,
+    ("monet:demo", SMALL_CLEVR): 172,
+    ("genesis_v2:demo", SMALL_CLEVR): 141,
+    ("iodine:demo", SMALL_CLEVR): 476,
+    ("dti_sprites:demo", SMALL_CLEVR): 185,
+    ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
     **{(name, ALIGNED): 125 for name in ("objmae", *(f"objmae:{name}" for name in ABLATIONS))},
 }
