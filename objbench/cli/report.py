@@ -93,7 +93,7 @@ def report(
         typer.Option(
             metavar="FORMAT",
             autocompletion=complete_format,
-            help="Output format: terminal, markdown, latex, csv, json or html.",
+            help="Output format: terminal, markdown, latex, csv, json or html. Default: by the name of --output, else terminal.",
         ),
     ] = None,
     bibtex: Annotated[
@@ -124,19 +124,19 @@ def report(
 
     Example:
         objbench report
-        objbench report --dataset clevr6 --format latex --output clevr6.tex
+        objbench report --dataset clevr6 --output clevr6.tex
         objbench report --dataset clevr6 --bibtex --output clevr6.bib
         objbench report --compare objmae --compare slot_attention --metrics ari_fg,miou
         objbench report --probes all --dataset clevr6
         objbench report --figure 7 --dataset tetrominoes --output curves.png
-        objbench report --format html --output report.html
+        objbench report --output report.html
     """
     options = {name: value for name, value in locals().items() if name != "context"}
     from objbench.report.report import write_report
-    from objbench.report.request import ReportRequest, json_or
+    from objbench.report.request import ReportRequest, format_of
 
     if context.json and figure is not None:
         raise RequestError(f"--json is not for --figure {figure}, which is a picture")
-    options["format"] = json_or(format, context.json)
+    options["format"] = format_of(format, context.json, output, figure is not None or bibtex)
     request = ReportRequest(spec=context.spec, runs=context.runs_to_read, **options)
     write_report(request, lambda line: say(f"objbench: {line}"))

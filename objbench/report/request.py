@@ -19,6 +19,9 @@ from objbench.report.tables.paper import PAPER_TABLES
 from objbench.spec.schema import Spec
 from objbench.stored import Strict
 
+_BY_NAME = {
+    ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".htm": "html",
+}  # fmt: skip
 FORMATS = ("terminal", "markdown", "latex", "csv", "json", "html")
 Kind = Literal["datasets", "table", "hyper-parameters", "figure", "failures", "compare", "probes"]
 ALL_PROBES = "all"
@@ -178,11 +181,13 @@ class ReportRequest(Strict):
                     yield f"--{name.replace('_', '-')}{told}", mark.kinds
 
 
-def json_or(format: str | None, as_json: bool) -> str:
-    """The format that --format and --json together ask for."""
+def format_of(format: str | None, as_json: bool, output: Path | None, picture: bool) -> str:
+    """The format that --format, --json and the name of the file --output together ask for."""
     if as_json and format not in (None, "json"):
         raise RequestError(f"--json and --format {format} exclude each other")
-    return "json" if as_json else format or "terminal"
+    if as_json or format is not None:
+        return format or "json"
+    return "terminal" if output is None or picture else _BY_NAME.get(output.suffix.lower(), "terminal")
 
 
 def _check_datasets(datasets: Sequence[str], rows: Sequence[Row], spec: Spec) -> None:

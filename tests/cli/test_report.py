@@ -313,7 +313,7 @@ def test_strict_passes_a_table_of_one_protocol():
 def test_selection_is_labelled(tmp_path):
     save(tmp_path / "runs", *(record(seed, metrics={"test": scores(miou=seed / 10)}) for seed in range(4)))
     result = call("--select", "top:2:miou")
-    assert "best 2 of 4 seeds by miou on the test split of tetrominoes" in result.stdout
+    assert "best 2 of 4 seeds by mIoU on the test split of Tetrominoes" in result.stdout
     assert "25.0 ± 7.1" in result.stdout
 
 

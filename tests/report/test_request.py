@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from objbench.errors import RequestError
-from objbench.report.request import ReportRequest, json_or
+from objbench.report.request import ReportRequest, format_of
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.success import Success
 from objbench.spec.load import load_spec
@@ -88,9 +88,26 @@ def test_an_option_that_there_is_not_is_a_mistake_of_the_program():
         request(tabel="1")
 
 
-def test_json_is_a_format_by_another_name():
-    assert [json_or(None, False), json_or(None, True), json_or("json", True), json_or("csv", False)] == [
-        "terminal", "json", "json", "csv",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((None, False, None, False), "terminal"),
+        ((None, True, None, False), "json"),
+        (("json", True, None, False), "json"),
+        (("csv", False, None, False), "csv"),
+        ((None, False, Path("x.html"), False), "html"),
+        ((None, False, Path("x.MD"), False), "markdown"),
+        ((None, False, Path("x.tex"), False), "latex"),
+        ((None, False, Path("x.txt"), False), "terminal"),
+        (("terminal", False, Path("x.html"), False), "terminal"),
+        ((None, True, Path("x.html"), False), "json"),
+        ((None, False, Path("x.html"), True), "terminal"),  # a picture has its own kinds of files
+    ],
+)
+def test_the_format_is_what_is_asked_for_or_what_the_file_is_called(given, expected):
+    assert format_of(*given) == expected
+
+
+def test_json_and_another_format_exclude_each_other():
     with pytest.raises(RequestError, match="--json and --format csv exclude each other"):
-        json_or("csv", True)
+        format_of("csv", True, None, False)

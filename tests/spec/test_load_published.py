@@ -9,7 +9,7 @@ import pytest
 from objbench.spec.load import load_spec
 
 THREE = ("tetrominoes", "multi_dsprites", "clevr6")
-BEST = "best 3 of 10 seeds by miou on ClevrTex"
+BEST = "best 3 of 10 seeds by mIoU on ClevrTex"
 
 
 def rows(table):

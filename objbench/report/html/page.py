@@ -15,7 +15,15 @@ import objbench
 from objbench.report.html.curves import LOSS, curves_of
 from objbench.report.html.gallery import Gallery, gallery_of
 from objbench.report.html.runs import runs_of
-from objbench.report.html.view import Facets, RunView, marks_text, plain_view, run_view, table_view
+from objbench.report.html.view import (
+    Facets,
+    RunView,
+    facts_text,
+    marks_text,
+    plain_view,
+    run_view,
+    table_view,
+)
 from objbench.report.tables.build import build
 from objbench.report.tables.plan import Plan
 from objbench.report.tables.table import Table
@@ -52,7 +60,7 @@ def page(
     courses, without_curve = curves_of(runs, shown)
     titles = {name: metric.title for name, metric in shown.items()} | {LOSS: LOSS}
     pictures = gallery_of(runs, spec)
-    listed = [run_view(run, facets) for run in runs]
+    listed = [run_view(run, facets, spec) for run in runs]
     built = [build(plan, spec, all_seeds=True, intervals=intervals) for plan in plans]
     views = [
         table_view(i, plan, table, facets, spec)
@@ -73,6 +81,7 @@ def page(
         data={
             "runs": _described(listed, spec),
             "curves": courses,
+            "titles": {name: spec.metric(name).title for name in _scored(pictures)} | titles,
             "percent": [name for name, metric in shown.items() if metric.percent],
             "gallery": _for_script(pictures, facets),
         },
@@ -92,7 +101,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["marks_text"] = marks_text
+    environment.filters |= {"marks_text": marks_text, "facts_text": facts_text}
     return environment
 
 
@@ -129,6 +138,11 @@ def _described(views: Sequence[RunView], spec: Spec) -> list[dict[str, Any]]:
         }
         for view in views
     ]
+
+
+def _scored(pictures: Gallery) -> list[str]:
+    """The metrics that images can be ordered by."""
+    return sorted({name for entry in pictures.runs for name in entry["scores"]})
 
 
 def _for_script(pictures: Gallery, facets: Facets) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class RunView:
     method: int
     seed: int
     origin: int
+    place: str
     time: str
     facts: list[tuple[str, str]]
     tested_on: list[tuple[str, list[tuple[str, str]]]]
@@ -126,7 +127,7 @@ def plain_view(number: int, table: Table) -> TableView:
     )
 
 
-def run_view(run: ShownRun, facets: Facets) -> RunView:
+def run_view(run: ShownRun, facets: Facets, spec: Spec) -> RunView:
     """Prepare a run with its provenance."""
     scored = [run.record.scored[key].dataset for key in run.evaluations]
     name = ORIGINS[1] if run.generated else ORIGINS[0]
@@ -136,6 +137,7 @@ def run_view(run: ShownRun, facets: Facets) -> RunView:
         method=facets.method[run.title],
         seed=facets.seed[str(run.record.seed)],
         origin=facets.origin[name],
+        place=spec.place_title(run.record.dataset, run.record.protocol, run.record.source),
         time=duration(run.record.wall_seconds) if isinstance(run.record, Run) else "",
         facts=facts(run),
         tested_on=tested_on(run),
@@ -152,6 +154,13 @@ def origin(row: Row) -> str:
 def marks_text(cell: Cell) -> str:
     """The footnote letters of a cell as printed."""
     return ",".join(cell.marks)
+
+
+def facts_text(line: Line, names: Sequence[str]) -> str:
+    """The facts of a line in one text, for screens without room for their columns: `emorl, n 2, train 59,680`."""
+    first, *rest = line.facts
+    told = [f"{name} {fact}" for name, fact in zip(names[1:], rest, strict=True) if fact != "-"]
+    return ", ".join([first, *told])
 
 
 def _shown(line: Line, facets: Facets) -> ShownLine:

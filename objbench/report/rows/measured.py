@@ -58,7 +58,7 @@ class Selection:
             raise RequestError(f"--select {text}: expected all or top:N:METRIC, such as top:3:miou")
         return cls(int(count), metric, spec.directed_metric(metric).sign)
 
-    def choose(self, seeds: Sequence[Record]) -> tuple[Sequence[Record], str]:
+    def choose(self, seeds: Sequence[Record], spec: Spec) -> tuple[Sequence[Record], str]:
         """Choose among the seeds of one method on one training set.
 
         Returns:
@@ -67,12 +67,13 @@ class Selection:
         ranked = [record for record in seeds if self._is_scored(record)]
         if self.top is None or self.top >= len(seeds):
             return seeds, ALL_SEEDS
+        title = spec.metric(self.metric).title
         if not ranked:
-            return seeds, f"{ALL_SEEDS} {len(seeds)} seeds, there is no {self.metric} to select by"
+            return seeds, f"{ALL_SEEDS} {len(seeds)} seeds, there is no {title} to select by"
         ranked.sort(key=lambda record: (-self.sign * self._score(record), record.seed))
         chosen = sorted(ranked[: self.top], key=lambda record: record.seed)
-        where = chosen[0].scored[TEST].dataset
-        words = f"best {len(chosen)} of {len(seeds)} seeds by {self.metric} on the test split of {where}"
+        where = spec.dataset_title(chosen[0].scored[TEST].dataset)
+        words = f"best {len(chosen)} of {len(seeds)} seeds by {title} on the test split of {where}"
         return chosen, words
 
     def _is_scored(self, record: Record) -> bool:
@@ -103,9 +104,9 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
                 skipped.append(
                     f"{item.path}: seed {item.record.seed} of the same configuration as {first.path}"
                 )
-        chosen, words = selection.choose([item.record for _, item in sorted(seeds.items())])
+        chosen, words = selection.choose([item.record for _, item in sorted(seeds.items())], spec)
         rows += _rows_of([seeds[record.seed] for record in chosen], words, spec)
-    return MeasuredRows(sorted(with_notes(rows), key=lambda row: _rank(row, spec)), skipped)
+    return MeasuredRows(sorted(with_notes(rows, spec), key=lambda row: _rank(row, spec)), skipped)
 
 
 def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:

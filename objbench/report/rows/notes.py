@@ -11,10 +11,11 @@ from objbench.report.rows.images import same_images
 from objbench.report.rows.row import ALL_SEEDS, Images, Measured, Published, Row, Statistic
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED
+from objbench.spec.schema import Spec
 
 
-def with_notes(rows: Iterable[Measured]) -> list[Measured]:
-    """Add its notes to each row; some compare it with the other rows of the same dataset and protocol."""
+def with_notes(rows: Iterable[Measured], spec: Spec) -> list[Measured]:
+    """Add its notes to each row, with names for people; some compare it with the other rows of the same dataset and protocol."""
     rows = list(rows)
     members: dict[str, list[Measured]] = {}
     for row in rows:
@@ -23,7 +24,7 @@ def with_notes(rows: Iterable[Measured]) -> list[Measured]:
     return [
         replace(
             row,
-            notes=tuple(_notes(row, varying[row.dataset_ref])),
+            notes=tuple(_notes(row, varying[row.dataset_ref], spec)),
             mixed=varying[row.dataset_ref].mixed(row),
         )
         for row in rows
@@ -123,20 +124,22 @@ class _Varying:
         )
 
 
-def _notes(row: Measured, varying: _Varying) -> list[str]:
+def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     on, notes = row.scored, []
     if on.generator is not None:
         made = ", ".join(f"{key} {value}" for key, value in on.generator.items() if key != "stand_in")
         what = "a stand-in for the upstream release, not a copy of it" if "stand_in" in on.generator else ""
         notes.append(f"generated data, {what or 'not the upstream release'} (generator {made})")
     if not row.default_protocol:
-        notes.append(f"protocol {on.protocol}, not the default one of {on.dataset}")
+        notes.append(f"protocol {on.protocol}, not the default one of {spec.dataset_title(on.dataset)}")
     if on.split != TEST:
         notes.append(f"scored on the {on.split} split, not on test")
     if not on.standard:
         notes.append(f"not the protocol's standard {on.split} split ({row.n_images:,} images)")
     if row.learned and row.learned.trained_on != on.place:
-        notes.append(f"trained on {row.learned.trained_on}")
+        dataset, _, rest = row.learned.trained_on.partition("@")
+        protocol, _, source = rest.partition("/")
+        notes.append(f"trained on {spec.place_title(dataset, protocol, source)}")
     if row.trained and row.trained.shortened:
         notes.append(row.trained.shortened)
     if row.masks is not None:

@@ -164,7 +164,7 @@ def test_the_lowest_of_the_selected_seeds_is_drawn_or_the_one_asked_for(tmp_path
         run(tmp_path, seed, metrics={"test": scores(miou=miou)})
     assert "objmae, seed 0" in text_of(tmp_path)
     assert "objmae, seed 1" in text_of(tmp_path, select="top:2:miou")
-    assert "best 2 of 3 seeds by miou" in text_of(tmp_path, select="top:2:miou")
+    assert "best 2 of 3 seeds by mIoU" in text_of(tmp_path, select="top:2:miou")
     assert "objmae, seed 2" in text_of(tmp_path, seed=2)
     assert "has seeds 0, 1, 2" in refused(RequestError, tmp_path, seed=7)
 

@@ -82,7 +82,7 @@ def test_marks_lead_to_the_notes_of_their_table(text):
 def test_tables_of_several_datasets_have_headings_above_headings(runs):
     spec, rows = rows_in(runs)
     document = Document(page(paper_plans("2", rows, []), spec))
-    assert ["", "ClevrTex OOD", "ClevrTex CAMO"] in document.lines
+    assert ["ClevrTex OOD", "ClevrTex CAMO"] in [[cell for cell in line if cell] for line in document.lines]
 
 
 def test_tables_without_rows_stand_as_they_are():

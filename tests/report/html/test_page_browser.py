@@ -122,6 +122,8 @@ def test_a_click_sorts_best_first_then_worst_then_not_at_all(view):
     assert values[:n] == sorted(values[:n], reverse=True)
     assert values[n:] == sorted(values[n:], reverse=True)
     assert view.locator("#t0 thead th[aria-sort]").get_attribute("aria-sort") == "descending"
+    shown = "(button) => ['::before', '::after'].map((side) => getComputedStyle(button, side).opacity)"
+    assert "0" not in view.locator("#t0 thead button").last.evaluate(shown)  # without a pointer on it
     arrows = "(button) => ['::before', '::after'].map((side) => getComputedStyle(button, side).content)"
     assert view.locator("#t0 thead th[aria-sort] button").evaluate(arrows) == ['"↓"', "none"]
     heading.click()
@@ -230,13 +232,13 @@ def test_curves_read_out_the_point_under_the_pointer_and_by_key(view):
     box = chart.bounding_box()
     view.mouse.move(box["x"] + box["width"] - 12, box["y"] + 20)
     readout = view.locator("#charts .readout").first
-    assert "step 6,000: ari_fg 90.0" in readout.inner_text()
+    assert "step 6,000: ARI-FG 90.0" in readout.inner_text()
     view.mouse.move(2, 2)
     assert readout.inner_text() == ""
     chart.focus()
     view.keyboard.press("ArrowRight")
     view.keyboard.press("ArrowLeft")
-    assert "step 5,800: ari_fg 87.0" in readout.inner_text()
+    assert "step 5,800: ARI-FG 87.0" in readout.inner_text()
 
 
 def test_curves_switch_to_other_metrics_and_the_loss(view):
@@ -270,7 +272,8 @@ def test_worst_and_best_come_first_by_any_metric_and_tell_their_rank(view):
     assert values() == sorted(values(), reverse=True)
     view.select_option("#g-metric", "mse")
     assert values() == sorted(values())
-    row = view.locator("#g-scores tr", has_text="mse").inner_text()
+    assert view.locator("#g-metric option").all_inner_texts() == ["ARI-FG", "mIoU", "MSE", "as kept"]
+    row = view.locator("#g-scores tr", has_text="MSE").inner_text()
     assert f" of {N}" in row
     view.select_option("#g-metric", "as kept")
     assert values() == [1, 2, 3, 4, 5]
@@ -388,7 +391,22 @@ def test_provenance_opens_from_the_image(view):
     assert view.locator("details.run[open]").count() == 0
 
 
-@pytest.mark.parametrize("width", [400, 1600])
+def test_a_telephone_shows_whole_names_and_a_score_at_once(view):
+    view.set_viewport_size({"width": 390, "height": 844})
+    for name in view.locator("#t0 tbody .mean .label").all():
+        assert name.evaluate("(label) => label.getClientRects().length") == 1
+    score = view.locator("#t0 tbody .mean td.val").first.bounding_box()
+    assert score["x"] + score["width"] <= 390
+    assert not view.locator("#t0 .fact").first.is_visible()
+    facts = "(row) => getComputedStyle(row.querySelector('th'), '::after').content"
+    row = view.locator("#t0 tbody .mean", has_text="objmae").first
+    assert row.evaluate(facts) == '"emorl, n 2, train 59,680"'
+    view.set_viewport_size({"width": 800, "height": 844})
+    assert view.locator("#t0 .fact").first.is_visible()
+    assert row.evaluate(facts) == "none"
+
+
+@pytest.mark.parametrize("width", [390, 1600])
 def test_the_page_fits_its_window(view, width):
     view.set_viewport_size({"width": width, "height": 900})
     assert view.evaluate("document.documentElement.scrollWidth") == width

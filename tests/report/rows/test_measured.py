@@ -92,7 +92,7 @@ def clevrtex(seed, miou, ood_ari_fg):
 def test_selection_is_made_on_the_training_dataset_and_carried_to_also_test():
     seeds = [clevrtex(seed, miou, seed / 10) for seed, miou in enumerate((0.2, 0.5, 0.1, 0.6, 0.4))]
     rows = {row.dataset: row for row in rows_of(*seeds, select="top:3:miou").rows}
-    words = "best 3 of 5 seeds by miou on the test split of clevrtex"
+    words = "best 3 of 5 seeds by mIoU on the test split of ClevrTex"
     assert set(rows["clevrtex"].values["miou"].seeds) == {1, 3, 4}
     assert rows["clevrtex_ood"].values["ari_fg"].seeds == {1: 0.1, 3: 0.3, 4: 0.4}
     assert {row.selection for row in rows.values()} == {words}
@@ -114,7 +114,7 @@ def test_where_there_is_nothing_to_select_by_all_seeds_stay_and_that_is_said():
     (row,) = rows_of(
         *(record(seed, metrics={"test": undefined}) for seed in range(2)), select="top:1:miou"
     ).rows
-    assert (row.n, row.selection) == (2, "all 2 seeds, there is no miou to select by")
+    assert (row.n, row.selection) == (2, "all 2 seeds, there is no mIoU to select by")
     assert not row.selected
 
 
@@ -124,7 +124,7 @@ def test_a_seed_without_the_metric_is_not_selected():
     ]
     (row,) = rows_of(*seeds, select="top:2:miou").rows
     assert set(row.values["ari"].seeds) == {0, 2}
-    assert row.selection == "best 2 of 3 seeds by miou on the test split of tetrominoes"
+    assert row.selection == "best 2 of 3 seeds by mIoU on the test split of Tetrominoes"
 
 
 def test_metrics_mean_what_the_definition_makes_of_them():

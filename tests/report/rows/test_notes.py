@@ -45,7 +45,7 @@ def test_a_standard_row_needs_no_note():
         ),
         (record(on={"test": scored(standard=False)}), "not the protocol's standard test split (320 images)"),
         (record(on={"test": scored(split="val")}), "scored on the val split, not on test"),
-        (record(on={"test": scored(source="deepmind")}), "trained on tetrominoes@standard/emorl"),
+        (record(on={"test": scored(source="deepmind")}), "trained on Tetrominoes (emorl)"),
         (record(overrides={"recipe.steps": 300}), "with recipe.steps=300"),
         (record(n_train=1000), "trained on 1,000 scenes, the protocol has 59,680"),
         (generated(n_train=1000), "trained on 1,000 scenes, the protocol has 60,000"),
@@ -99,7 +99,7 @@ def test_a_published_row_states_protocol_std_selection_and_note():
         "± kind of std not stated over 5 seeds; as quoted in vikstrom2022",
         "one outlier seed filtered",
     )
-    assert published("objmae", "clevrtex").notes[1] == "best 3 of 10 seeds by miou on ClevrTex"
+    assert published("objmae", "clevrtex").notes[1] == "best 3 of 10 seeds by mIoU on ClevrTex"
     assert "± population std over 3 seeds" in published("monet", "clevrtex").notes[0]
 
 
@@ -115,7 +115,7 @@ def test_rows_of_another_protocol_are_not_what_a_row_is_told_apart_from():
     aligned = record(protocol="aligned", on={"test": scored(protocol="aligned", fingerprint="another")})
     other, one = sorted(measured(record(), aligned), key=lambda row: row.protocol)
     assert one.notes == ()
-    assert other.notes == ("protocol aligned, not the default one of tetrominoes",)
+    assert other.notes == ("protocol aligned, not the default one of Tetrominoes",)
 
 
 def test_slots_that_are_not_those_of_the_dataset_are_noted():

@@ -91,7 +91,7 @@ def test_marks_of_one_dataset_stand_on_its_cells():
     table = build(paper_plans("2", all_rows(both), [])[1], load_spec())
     line = table.lines[0]
     legend = dict(table.legend)
-    assert "trained on clevrtex@standard/emorl" in [legend[letter] for letter in line.label.marks]
+    assert "trained on ClevrTex (emorl)" in [legend[letter] for letter in line.label.marks]
     nonstandard = "not the protocol's standard test split (320 images)"
     marked = [nonstandard in [legend[letter] for letter in cell.marks] for cell in line.cells]
     assert marked == [False, False, True, True]
@@ -181,7 +181,7 @@ def test_a_selection_is_made_on_clevrtex_carried_to_the_generalisation_lines_and
     own, others = (build(plan, load_spec()) for plan in paper_plans("2", rows, []))
     assert [cell.text for cell in own.lines[0].cells] == ["43.3 ± 20.8", "13.3 ± 15.3"]
     assert [cell.text for cell in others.lines[0].cells] == ["56.7 ± 20.8", "13.3 ± 15.3"] * 2
-    words = "best 3 of 4 seeds by miou on the test split of clevrtex"
+    words = "best 3 of 4 seeds by mIoU on the test split of ClevrTex"
     for table in (own, others):
         assert words in [dict(table.legend)[letter] for letter in table.lines[0].label.marks]
 

@@ -101,7 +101,7 @@ class Chart {
     this.figure.hidden = !logged;
     this.plot = null;
     this.picked = null;
-    this.readout.textContent = members.length ? '' : `no values of ${curve}`;
+    this.readout.textContent = members.length ? '' : `no values of ${titleOf(curve)}`;
     this.drawing.replaceChildren();
     this.keys.replaceChildren();
     if (!width || !members.length) return;
@@ -109,7 +109,7 @@ class Chart {
     this.drawing.setAttribute('viewBox', `0 0 ${width} ${HEIGHT}`);
     this.drawing.setAttribute('height', HEIGHT);
     this.drawing.setAttribute('aria-label',
-      `${curve} of ${members.length} runs on ${this.set} by step; arrow keys read the points`);
+      `${titleOf(curve)} of ${members.length} runs on ${this.set} by step; arrow keys read the points`);
     this.axes(width);
     for (const line of this.plot.lines) this.line(line);
     this.spot = svg('circle', { r: 4, class: 'spot', visibility: 'hidden' });
@@ -189,7 +189,7 @@ class Chart {
     const step = line.x[place.point].toLocaleString('en');
     const thinned = line.every ? ` (every ${line.every}th point is shown)` : '';
     this.readout.textContent =
-      `${line.run.series} seed ${line.run.seed}, step ${step}: ${curve} ${spoken(line.y[place.point], curve)}${thinned}`;
+      `${line.run.series} seed ${line.run.seed}, step ${step}: ${titleOf(curve)} ${spoken(line.y[place.point], curve)}${thinned}`;
   }
 
   key(event) {

@@ -66,7 +66,7 @@ class Viewer {
     const select = byId('g-metric');
     const before = select.value;
     const names = [...Object.keys(entry.scores), KEPT];
-    select.replaceChildren(...names.map((name) => element('option', {}, name)));
+    select.replaceChildren(...names.map((name) => element('option', { value: name }, titleOf(name))));
     select.value = names.includes(before) ? before : names.find((name) => name === 'ari_fg') ?? names[0];
     this.arrange(key);
   }
@@ -152,7 +152,7 @@ class Viewer {
     const rows = Object.entries(entry.scores).map(([metric, { texts, ranks, ties, of }]) => {
       const rank = ranks[image] === null ? '' : `${ranks[image]} of ${of.toLocaleString('en')}`;
       const shared = ties[image] > 1 ? `${ties[image]} share it` : '';
-      return element('tr', {}, element('th', { scope: 'row' }, metric), element('td', {}, texts[image]),
+      return element('tr', {}, element('th', { scope: 'row' }, titleOf(metric)), element('td', {}, texts[image]),
         element('td', {}, rank), element('td', {}, shared));
     });
     const head = element('tr', {}, ...['metric', 'value', 'rank', ''].map((text) => element('th', { scope: 'col' }, text)));
