@@ -45,6 +45,7 @@ from objbench.methods.ast_background import Background, BackgroundSettings, fits
 from objbench.methods.ast_encoder import Latents, ObjectEncoder, Objects
 from objbench.methods.ast_renderer import Picture, Renderer
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.parts.box_slots import box_slots
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.curriculum import Clock, Ramp
 from objbench.methods.parts.resolution import Resolution, Side
@@ -244,6 +245,7 @@ class AST(Method):
             masks=masks.squeeze(2),
             reconstruction=(masks * components).sum(1),
             components=components,
+            slots=box_slots(objects.what, objects.where, objects.activation),
             extras={
                 "boxes": self.canvas.boxes(boxes(objects.where)),
                 "presence": masks[:, 1:].amax((2, 3, 4)),

@@ -82,7 +82,7 @@ class Segmentation:
         partition: whether the masks sum to one (False: SPAIR*, GNM, whose 1 - sum may be slightly below 0).
         reconstruction: (B,3,H,W) in image units [0,1], not clamped.
         components: (B,M,3,H,W), the image of each plane before it is masked.
-        slots: (B,M,D).
+        slots: (B,M,D), what is known of each plane; `objbench probe` reads it.
         attention: (B,M,h,w).
         alternatives: other readings of the same output by name, each soft masks (B,*,H,W) or labels (B,H,W) as above.
             They are scored too and reported as rows of their own: SPAIR*, SPACE and GNM give as "composited" the weights

@@ -44,6 +44,7 @@ from objbench.methods.gnm_latents import WHERE, CellHead, Cells, FixedPriors, bo
 from objbench.methods.gnm_scene import Painter, Scene
 from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, deviation, perceptron
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
+from objbench.methods.parts.box_slots import box_slots
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.curriculum import Clock, Ramp
@@ -237,6 +238,7 @@ class GNM(Method):
             partition=False,
             reconstruction=picture.squeeze(1),
             components=components,
+            slots=box_slots(scene.what, scene.where, scene.depth, scene.presence),
             alternatives={"composited": composited.squeeze(2)},
             extras=extras,
         )

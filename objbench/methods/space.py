@@ -43,6 +43,7 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.background_start import begin_background
+from objbench.methods.parts.box_slots import box_slots
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.curriculum import Clock, Ramp
 from objbench.methods.parts.gaussian import Gaussian
@@ -209,6 +210,7 @@ class SPACE(Method):
             partition=False,
             reconstruction=mean.squeeze(1),
             components=components,
+            slots=box_slots(objects.what, objects.where, objects.depth, objects.presence),
             alternatives={"composited": composited.squeeze(2)},
             extras=extras,
         )

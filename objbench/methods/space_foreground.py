@@ -49,6 +49,7 @@ class Objects(NamedTuple):
     presence: Tensor  # (B,N), in [0,1]
     where: Tensor  # (B,N,4), boxes (sx, sy, tx, ty)
     depth: Tensor  # (B,N,1), smaller is nearer
+    what: Tensor  # (B,N,Z)
     rgb: Tensor  # (B,N,3,g,g), glimpses in [0,1]
     alpha: Tensor  # (B,N,1,g,g), times presence
 
@@ -179,7 +180,7 @@ class Foreground(nn.Module):
         what = posterior.sample(noise(*posterior.mean.shape[1:]))
         rgb, alpha = self.vae.decode(what)
         alpha = alpha * presence[..., None, None, None]
-        return cells, posterior, Objects(presence, where, depth, rgb, alpha)
+        return cells, posterior, Objects(presence, where, depth, what, rgb, alpha)
 
     def picture(self, objects: Objects) -> Picture:
         """The objects mixed by a softmax of their importance."""

@@ -39,6 +39,7 @@ from torch.optim import Adam, Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
+from objbench.methods.parts.box_slots import box_slots
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, composite, weights
@@ -254,6 +255,7 @@ class SPAIR(Method):
             partition=False,
             reconstruction=picture.squeeze(1),
             components=components,
+            slots=box_slots(found.what, found.where, found.depth, found.presence),
             alternatives={"composited": multiplied.squeeze(2)},
             extras={
                 "boxes": self.canvas.boxes(boxes(found.where)),

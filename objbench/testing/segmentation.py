@@ -52,6 +52,10 @@ def _check_one(kit: Kit, found: Segmentation, count: int) -> None:
     for name, value, dims in (("slots", found.slots, 3), ("attention", found.attention, 4)):
         fits = value is None or (value.ndim == dims and len(value) == count)
         demand(fits, f"{name} has to have {dims} axes, the images first")
+    if found.slots is not None:
+        rows, finite = found.slots.shape[1], bool(found.slots.isfinite().all())
+        demand(rows == planes or (found.masks is None and rows > planes), f"{rows} slots for {planes} planes")
+        demand(finite, "slots are not finite")
     for name, reading in found.alternatives.items():
         size = tuple(reading.shape) if reading.ndim == 3 else (*reading.shape[:1], *reading.shape[2:])
         fits = size == (count, height, width)

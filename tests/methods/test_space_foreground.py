@@ -55,6 +55,7 @@ def objects(where, depth, colours, alpha=1.0, presence=1.0):
         presence=torch.full((1, count), presence),
         where=torch.tensor(where)[None],
         depth=torch.tensor(depth)[None, :, None],
+        what=torch.zeros(1, count, 2),
         rgb=rgb,
         alpha=torch.full((1, count, 1, SIDE, SIDE), alpha * presence),
     )
