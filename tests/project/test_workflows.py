@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
 from helpers.paths import ROOT
+from helpers.project import PROJECT, PYTHONS
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -37,6 +39,51 @@ def test_it_fits_the_schema_of_workflows(path) -> None:
 def test_the_tools_that_it_runs_exist(path) -> None:
     jobs = yaml.safe_load(path.read_text())["jobs"]
     lines = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
-    named = [name for line in lines for name in re.findall(r"tools/[\w.]+", line)]
+    named = [name for line in lines for name in re.findall(r"tools/[\w.-]+", line)]
     assert named
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def jobs(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())["jobs"]
+    return found
+
+
+def runs(job: dict[str, Any]) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def python_of(job: dict[str, Any]) -> str:
+    (version,) = [
+        step["with"]["python-version"] for step in job["steps"] if "setup-python" in step.get("uses", "")
+    ]
+    return str(version)
+
+
+def test_the_tested_versions_are_tried_with_every_python_on_linux_and_macos() -> None:
+    job = jobs("tests")["tested"]
+    assert job["strategy"]["matrix"] == {"os": ["ubuntu-latest", "macos-latest"], "python": PYTHONS}
+    assert python_of(job) == "${{ matrix.python }}"
+    assert runs(job)[0] == "tools/test"
+
+
+@pytest.mark.parametrize(
+    ("name", "python", "constraint"),
+    [("oldest", PYTHONS[0], ["tools/constraints-oldest.txt"]), ("newest", PYTHONS[-1], [])],
+)
+def test_the_oldest_and_the_newest_versions_are_tried(name: str, python: str, constraint: list[str]) -> None:
+    job = jobs("tests")[name]
+    assert python_of(job) == python
+    install, test = runs(job)
+    assert re.findall(r"--constraint (\S+)", install) == constraint
+    assert install.endswith('--editable ".[dev]"')
+    assert test.startswith("python -m pytest")
+
+
+def test_the_oldest_python_is_the_one_that_is_required() -> None:
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+
+
+@pytest.mark.parametrize(("name", "job"), [("docs", "deploy"), ("publish", "build")])
+def test_the_site_and_releases_are_made_with_the_newest_python(name: str, job: str) -> None:
+    assert python_of(jobs(name)[job]) == PYTHONS[-1]
