@@ -12,6 +12,9 @@ from pydantic import Field
 from objbench.methods.base import Losses, Segmentation
 from objbench.spec.settings import Group
 from objbench.testing import ContractError, check_method
+from objbench.testing.kit import Kit
+from objbench.testing.training import _steps, check_captured_steps
+from objbench.train.eager import EagerStepper
 
 TRAINED = {"losses", "gradients", "determinism", "resume"}
 SMALL_OBJMAE = {
@@ -145,3 +148,21 @@ def test_kit_finds_a_setting_without_a_description(monkeypatch):
     monkeypatch.setattr(Toy, "Settings", Settings)
     with pytest.raises(ContractError, match=r"settings without a description: model\.width"):
         check_method("toy_stepper", "tetrominoes")
+
+
+def test_a_bias_before_a_normalisation_is_left_out_of_captured_steps(monkeypatch):
+    """Its gradient is rounding, of which Adam makes whole steps; every other parameter is compared."""
+    build_toy = Toy.__init__
+
+    def with_norm(self, *arguments):
+        build_toy(self, *arguments)
+        self.trunk.insert(1, torch.nn.InstanceNorm2d(self.trunk[0].out_channels))
+
+    monkeypatch.setattr(Toy, "__init__", with_norm)
+    kit = Kit("toy_geco", "tetrominoes", None, {}, None)
+    check_captured_steps(kit)
+    plain = _steps(kit, 0, EagerStepper, "fp32")
+    assert plain.idle("trunk.0.bias").all()
+    assert not plain.idle("position").any()
+    others = [name for name in plain.gradients if name != "trunk.0.bias"]
+    assert not any(plain.idle(name).all() for name in others)
