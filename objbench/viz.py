@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ RGB = tuple[int, int, int]
 TILE = 96  # smallest side of a picture in pixels; smaller pictures are enlarged by an integer factor
 GAP = 4
 HEADING = 18
+CAPTION = 16
 MAX_PLANES = 12
 ALTERNATIVE = "prediction+masks="  # with a name: the samples' label maps by a method's other masks
 MAX_SAMPLES = 8
@@ -43,15 +44,19 @@ def label_picture(labels: Array) -> Array:
     return palette[labels]
 
 
-def contact_sheet(images: Array, masks: Array, columns: int = 8) -> Image.Image:
-    """Images uint8 (N,3,H,W) in rows of `columns`, each above its coloured label map uint8 (N,H,W)."""
+def contact_sheet(
+    images: Array, masks: Array, keys: Sequence[str], title: str, columns: int = 8
+) -> Image.Image:
+    """Images uint8 (N,3,H,W) in rows of `columns` below a title, each above its coloured label map uint8 (N,H,W) and its key."""
     if len(images) == 0:
         raise ValueError("a contact sheet needs at least one image")
     tiles = [
         _stack([_enlarged(channels_last(image)), _enlarged(label_picture(mask))])
         for image, mask in zip(images, masks, strict=True)
     ]
-    return Image.fromarray(_grid([tiles[i : i + columns] for i in range(0, len(tiles), columns)]))
+    captioned = [_stack([tile, _caption(key, tile.shape[1])]) for tile, key in zip(tiles, keys, strict=True)]
+    sheet = Image.fromarray(_grid([captioned[i : i + columns] for i in range(0, len(tiles), columns)]))
+    return _with_headings(sheet, [title], sheet.width)
 
 
 def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
@@ -214,6 +219,13 @@ def _planes(sample: Mapping[str, Array]) -> list[Array]:
 def _enlarged(picture: Array) -> Array:
     factor = -(-TILE // min(picture.shape[:2]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _caption(text: str, width: int) -> Array:
+    """A text on white, (CAPTION,width,3)."""
+    picture = Image.new("RGB", (width, CAPTION), _PAPER)
+    ImageDraw.Draw(picture).text((0, 1), text, fill=_INK, font=ImageFont.load_default(size=11))
+    return np.asarray(picture)
 
 
 def _stack(parts: list[Array]) -> Array:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from objbench.viz import (
+    CAPTION,
     GAP,
     HEADING,
     colour,
@@ -45,16 +46,31 @@ def test_a_contact_sheet_has_each_image_over_its_labels_enlarged_by_a_whole_fact
     images = np.zeros((5, 3, 35, 35), dtype=np.uint8)
     images[0, 0] = 255
     masks = np.ones((5, 35, 35), dtype=np.uint8)
-    sheet = contact_sheet(images, masks, columns=2)
+    sheet = contact_sheet(images, masks, "abcde", "", columns=2)
     side = 105  # three times 35
-    assert sheet.size == (GAP + 2 * (side + GAP), GAP + 3 * (2 * side + GAP))
-    assert sheet.getpixel((GAP, GAP)) == (255, 0, 0)
-    assert sheet.getpixel((GAP, GAP + side)) == colour(1)
+    assert sheet.size == (GAP + 2 * (side + GAP), HEADING + GAP + 3 * (2 * side + CAPTION + GAP))
+    assert sheet.getpixel((GAP, HEADING + GAP)) == (255, 0, 0)
+    assert sheet.getpixel((GAP, HEADING + GAP + side)) == colour(1)
+
+
+def test_a_contact_sheet_says_what_it_is_of_and_has_the_key_below_each_scene():
+    images, masks = np.zeros((2, 3, 96, 96), dtype=np.uint8), np.zeros((2, 96, 96), dtype=np.uint8)
+    one, other = (
+        np.asarray(contact_sheet(images, masks, keys, title))
+        for keys, title in ((["00000001", "00000007"], "one"), (["00000001", "00000008"], "other"))
+    )
+    captions = slice(HEADING + GAP + 2 * 96, HEADING + GAP + 2 * 96 + CAPTION)
+    first, second = slice(GAP, GAP + 96), slice(2 * GAP + 96, 2 * GAP + 2 * 96)
+    assert (one[captions, first] < 128).any()
+    assert (one[captions, first] == other[captions, first]).all()
+    assert (one[captions, second] != other[captions, second]).any()
+    assert (one[:HEADING] != other[:HEADING]).any()
 
 
 def test_large_images_are_not_enlarged():
     images, masks = np.zeros((1, 3, 128, 128), dtype=np.uint8), np.zeros((1, 128, 128), dtype=np.uint8)
-    assert contact_sheet(images, masks).size == (128 + 2 * GAP, 256 + 2 * GAP)
+    size = 128 + 2 * GAP, HEADING + 256 + CAPTION + 2 * GAP
+    assert contact_sheet(images, masks, ["7"], "").size == size
 
 
 def test_a_sample_sheet_has_a_row_per_image_and_at_most_eight():
@@ -132,7 +148,7 @@ def test_headings_stand_above_the_columns():
         assert (heading[:, left : left + 96] < 128).any()
 
 
-@pytest.mark.parametrize("draw", [lambda s: contact_sheet(s["images"], s["masks"]), sample_sheet])
+@pytest.mark.parametrize("draw", [lambda s: contact_sheet(s["images"], s["masks"], [], ""), sample_sheet])
 def test_no_images_is_an_error(draw):
     with pytest.raises(ValueError, match="at least one image"):
         draw(samples(n=0))

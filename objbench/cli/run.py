@@ -144,7 +144,7 @@ def run(
         objbench run color_kmeans --dataset multi_dsprites --source generated --in-memory --test 64
         objbench run grid color_kmeans --dataset tetrominoes --seeds 3 --launcher local --workers 2
         objbench run monet --dataset clevr6 --launcher slurm --resources gpus_per_node=1 --resources timeout_min=240
-        objbench run monet genesis --dataset clevr6 --seeds 5 --launcher ray --resources num_gpus=1
+        objbench run monet genesis_v2 --dataset clevr6 --seeds 5 --launcher ray --resources num_gpus=1
     """
     from objbench.cli.plan import carry_out, print_plan, submit_plan
     from objbench.launch.plan import make_plan, refuse_different_plans

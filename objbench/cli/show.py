@@ -24,7 +24,7 @@ def show(
         Path | None, typer.Option(metavar="PATH", help="PNG to write. Default: DATASET-SOURCE-SPLIT.png.")
     ] = None,
 ) -> None:
-    """Draw scenes of DATASET, each image above its label map, into a PNG and print its path.
+    """Draw scenes of DATASET, each image above its label map and its key, into a PNG and print its path.
 
     Example:
         objbench show tetrominoes
@@ -39,10 +39,13 @@ def show(
         raise RequestError(f"--output {output}: the picture is a PNG, its name must end in .png")
     scenes = load(dataset, split, source, context.data, config=context.config).select(slice(count))
     assert scenes.manifest is not None
-    path = output or Path(f"{scenes.spec}-{scenes.manifest.source}-{split}.png")
+    source = scenes.manifest.source
+    path = output or Path(f"{scenes.spec}-{source}-{split}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
+    place = context.spec.place_title(scenes.spec.name, scenes.spec.protocol, source)
+    sheet = contact_sheet(scenes.images.numpy(), scenes.masks.numpy(), scenes.keys, f"{place}, {split}")
     with replacing_output(path) as partial:
-        contact_sheet(scenes.images.numpy(), scenes.masks.numpy()).save(partial, "PNG")
+        sheet.save(partial, "PNG")
     if context.json:
         print_json({"path": str(path), "keys": scenes.keys})
     else:
