@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from helpers.loggers import READERS
@@ -15,7 +16,7 @@ from helpers.paths import PLUGINS, ROOT
 
 from objbench.errors import RequestError
 from objbench.train.log import read_log
-from objbench.train.logger_kinds import LOGGERS, check_loggers
+from objbench.train.logger_kinds import LOGGERS, About, check_loggers
 
 SETTINGS = {"recipe.log_steps": 2, "recipe.checkpoint_steps": 4, "recipe.evaluations": 2}
 
@@ -40,6 +41,35 @@ def test_a_folder_of_the_name_is_no_package(monkeypatch, tmp_path):
 def test_an_unknown_logger_is_refused():
     with pytest.raises(RequestError, match="unknown logger 'wandbb': did you mean 'wandb'"):
         check_loggers(["wandbb"])
+
+
+@pytest.mark.parametrize(("new", "resume"), [(True, "never"), (False, "allow")])
+def test_what_trackio_is_told_also_where_it_is_not_installed(monkeypatch, tmp_path, capsys, new, resume):
+    told = []
+
+    class Trackio(ModuleType):
+        def __getattr__(self, name):
+            def call(*args, **options):
+                told.append((name, args, options))
+                print(f"* {name}")
+                return name
+
+            return call
+
+    monkeypatch.setitem(sys.modules, "trackio", Trackio("trackio"))
+    logger = LOGGERS["trackio"](About("a b c seed-0", "a b c", {"seed": 0}, tmp_path, "1234abcd", new))
+    logger.write(7, {"losses/total": 0.5}, {"val/samples": "picture"})
+    logger.close(finished=True)
+    about = {"project": "objbench", "name": "a b c seed-0 1234abcd", "group": "a b c", "config": {"seed": 0}}
+    assert told == [
+        ("init", (), about | {"resume": resume, "embed": False}),
+        ("Image", ("picture",), {}),
+        ("log", ({"losses/total": 0.5, "val/samples": "Image"},), {"step": 7}),
+        ("finish", (), {}),
+    ]
+    printed = capsys.readouterr()
+    assert printed.out == "* Image\n* log\n"  # the real ones print nothing
+    assert printed.err == "* init\n* finish\n"
 
 
 FAILING = """
