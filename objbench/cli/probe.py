@@ -82,6 +82,7 @@ def probe(
     from objbench.data.read.load import load_split
     from objbench.device import choose_device
     from objbench.probe.run import Request, probe_run
+    from objbench.train.reevaluate import dataset_of
     from objbench.train.run_data import prepared_run_data
     from objbench.use.finished import locate_run
     from objbench.use.weights import run_to_extend
@@ -95,7 +96,7 @@ def probe(
     request = Request(probe, matching, names, train)
 
     def load(record: Run) -> tuple[Scenes, list[Scenes]]:
-        own = context.spec.dataset(record.dataset_ref)
+        own = dataset_of(folder, record, context.spec)
         data = prepared_run_data(context.spec, own, record.source, context.data, str(where))
         given = [
             load_split(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from objbench.methods.base import Method
 from objbench.methods.create import build, method_class
 from objbench.progress import bar
 from objbench.random import seed_from
-from objbench.records import Record, Run, read_record
+from objbench.records import RECORD, Record, Run, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.resolve import MethodConfig, whole_config
@@ -115,15 +117,35 @@ def untrained_run(folder: Path, record: Run, spec: Spec, images: Tensor) -> Meth
     return method
 
 
+def dataset_of(folder: Path, record: Run, spec: Spec) -> DatasetRef:
+    """The dataset and protocol that the run in `folder` was trained on.
+
+    Raises:
+        RequestError: `spec` does not have them.
+    """
+    with _known_names(folder):
+        return spec.dataset(record.dataset_ref)
+
+
+@contextmanager
+def _known_names(folder: Path) -> Iterator[None]:
+    """Say which record has a name that benchmarks.yaml does not have."""
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(f"{folder / RECORD}: {error}") from None
+
+
 def _built(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> Method:
     """The method of a finished run, with whatever weights it begins with."""
-    run_config, dataset = read_config(folder), spec.dataset(record.dataset_ref)
+    run_config, dataset = read_config(folder), dataset_of(folder, record, spec)
     found = run_config.get("config")
     if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
         raise ObjbenchError(
             f"{folder / CONFIG}: damaged (no config with a recipe in it); run the seed again with --fresh"
         )
-    implementation = spec.method_class(record.method)
+    with _known_names(folder):
+        implementation = spec.method_class(record.method)
     _refuse_changed_size(folder, record, dataset)
     trained = run_config.get("implementation", implementation)  # the first versions wrote none, and no slots
     if trained != implementation:

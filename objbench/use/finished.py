@@ -21,7 +21,7 @@ from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.load import load_spec
 from objbench.stores import Place, Store, place
 from objbench.train.evaluate import segment
-from objbench.train.reevaluate import load_run
+from objbench.train.reevaluate import dataset_of, load_run
 from objbench.train.run_folder import find_run
 from objbench.use.images import Images, NamedImage, is_single, labels_at, named_images, to_size
 from objbench.use.segmented import Segmented, SegmentedImage
@@ -166,7 +166,7 @@ def open_run(
     if not isinstance(record, Run):
         raise RequestError(f"{folder} holds scores of predictions, without a model that could segment images")
     return FinishedRun(
-        folder, record, load_run(folder, record, spec), spec.dataset(record.dataset_ref), where
+        folder, record, load_run(folder, record, spec), dataset_of(folder, record, spec), where
     )
 
 

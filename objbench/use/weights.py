@@ -11,6 +11,7 @@ from objbench.records import RECORD, Run, read_record
 from objbench.spec.load import load_spec, plugin_folders
 from objbench.spec.resolve import MethodConfig
 from objbench.train.checkpoint import WEIGHTS
+from objbench.train.reevaluate import dataset_of
 from objbench.train.run_folder import CONFIG, find_run, lock_run, read_config, seed_folder
 
 FOLDER = "weights"
@@ -53,7 +54,7 @@ def copy_to_runs(name: str, runs: Path) -> Path:
     record = read_record(shipped)
     assert isinstance(record, Run)
     method = MethodConfig(record.method, record.variant, record.overrides, read_config(shipped)["config"], "")
-    dataset = str(load_spec().dataset(record.dataset_ref))
+    dataset = str(dataset_of(shipped, record, load_spec()))
     folder = seed_folder(runs, dataset, record.source, method, record.seed)
     with lock_run(folder):
         if (folder / RECORD).exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 
 import numpy as np
@@ -64,6 +66,23 @@ def test_what_is_no_run_is_refused(runs, tmp_path):
         open_run("objmae-demo-tetrominos")
     with pytest.raises(RequestError, match="a folder without result"):
         open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("protocol", "STANDARD", "unknown protocol of tetrominoes 'STANDARD'"),
+        ("dataset", "tetromino", "unknown dataset 'tetromino'"),
+        ("method", "objmea", "unknown method 'objmea'"),
+    ],
+)
+def test_a_record_with_names_that_nobody_knows_is_named(tmp_path, key, value, message):
+    folder = shutil.copytree(shipped_weights()[NAME], tmp_path / "copy")
+    record = json.loads((folder / "result.json").read_text())
+    assert key in record
+    (folder / "result.json").write_text(json.dumps(record | {key: value}))
+    with pytest.raises(RequestError, match=re.escape(f"{folder / 'result.json'}: {message}")):
+        open_run(folder)
 
 
 def test_weights_that_are_not_those_of_the_record_are_refused(tmp_path):

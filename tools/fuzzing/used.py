@@ -16,6 +16,7 @@ from fuzzing.outcome import Reading
 from fuzzing.target import FileTarget, call, digest
 
 _SHIPPED = Path(objmae.__file__).parent / "weights" / "objmae-demo-tetrominoes"
+_RUN = "given-run"
 _ORIENTATION = 0x0112  # of EXIF
 _NO_CHECKSUM = ("*.bmp", "*.gif", "*.jpg", "*.tif", "*.webp")
 
@@ -47,15 +48,15 @@ def targets() -> Iterator[FileTarget]:
             what=f"{file} of a run: segment",
             build=_build_run,
             read=partial(_segmented, shipped=False),
-            victims=(f"run/{file}",),
+            victims=(f"{_RUN}/{file}",),
             unchecked=() if name == "weights" else ("*",),
-            subjects=("run",),
+            subjects=(_RUN,),
         )
 
 
 def _segmented(folder: Path, shipped: bool) -> Reading:
     """What is said of each image, and the label maps."""
-    run, output = _SHIPPED if shipped else folder / "run", folder / "output"
+    run, output = _SHIPPED if shipped else folder / _RUN, folder / "output"
     done = call("segment", run, folder / "images", "--output", output, "--device", "cpu")
     maps = [digest(np.asarray(Image.open(path))) for path in sorted(output.glob("?.png"))]
     shown = str(done.content).replace(str(folder), "").replace(", written before", "")
@@ -99,4 +100,4 @@ def _build_output(folder: Path) -> None:
 def _build_run(folder: Path) -> None:
     (folder / "images").mkdir()
     Image.fromarray(_pixels()).save(folder / "images" / "a.png")
-    shutil.copytree(_SHIPPED, folder / "run")
+    shutil.copytree(_SHIPPED, folder / _RUN)
