@@ -122,10 +122,12 @@ def test_requests_that_cannot_be_met(arguments, message):
 
 
 def test_methods_without_slots_say_so(prepared_data):
-    assert call("run", "grid", "--dataset", "tetrominoes", "--data", prepared_data).exit_code == 0
-    run = "tetrominoes/generated/grid"
+    short = ("--set", "recipe.steps=2", "--set", "recipe.batch_size=2")
+    done = call("run", "toy_geco", "--dataset", "tetrominoes", "--data", prepared_data, *short)
+    assert done.exit_code == 0, done.output
+    (run,) = Path("runs/tetrominoes/generated").iterdir()
     assert call("segment", run, "photos", "--output", "out").exit_code == 0
-    assert "--slots: grid has no slots" in refused(2, "segment", run, "photos", "--output", "a", "--slots")
-    assert "--components: grid has none" in refused(
+    assert "--slots: toy_geco has no slots" in refused(2, "segment", run, "photos", "--output", "a", "--slots")
+    assert "--components: toy_geco has none" in refused(
         2, "segment", run, "photos", "--output", "b", "--components"
     )
