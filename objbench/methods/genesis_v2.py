@@ -21,7 +21,6 @@ Model, loss and optimizer are those of the published code. Choices and deviation
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Annotated, NamedTuple
 
@@ -31,22 +30,21 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.parts.autoregressive import AutoregressivePrior
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
-from objbench.methods.parts.gaussian import Gaussian, sigmoid_deviation, softplus_deviation
-from objbench.methods.parts.geco import MultiplicativeGECO, likelihood_floor
+from objbench.methods.parts.gaussian import Gaussian, softplus_deviation
+from objbench.methods.parts.geco import Constraint
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import GROUPS, UNet, demand_pixels, group_norm
 from objbench.spec.explain import refusal
-from objbench.spec.settings import Count, Group, Positive, PositiveOrZero
+from objbench.spec.settings import Count, Group, PositiveOrZero
 
 ALPHA_MIN, ALPHA_MAX = 0.01, 0.99
 POOL_EPS = 1e-5
 Channels = Annotated[list[Annotated[int, Field(gt=0, multiple_of=GROUPS)]], Field(min_length=1)]
-
-log = logging.getLogger("objbench")
 
 
 class Model(Group):
@@ -64,19 +62,6 @@ class Model(Group):
     decoder_channels: Channels = Field(
         description="of the decoder, one per 5x5 transposed convolution, each of which doubles the size"
     )
-
-
-class Loss(Group):
-    """The likelihood, and GECO."""
-
-    sigma: Positive = Field(description="standard deviation of a pixel")
-    goal: float = Field(
-        description="error that GECO aims at, in nats per pixel and channel, constants counted"
-    )
-    rate: PositiveOrZero = Field(
-        description="speed of GECO for images of 64x64; for others inverse to the number of pixels"
-    )
-    beta: PositiveOrZero = Field(description="weight of the KL divergence at first")
 
 
 class Optimization(Group):
@@ -140,24 +125,6 @@ def pool(features: Tensor, log_masks: Tensor) -> Tensor:
     return sums / (masks.sum(2, keepdim=True) + POOL_EPS)
 
 
-class AutoregressivePrior(nn.Module):
-    """p(z_1) p(z_2|z_1) ... p(z_K|z_<K): the first is standard normal, the others come from an LSTM."""
-
-    def __init__(self, latent: int, hidden: int) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(latent, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, 2 * latent)
-
-    def forward(self, latents: Tensor) -> Gaussian:
-        """The prior (B,K,Z) of latents (B,K,Z), each given those before it; means lie in (-1,1)."""
-        with torch.autocast(latents.device.type, enabled=False):  # no LSTM in bfloat16 on every CPU
-            states, _ = self.lstm(latents[:, :-1])
-            later = Gaussian.of(self.head(states.to(self.head.weight.dtype)), sigmoid_deviation)
-        first = torch.zeros_like(latents[:, :1])
-        mean = torch.cat([first, later.mean.tanh()], dim=1)
-        return Gaussian(mean, torch.cat([first + 1, later.deviation], dim=1))
-
-
 class Decomposition(NamedTuple):
     """The output of the networks for a batch of images; all float32."""
 
@@ -175,7 +142,7 @@ class GenesisV2(Method):
         """The keys of its block in benchmarks.yaml."""
 
         model: Model
-        loss: Loss
+        loss: Constraint
         optimizer: Optimization
 
     settings: Settings
@@ -202,21 +169,11 @@ class GenesisV2(Method):
         self.decoder = SpatialBroadcastDecoder(
             latent, size, [*layers, Conv(4, 1)], planes=coordinate_grid, norm=group_norm
         )
-        pixels = math.prod(size)
-        self.geco = MultiplicativeGECO(loss.goal * 3 * pixels, loss.rate * 64**2 / pixels, beta=loss.beta)
+        self.geco = loss.geco(math.prod(size))
 
     def setup(self, images: Tensor, stage: Stage) -> None:
         """Warns of a goal that no reconstruction reaches."""
-        loss = self.settings.loss
-        floor = likelihood_floor(loss.sigma, normalised=True)
-        if loss.goal <= floor:
-            log.warning(
-                "loss.goal=%s is out of reach: with loss.sigma=%s a perfect reconstruction has an error of %.4f per pixel "
-                "and channel. GECO lowers the weight of the KL divergence all the time, until it counts for nothing",
-                loss.goal,
-                loss.sigma,
-                floor,
-            )
+        self.settings.loss.warn()
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam at a constant rate."""

@@ -29,6 +29,7 @@ from torch.optim import Adam, Optimizer, RMSprop
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, exp_deviation
+from objbench.methods.parts.halvings import halvings, places
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
@@ -75,15 +76,9 @@ class ComponentVAE(nn.Module):
     def __init__(self, size: tuple[int, int], model: Model) -> None:
         super().__init__()
         self.encoder_mask = model.encoder_mask
-        layers: list[nn.Module] = []
-        height, width = size
-        for inputs, outputs in zip([4, *model.encoder_channels[:-1]], model.encoder_channels, strict=True):
-            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
-            height, width = -(-height // 2), -(-width // 2)
-        flat = model.encoder_channels[-1] * height * width
+        flat = model.encoder_channels[-1] * places(size, len(model.encoder_channels))
         self.encoder = nn.Sequential(
-            *layers,
-            nn.Flatten(),
+            *halvings(4, model.encoder_channels, nn.ReLU),
             *(nn.Linear(flat, model.encoder_hidden), nn.ReLU()),
             nn.Linear(model.encoder_hidden, 2 * model.latent),
         )

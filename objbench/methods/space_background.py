@@ -18,6 +18,7 @@ from objbench.methods.parts.background_start import BackgroundStart
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
+from objbench.methods.parts.halvings import halvings, places
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.space_layers import Upscalings, upscalings
@@ -72,8 +73,10 @@ class Background(nn.Module):
             raise refusal("model.background.components", "a whole number >= 2", model.components)
         _demand_side(size, model.mask_decoder.upscales)
         self.model, hidden = model, model.hidden
-        flat = _places(size, len(model.image_channels)) * model.image_channels[-1]
-        self.encoder = nn.Sequential(*_halvings(3, model.image_channels), nn.Linear(flat, hidden), nn.ELU())
+        flat = places(size, len(model.image_channels)) * model.image_channels[-1]
+        self.encoder = nn.Sequential(
+            *halvings(3, model.image_channels, nn.ELU, nn.BatchNorm2d), nn.Linear(flat, hidden), nn.ELU()
+        )
         self.posterior = Recurrence(hidden + model.mask_latent, hidden, model.mask_latent)
         self.prior = Recurrence(model.mask_latent, hidden, model.mask_latent)
         self.before_first = nn.Parameter(torch.zeros(model.mask_latent))
@@ -142,8 +145,10 @@ class ComponentVAE(nn.Module):
 
     def __init__(self, size: tuple[int, int], model: BackgroundModel) -> None:
         super().__init__()
-        flat = _places(size, len(model.encoder_channels)) * model.encoder_channels[-1]
-        self.encoder = nn.Sequential(*_halvings(4, model.encoder_channels), nn.Linear(flat, 2 * model.latent))
+        flat = places(size, len(model.encoder_channels)) * model.encoder_channels[-1]
+        self.encoder = nn.Sequential(
+            *halvings(4, model.encoder_channels, nn.ELU, nn.BatchNorm2d), nn.Linear(flat, 2 * model.latent)
+        )
         self.prior = nn.Sequential(
             *(nn.Linear(model.mask_latent, model.hidden), nn.ELU()),
             *(nn.Linear(model.hidden, model.hidden), nn.ELU()),
@@ -178,19 +183,6 @@ class ComponentVAE(nn.Module):
 def deviation(raw: Tensor) -> Tensor:
     """Of every Gaussian of the background."""
     return plain_softplus(raw, DEVIATION_FLOOR)
-
-
-def _halvings(inputs: int, channels: list[int]) -> list[nn.Module]:
-    """3x3 convolutions of stride 2 with batch norm and ELU, then everything as one vector."""
-    layers: list[nn.Module] = []
-    for before, after in zip([inputs, *channels[:-1]], channels, strict=True):
-        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.ELU()]
-    return [*layers, nn.Flatten()]
-
-
-def _places(size: tuple[int, int], halvings: int) -> int:
-    """Places that so many halvings leave of an image; a side that is odd is rounded up."""
-    return math.prod(-(-side // 2**halvings) for side in size)
 
 
 def _demand_side(size: tuple[int, int], upscales: list[int]) -> None:

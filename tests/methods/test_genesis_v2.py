@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
 from objbench.methods.create import create
-from objbench.methods.genesis_v2 import AutoregressivePrior, InstanceColoring, pool
+from objbench.methods.genesis_v2 import InstanceColoring, pool
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.testing import check_method
 
@@ -128,18 +128,6 @@ def test_pooling_is_the_mean_under_each_mask():
     pooled = pool(features, masks.log())
     expected = torch.stack([features[0, :, :2].mean((1, 2)), features[0, :, 2:].mean((1, 2))])
     torch.testing.assert_close(pooled[0], expected, atol=1e-5, rtol=1e-4)
-
-
-def test_prior_of_a_slot_sees_the_slots_before_it_alone():
-    torch.manual_seed(0)
-    prior, latents = AutoregressivePrior(4, 5), torch.randn(1, 3, 4)
-    before = prior(latents)
-    latents[0, 1] += 1
-    after = prior(latents)
-    assert torch.equal(before.mean[0, :2], after.mean[0, :2])
-    assert not torch.allclose(before.mean[0, 2], after.mean[0, 2])
-    assert torch.equal(before.mean[0, 0], torch.zeros(4))
-    assert torch.equal(before.deviation[0, 0], torch.ones(4))
 
 
 def test_loss_is_the_mixture_error_plus_the_weighted_divergence(monkeypatch):

@@ -21,6 +21,23 @@ TINY = {
         | {"model.encoder_hidden": 8, "model.decoder_channels": [2, 2]}
         | CALM,
     ),
+    "genesis": (
+        "genesis",
+        {
+            "model.encoder_channels": [4, 6],
+            "model.strides": [2, 5],
+            "model.features": 8,
+            "model.mask_latent": 5,
+        }
+        | {
+            "model.posterior_width": 6,
+            "model.prior_width": 7,
+            "model.mask_channels": [6, 4, 4],
+            "model.latent": 3,
+        }
+        | {"model.component_channels": [2, 4], "model.component_hidden": 8, "model.decoder_channels": [4]}
+        | CALM,
+    ),
     "genesis_v2": (
         "genesis_v2",
         {"model.encoder_channels": [16, 16, 16], "model.colors": 3, "model.latent": 4, "model.prior_width": 5}

@@ -39,7 +39,7 @@ def plain_softplus(raw: Tensor, floor: float = 1e-5) -> Tensor:
 
 
 def sigmoid_deviation(raw: Tensor) -> Tensor:
-    """sigma = sigmoid(raw + 4) + 1e-4: the autoregressive prior of GENESIS-V2, near 1 at first."""
+    """sigma = sigmoid(raw + 4) + 1e-4: the priors of GENESIS and GENESIS-V2, near 1 at first."""
     return torch.sigmoid(raw.float() + 4) + 1e-4
 
 
@@ -77,3 +77,12 @@ class Gaussian:
         ratio = (self.deviation / other.deviation).square()
         distance = ((self.mean - other.mean) / other.deviation).square()
         return 0.5 * (ratio + distance - 1 - ratio.log()).sum(-1)
+
+
+def squashed(raw: Tensor) -> Gaussian:
+    """The law (...,Z) of outputs (...,2Z): means in (-1,1), deviations in (1e-4,1.0001); priors of GENESIS and GENESIS-V2.
+
+    A prior that is learned without these bounds lets trainings diverge.
+    """
+    law = Gaussian.of(raw, sigmoid_deviation)
+    return Gaussian(law.mean.tanh(), law.deviation)

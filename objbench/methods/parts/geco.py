@@ -1,21 +1,26 @@
 """GECO: the weight between reconstruction and KL divergence adapts until the reconstruction error reaches a goal.
 
 Rezende and Viola, "Taming VAEs", 2018, in two forms that cannot replace each other: EfficientMORL weighs the
-constraint and adds to its multiplier, GENESIS-V2 weighs the KL divergence and multiplies its weight. A goal is an
+constraint and adds to its multiplier, GENESIS and GENESIS-V2 weigh the KL divergence and multiply its weight. A goal is an
 error: a negative log-likelihood, summed over an image and averaged over a batch, so that its value depends on whether
 log(2 pi)/2 is counted in it. The state is in buffers that are changed in place, without waiting for the device.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from objbench.methods.base import Progress
 from objbench.methods.parts.mixture import HALF_LOG_TWO_PI
+from objbench.spec.settings import Group, Positive, PositiveOrZero
+
+log = logging.getLogger("objbench")
 
 
 def likelihood_floor(sigma: float, *, normalised: bool) -> float:
@@ -27,10 +32,10 @@ def likelihood_floor(sigma: float, *, normalised: bool) -> float:
 
 
 class MultiplicativeGECO(nn.Module):
-    """GENESIS-V2's form: loss = error + beta * KL (Engelcke et al. 2021).
+    """The form of GENESIS and GENESIS-V2: loss = error + beta * KL (Engelcke et al. 2020 and 2021).
 
     After each step beta *= exp(rate * (goal - average)): beta shrinks while the error is above the goal; below the goal
-    it grows `recovery` times as fast. It stays within [1e-10, 1e10].
+    it grows `recovery` times as fast. It stays within [least, most].
 
     Args:
         goal: of the error, in nats per image.
@@ -38,13 +43,24 @@ class MultiplicativeGECO(nn.Module):
         beta: the first value.
         recovery: factor of the rate below the goal.
         momentum: of the average over the errors, which begins with the first one.
+        least: bound of beta.
+        most: bound of beta.
     """
 
     def __init__(
-        self, goal: float, rate: float, *, beta: float, recovery: float = 10.0, momentum: float = 0.99
+        self,
+        goal: float,
+        rate: float,
+        *,
+        beta: float,
+        recovery: float = 10.0,
+        momentum: float = 0.99,
+        least: float = 1e-10,
+        most: float = 1e10,
     ) -> None:
         super().__init__()
         self.goal, self.rate, self.recovery, self.momentum = goal, rate, recovery, momentum
+        self.least, self.most = least, most
         self.beta: Tensor
         self.average: Tensor
         self.register_buffer("beta", torch.tensor(float(beta)))
@@ -60,7 +76,37 @@ class MultiplicativeGECO(nn.Module):
         _follow(self.average, error, self.momentum, first=progress.step == 0)
         slack = self.goal - self.average
         rate = self.rate * torch.where(slack > 0, self.recovery, 1.0)
-        self.beta.mul_(torch.exp(rate * slack)).clamp_(1e-10, 1e10)
+        self.beta.mul_(torch.exp(rate * slack)).clamp_(self.least, self.most)
+
+
+class Constraint(Group):
+    """The likelihood, and GECO."""
+
+    sigma: Positive = Field(description="standard deviation of a pixel")
+    goal: float = Field(
+        description="error that GECO aims at, in nats per pixel and channel, constants counted"
+    )
+    rate: PositiveOrZero = Field(
+        description="speed of GECO for images of 64x64; for others inverse to the number of pixels"
+    )
+    beta: PositiveOrZero = Field(description="weight of the KL divergence at first")
+
+    def geco(self, pixels: int, *, least: float = 1e-10, most: float = 1e10) -> MultiplicativeGECO:
+        """The constraint on images of so many pixels, with beta within [least, most]."""
+        rate = self.rate * 64**2 / pixels
+        return MultiplicativeGECO(self.goal * 3 * pixels, rate, beta=self.beta, least=least, most=most)
+
+    def warn(self) -> None:
+        """Log a warning of a goal that no reconstruction reaches."""
+        floor = likelihood_floor(self.sigma, normalised=True)
+        if self.goal <= floor:
+            log.warning(
+                "loss.goal=%s is out of reach: with loss.sigma=%s a perfect reconstruction has an error of %.4f per pixel "
+                "and channel. GECO lowers the weight of the KL divergence all the time, until it counts for nothing",
+                self.goal,
+                self.sigma,
+                floor,
+            )
 
 
 class AdditiveGECO(nn.Module):

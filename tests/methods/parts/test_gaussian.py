@@ -75,3 +75,11 @@ def test_a_plain_softplus_never_has_a_variance_of_zero():
     found = plain_softplus(raw)
     torch.testing.assert_close(found, torch.nn.functional.softplus(raw) + 1e-5)
     assert (found.square() > 0).all()
+
+
+def test_a_squashed_law_keeps_to_its_ranges():
+    raw = torch.tensor([[-1e3, 0.0, 0.5, 1e3, -1e3, -4.0, 0.0, 1e3]])
+    law = gaussian.squashed(raw)
+    torch.testing.assert_close(law.mean, torch.tensor([[-1.0, 0.0, math.tanh(0.5), 1.0]]))
+    first = 1 / (1 + math.exp(-4))
+    torch.testing.assert_close(law.deviation, torch.tensor([[1e-4, 0.5001, first + 1e-4, 1.0001]]))

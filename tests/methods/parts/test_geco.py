@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from objbench.methods.base import Progress
-from objbench.methods.parts.geco import AdditiveGECO, MultiplicativeGECO, likelihood_floor
+from objbench.methods.parts.geco import AdditiveGECO, Constraint, MultiplicativeGECO, likelihood_floor
 from objbench.methods.parts.mixture import per_channel
 
 
@@ -56,11 +56,34 @@ def test_multiplicative_average_begins_with_the_first_error_and_follows_slowly()
     assert geco.beta.item() == pytest.approx(math.exp(-0.1))
 
 
-@pytest.mark.parametrize(("error", "bound"), [(1e6, 1e-10), (-1e6, 1e10)])
-def test_multiplicative_weight_stays_in_bounds(error, bound):
-    geco = MultiplicativeGECO(0.0, 1.0, beta=1.0)
+@pytest.mark.parametrize(
+    ("bounds", "error", "bound"),
+    [
+        ({}, 1e6, 1e-10),
+        ({}, -1e6, 1e10),
+        ({"least": 1e-5, "most": 1e3}, 1e6, 1e-5),
+        ({"least": 1e-5, "most": 1e3}, -1e6, 1e3),
+    ],
+)
+def test_multiplicative_weight_stays_in_bounds(bounds, error, bound):
+    geco = MultiplicativeGECO(0.0, 1.0, beta=1.0, **bounds)
     geco.update(torch.tensor(error), at(0))
     assert geco.beta.item() == pytest.approx(bound)
+
+
+def test_a_constraint_counts_its_goal_for_all_channels_and_slows_with_the_pixels():
+    settings = {"sigma": 0.7, "goal": 0.5655, "rate": 1e-5, "beta": 1.0}
+    geco = Constraint.model_validate(settings).geco(128**2, least=1e-5)
+    assert geco.goal == 0.5655 * 3 * 128 * 128
+    assert geco.rate == pytest.approx(2.5e-6)
+    assert (geco.beta.item(), geco.least, geco.most) == (1.0, 1e-5, 1e10)
+
+
+@pytest.mark.parametrize(("goal", "said"), [(0.563, 0), (0.562, 1)])
+def test_a_constraint_warns_of_a_goal_below_the_error_of_a_perfect_reconstruction(goal, said, caplog):
+    Constraint.model_validate({"sigma": 0.7, "goal": goal, "rate": 1e-5, "beta": 1.0}).warn()
+    assert len(caplog.messages) == said
+    assert all("a perfect reconstruction has an error of 0.5623" in message for message in caplog.messages)
 
 
 def test_additive_loss_is_the_plain_bound_before_the_start():
