@@ -25,6 +25,7 @@ STEP: dict[tuple[str, str], float] = {
     ("dti_sprites:demo", SMALL_CLEVR): 185,
     ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
+    ("genesis:demo", ALIGNED): 48,
     **{(name, ALIGNED): 125 for name in ("objmae", *(f"objmae:{name}" for name in ABLATIONS))},
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md
