@@ -159,4 +159,4 @@ def _row(name: str, score: FactorScore) -> tuple[str, ...]:
 
 def _number(value: float | None) -> str:
     """In percent, as all scores."""
-    return "-" if value is None else f"{100 * value:.1f}"
+    return "-" if value is None else f"{100 * value:z.1f}"

@@ -1,4 +1,4 @@
-"""The table and the picture of docs/report.md are what the commands beside them make."""
+"""The tables and the picture of docs/report.md and docs/probes.md are what the commands beside them make."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from typer.testing import CliRunner
 
 from objbench.cli.main import app
 
-PAGE = (ROOT / "docs/report.md").read_text(encoding="utf-8")
 
-
-def beside(what: str) -> tuple[list[str], str]:
+def beside(what: str, page: str = "report.md") -> tuple[list[str], str]:
     """The command whose output the page shows as `what`, and what it shows."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     start = (
         f"<!-- the {what} below is that of the command, checked by tests/project/test_report_page.py -->\n"
     )
     found = re.search(
-        re.escape(start) + r"```sh\nobjbench ([^\n]*)\n```\n\n(.*?)\n\n(?=<!--|\Z)", PAGE + "\n", re.DOTALL
+        re.escape(start) + r"```sh\nobjbench ([^\n]*)\n```\n\n(.*?)\n\n(?=<!--|\Z)", text + "\n", re.DOTALL
     )
-    assert found, f"docs/report.md shows no {what} with a command above it"
+    assert found, f"docs/{page} shows no {what} with a command above it"
     return shlex.split(found[1]), found[2]
 
 
@@ -33,8 +32,9 @@ def _in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def test_the_table_is_the_output_of_the_command_word_for_word():
-    command, shown = beside("output")
+@pytest.mark.parametrize("page", ["report.md", "probes.md"])
+def test_the_table_is_the_output_of_the_command_word_for_word(page):
+    command, shown = beside("output", page)
     result = CliRunner().invoke(app, command)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.strip() == shown

@@ -20,7 +20,6 @@ _EXPLAINED = (
     "the objects without a slot, for which the majority is predicted.",
     "masks alone: the same probe on colour and place of the predicted masks; untrained: on the slots of the untrained model; "
     "majority: the most frequent class, or the mean, of the training objects.",
-    "Bold: the best of the slots.",
 )
 _READINGS: dict[str, tuple[str, Callable[[FactorScore], float | None]]] = {
     "slots": ("slots", lambda found: found.score),
@@ -139,7 +138,7 @@ def _printed(seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorSco
     found = [100 * number for one in seeds for number in [value(_score(one, name))] if number is not None]
     if not found:
         return "-"
-    mean = f"{statistics.fmean(found):.1f}"
+    mean = f"{statistics.fmean(found):z.1f}"
     return mean if len(found) == 1 or len(set(found)) == 1 else f"{mean} ± {statistics.stdev(found):.1f}"
 
 
