@@ -7,6 +7,7 @@ Operations are those of matrix products and convolutions, forward and backward, 
 from __future__ import annotations
 
 import os
+import re
 
 import torch
 from torch import nn
@@ -21,13 +22,15 @@ _WARM_SECONDS = (
     5.0  # of steps that are not counted: libraries and kernels start; short trainings count nothing
 )
 
-# Part of the name -> dense TFLOP/s in float32 without TF32, and in bfloat16 with float32 sums; NVIDIA's data sheets.
-# The first part that fits counts.
+# Words of the name -> dense TFLOP/s in float32 without TF32, and in bfloat16 with float32 sums; NVIDIA's data sheets.
+# The first that fit count.
 _PEAKS: dict[str, tuple[float, float | None]] = {
     "B200": (75, 2250),
+    "H200 NVL": (60, 835.5),
     "H200": (66.9, 989.4),
     "GH200": (66.9, 989.4),
     "H100 PCIe": (51.2, 756.4),
+    "H100 NVL": (60, 835.5),
     "H100": (66.9, 989.4),
     "A100": (19.5, 311.9),
     "A40": (37.4, 149.7),
@@ -41,9 +44,13 @@ _PEAKS: dict[str, tuple[float, float | None]] = {
     "RTX 5090": (104.8, 209.5),
     "RTX 4090": (82.6, 165.2),
     "RTX 3090": (35.6, 71),
+    "V100-PCIE": (14, None),
     "V100": (15.7, None),
     "T4": (8.1, None),
 }
+_OTHER = re.compile(
+    r"\b(Ti|D|SUPER|Laptop|Max-Q|MIG)\b"
+)  # kinds of a GPU, or a part of one, with peaks of their own
 
 
 def peak_flops(device: torch.device, precision: Precision, method: Method) -> float | None:
@@ -67,7 +74,9 @@ def peak_flops(device: torch.device, precision: Precision, method: Method) -> fl
     if device.type != "cuda" or (precision == "fp32" and _tf32(method)):
         return None
     name = torch.cuda.get_device_name(device)
-    found = next((peaks for part, peaks in _PEAKS.items() if part in name), None)
+    found = next((peaks for words, peaks in _PEAKS.items() if re.search(rf"\b{words}\b", name)), None)
+    if _OTHER.search(name):
+        return None
     peak_in = found and found[0 if precision == "fp32" else 1]
     return None if peak_in is None else peak_in * 1e12
 

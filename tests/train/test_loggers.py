@@ -138,6 +138,19 @@ def test_of_a_killed_process_only_what_a_logger_kept_to_itself_is_sent_again(tmp
     assert steps(recorder.told) == [1, 2, 3, *again, 4]
 
 
+def test_another_configuration_in_the_same_folder_is_another_run_for_a_logger(tmp_path, recorder):
+    folder = tmp_path / "a/b/c/d"
+    folder.mkdir(parents=True)
+    for seed in (0, 1):
+        with Loggers(["recorder"], folder, {"seed": seed}, print) as loggers:
+            loggers.begin()
+            loggers.write(1, "losses", {"total": 0.5})
+    first, second = recorder.about
+    assert first.id != second.id
+    assert second.new
+    assert steps(recorder.told) == [1, 1]
+
+
 def test_a_logger_that_comes_later_gets_the_whole_log(prepared_data, tmp_path, recorder, monkeypatch):
     with monkeypatch.context() as patch:
         fail_at(patch, 8)
