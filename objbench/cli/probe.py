@@ -102,7 +102,7 @@ def probe(
             load_split(
                 reference,
                 "test",
-                source or (record.source if reference is own else None),
+                source or (record.source if str(reference) == str(own) else None),
                 context.data,
                 where,
             )

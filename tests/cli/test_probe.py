@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from helpers import toy_runs
@@ -68,6 +69,19 @@ def test_json_and_further_datasets(run):
     assert scores["scored"]["protocol"] == "aligned"
     record = json.loads((run / "result.json").read_text())
     assert record["probes"]["tetrominoes@aligned/generated"]["gradient_boosting"] == scores
+
+
+def test_the_run_s_own_dataset_is_that_of_its_own_source(run, prepared_data, tmp_path, monkeypatch):
+    """Another prepared source of the same dataset leaves nothing to be asked."""
+    data = tmp_path / "two sources"
+    shutil.copytree(prepared_data, data)
+    manifest = data / "tetrominoes/generated/manifest.json"
+    shutil.copytree(manifest.parent, data / "tetrominoes/emorl")
+    other = data / "tetrominoes/emorl/manifest.json"
+    other.write_text(manifest.read_text().replace('"source": "generated"', '"source": "emorl"'))
+    found = call("probe", run, "--dataset", "tetrominoes", "--factors", "x", "--data", data, "--json")
+    assert found.exit_code == 0, found.output
+    assert list(json.loads(found.stdout)["probes"]) == ["test"]
 
 
 def test_shipped_weights_are_copied_to_the_runs_first(run, tmp_path):

@@ -127,7 +127,9 @@ def test_methods_without_slots_say_so(prepared_data):
     assert done.exit_code == 0, done.output
     (run,) = Path("runs/tetrominoes/generated").iterdir()
     assert call("segment", run, "photos", "--output", "out").exit_code == 0
-    assert "--slots: toy_geco has no slots" in refused(2, "segment", run, "photos", "--output", "a", "--slots")
+    assert "--slots: toy_geco has no slots" in refused(
+        2, "segment", run, "photos", "--output", "a", "--slots"
+    )
     assert "--components: toy_geco has none" in refused(
         2, "segment", run, "photos", "--output", "b", "--components"
     )
