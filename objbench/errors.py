@@ -38,7 +38,7 @@ class RequestError(ObjbenchError):
     exit_code = 2
 
 
-def brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
     """What an error of a library says of damaged bytes, in one line: it may quote kilobytes of them.
 
     >>> brief(ValueError("bad\\nheader"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from objbench.errors import ObjbenchError, brief, is_out_of_memory
 from objbench.files import remedy_of
+from objbench.place import line_of, own_line
 
 LESS_MEMORY_OF_A_RUN = (
     "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or "
@@ -16,7 +17,7 @@ LESS_MEMORY_OF_A_RUN = (
 
 
 def in_a_line(error: Exception, less_memory: str = "") -> str:
-    """One line about an error; what nobody expected is told with its place.
+    """One line about an error; what nobody expected is told with its place, in somebody's own code if it passed any.
 
     Args:
         error: The error.
@@ -36,8 +37,8 @@ def in_a_line(error: Exception, less_memory: str = "") -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         remedy = remedy_of(error.errno, Path(os.fsdecode(error.filename or "")))
-        return f"{where}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
+        own = own_line(error)
+        return f"{where}{error.strerror or error}{f'; {remedy}' if remedy else ''}{f' (at {own})' if own else ''}"
     logging.getLogger("objbench").debug("unexpected", exc_info=error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"unexpected, at {last.filename}:{last.lineno}; --debug shows the traceback"
+    where = f"unexpected, at {line_of(error)}; --debug shows the traceback"
     return f"{type(error).__name__}: {error} ({where})"

@@ -235,7 +235,7 @@ class Record(Strict):
     @model_serializer(mode="wrap")
     def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        for name in ("weights_sha256", "slots", "processes", "probes"):
+        for name in ("weights_sha256", "slots", "processes", "implementation", "probes"):
             if values.get(name) is None:
                 values.pop(name, None)
         return {key: values.get(key) for key in _KEYS} | values
@@ -282,6 +282,7 @@ class Run(Record, Trained):
         parameters: How many the model has.
         weights_sha256: Of model.safetensors; None in records of versions that did not write it.
         processes: How many shared the run when it was finished; None for one.
+        implementation: `FILE.py@SHA256:CLASS` of a method from a plain file; None for one of a package.
     """
 
     kind: Literal["run"] = "run"
@@ -293,6 +294,7 @@ class Run(Record, Trained):
     parameters: int
     weights_sha256: str | None = None
     processes: int | None = None
+    implementation: str | None = None
 
     @property
     def trained(self) -> Trained:

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from objbench.errors import ObjbenchError, is_out_of_memory, unknown_name
+from objbench.place import own_line
 
 DEFAULT_DEFINITION = "clevrtex"  # of the metrics
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -87,4 +88,5 @@ def load(target: str, what: str) -> Any:
     except (ImportError, AttributeError) as error:
         if is_out_of_memory(error):
             raise
-        raise ObjbenchError(f"{what} {target}: {error}") from error
+        own = own_line(error)
+        raise ObjbenchError(f"{what} {target}: {error}{f' (at {own})' if own else ''}") from error

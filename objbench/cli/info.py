@@ -42,7 +42,9 @@ def info(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="DATASET|METHOD|METRIC", help="A name from objbench list.", autocompletion=complete_name
+            metavar="DATASET|METHOD|METRIC",
+            help="A name from objbench list, or FILE.py:CLASS.",
+            autocompletion=complete_name,
         ),
     ],
     full: Annotated[
@@ -55,8 +57,13 @@ def info(
         objbench info clevr6
         objbench info slot_attention --full
         objbench info ari_fg
+        objbench info ./mine.py:Mine
     """
-    spec = context.spec
+    spec, asked = context.spec, name
+    if ".py" in name:
+        from objbench.methods.plain_block import with_files
+
+        spec, (name,) = with_files([name], context.config, context.data)
     if name.partition("@")[0] in spec.datasets:
         card = _dataset(context, name)
         text = _full_dataset(card) if full else dataset_overview(card, spec, _manifests(context, card))
@@ -64,7 +71,7 @@ def info(
         from objbench.methods.describe import settings_of
 
         card, settings = _method(spec, name), settings_of(spec, name)
-        text = method_card(card, settings) if full else _method_overview(context, card)
+        text = method_card(card, settings) if full else _method_overview(context, spec, card, asked)
         card["settings"] = {key: asdict(setting) for key, setting in settings.items()}
     elif name in (metrics := spec.all_metrics()):
         card = {"name": name, **metrics[name].model_dump()}
@@ -89,20 +96,20 @@ def _manifests(context: Context, card: dict[str, Any]) -> dict[str, list[Manifes
     return {str(reference): list(prepared(context.data, reference).values()) for reference in references}
 
 
-def _method_overview(context: Context, card: dict[str, Any]) -> str:
+def _method_overview(context: Context, spec: Spec, card: dict[str, Any], asked: str) -> str:
     from objbench.methods.create import build
     from objbench.report.rows.records import find_records
     from objbench.spec.resolve import resolve
 
     method = card["name"].partition(":")[0]
     parameters = {}
-    for name in list(context.spec.method(method).datasets)[:4]:
-        if name in context.spec.datasets:
-            reference = context.spec.dataset(name)
-            model = build(resolve(context.spec, card["name"], reference, {}), reference)
+    for name in list(spec.method(method).datasets)[:4]:
+        if name in spec.datasets:
+            reference = spec.dataset(name)
+            model = build(resolve(spec, card["name"], reference, {}), reference)
             parameters[name] = sum(p.numel() for p in model.parameters() if p.requires_grad)
     records = [found.record for found in find_records(context.runs_to_read).records]
-    return method_overview(card, context.spec, parameters, costs(records, method))
+    return method_overview(card, spec, parameters, costs(records, method), asked)
 
 
 def _dataset(context: Context, name: str) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def dataset_overview(card: dict[str, Any], spec: Spec, prepared: dict[str, list[
 
 
 def method_overview(
-    card: dict[str, Any], spec: Spec, parameters: dict[str, int], costs: Sequence[str]
+    card: dict[str, Any], spec: Spec, parameters: dict[str, int], costs: Sequence[str], asked: str
 ) -> str:
     """The screen of a method.
 
@@ -69,6 +69,7 @@ def method_overview(
         spec: benchmarks.yaml.
         parameters: Dataset -> number of trained parameters there.
         costs: What trainings of it cost, a line each.
+        asked: What the user named it by.
     """
     from objbench.spec.schema import GROUPS
 
@@ -88,7 +89,7 @@ def method_overview(
         lines += _field("cost", "; ".join(costs) or "no record here says it (--runs names other records)")
     lines += [
         "",
-        f"objbench info {card['name']} --full: all settings with ranges and values",
+        f"objbench info {asked} --full: all settings with ranges and values",
     ]
     return "\n".join(lines)
 

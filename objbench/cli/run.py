@@ -20,6 +20,8 @@ from objbench.cli.options import (
 from objbench.errors import RequestError, unknown_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from objbench.launch.plan import Plan
 
 _MOST_SEEDS = 10_000
@@ -34,7 +36,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="METHOD[:VARIANT]...",
-            help="Methods to train (see objbench list methods).",
+            help="Methods to train (see objbench list methods); FILE.py:CLASS for one from a Python file of your own.",
             autocompletion=complete_method,
         ),
     ],
@@ -142,6 +144,7 @@ def run(
         objbench run slot_attention monet --dataset clevr6 --dataset clevrtex --seeds 5 --dry-run
         objbench run objmae --dataset tetrominoes --set recipe.steps=300 --set model.width=96
         objbench run color_kmeans --dataset multi_dsprites --source generated --in-memory --test 64
+        objbench run ./mine.py:Mine --dataset tetrominoes@aligned --set recipe.steps=300
         objbench run grid color_kmeans --dataset tetrominoes --seeds 3 --launcher local --workers 2
         objbench run monet --dataset clevr6 --launcher slurm --resources gpus_per_node=1 --resources timeout_min=240
         objbench run monet genesis_v2 --dataset clevr6 --seeds 5 --launcher ray --resources num_gpus=1
@@ -149,8 +152,18 @@ def run(
     from objbench.cli.plan import carry_out, print_plan, submit_plan
     from objbench.launch.plan import make_plan, refuse_different_plans
     from objbench.launch.request import RunRequest
+    from objbench.methods.plain_block import named
+    from objbench.methods.plain_file import MethodFile
     from objbench.parts import parse_part
+    from objbench.train.copies import copy_among
     from objbench.train.logger_kinds import check_loggers
+
+    def kept(path: Path, kind: str | None) -> MethodFile | None:
+        """The copy in a run of a file that is gone."""
+        file = copy_among(context.runs, path, kind)
+        if file is not None:
+            say(f"{path} is not there any more; its copy {file.path} is used")
+        return file
 
     def planned() -> Plan:
         """What is to be run; wrong requests are refused here."""
@@ -168,8 +181,9 @@ def run(
             )
         own_device = context.ranks.device(device)
         _check_launcher(launcher, workers, own_device, resources, wait, shared=context.ranks.several)
+        methods, files = named(method, kept)
         request = RunRequest(
-            methods=_once("METHOD", method),
+            methods=_once("METHOD", methods),
             datasets=_once("--dataset", dataset),
             seeds=numbers,
             data=context.data,
@@ -183,8 +197,9 @@ def run(
             log=loggers,
             keep=keep is not None,
             config=context.config,
+            files=files,
         )
-        return make_plan(request, context.spec).part(parse_part(part))
+        return make_plan(request, request.spec()).part(parse_part(part))
 
     plan = context.ranks.all_do(planned)
     refuse_different_plans(context.ranks, plan)

@@ -21,7 +21,6 @@ from objbench.launch.plan import Plan, Planned, make_plan
 from objbench.launch.request import RunRequest, Task
 from objbench.launch.view import view
 from objbench.launch.work import Outcome, Worker
-from objbench.spec.load import load_spec
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 from objbench.train.run_state import leave_reason, run_state
 
@@ -112,7 +111,7 @@ class Job:
     def _run(self, interrupts: Interrupts) -> Outcome:
         method, dataset, seed = self.task
         one = replace(self.request, methods=(method,), datasets=(dataset,), seeds=(seed,))
-        spec = load_spec(one.config)
+        spec = one.spec()
         (planned,) = make_plan(one, spec).runs
         one = replace(one, fresh=self.deleted is not None and self.deleted == _inode(planned.folder))
         with logged(planned.folder):

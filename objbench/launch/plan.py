@@ -95,7 +95,9 @@ def make_plan(request: RunRequest, spec: Spec) -> Plan:
     for dataset in request.datasets:
         for method in request.methods:
             resolved = resolve(spec, method, data[dataset].reference, overrides)
-            build(resolved, data[dataset].reference)  # refuses wrong values
+            model = build(resolved, data[dataset].reference)  # refuses wrong values
+            for stage in model.stages():
+                stage.check_length()
             methods[method, dataset] = resolved
             notes.append(borrowed_settings(spec, method, data[dataset].reference))
     runs = []

@@ -178,11 +178,7 @@ def _serve(connection: Connection, request: RunRequest, parent: int) -> None:
     interrupts = Interrupts()
     with interrupts.catch():
         _follow(parent)
-        from objbench.spec.load import load_spec
-
-        worker = Worker(
-            request, load_spec(request.config), interrupts, lambda line: print(line, file=sys.stderr)
-        )
+        worker = Worker(request, request.spec(), interrupts, lambda line: print(line, file=sys.stderr))
         try:
             while (planned := connection.recv()) is not None:
                 with logged(planned.folder):

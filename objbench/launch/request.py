@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from objbench.methods.plain_block import spec_with
+from objbench.methods.plain_file import MethodFile
+from objbench.spec.schema import Spec
 from objbench.stores import Place
 
 
@@ -40,6 +43,7 @@ class RunRequest:
         data: Folder of the prepared datasets, or their place in a store.
         runs: Folder of the runs.
         config: A layer over benchmarks.yaml, or None.
+        files: The methods that are no package's, with the text of their files as the command found it.
     """
 
     methods: tuple[str, ...]
@@ -56,6 +60,11 @@ class RunRequest:
     log: tuple[str, ...] = ()
     keep: bool = False
     config: Path | None = None
+    files: tuple[MethodFile, ...] = ()
+
+    def spec(self) -> Spec:
+        """The benchmarks as the command sees them; the files are executed where that was not done in this process."""
+        return spec_with(self.files, self.config, self.data)
 
     @property
     def tasks(self) -> list[Task]:

@@ -34,6 +34,14 @@ class Stage:
     clip_norm: float | None = None
     precision: Precision = "fp32"
 
+    def check_length(self) -> None:
+        """Raise RequestError unless it has either steps or epochs."""
+        if (self.steps is None) == (self.epochs is None):
+            raise RequestError(
+                f"stage '{self.name}' needs either steps or epochs: set recipe.steps or recipe.epochs, such as "
+                "--set recipe.steps=1000"
+            )
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -8,8 +8,8 @@ from typing import Any
 from objbench import registry
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
+from objbench.methods.plain_block import with_files
 from objbench.spec.datasets import DatasetRef
-from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig, resolve
 from objbench.spec.settings import parse
 
@@ -17,7 +17,7 @@ from objbench.spec.settings import parse
 def create(method: str, dataset: str, *, config: Path | None = None, **overrides: Any) -> Method:
     """The method `METHOD[:VARIANT]` for `DATASET[@PROTOCOL]`, with dotted overrides: `**{"model.width": 96}`.
 
-    `config` is a yaml file of your own, laid over benchmarks.yaml. Parameters are initialised from torch's
+    A method from a plain file is named `FILE.py:CLASS[:VARIANT]`, or `FILE.py` if it has only one. `config` is a yaml file of your own, laid over benchmarks.yaml. Parameters are initialised from torch's
     default generator. Raises RequestError for unknown names and keys, and for values that the method refuses.
 
     >>> create("grid", "tetrominoes").slots
@@ -25,9 +25,9 @@ def create(method: str, dataset: str, *, config: Path | None = None, **overrides
     >>> create("grid", "tetrominoes", slots=9).slots
     9
     """
-    spec = load_spec(config)
+    spec, (name,) = with_files([method], config)
     reference = spec.dataset(dataset)
-    return build(resolve(spec, method, reference, overrides), reference)
+    return build(resolve(spec, name, reference, overrides), reference)
 
 
 def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:

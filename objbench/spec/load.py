@@ -30,11 +30,14 @@ LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "so
 _MOST_MISTAKES = 8  # of a layer that are told; the others are counted
 
 
-def load_spec(config: Path | None = None, data: Place | None = None) -> Spec:
+Layer = tuple[str, dict[str, Any]]  # where it comes from, and what it says
+
+
+def load_spec(config: Path | None = None, data: Place | None = None, further: Sequence[Layer] = ()) -> Spec:
     """benchmarks.yaml with all that is laid over it.
 
     In this order: the layers of installed plugins, the datasets that `objbench prepare` declared in the folder `data` (by
-    default $OBJBENCH_DATA or ./data), and the user's own `config`.
+    default $OBJBENCH_DATA or ./data), those of methods from plain files (`further`), and the user's own `config`.
 
     Raises:
         RequestError: A layer is wrong; the message names the file, the place in it and the closest known key.
@@ -44,15 +47,21 @@ def load_spec(config: Path | None = None, data: Place | None = None) -> Spec:
         declarations(folder) if isinstance(folder, Path) else []
     )  # a store's would cost every command a request
     declared = tuple((path, path.stat().st_mtime_ns) for path in found)
-    return _load(resolved(config) if config else None, declared)
+    layers = resolved(config) if config else None, declared
+    return _merged(*layers, further) if further else _load(*layers)
 
 
 @cache
 def _load(config: Path | None, declared: tuple[tuple[Path, int], ...]) -> Spec:
+    return _merged(config, declared, ())
+
+
+def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further: Sequence[Layer]) -> Spec:
     layers = [("benchmarks.yaml", _read(importlib.resources.files("objbench") / "benchmarks.yaml"))]
     layers += [(str(path), _read(path)) for path in _plugin_layers()]
     own = {str(path): path for path, _ in declared}
     layers += [(name, _read(path)) for name, path in own.items()]
+    layers += further
     if config is not None:
         if not config.is_file():
             raise RequestError(f"--config {config}: no such file")

@@ -25,7 +25,7 @@ def check_method(
     It is trained for a few steps on a few random scenes of the dataset's size; no data needs to be prepared.
 
     Args:
-        name: METHOD[:VARIANT].
+        name: METHOD[:VARIANT], or FILE.py[:CLASS[:VARIANT]] for a method from a plain file.
         dataset: DATASET[@PROTOCOL].
         config: a yaml file of your own, laid over benchmarks.yaml.
         overrides: values by dotted keys, to make a large method small.

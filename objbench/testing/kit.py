@@ -12,8 +12,8 @@ from torch import Tensor
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.methods.create import build
+from objbench.methods.plain_block import with_files
 from objbench.random import seed_from
-from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.train.evaluate import segment
 from objbench.train.loop import Training
@@ -32,7 +32,7 @@ class Kit:
     def __init__(
         self, name: str, dataset: str, config: Path | None, overrides: dict[str, Any], device: str | None
     ) -> None:
-        spec = load_spec(config)
+        spec, (name,) = with_files([name], config)
         self.dataset = spec.dataset(dataset)
         self.device = device or ("cuda" if torch.cuda.is_available() else None)
         short = {

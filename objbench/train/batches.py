@@ -33,10 +33,7 @@ class StageScenes:
                 f"a batch of {stage.batch_size} cannot be made of {len(images)} training scenes: "
                 f"use --set recipe.batch_size={len(images)} or less"
             )
-        if (stage.steps is None) == (stage.epochs is None):
-            raise RequestError(
-                f"stage '{stage.name}' needs either steps or epochs: set recipe.steps or recipe.epochs"
-            )
+        stage.check_length()
         self.steps = stage.steps or (stage.epochs or 0) * self.steps_per_epoch
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 

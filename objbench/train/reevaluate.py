@@ -13,6 +13,7 @@ from objbench.data.read.scenes import Scenes
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.methods.create import build, method_class
+from objbench.methods.plain_file import copy_of_run
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.records import RECORD, Record, Run, read_record
@@ -79,7 +80,7 @@ def reevaluate(
 
 
 def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> Method:
-    """The trained method of a finished run, on the CPU.
+    """The trained method of a finished run, on the CPU. One from a plain file is that of the copy in its folder.
 
     Args:
         folder: Of the run.
@@ -144,8 +145,11 @@ def _built(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> M
         raise ObjbenchError(
             f"{folder / CONFIG}: damaged (no config with a recipe in it); run the seed again with --fresh"
         )
+    file = copy_of_run(folder, str(run_config.get("implementation")))
+    if file is not None:
+        file.load()
     with _known_names(folder):
-        implementation = spec.method_class(record.method)
+        implementation = spec.method_class(record.method) if file is None else file.implementation
     _refuse_changed_size(folder, record, dataset)
     trained = run_config.get("implementation", implementation)  # the first versions wrote none, and no slots
     if trained != implementation:

@@ -17,6 +17,7 @@ from objbench.errors import ObjbenchError, is_out_of_memory
 from objbench.files import replacing
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
+from objbench.methods.plain_file import is_from_file
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.progress import bar
 from objbench.random import seed_from
@@ -181,6 +182,7 @@ def _finish(
         overrides=method.overrides,
         seed=job.seed,
         config_hash=method.hash,
+        implementation=method.implementation if is_from_file(method.implementation) else None,
         slots=model.slots,
         **joined(trained.environments)._asdict(),
         processes=job.ranks.size if job.ranks.several else None,

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import explain_os_errors, resolved, sync, write_atomically
+from objbench.files import explain_os_errors, replacing, resolved, sync, write_atomically
 from objbench.json_text import parse_json
+from objbench.methods.plain_file import COPY, changed_since, is_copy, loaded_file
 from objbench.records import RECORD
 from objbench.spec.nested import differences
 from objbench.spec.resolve import MethodConfig
@@ -48,7 +49,7 @@ def lock_run(folder: Path, on_loss: Callable[[], None] = lambda: None) -> Iterat
 def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     """Make `folder` a run of `config`. Returns whether such a run is already finished there.
 
-    With `fresh`, the folder is emptied first, whatever it holds.
+    With `fresh`, the folder is emptied first, whatever it holds. A method from a plain file is copied there.
 
     Raises:
         RequestError: The folder holds results of another configuration, or files that are no run.
@@ -58,11 +59,14 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     other = other_configuration(folder, config)
     if other is not None:
         raise RequestError(other)
-    path = folder / CONFIG
-    if path.exists() and read_config(folder) == config:
-        return (folder / RECORD).exists()
-    write_atomically(path, json.dumps(config, indent=1) + "\n")
-    return False
+    path, file = folder / CONFIG, loaded_file(config["implementation"])
+    known = path.exists() and read_config(folder) == config
+    if not known:
+        write_atomically(path, json.dumps(config, indent=1) + "\n")
+    if file is not None and not (known and is_copy(folder / COPY, file)):
+        with replacing(folder / COPY) as partial:
+            partial.write_bytes(file.source)
+    return known and (folder / RECORD).exists()
 
 
 def other_configuration(folder: Path, config: dict[str, Any]) -> str | None:
@@ -75,6 +79,12 @@ def other_configuration(folder: Path, config: dict[str, Any]) -> str | None:
         found = read_config(folder)
         if found == config or not ((folder / CHECKPOINT).exists() or (folder / RECORD).exists()):
             return None
+        changed = changed_since(str(found.get("implementation")), config["implementation"])
+        if changed is not None:
+            return (
+                f"{folder} holds a run of another version of this method: {changed}; {folder / COPY} is that version, "
+                "--fresh deletes that run"
+            )
         different = differences(found, config)
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         return (

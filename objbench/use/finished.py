@@ -16,9 +16,11 @@ from objbench.device import choose_device
 from objbench.errors import RequestError
 from objbench.folders import runs_folder
 from objbench.methods.base import Method
+from objbench.methods.plain_block import described
 from objbench.records import Run, read_record
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.load import load_spec
+from objbench.spec.schema import MethodSpec
 from objbench.stores import Place, Store, place
 from objbench.train.evaluate import segment
 from objbench.train.reevaluate import dataset_of, load_run
@@ -36,13 +38,20 @@ class FinishedRun:
         record: What it measured, on what, and how.
         method: The method with its weights, on `device`, in eval mode.
         spec: The dataset and protocol that it was trained on.
+        block: What is known of the method itself: its title, its citation.
         device: Where it computes.
     """
 
     def __init__(
-        self, folder: Path, record: Run, method: Method, spec: DatasetRef, device: torch.device
+        self,
+        folder: Path,
+        record: Run,
+        method: Method,
+        spec: DatasetRef,
+        block: MethodSpec,
+        device: torch.device,
     ) -> None:
-        self.folder, self.record, self.spec, self.device = folder, record, spec, device
+        self.folder, self.record, self.spec, self.block, self.device = folder, record, spec, block, device
         self.method = method.to(device).eval()
 
     @property
@@ -143,6 +152,9 @@ def open_run(
 ) -> FinishedRun:
     """Open a finished run: its method with the trained weights, whose sha256 is checked, and its record.
 
+    A method from a plain file is executed from its copy in the folder (method.py): open such a run only if you trust
+    whoever made it.
+
     Args:
         run: The folder of a seed, its result.json, the folder of a method with one seed inside, the same relative to
             the folder of the runs (as `objbench list runs` names it), or the name of weights that ship with the
@@ -165,9 +177,9 @@ def open_run(
     record = read_record(folder)
     if not isinstance(record, Run):
         raise RequestError(f"{folder} holds scores of predictions, without a model that could segment images")
-    return FinishedRun(
-        folder, record, load_run(folder, record, spec), dataset_of(folder, record, spec), where
-    )
+    method, dataset = load_run(folder, record, spec), dataset_of(folder, record, spec)
+    block = described(spec, record.method, record.implementation)
+    return FinishedRun(folder, record, method, dataset, block, where)
 
 
 def locate_run(run: str | os.PathLike[str], runs: str | os.PathLike[str] | Store | None = None) -> Path:

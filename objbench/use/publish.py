@@ -12,6 +12,7 @@ from torch import Tensor
 from objbench.errors import RequestError
 from objbench.files import explain_os_errors, replacing, write_atomically
 from objbench.markdown import render
+from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
@@ -62,6 +63,8 @@ def publish(run: FinishedRun, spec: Spec, output: Path, name: str, licence: str 
         )
     _refuse_other_content(run, output)
     copied = [WEIGHTS, CONFIG]
+    if run.record.implementation:
+        copied.append(COPY)
     if any(not isinstance(value, Tensor) for value in run.method.state_dict().values()):
         copied.append(CHECKPOINT)  # state that is no tensor lies there alone
     with explain_os_errors(output, "--output"):
@@ -85,7 +88,7 @@ def card(run: FinishedRun, spec: Spec, name: str, folder: str, licence: str | No
         folder: What its example calls the folder.
         licence: Of the weights; None if it is not stated.
     """
-    method = spec.method(run.record.method)
+    method = run.block
     return render(
         "objbench.use",
         "model_card.md.jinja",
@@ -98,7 +101,8 @@ def card(run: FinishedRun, spec: Spec, name: str, folder: str, licence: str | No
         slots=run.method.slots,
         height=run.size[0],
         width=run.size[1],
-        implementation=spec.method_class(run.record.method),
+        implementation=run.record.implementation or spec.method_class(run.record.method),
+        file=COPY if run.record.implementation else None,
         rows=_rows(run.record, spec),
         generated=any(on.generator is not None for on in run.record.scored.values()),
         reference=spec.references[method.citation] if method.citation else None,
@@ -164,6 +168,6 @@ def _refuse_other_content(run: FinishedRun, output: Path) -> None:
             return
     else:  # of a call that was killed, maybe while it wrote the first file, the weights
         names = {path.name.removesuffix(".partial") for path in output.iterdir()}
-        if WEIGHTS in names and names <= {WEIGHTS, CONFIG, CHECKPOINT, CARD, EXAMPLE, RECORD}:
+        if WEIGHTS in names and names <= {WEIGHTS, CONFIG, COPY, CHECKPOINT, CARD, EXAMPLE, RECORD}:
             return
     raise RequestError(f"--output {output}: it holds something else; choose a new folder")

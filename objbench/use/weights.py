@@ -7,6 +7,7 @@ from pathlib import Path
 
 from objbench.errors import RequestError
 from objbench.files import replacing
+from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.load import load_spec, plugin_folders
 from objbench.spec.resolve import MethodConfig
@@ -66,7 +67,7 @@ def copy_to_runs(name: str, runs: Path) -> Path:
                 f"{folder}: a run of these settings lies there, where {name} would be copied to; choose another folder with "
                 "--runs"
             )
-        for file in (WEIGHTS, CONFIG):
+        for file in (WEIGHTS, CONFIG, *([COPY] if record.implementation else [])):
             with replacing(folder / file) as partial:
                 shutil.copyfile(shipped / file, partial)
         record.save(folder)

@@ -21,6 +21,7 @@ from helpers.own import write_folder
 from helpers.paths import ROOT
 
 import objbench as objbench_package
+from objbench.testing import check_method
 
 README = ROOT / "README.md"
 JOURNEY = [ROOT / "docs" / name for name in ("start.md", "python.md", "predictions.md")]  # one after another
@@ -136,8 +137,24 @@ def installed(text: str, folder: Path) -> str:
     return os.pathsep.join([str(folder / "site"), str(ROOT)])
 
 
+def test_contributing_runs_a_method_from_a_plain_file(tmp_path, prepared_data, monkeypatch):
+    text = section("Add a method").split("### In a package")[0]
+    for _, name, block in BLOCK.findall(text):
+        if name:
+            (tmp_path / name).write_text(block)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+    check, *lines = commands(text)
+    assert "settings" in execute([sys.executable, *shlex.split(check)[1:]], tmp_path)
+    printed = [call(*shlex.split(line)[1:]) for line in lines]
+    assert [result.exit_code for result in printed] == [0] * 4, [result.output for result in printed]
+    assert ["mine.Mine" in result.stdout for result in printed[:2]] == [True, True]
+    assert ["shades.Shades" in result.stdout for result in printed[2:]] == [True, True]
+    assert "batch_size" in check_method("./shades.py", "tetrominoes")[3]
+
+
 def test_contributing_adds_a_method(tmp_path, prepared_data):
-    text = section("Add a method")
+    text = section("Add a method").split("### In a package")[1]
     places = {"OBJBENCH_DATA": str(prepared_data), "OBJBENCH_RUNS": str(tmp_path / "runs")}
     places["PYTHONPATH"] = installed(text, tmp_path)
     lines = commands(text)

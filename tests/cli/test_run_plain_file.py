@@ -1,0 +1,157 @@
+"""Commands on a method from a plain file: run, resume, change, loss of the file, and everything after a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import plain
+from helpers.commands import call, refused
+from PIL import Image
+
+import objbench
+from objbench.records import read_record
+from objbench.use.finished import open_run
+
+PLACE = Path("runs/tetrominoes/generated/mine.Mine/seed-0")
+RUN = ("run", "./mine.py:Mine", "--dataset", "tetrominoes")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, prepared_data, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_DATA", str(prepared_data))
+    monkeypatch.setenv("OBJBENCH_RUNS", "runs")
+    monkeypatch.chdir(tmp_path)
+    plain.write(tmp_path)
+
+
+def done(*arguments):
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_run_keeps_the_file_and_says_where_its_method_is_from():
+    assert "mine.Mine seed 0 on test (10 images)" in done(*RUN).stdout
+    assert (PLACE / "method.py").read_text() == plain.TEXT
+    record, config = read_record(PLACE), json.loads((PLACE / "config.json").read_text())
+    assert record.method == config["method"] == "mine.Mine"
+    assert record.implementation == config["implementation"]
+    assert record.implementation.startswith("mine.py@")
+    assert "finished before" in done(*RUN).stderr
+    assert "implementation" not in done("run", "grid", "--dataset", "tetrominoes", "--json").stdout
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_file_is_another_configuration(tmp_path, finished):
+    done(*RUN)
+    if not finished:
+        (PLACE / "result.json").unlink()
+    plain.write(tmp_path, text=plain.TEXT + "# changed\n")
+    message = refused(2, *RUN)
+    assert f"{PLACE} holds a run of another version of this method: mine.py has changed" in message
+    assert f"{PLACE / 'method.py'} is that version, --fresh deletes that run" in message
+    assert (PLACE / "method.py").read_text() == plain.TEXT
+    done(*RUN, "--fresh")
+    assert (PLACE / "method.py").read_text().endswith("# changed\n")
+
+
+def test_versions_of_a_file_are_rows_of_their_own(tmp_path):
+    done(*RUN)
+    plain.write(tmp_path, text=plain.TEXT + "# changed\n")
+    done(*RUN, "--seed", 1)
+    table = done("report", "--dataset", "tetrominoes").stdout
+    assert sum(line.startswith("mine.Mine") for line in table.splitlines()) == 2
+    hashes = [read_record(PLACE.with_name(f"seed-{seed}")).config_hash[:12] for seed in (0, 1)]
+    assert all(f"configuration {config_hash}" in table for config_hash in hashes)
+
+
+def test_a_file_that_is_gone_is_replaced_by_the_copy(tmp_path):
+    done(*RUN)
+    weights = (PLACE / "model.safetensors").read_bytes()
+    (PLACE / "result.json").unlink()
+    (tmp_path / "mine.py").unlink()
+    result = done(*RUN)
+    assert (
+        f"mine.py is not there any more; its copy {tmp_path / PLACE / 'method.py'} is used" in result.stderr
+    )
+    assert (PLACE / "model.safetensors").read_bytes() == weights
+    assert "no such file" in refused(2, "run", "other.py:Mine", "--dataset", "tetrominoes")
+
+
+def test_everything_after_a_run_uses_the_copy(tmp_path):
+    done(*RUN)
+    plain.write(tmp_path, text="raise RuntimeError\n")
+    Image.new("RGB", (50, 40), (200, 10, 10)).save("photo.png")
+    done("segment", PLACE, "photo.png", "--output", "found")
+    with Image.open("found/photo.png") as labels:
+        assert labels.size == (50, 40)
+    done("evaluate", PLACE, "--dataset", "tetrominoes@aligned")
+    assert "tetrominoes@aligned/generated" in read_record(PLACE).metrics
+    assert "mine.Mine/seed-0" in done("list", "runs").stdout
+    published = [Path(line).name for line in done("publish", PLACE, "--output", "out").stdout.splitlines()]
+    assert published == [
+        "README.md",
+        "model.safetensors",
+        "config.json",
+        "method.py",
+        "example.py",
+        "result.json",
+    ]
+    assert "objbench executes it from `method.py`, a part of this folder" in Path("out/README.md").read_text()
+    opened = open_run("out")
+    assert (opened.block.title, opened.block.summary) == ("Mine", "Learns one colour for all")
+    assert done("publish", "out", "--output", "again").exit_code == 0
+
+
+def test_a_missing_copy_is_told_and_put_back(tmp_path):
+    done(*RUN)
+    (PLACE / "method.py").unlink()
+    assert "method.py: missing, the copy of mine.py" in refused(1, "publish", PLACE, "--output", "out")
+    done(*RUN)
+    assert (PLACE / "method.py").read_text() == plain.TEXT
+
+
+@pytest.mark.parametrize("launcher", [(), ("--launcher", "local", "--workers", "1")])
+def test_an_error_names_the_file_and_the_line(tmp_path, launcher):
+    path = plain.write(tmp_path, text=plain.TYPO)
+    result = call(*RUN, *launcher)
+    assert result.exit_code == 1
+    assert (
+        f"AttributeError: 'Mine' object has no attribute 'imagez' (unexpected, at {path}:{plain.TYPO_LINE};"
+        in (result.stderr)
+    )
+
+
+def test_workers_run_what_the_command_read_and_know_the_data(tmp_path):
+    line = (*RUN, "--seeds", 2, "--launcher", "local", "--workers", 2, "--part", "2/2")
+    assert "mine.Mine seed 1 on test" in done(*line).stdout
+    assert not PLACE.exists()
+
+
+def test_a_process_of_its_own_runs_a_file_beside_which_it_stands(tmp_path):
+    command = [sys.executable, "-m", "objbench", *map(str, RUN), "--json"]
+    environment = os.environ | {"PYTHONPATH": str(Path(objbench.__file__).parent.parent)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)[0]["method"] == "mine.Mine"
+
+
+def test_nothing_is_started_where_the_file_is_wrong(tmp_path):
+    plain.write(tmp_path, "broken.py", "x = (\n")
+    message = refused(2, "run", "grid", "./broken.py:Mine", "--dataset", "tetrominoes")
+    assert "broken.py:1: SyntaxError" in message
+    assert "needs either steps or epochs" in refused(2, *RUN, "--set", "recipe.steps=null")
+    assert not Path("runs").exists()
+
+
+def test_info_of_a_file():
+    text = done("info", "./mine.py").stdout
+    assert text.startswith("mine.Mine: Mine\nLearns one colour for all\n")
+    assert "objbench info ./mine.py --full" in text
+    settings = json.loads(done("info", "./mine.py:Mine", "--json").stdout)["settings"]
+    assert (settings["learning_rate"]["default"], settings["recipe.steps"]["default"]) == (0.05, 4)
