@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, RequestError
 
 CHUNK = 1 << 22
 _NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems that have no such thing
@@ -90,6 +90,21 @@ def sync_open(descriptor: int) -> None:
 def resolved(path: Path) -> Path:
     """The absolute path without links; links in a circle stay as they are, so that opening them fails by name."""
     return Path(os.path.realpath(path))
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that a user named with --output, before any work, unless its folder is there.
+
+    Raises:
+        RequestError: There is no such folder, or `path` is a folder itself.
+    """
+    folder = path.parent
+    if folder.is_dir() and not path.is_dir():
+        return
+    if path.is_dir():
+        raise RequestError(f"--output {path}: a folder, expected the name of a file")
+    found = "is no folder" if folder.exists() else "does not exist; make it first, or choose another"
+    raise RequestError(f"--output {path}: the folder {folder} {found}")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,8 @@ import pytest
 from filelock import FileLock, Timeout
 
 from objbench import files
-from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock, explain_os_errors, naming, write_atomically
+from objbench.errors import ObjbenchError, RequestError
+from objbench.files import check_output, exclusive_lock, explain_os_errors, naming, write_atomically
 
 
 def test_an_occupied_lock_names_its_file_and_the_remedy(tmp_path):
@@ -212,3 +213,19 @@ def test_waiting_for_a_lock_is_announced(
         "waiting for another process that holds a lock. If it ended with its machine, remove its lock file "
         f"{tmp_path}/val.lock"
     ) in caplog.text
+
+
+def test_an_output_needs_its_folder(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    check_output(tmp_path / "new.png")
+    check_output(tmp_path / "file")
+    check_output(Path("/dev/stdout"))
+    check_output(Path("new.png"))
+    for name, message in {
+        "no/such/a.png": f"--output {tmp_path}/no/such/a.png: the folder {tmp_path}/no/such does not exist; make it first",
+        "file/a.png": f"--output {tmp_path}/file/a.png: the folder {tmp_path}/file is no folder",
+        "folder.png": f"--output {tmp_path}/folder.png: a folder, expected the name of a file",
+    }.items():
+        with pytest.raises(RequestError, match=re.escape(message)):
+            check_output(tmp_path / name)

@@ -32,16 +32,17 @@ def show(
     """
     from objbench.data.read.load import load
     from objbench.errors import RequestError
-    from objbench.files import replacing_output
+    from objbench.files import check_output, replacing_output
     from objbench.viz import contact_sheet
 
-    if output is not None and output.suffix.lower() != ".png":
-        raise RequestError(f"--output {output}: the picture is a PNG, its name must end in .png")
+    if output is not None:
+        if output.suffix.lower() != ".png":
+            raise RequestError(f"--output {output}: the picture is a PNG, its name must end in .png")
+        check_output(output)
     scenes = load(dataset, split, source, context.data, config=context.config).select(slice(count))
     assert scenes.manifest is not None
     source = scenes.manifest.source
     path = output or Path(f"{scenes.spec}-{source}-{split}.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
     place = context.spec.place_title(scenes.spec.name, scenes.spec.protocol, source)
     sheet = contact_sheet(scenes.images.numpy(), scenes.masks.numpy(), scenes.keys, f"{place}, {split}")
     with replacing_output(path) as partial:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from objbench.data.read.scenes import Scenes
 from objbench.errors import RequestError
 from objbench.methods.base import Method
+from objbench.methods.plain_block import described
 from objbench.probe.codes import Codes, codes, most_objects
 from objbench.probe.estimators import ProbeName
 from objbench.probe.probe import Matching, Probe, Scored, Split, train
@@ -82,7 +83,7 @@ def probe_run(
             targets(scenes, 1, request.factors)  # before anything is computed
         method = load_run(folder, record, spec)
         refuse_other_size(folder, method, learn)
-        trivial = spec.methods[record.method].trivial
+        trivial = described(spec, record.method, record.implementation).trivial
         first = None if trivial or not method.stages() else untrained_run(folder, record, spec, learn.images)
         models = {
             "slots": method.to(learn.images.device),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from objbench.errors import RequestError, unknown_name
+from objbench.files import check_output
 from objbench.registry import names
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.row import Row
@@ -169,6 +170,9 @@ class ReportRequest(Strict):
             )
         if self.output is None and self.format == "html" and sys.stdout.isatty():
             raise RequestError("--format html: name the page with --output, such as --output report.html")
+        if self.output is not None:
+            both = self.figure is not None and not self.output.suffix  # a PNG and a PDF
+            check_output(self.output.with_suffix(".png") if both else self.output)
         return self
 
     def _given(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:

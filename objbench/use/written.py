@@ -16,7 +16,7 @@ from torch import Tensor
 
 from objbench.data.format.png import check_sums
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.files import explain_os_errors, replacing, sha256_of
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
@@ -73,7 +73,9 @@ class Job:
         self._by = {"run": record.config_hash, "seed": record.seed, "weights": record.weights_sha256}
 
     def check(self, files: Sequence[Path]) -> None:
-        """Raise RequestError if the folder holds label maps of these names that this run did not make."""
+        """Raise RequestError if there is no such folder to be, or it holds label maps that this run did not make."""
+        if self.output.exists() and not self.output.is_dir():
+            raise RequestError(f"--output {self.output}: a file, expected a folder")
         if self.fresh:
             return
         for path in files:
@@ -193,9 +195,12 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     """The files, and the images directly in the folders, in the order of their names.
 
     Raises:
-        RequestError: A folder holds no images.
+        RequestError: There is no such file or folder, or a folder holds no images.
     """
     files: list[Path] = []
+    gone = [str(path) for path in paths if not path.exists()]
+    if gone:
+        raise RequestError(f"{first_few(gone)}: no such file or folder")
     for path in paths:
         if not path.is_dir():
             files.append(path)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,7 +78,6 @@ def test_output_goes_to_a_file(runs, tmp_path):
     result = call("--format", "markdown", "--output", tmp_path / "table.md")
     assert result.stdout == ""
     assert (tmp_path / "table.md").read_text(encoding="utf-8").startswith("### Tetrominoes\n")
-    assert call("--output", tmp_path / "no folder" / "table.md").exit_code == 1
 
 
 def test_a_definition_is_chosen(runs):
@@ -370,3 +370,26 @@ def test_each_mark_stands_once_in_json(runs):
     rows = json.loads(call("--json").stdout)
     assert any(row["marks"] for row in rows)
     assert all(len(row["marks"]) == len(set(row["marks"])) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--output", "new/a.md", "--format", "markdown"),
+        ("--output", "new/a.html", "--format", "html"),
+        ("--output", "new/a.bib", "--bibtex"),
+        ("--output", "new/a.png", "--figure", 7),
+        ("--output", "new/a", "--figure", 7),
+        ("--output", "new/a.csv", "--table", 7, "--format", "csv"),
+        ("--output", "new/a.txt", "--compare", "objmae", "--compare", "color_kmeans"),
+    ],
+)
+def test_the_folder_of_a_file_has_to_be_there(runs, arguments, monkeypatch):
+    monkeypatch.chdir(runs.parent)
+    message = commands.refused(2, "report", *arguments)
+    assert "the folder new does not exist; make it first" in message
+    assert message.count("\n") == 1
+    assert not Path("new").exists()
+    assert "--output runs: a folder, expected the name of a file" in commands.refused(
+        2, "report", "--output", "runs"
+    )

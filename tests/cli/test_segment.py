@@ -98,13 +98,14 @@ def test_a_damaged_label_map_is_not_taken_for_one_written_before():
 
 def test_bad_images_are_named_and_the_others_done():
     Path("photos/bad.png").write_bytes(b"\x89PNG")
-    result = call("segment", RUN, "photos", "gone.png", "--output", "out", "--json")
+    Path("other.png").write_text("no image")
+    result = call("segment", RUN, "photos", "other.png", "--output", "out", "--json")
     assert result.exit_code == 1
     rows = json.loads(result.stdout)
-    assert [row["image"] for row in rows if "error" in row] == ["photos/bad.png", "gone.png"]
+    assert [row["image"] for row in rows if "error" in row] == ["photos/bad.png", "other.png"]
     assert len([row for row in rows if "labels" in row]) == 3
-    assert "skipped gone.png: no such file" in result.stderr
-    assert "2 of 5 images could not be segmented: photos/bad.png, gone.png" in result.stderr
+    assert "skipped other.png: not an image that can be read" in result.stderr
+    assert "2 of 5 images could not be segmented: photos/bad.png, other.png" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,12 +114,21 @@ def test_bad_images_are_named_and_the_others_done():
         ((RUN, "photos", "--output", "photos"), "--output photos: photos/0.png lies there"),
         ((RUN, "photos", "other/0.jpg", "--output", "o"), "photos/0.png, other/0.jpg would all be written as 0.png"),
         ((RUN, ".", "--output", "o"), "no images in this folder (.bmp, "),
+        ((RUN, "photos", "gone.png", "gone", "--output", "o"), "gone.png, gone: no such file or folder"),
+        ((RUN, "photos", "--output", "photos/0.png"), "--output photos/0.png: a file, expected a folder"),
         (("nothing", "photos", "--output", "o"), "expected the folder of a finished run"),
     ],
 )  # fmt: skip
 def test_requests_that_cannot_be_met(arguments, message):
+    Path("other").mkdir()
+    Path("other/0.jpg").touch()
     assert message in refused(2, "segment", *arguments)
     assert not Path("o").exists()
+
+
+def test_a_folder_to_write_to_is_made_with_those_above_it():
+    assert call("segment", RUN, "photos", "--output", "new/folders/out").exit_code == 0
+    assert len(list(Path("new/folders/out").glob("*.overlay.png"))) == 3
 
 
 def test_methods_without_slots_say_so(prepared_data):
