@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import pytest
-from helpers.launched import plan_of
+from helpers import plain
+from helpers.launched import plan_of, request_of
 
 from objbench.errors import RequestError
 from objbench.launch.jobs import Job, parse_resources, submit
+from objbench.methods.plain_file import read_file
 from objbench.train.run_state import run_state
 
 
@@ -60,6 +63,17 @@ def test_another_version_than_that_of_the_submission_does_not_run(prepared_data,
     with pytest.raises(RequestError, match=r"submitted by objbench 0\.1, but this machine has objbench "):
         job()
     assert run_state(plan.runs[0].folder).state == "to start"
+
+
+def test_a_job_runs_the_file_that_was_submitted(prepared_data, tmp_path):
+    path = plain.write(tmp_path)
+    file = read_file(path)
+    request = request_of(prepared_data, tmp_path / "runs", methods=(file.method,), seeds=(0,), files=(file,))
+    sent = pickle.dumps(Job(request, request.tasks[0]))
+    plain.write(tmp_path, text="raise RuntimeError\n")
+    assert pickle.loads(sent)() == "finished"
+    (copy,) = (tmp_path / "runs").rglob("method.py")
+    assert copy.read_text() == plain.TEXT
 
 
 def test_resources_are_read_as_yaml():
