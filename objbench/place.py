@@ -12,6 +12,24 @@ from pathlib import Path
 _KINDS = ("methods", "sources", "generators", "metrics", "definitions")
 
 
+class ElsewhereError(RuntimeError):
+    """An error that nobody expected, of another process.
+
+    Attributes:
+        place: `FILE:LINE` where it arose there.
+    """
+
+    place: str
+
+    @classmethod
+    def of(cls, error: Exception, where: str) -> ElsewhereError:
+        """The error as another process is told of it: those of libraries may not survive pickling."""
+        told = cls(f"{where}: {type(error).__name__}: {error}")
+        told.place = line_of(error)
+        told.add_note("".join(traceback.format_exception(error)))
+        return told
+
+
 def own_line(error: BaseException) -> str | None:
     """`FILE:LINE` of the last line of somebody's own code that an error passed through; None if it passed none.
 
@@ -22,6 +40,8 @@ def own_line(error: BaseException) -> str | None:
     >>> own_line(ValueError("of nobody's code")) is None
     True
     """
+    if isinstance(error, ElsewhereError):
+        return error.place
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}:{error.lineno}"
     own = [f"{file}:{line}" for module, file, line in _lines(error) if _is_own(module, file)]

@@ -9,7 +9,6 @@ import queue
 import signal
 import subprocess
 import sys
-import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from importlib import import_module
 from typing import IO, Any
 
 from objbench.errors import ObjbenchError, is_out_of_memory
+from objbench.place import ElsewhereError
 
 AHEAD = 2  # jobs per worker that may wait for the consumer
 
@@ -129,14 +129,12 @@ def _serve(function: str, jobs: IO[bytes], results: IO[bytes]) -> None:
 
 
 def _told(error: Exception) -> Exception:
-    """An error as the parent is told of it: those of libraries may not survive pickling."""
+    """An error as the parent is told of it."""
     if is_out_of_memory(error):
         return ObjbenchError("a worker process is out of memory; a smaller --workers needs less")
     if isinstance(error, ObjbenchError | OSError):
         return error
-    unexpected = RuntimeError(f"in a worker process: {type(error).__name__}: {error}")
-    unexpected.add_note("".join(traceback.format_exception(error)))
-    return unexpected
+    return ElsewhereError.of(error, "in a worker process")
 
 
 if __name__ == "__main__":

@@ -53,10 +53,14 @@ def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any
 
 
 def differences(here: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
-    """Every setting in which `asked` differs from what is `here`, in words."""
+    """Every setting in which `asked` differs from what is `here`, in words.
+
+    >>> differences({"sizes": {"train": 32}, "seed": 0}, {"seed": 3})
+    ['seed is 0 there, 3 asked', 'sizes.train is 32 there, none asked']
+    """
     there, now = flatten(here), flatten(asked)
     return [
-        f"{key} is {there.get(key, 'not given')} there, {now.get(key, 'not given')} asked"
+        f"{key} is {there.get(key, 'not given')} there, {now.get(key, 'none')} asked"
         for key in sorted({*there, *now})
         if there.get(key) != now.get(key)
     ]

@@ -59,7 +59,7 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     other = other_configuration(folder, config)
     if other is not None:
         raise RequestError(other)
-    path, file = folder / CONFIG, loaded_file(config["implementation"])
+    path, file = folder / CONFIG, loaded_file(str(config.get("implementation")))
     known = path.exists() and read_config(folder) == config
     if not known:
         write_atomically(path, json.dumps(config, indent=1) + "\n")
@@ -79,7 +79,7 @@ def other_configuration(folder: Path, config: dict[str, Any]) -> str | None:
         found = read_config(folder)
         if found == config or not ((folder / CHECKPOINT).exists() or (folder / RECORD).exists()):
             return None
-        changed = changed_since(str(found.get("implementation")), config["implementation"])
+        changed = changed_since(str(found.get("implementation")), str(config.get("implementation")))
         if changed is not None:
             return (
                 f"{folder} holds a run of another version of this method: {changed}; {folder / COPY} is that version, "

@@ -16,6 +16,7 @@ import pytest
 from objbench.data import workers
 from objbench.data.workers import AHEAD, run
 from objbench.errors import ObjbenchError
+from objbench.place import line_of
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -48,6 +49,16 @@ def test_an_unexpected_error_brings_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="in a worker process: ValueError: invalid literal") as caught:
         list(run("builtins:int", ["three"], 2))
     assert any("Traceback" in note for note in caught.value.__notes__)
+
+
+def test_an_error_in_somebodys_code_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_in_a_worker.py").write_text(
+        "import json\n\ndef read(job):\n    return json.loads(job)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="in a worker process: JSONDecodeError") as caught:
+        list(run("mine_in_a_worker:read", ["{"], 2))
+    assert line_of(caught.value) == f"{tmp_path}/mine_in_a_worker.py:4"
 
 
 def test_the_death_of_a_worker_is_an_error() -> None:

@@ -87,7 +87,7 @@ def test_other_settings_in_the_same_place_are_refused(tmp_path: Path) -> None:
     prepare(TOY, "toy", tmp_path, sizes={"train": 5}, workers=1)
     with pytest.raises(
         RequestError,
-        match=r"toy/toy: .* seed is 0 there, 3 asked; sizes.train is 5 there, not given asked.*--force",
+        match=r"toy/toy: .* seed is 0 there, 3 asked; sizes.train is 5 there, none asked.*--force",
     ):
         prepare(TOY, "toy", tmp_path, seed=3, workers=1)
 
