@@ -25,7 +25,12 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a training: its length in steps or in epochs (exactly one), batches, clipping, precision."""
+    """One part of a training: its length in steps or in epochs (exactly one), batches, clipping, precision.
+
+    Attributes:
+        clip_norm: the largest norm of all gradients together; None: no clipping.
+        clip_order: which norm that is: 2, the Euclidean one; infinity, the largest absolute value of a gradient.
+    """
 
     name: str
     steps: int | None = None
@@ -33,6 +38,7 @@ class Stage:
     batch_size: int = 64
     clip_norm: float | None = None
     precision: Precision = "fp32"
+    clip_order: float = 2.0
 
     def check_length(self) -> None:
         """Raise RequestError unless it has either steps or epochs."""
@@ -98,7 +104,8 @@ class Segmentation:
         extras: anything else worth keeping, by name. A method of N boxes gives "boxes" (B,N,4), left, top, width and
             height in fractions of the image; "presence" (B,N) in [0,1]; "depth" (B,N), the smaller the nearer. Its plane
             0 is the background and plane i + 1 belongs to box i. Pictures and the gallery draw the boxes, and an
-            evaluation counts those that are present.
+            evaluation counts those that are present. A method whose learning rate follows its loss on val gives "loss" (B,)
+            where `segment` is told the progress of a training; an evaluation then averages it under this name.
 
     Example:
         >>> found = Segmentation(masks=torch.tensor([[[[0.9, 0.2]], [[0.1, 0.8]]]]))

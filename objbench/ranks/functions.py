@@ -100,9 +100,14 @@ class SharedFunctions(TorchFunctionMode):
             return functional.scaled_dot_product_attention(
                 queries, keys, values, attn_mask, 0.0, is_causal, scale=scale, enable_gqa=enable_gqa
             )
-        if attn_mask is not None or is_causal or enable_gqa:
-            raise NotImplementedError("masked attention with dropout on several processes")
+        if attn_mask is not None or enable_gqa:
+            raise NotImplementedError(
+                "attention with a mask and dropout on several processes; causal is possible"
+            )
         scores = queries @ keys.mT * (1 / math.sqrt(queries.shape[-1]) if scale is None else scale)
+        if is_causal:
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+            scores = scores.masked_fill(later, -math.inf)
         weights = scores.softmax(-1)
         return weights * self._kept(weights, dropout_p) @ values
 

@@ -135,7 +135,7 @@ class CudaGraphStepper:
             losses = self._weights.call(self.loss.loss, images, progress)
         self._weights.backward(losses.total)
         if self.stage.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm, self.stage.clip_order)
         for optimizer in self._optimizers:
             optimizer.step()
         return Losses(losses.total.detach(), {name: part.detach() for name, part in losses.parts.items()})

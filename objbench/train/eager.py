@@ -54,7 +54,7 @@ class EagerStepper:
         if self.share is not None:
             losses = sum_gradients(self.share, self._parameters, losses)
         if self.stage.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm, self.stage.clip_order)
         for optimizer in self._optimizers:
             optimizer.step()
         self.method.after_step(progress, losses, self._optimizers)

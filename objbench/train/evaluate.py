@@ -119,11 +119,11 @@ def evaluate(
             found = segment(method, unit_range(images), keys, seed, progress)
             prediction = found.labels if found.masks is None else found.masks
             assert prediction is not None
-            counts = _counts(found, masks)
+            further = _further(found, masks)
             readings: list[tuple[str | None, Tensor]] = [(None, prediction), *found.alternatives.items()]
             for name, reading in readings:
                 scoring = scorings.setdefault(name, _Scoring(Evaluator(definition)))
-                scoring.evaluator.update(reading, masks, found.reconstruction, images, keys, counts)
+                scoring.evaluator.update(reading, masks, found.reconstruction, images, keys, further)
                 if reading.ndim == 4:
                     scoring.crowded += count_crowded(masks, reading.shape[1])
                 elif method.any_slots:  # else nothing says how many planes label maps could have
@@ -171,11 +171,13 @@ class _Scoring:
         )
 
 
-def _counts(found: Segmentation, masks: Tensor) -> dict[str, Tensor]:
-    """For methods of boxes: how many are present in each image, and how many objects the truth has, (B,)."""
-    if "presence" not in found.extras:
-        return {}
-    return {"n_boxes": (found.extras["presence"] > 0.5).sum(1), "n_objects": count_objects(masks)}
+def _further(found: Segmentation, masks: Tensor) -> dict[str, Tensor]:
+    """What else is averaged, (B,): a method's loss; of boxes, how many are present and how many objects the truth has."""
+    further = {"loss": found.extras["loss"]} if "loss" in found.extras else {}
+    if "presence" in found.extras:
+        further["n_boxes"] = (found.extras["presence"] > 0.5).sum(1)
+        further["n_objects"] = count_objects(masks)
+    return further
 
 
 def count_crowded(masks: Tensor, planes: int) -> int:

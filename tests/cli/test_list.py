@@ -151,7 +151,16 @@ def test_on_a_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch
 
 GROUPS = {
     "trivial": ["color_kmeans", "grid", "one_slot"],
-    "slots": ["efficient_morl", "genesis", "genesis_v2", "iodine", "monet", "objmae", "slot_attention"],
+    "slots": [
+        "efficient_morl",
+        "genesis",
+        "genesis_v2",
+        "iodine",
+        "monet",
+        "objmae",
+        "slate",
+        "slot_attention",
+    ],
     "boxes": ["gnm", "space", "spair"],
     "layers": ["ast", "dti_sprites", "marionette"],
 }

@@ -151,19 +151,20 @@ def norms(ranks: Ranks) -> dict[str, float]:
             gaps.append((mine.grad - its.grad).abs().max())
         gaps += [(a - b).abs().max() for a, b in zip(other.buffers(), layer.buffers(), strict=True)]
         found[name] = float(max(gaps))
-    found["attention"] = _attention_gap(share)
+    found["attention"] = _attention_gap(share, causal=False)
+    found["causal attention"] = _attention_gap(share, causal=True)
     return found
 
 
-def _attention_gap(share: Share) -> float:
+def _attention_gap(share: Share, *, causal: bool) -> float:
     torch.manual_seed(2)
     whole = torch.randn(3, 7, 2, 5, 4)
     torch.manual_seed(3)
-    expected = nn.functional.scaled_dot_product_attention(*whole, dropout_p=0.4)
+    expected = nn.functional.scaled_dot_product_attention(*whole, dropout_p=0.4, is_causal=causal)
     torch.manual_seed(3)
     with SharedFunctions(share):
         result = nn.functional.scaled_dot_product_attention(
-            *whole[:, share.start : share.stop], dropout_p=0.4
+            *whole[:, share.start : share.stop], dropout_p=0.4, is_causal=causal
         )
     return float((result - expected[share.start : share.stop]).abs().max())
 

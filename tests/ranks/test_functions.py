@@ -11,7 +11,14 @@ from objbench.ranks.share import Share
 @pytest.mark.slow
 def test_norms_and_dropout_of_shares_are_those_of_the_batch():
     for found in work(3, "norms"):
-        assert set(found) == {"norm", "plain norm", "counted norm", "dropout", "attention"}
+        assert set(found) == {
+            "norm",
+            "plain norm",
+            "counted norm",
+            "dropout",
+            "attention",
+            "causal attention",
+        }
         assert all(gap < 1e-12 for gap in found.values()), found
 
 
@@ -49,4 +56,4 @@ def test_other_functions_that_draw_are_refused_where_they_do(layer):
 def test_attention_that_was_not_thought_of_is_refused():
     x = torch.randn(3, 2, 1, 4, 4)
     with SharedFunctions(Share(ALONE, 0, 2, 4)), pytest.raises(NotImplementedError):
-        nn.functional.scaled_dot_product_attention(*x, dropout_p=0.1, is_causal=True)
+        nn.functional.scaled_dot_product_attention(*x, torch.zeros(4, 4), dropout_p=0.1)

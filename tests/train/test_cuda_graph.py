@@ -3,7 +3,9 @@ fixed at the capture still fixed; the tests marked gpu replay real graphs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -213,8 +215,27 @@ def test_gradients_that_autograd_shares_are_clipped_once(monkeypatch):
     torch.testing.assert_close(*ends)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", [EagerStepper, CudaGraphStepper])
+@pytest.mark.parametrize(("order", "scale"), [(2.0, 2 / 5), (math.inf, 2 / 4)])
+def test_the_stage_says_which_norm_is_clipped(kind, order, scale, device, monkeypatch):
+    method, scenes = scene(device=device)
+    method.one = nn.Parameter(torch.zeros(2, device=device))
+    slope = torch.tensor([3.0, -4.0], device=device)
+    monkeypatch.setattr(method, "optimizers", lambda stage: [sgd_like(method.one)])
+    monkeypatch.setattr(method, "training_loss", lambda images, progress: sloped(method.one, slope))
+    kind(method, scenes, replace(scenes.stage, clip_norm=2.0, clip_order=order)).advance(3)
+    clipped = scale * slope
+    torch.testing.assert_close(method.one.detach(), -3 * 0.1 * clipped / (clipped.abs() + 1))
+
+
 def sgd_like(*parameters: nn.Parameter):
     return torch.optim.RMSprop(parameters, 0.1, alpha=0.0, eps=1.0), lambda progress: 0.1
+
+
+def sloped(one: torch.Tensor, slope: torch.Tensor) -> Losses:
+    total = (slope * one).sum()
+    return Losses(total, {"error": total})
 
 
 def of_the_sum(one: torch.Tensor, two: torch.Tensor) -> Losses:

@@ -76,6 +76,17 @@ def test_samples_keep_boxes_presence_and_depth():
     assert "own" not in kept
 
 
+def test_a_loss_that_a_segmentation_has_is_averaged():
+    method = create("one_slot", "tetrominoes")
+    method.segment = lambda images, progress=None: Segmentation(
+        labels=TRUTH[: len(images)].long(), extras={"loss": images.flatten(1).sum(1) + 2}
+    )
+    found = evaluate(method, scenes(), 0, 2)
+    assert found.means["loss"] == 2
+    assert found.per_image["loss"].tolist() == [2, 2, 2]
+    assert "n_boxes" not in found.means
+
+
 def test_methods_without_boxes_have_no_counts():
     found = evaluate(create("one_slot", "tetrominoes"), scenes(), 0, 3, n_samples=1)
     assert "n_boxes" not in found.means

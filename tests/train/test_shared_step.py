@@ -15,6 +15,12 @@ TINY = {
         | {"model.decoder_width": 16, "model.decoder_heads": 2, "model.decoder_depth": 1},
     ),
     "slot_attention": ("slot_attention", {"model.channels": 4, "model.slot_width": 6, "model.mlp_width": 8}),
+    "slate": (
+        "slate",
+        {"model.vocabulary": 8, "model.dvae_channels": 4, "model.width": 8, "model.slot_width": 6}
+        | {"model.mlp_width": 8, "model.iterations": 2, "model.blocks": 2, "model.heads": 2}
+        | {"curriculum.warmup_steps": 0},
+    ),
     "monet": (
         "monet",
         {"model.attention_channels": [2, 4, 4], "model.latent": 3, "model.encoder_channels": [2, 4]}

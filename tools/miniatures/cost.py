@@ -26,6 +26,7 @@ STEP: dict[tuple[str, str], float] = {
     ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
     ("genesis:demo", ALIGNED): 48,
+    ("slate:demo", ALIGNED): 124,
     **{(name, ALIGNED): 125 for name in ("objmae", *(f"objmae:{name}" for name in ABLATIONS))},
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md

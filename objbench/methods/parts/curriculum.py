@@ -42,7 +42,24 @@ class Ramp(Group):
         if not self.end_step:
             return torch.full_like(step, self.start)
         done = ((step - self.start_step) / (self.end_step - self.start_step)).clamp(0, 1)
-        return self.start + (self.end - self.start) * done
+        return self.start + (self.end - self.start) * self.course(done)
+
+    def course(self, done: Tensor) -> Tensor:
+        """How much of the change is done () after a part of its steps (), both in [0,1]."""
+        return done
+
+
+class CosineRamp(Ramp):
+    """The same along half a period of a cosine, flat at both ends."""
+
+    def course(self, done: Tensor) -> Tensor:
+        """How much of the change is done () after a part of its steps (), both in [0,1].
+
+        >>> ramp = CosineRamp(start=1.0, end=0.0, start_step=0, end_step=300)
+        >>> [round(ramp.at(torch.tensor(float(step))).item(), 3) for step in (0, 100, 150, 300, 400)]
+        [1.0, 0.75, 0.5, 0.0, 0.0]
+        """
+        return (1 - (math.pi * done).cos()) / 2
 
 
 class Clock(nn.Module):

@@ -9,7 +9,7 @@ import torch
 
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
-from objbench.methods.parts.curriculum import Clock, Ramp
+from objbench.methods.parts.curriculum import Clock, CosineRamp, Ramp
 from objbench.spec.settings import parse
 
 BETA = {"start": 10.0, "end": 1.0, "start_step": 0, "end_step": 500}
@@ -22,6 +22,13 @@ def at(ramp, *steps):
 def test_a_ramp_is_straight_between_two_constants():
     assert at(Ramp(**BETA), 0, 250, 500, 501, math.inf) == [10, 5.5, 1, 1, 1]
     assert at(Ramp(**BETA | {"start_step": 100}), 0, 100, 300) == [10, 10, 5.5]
+
+
+def test_a_cosine_is_flat_at_both_ends_and_steepest_between():
+    ramp = CosineRamp(start=1.0, end=0.1, start_step=0, end_step=30_000)
+    expected = [1, 0.1 + 0.9 * 0.75, 0.55, 0.1 + 0.9 * 0.25, 0.1, 0.1, 0.1]
+    assert at(ramp, 0, 10_000, 15_000, 20_000, 30_000, 40_000, math.inf) == pytest.approx(expected)
+    assert at(CosineRamp(**BETA | {"end_step": 0}), 0, math.inf) == [10, 10]
 
 
 def test_an_end_step_of_0_means_the_start_for_ever():
