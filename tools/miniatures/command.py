@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
+import signal
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import Popen
 
 from miniatures import plan
 from miniatures.cost import OTHER_PREPARING, PREPARING, measured_steps, minutes_left
@@ -17,30 +18,33 @@ from objbench.errors import ObjbenchError, RequestError
 from objbench.folders import DATA_VARIABLE, RUNS_VARIABLE, data_folder, runs_folder
 from objbench.spec.load import load_spec
 from objbench.spec.schema import Spec
+from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 from objbench.train.run_state import run_state
 
 ROOT = Path(__file__).parents[2]
-STOPPED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command.
 
     Returns:
-        0 if all runs are finished; else the exit code of the first command that failed, or 130 if it was interrupted.
+        0 if all runs are finished; else the exit code of the first command that failed, or of the signal that stopped it.
     """
     options = _parser().parse_args(arguments)
-    spec = load_spec()
+    interrupts = Interrupts()
+    interrupts.advice = "the same command goes on"
     try:
-        commands = chosen(plan.PARTS[options.part](spec), options.only, spec)
-        _print_plan(commands, spec, options)
-        return 0 if options.dry_run else _carry_out(commands, spec, options)
+        with interrupts.catch():
+            spec = load_spec()
+            commands = chosen(plan.PARTS[options.part](spec), options.only)
+            _print_plan(commands, spec, options)
+            return 0 if options.dry_run else _carry_out(commands, spec, options)
     except ObjbenchError as error:
         print(f"tools/miniature: {error}", file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return STOPPED
+    except Interrupted as stop:
+        print(f"tools/miniature: {stop}", file=sys.stderr)
+        return stop.exit_code
 
 
 def _parser() -> ArgumentParser:
@@ -49,7 +53,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print the plan alone")
     parser.add_argument("--only", action="append", default=[], metavar="METHOD[:VARIANT]", help="repeatable")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="runs at once; default: one for two processors"
+        "--workers", type=_count, metavar="N", help="runs at once; default: one for two processors"
     )
     parser.add_argument(
         "--data", metavar="FOLDER", help=f"prepared datasets; default: ${DATA_VARIABLE}, ./data"
@@ -57,6 +61,12 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--runs", metavar="FOLDER", help=f"default: ${RUNS_VARIABLE}, ./runs")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "miniature", metavar="FOLDER")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"expected a number of at least 1, found '{text}'")
+    return int(text)
 
 
 def _print_plan(commands: list[Command], spec: Spec, options: Namespace) -> None:
@@ -101,28 +111,37 @@ def _unprepared(commands: list[Command], spec: Spec, options: Namespace) -> list
 
 
 def _carry_out(commands: list[Command], spec: Spec, options: Namespace) -> int:
-    """Prepare what is missing, make the runs, and keep what is finished after each command."""
-    runs = _runs(options)
-    codes = []
+    """Carry out one command after another, also after failures, and keep what is finished after each."""
+    runs, first = _runs(options), 0
     for command in commands:
-        for name in _unprepared([command], spec, options):
-            codes.append(_objbench("prepare", [name, "--source", SOURCE], options))
-        states = {run_state(runs / run.folder(spec)).state for run in command.runs}
-        if states != {"finished"}:
-            workers = [] if options.workers is None else ["--workers", str(options.workers)]
-            where = ["--runs", str(runs), "--launcher", "local", *workers]
-            codes.append(_objbench("run", [*command.options, *where], options))
+        code = _prepare_and_run(command, runs, spec, options)
         keep_and_report(command.runs, runs, options.results / options.part, spec)
-    return next(filter(None, codes), 0)
+        if code in EXIT_CODES.values():  # a signal stopped it
+            return code
+        first = first or code
+    return first
+
+
+def _prepare_and_run(command: Command, runs: Path, spec: Spec, options: Namespace) -> int:
+    for name in _unprepared([command], spec, options):
+        if code := _objbench("prepare", [name, "--source", SOURCE], options):
+            return code
+    if all(run_state(runs / run.folder(spec)).state == "finished" for run in command.runs):
+        return 0
+    workers = [] if options.workers is None else ["--workers", str(options.workers)]
+    where = ["--runs", str(runs), "--launcher", "local", *workers]
+    return _objbench("run", [*command.options, *where], options)
 
 
 def _objbench(verb: str, words: list[str], options: Namespace) -> int:
-    """Carry out a command of objbench; after Ctrl-C, which it gets too, wait until it has stopped."""
+    """Carry out a command of objbench; where a signal asks to stop, wait until it has stopped."""
     line = [verb, *words, *(["--data", options.data] if options.data else [])]
     print("objbench", *line, file=sys.stderr)
-    process = subprocess.Popen([sys.executable, "-m", "objbench", *line])
+    process = Popen([sys.executable, "-m", "objbench", *line])
     try:
         return process.wait()
-    except KeyboardInterrupt:
+    except Interrupted as stop:
+        if stop.exit_code != EXIT_CODES[signal.SIGINT]:  # Ctrl-C has reached it too
+            process.terminate()
         process.wait()
         raise

@@ -109,18 +109,29 @@ def ablations(spec: Spec) -> Iterator[Command]:
 PARTS = {"demos": demos, "ablations": ablations}
 
 
-def chosen(commands: Iterator[Command], only: list[str], spec: Spec) -> list[Command]:
+def chosen(commands: Iterator[Command], only: list[str]) -> list[Command]:
     """The commands with those methods alone that `only` names as METHOD or METHOD:VARIANT; with all if it is empty.
 
     Raises:
-        RequestError: One of them is no method of the specification.
+        RequestError: One of them is in no command.
     """
+    listed = list(commands)
+    known = dict.fromkeys(method for command in listed for method in command.methods)
     for name in only:
-        if name.partition(":")[0] not in spec.methods:
-            raise unknown_name("method", name, spec.methods)
+        if not any(name in _names(method) for method in known):
+            raise unknown_name(
+                "method of this part of the miniature",
+                name,
+                dict.fromkeys(n for m in known for n in _names(m)),
+            )
     found = []
-    for command in commands:
-        methods = tuple(m for m in command.methods if not only or {m, m.partition(":")[0]} & {*only})
+    for command in listed:
+        methods = tuple(method for method in command.methods if not only or {*_names(method)} & {*only})
         if methods:
             found.append(command._replace(methods=methods))
     return found
+
+
+def _names(method: str) -> tuple[str, str]:
+    """METHOD and METHOD:VARIANT."""
+    return method.partition(":")[0], method

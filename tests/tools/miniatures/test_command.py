@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from miniatures.plan import ALIGNED, Command
 
 from objbench.records import read_record
 from objbench.spec.load import load_spec
+from objbench.train.interrupt import EXIT_CODES
 
 TINY = ("recipe.steps=2", "recipe.batch_size=2", "recipe.evaluations=1", "recipe.evaluation_images=2")
 COMMANDS = [Command(("grid",), ALIGNED, 1), Command(("objmae:demo",), ALIGNED, 2, TINY)]
@@ -66,34 +69,61 @@ def test_all_runs_are_made_kept_and_reported_and_what_is_finished_is_not_made_ag
 
 
 @pytest.mark.usefixtures("_few")
-def test_a_dataset_that_is_missing_is_prepared_first_and_a_failure_is_the_exit_code(
-    tmp_path, monkeypatch, capfd
-):
+@pytest.mark.parametrize(
+    ("codes", "code", "verbs"),
+    [
+        ([3, 0], 3, ["prepare", "prepare"]),  # without data nothing is run, the next command is tried
+        ([0, 2, 0, 4], 2, ["prepare", "run", "prepare", "run"]),
+        ([0, 143], 143, ["prepare", "run"]),  # somebody stopped it
+    ],
+)
+def test_failures_do_not_stop_the_list_but_signals_do(tmp_path, monkeypatch, capfd, codes, code, verbs):
     called = []
 
     def failing(verb, words, _options):
-        called.append([verb, *words][:4])
-        return 3 if verb == "prepare" else 2
+        called.append(verb)
+        return codes[len(called) - 1] if len(called) <= len(codes) else 0
 
     monkeypatch.setattr(command, "_objbench", failing)
-    assert call(tmp_path, tmp_path / "data", "--only", "grid") == 3
-    assert called == [["prepare", ALIGNED, "--source", "generated"], ["run", "grid", "--dataset", ALIGNED]]
+    monkeypatch.setattr(command, "_unprepared", lambda *_: [ALIGNED])
+    assert call(tmp_path, tmp_path / "data") == code
+    assert called[: len(verbs)] == verbs
     assert "(to be prepared)" in capfd.readouterr().out
 
 
 @pytest.mark.usefixtures("_few")
-def test_a_stop_is_told_as_one(tmp_path, prepared_data, monkeypatch, capfd):
-    def stopped(*_: object) -> int:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(("number", "passed_on"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_a_signal_stops_the_command_that_is_at_work_and_says_how_to_go_on(
+    tmp_path, monkeypatch, capfd, number, passed_on
+):
+    class Busy:
+        terminated, waits = False, 0
 
-    monkeypatch.setattr(command, "_objbench", stopped)
-    assert call(tmp_path, prepared_data) == 130
+        def __init__(self, _line):
+            Busy.process = self
+
+        def wait(self):
+            self.waits += 1
+            if self.waits == 1:
+                os.kill(os.getpid(), number)
+            return 0
+
+        def terminate(self):
+            self.terminated = True
+
+    monkeypatch.setattr(command, "Popen", Busy)
+    monkeypatch.setattr(command, "_unprepared", lambda *_: [])
+    assert call(tmp_path, tmp_path / "data") == EXIT_CODES[number]
+    assert (Busy.process.terminated, Busy.process.waits) == (passed_on, 2)
     assert "the same command goes on" in capfd.readouterr().err
 
 
 def test_wrong_requests_are_refused(tmp_path, capfd, monkeypatch):
     assert call(tmp_path, tmp_path, "--only", "girdd") == 2
-    assert "girdd" in capfd.readouterr().err
+    assert "did you mean 'grid'" in capfd.readouterr().err
+    with pytest.raises(SystemExit):
+        call(tmp_path, tmp_path, "--workers", "0")
+    assert "expected a number of at least 1, found '0'" in capfd.readouterr().err
     monkeypatch.setenv("OBJBENCH_RUNS", "memory://runs")
     assert command.main(["--dry-run"]) == 2
     assert "name one with --runs" in capfd.readouterr().err

@@ -61,12 +61,19 @@ def test_the_options_of_a_command_make_its_runs():
 
 
 def test_methods_can_be_chosen_by_name_or_preset():
-    by_name = chosen(PARTS["demos"](SPEC), ["slot_attention"], SPEC)
+    by_name = chosen(PARTS["demos"](SPEC), ["slot_attention"])
     assert [(c.methods, c.dataset) for c in by_name] == [
         (("slot_attention:demo",), ALIGNED),
         (("slot_attention:demo",), SMALL_CLEVR),
     ]
-    by_preset = chosen(PARTS["ablations"](SPEC), ["objmae:no_masking"], SPEC)
+    by_preset = chosen(PARTS["ablations"](SPEC), ["objmae:no_masking"])
     assert [c.methods for c in by_preset] == [("objmae:no_masking",)]
-    with pytest.raises(RequestError, match="did you mean 'slot_attention'"):
-        chosen(PARTS["demos"](SPEC), ["slot_atention"], SPEC)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("demos", "slot_atention"), ("demos", "objmae:no_masking"), ("ablations", "monet"), ("demos", "")],
+)
+def test_a_method_that_the_part_does_not_have_is_refused(part, name):
+    with pytest.raises(RequestError, match="method of this part of the miniature"):
+        chosen(PARTS[part](SPEC), ["objmae", name])
