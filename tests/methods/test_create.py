@@ -199,3 +199,15 @@ def test_a_size_that_a_method_cannot_take_is_refused_with_the_reason(tmp_path):
     ) as found:
         create("objmae", "tetrominoes", config=path, **{"model.patch": 16})
     assert "found 16" in str(found.value)
+
+
+def test_an_unknown_key_of_a_plugins_own_block_is_refused(tmp_path):
+    layer = tmp_path / "benchmarks.yaml"
+    layer.write_text(
+        "methods: {mine: {title: M, summary: m, class: 'objbench.methods.trivial:Grid', "
+        "config: {recipe: {bacth_size: 16}}}}"
+    )
+    with pytest.raises(
+        RequestError, match="mine: unknown key in recipe 'bacth_size': did you mean 'batch_size'"
+    ):
+        create("mine", "tetrominoes", config=layer)
