@@ -100,7 +100,7 @@ def test_shipped_weights_are_copied_to_the_runs_first(run, tmp_path):
         (("--dataset", "tetromino"), "unknown dataset 'tetromino'"),
         (("--probe", "tree"), "'tree' is not one of"),
         (("--matching", "iou"), "'iou' is not one of"),
-        (("--train", 0), "greater than or equal to 1"),
+        (("--train", 0), "Invalid value for '--train'"),
     ],
 )
 def test_refused_requests(run, options, message):
