@@ -9,6 +9,8 @@ import pytest
 from helpers.commands import call, refused
 from helpers.own import png, scene, write_folder, write_tar
 
+from objbench.stores import Store
+
 COUNT = 30
 
 
@@ -139,3 +141,53 @@ def test_a_colleagues_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     }
     assert [file["name"] for file in manifest["files"]] == ["test.tar", "train.tar", "val.tar"]
     assert call("run", "one_slot", "--dataset", "tars").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset"])
+def test_it_is_read_from_a_store(
+    kind: str, tmp_path: Path, memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = tmp_path / "given"
+    if kind == "folder":
+        write_folder(raw, COUNT)
+    else:
+        kinds = ("png", "seg.png")
+        pixels = {
+            f"{i:03}.{end}": png(part)
+            for i in range(COUNT)
+            for end, part in zip(kinds, scene(i), strict=True)
+        }
+        write_tar(raw / "all.tar", pixels)
+    for path in raw.rglob("*"):
+        if path.is_file():
+            (memory / f"given/{path.relative_to(raw)}").put(path)
+    line = ("prepare", "my_set", "--source", kind, "--slots", 4, "--size", 16)
+    for place, data in ((raw, "here"), (f"{memory}/given", "there")):
+        result = call(*line, "--raw", place, "--data", tmp_path / data)
+        assert result.exit_code == 0, result.output
+    here, there = (
+        {
+            str(path.relative_to(tmp_path / data)): path.read_bytes()
+            for path in (tmp_path / data).rglob("*.tar")
+        }
+        for data in ("here", "there")
+    )
+    assert here == there != {}
+
+
+def test_it_is_declared_in_a_folder_and_prepared_into_a_store_by_a_yaml(
+    pictures: Path, tmp_path: Path, memory: Store
+) -> None:
+    message = refused(2, *prepare("--data", memory))
+    assert (
+        "a dataset is declared in a folder of the disk; for a store, write its block into a yaml" in message
+    )
+    assert call(*prepare()).exit_code == 0
+    declared = tmp_path / "data/my_set/dataset.yaml"
+    line = ("--data", memory, "--config", declared)
+    result = call("prepare", "my_set", "--raw", pictures, *line)
+    assert result.exit_code == 0, result.output
+    assert call("verify", "my_set", "--deep", *line).exit_code == 0
+    shard = "my_set/folder/train-000000.tar"
+    assert (memory / shard).read_bytes() == (tmp_path / "data" / shard).read_bytes()

@@ -15,6 +15,7 @@ from objbench.stored import Stored
 
 Kind = Literal["sha256", "md5", "crc32"]
 Checksums = dict[Kind, str]
+RECEIPT = ".receipt.json"  # what follows the name of the file
 
 
 class Receipt(Stored):
@@ -50,7 +51,7 @@ class Receipt(Stored):
 
 def receipt_path(path: Path) -> Path:
     """Where the receipt of the file `path` is."""
-    return path.with_name(f"{path.name}.receipt.json")
+    return path.with_name(f"{path.name}{RECEIPT}")
 
 
 def read_receipt(path: Path) -> Receipt | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from objbench.data.download.receipts import RECEIPT
 from objbench.data.sources.own.rle import annotations_by_image
 from objbench.data.sources.own.scenes import Part
 from objbench.errors import ObjbenchError
@@ -128,7 +129,8 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(here).relative_to(folder)
         for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(suffixes):
+            ours = name.startswith(".") or name.endswith(RECEIPT)  # a folder copied from a store has receipts
+            if not ours and name.lower().endswith(suffixes):
                 yield (inside / name).as_posix()
 
 
