@@ -25,7 +25,7 @@ STEP: dict[tuple[str, str], float] = {
     ("dti_sprites:demo", SMALL_CLEVR): 185,
     ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
-    ("genesis:demo", ALIGNED): 48,
+    ("genesis:demo", ALIGNED): 44,
     ("slate:demo", ALIGNED): 124,
     **{(name, ALIGNED): 125 for name in ("objmae", *(f"objmae:{name}" for name in ABLATIONS))},
 }
