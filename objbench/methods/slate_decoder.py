@@ -119,9 +119,7 @@ class TokenDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.slots = glorot(slot_width, width, bias=False)
-        gain = (
-            3 * blocks
-        ) ** -0.5  # so that the sum over all parts of all blocks begins with a variance of about one
+        gain = (3 * blocks) ** -0.5  # the sum of all parts of all blocks begins with a variance of about one
         self.blocks = nn.ModuleList(
             Block(width, heads, dropout, gain, first=index == 0) for index in range(blocks)
         )
