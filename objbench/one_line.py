@@ -17,7 +17,7 @@ LESS_MEMORY_OF_A_RUN = (
 
 
 def in_a_line(error: Exception, less_memory: str = "") -> str:
-    """One line about an error; what nobody expected is told with its place, in somebody's own code if it passed any.
+    """One line about an error; what has no remedy is told with its place in somebody's own code, if it passed any.
 
     Args:
         error: The error.
@@ -38,7 +38,8 @@ def in_a_line(error: Exception, less_memory: str = "") -> str:
         where = f"{error.filename}: " if error.filename else ""
         remedy = remedy_of(error.errno, Path(os.fsdecode(error.filename or "")))
         own = own_line(error)
-        return f"{where}{error.strerror or error}{f'; {remedy}' if remedy else ''}{f' (at {own})' if own else ''}"
+        more = f"; {remedy}" if remedy else f" (at {own})" if own else ""
+        return f"{where}{error.strerror or error}{more}"
     logging.getLogger("objbench").debug("unexpected", exc_info=error)
     where = f"unexpected, at {line_of(error)}; --debug shows the traceback"
     return f"{type(error).__name__}: {error} ({where})"

@@ -39,6 +39,10 @@ BENCHES = {
         "benches.train",
         "The training step of a method: plain, compiled, captured, and the method's own.",
     ),
+    "sweep": (
+        "benches.sweep",
+        "Runs per hour of the pool beside one after another, and what each launcher adds to a run.",
+    ),
     "cost": (
         "benches.cost",
         "Operations and memory of a training step of every method and dataset, counted without a device.",
