@@ -27,9 +27,9 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
-from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.base import Losses, Method, Progress, Segmentation
+from objbench.methods.genesis_training import GenesisTraining, Optimization
 from objbench.methods.parts.autoregressive import AutoregressivePrior
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation, squashed
@@ -40,7 +40,7 @@ from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.spec.explain import refusal
-from objbench.spec.settings import Count, Counts, Group, Positive, PositiveOrZero
+from objbench.spec.settings import Count, Counts, Group, Positive
 
 KERNEL = 5
 Strides = Annotated[list[Annotated[int, Field(ge=1, le=KERNEL)]], Field(min_length=1)]
@@ -78,12 +78,6 @@ class Loss(Constraint):
 
     beta_least: Positive = Field(description="smallest weight of the KL divergence")
     beta_most: Positive = Field(description="largest weight of the KL divergence")
-
-
-class Optimization(Group):
-    """Adam."""
-
-    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
 
 
 class MaskPosterior(nn.Module):
@@ -158,7 +152,7 @@ class Decomposition(NamedTuple):
     kl: Tensor  # (B,), of the components, likewise
 
 
-class Genesis(Method):
+class Genesis(GenesisTraining):
     """Masks from latents that an LSTM draws one after another, a VAE for the components, GECO."""
 
     class Settings(Method.Settings):
@@ -169,7 +163,6 @@ class Genesis(Method):
         optimizer: Optimization
 
     settings: Settings
-    any_slots = True
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)
@@ -189,19 +182,6 @@ class Genesis(Method):
         self.vae = ComponentVAE(size, model)
         self.geco = loss.geco(math.prod(size), least=loss.beta_least, most=loss.beta_most)
 
-    def setup(self, images: Tensor, stage: Stage) -> None:
-        """Warns of a goal that no reconstruction reaches."""
-        self.settings.loss.warn()
-
-    def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
-        """One Adam at a constant rate."""
-        rate = self.settings.optimizer.learning_rate
-        return [(Adam(self.parameters(), rate, fused=True), lambda progress: rate)]
-
-    def capture_key(self, progress: Progress) -> tuple[()]:
-        """Every step does the same work; GECO's weight is a tensor."""
-        return ()
-
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
         """Negative log-likelihood and one-sample estimates of both KL divergences, weighed by GECO."""
         images = self.resolution.downsample(images)
@@ -211,10 +191,6 @@ class Genesis(Method):
         mask_kl, kl = found.mask_kl.mean(), found.kl.mean()
         parts = {"reconstruction": error, "mask_kl": mask_kl, "kl": kl, "beta": self.geco.beta.clone()}
         return Losses(self.geco.loss(error, mask_kl + kl), parts)
-
-    def after_step(self, progress: Progress, losses: Losses, optimizers: list[Optimizer]) -> None:
-        """Change the weight of the KL divergences."""
-        self.geco.update(losses.parts["reconstruction"], progress)
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The masks, and the components that they compose."""

@@ -27,9 +27,9 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
-from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
+from objbench.methods.base import Losses, Method, Progress, Segmentation
+from objbench.methods.genesis_training import GenesisTraining, Optimization
 from objbench.methods.parts.autoregressive import AutoregressivePrior
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation
@@ -40,7 +40,7 @@ from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import GROUPS, UNet, demand_pixels, group_norm
 from objbench.spec.explain import refusal
-from objbench.spec.settings import Count, Group, PositiveOrZero
+from objbench.spec.settings import Count, Group
 
 ALPHA_MIN, ALPHA_MAX = 0.01, 0.99
 POOL_EPS = 1e-5
@@ -62,12 +62,6 @@ class Model(Group):
     decoder_channels: Channels = Field(
         description="of the decoder, one per 5x5 transposed convolution, each of which doubles the size"
     )
-
-
-class Optimization(Group):
-    """Adam."""
-
-    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
 
 
 class InstanceColoring(nn.Module):
@@ -135,7 +129,7 @@ class Decomposition(NamedTuple):
     log_painted: Tensor  # (B,K,1,H,W), log-masks of the decoder
 
 
-class GenesisV2(Method):
+class GenesisV2(GenesisTraining):
     """Masks by instance colouring, latents with an autoregressive prior, a decoder per slot, GECO."""
 
     class Settings(Method.Settings):
@@ -146,7 +140,6 @@ class GenesisV2(Method):
         optimizer: Optimization
 
     settings: Settings
-    any_slots = True
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)
@@ -171,19 +164,6 @@ class GenesisV2(Method):
         )
         self.geco = loss.geco(math.prod(size))
 
-    def setup(self, images: Tensor, stage: Stage) -> None:
-        """Warns of a goal that no reconstruction reaches."""
-        self.settings.loss.warn()
-
-    def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
-        """One Adam at a constant rate."""
-        rate = self.settings.optimizer.learning_rate
-        return [(Adam(self.parameters(), rate, fused=True), lambda progress: rate)]
-
-    def capture_key(self, progress: Progress) -> tuple[()]:
-        """Every step does the same work; GECO's weight is a tensor."""
-        return ()
-
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
         """Negative log-likelihood under the decoder's masks and a one-sample estimate of the KL, weighed by GECO."""
         images = self.resolution.downsample(images)
@@ -194,10 +174,6 @@ class GenesisV2(Method):
         kl = (found.posterior.log_density(found.latents) - prior.log_density(found.latents)).sum(1).mean()
         parts = {"reconstruction": error, "kl": kl, "beta": self.geco.beta.clone()}
         return Losses(self.geco.loss(error, kl), parts)
-
-    def after_step(self, progress: Progress, losses: Losses, optimizers: list[Optimizer]) -> None:
-        """Change the weight of the KL divergence."""
-        self.geco.update(losses.parts["reconstruction"], progress)
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The masks of the decoder and, as attention, those of instance colouring."""

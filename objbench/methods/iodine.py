@@ -40,6 +40,7 @@ from objbench.methods.parts.mixture import mix
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.schedule import ExponentialDecay
+from objbench.methods.parts.truncated_normal import truncated_normal_
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero
 
@@ -160,7 +161,7 @@ class IODINE(Method):
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 if gain is None:
-                    _cut_normal(module.weight, module.weight[0].numel())
+                    truncated_normal_(module.weight, 1 / module.weight[0].numel())
                 else:
                     nn.init.xavier_normal_(module.weight, gain)
                 assert module.bias is not None
@@ -226,16 +227,9 @@ class IODINE(Method):
         return Explanation(latents, components, logits, log_masks, varied, densities, likelihood, divergence)
 
 
-@torch.no_grad()
-def _cut_normal(weight: Tensor, inputs: int) -> None:
-    """Normal numbers of deviation 1/sqrt(inputs) within two deviations; torch's own function looks at the values."""
-    edge = math.erf(math.sqrt(2))
-    weight.uniform_(-edge, edge).erfinv_().mul_(math.sqrt(2 / inputs))
-
-
 def _initialise_lstm(lstm: nn.LSTMCell) -> None:
     for weight in (lstm.weight_ih, lstm.weight_hh):
-        _cut_normal(weight, lstm.input_size + lstm.hidden_size)
+        truncated_normal_(weight, 1 / (lstm.input_size + lstm.hidden_size))
     for bias in (lstm.bias_ih, lstm.bias_hh):
         nn.init.zeros_(bias)
     nn.init.ones_(lstm.bias_ih.chunk(4)[1])  # torch's gates: input, forget, cell, output

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from objbench.methods.parts.precision import widened
+from objbench.methods.parts.truncated_normal import truncated_normal_
 
 EXPANSION = 4  # hidden units of a block's MLP, by its width
 
@@ -27,7 +26,7 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         self.first = vocabulary
         self.words = nn.Embedding(vocabulary + 1, width)
-        self.positions = nn.Parameter(truncated_normal(1, places + 1, width))
+        self.positions = nn.Parameter(truncated_normal_(torch.empty(1, places + 1, width)))
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -133,12 +132,6 @@ class TokenDecoder(nn.Module):
             embedded = block(embedded, slots)
         logits: Tensor = self.head(self.norm(embedded))
         return logits
-
-
-def truncated_normal(*shape: int) -> Tensor:
-    """Standard normal numbers, those within [-2,2] alone."""
-    edge = math.erf(2**0.5)
-    return math.sqrt(2) * torch.empty(shape).uniform_(-edge, edge).erfinv_()
 
 
 def glorot(inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0) -> nn.Linear:
