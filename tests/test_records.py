@@ -9,7 +9,8 @@ from helpers.paths import ROOT
 from helpers.synthetic import GENERATED, external, record, scored, scores
 
 from objbench.errors import ObjbenchError
-from objbench.records import External, Run, Scored, Trained, read_record
+from objbench.records import External, Run, Trained, read_record
+from objbench.scores import Scored
 
 WRITTEN = sorted((ROOT / "results").rglob("result.json"))
 UNKNOWN = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,13 +15,13 @@ from objbench.cli.options import (
     completes_to,
 )
 from objbench.errors import RequestError
-from objbench.printable import printable
+from objbench.scores import MATCHINGS, PROBES, Matching, ProbeName
 
 if TYPE_CHECKING:
     from objbench.data.read.scenes import Scenes
-    from objbench.records import FactorScore, ProbeScores, Run
-
-_PROBES, _MATCHINGS = ("linear", "mlp", "gradient_boosting"), ("masks", "loss")
+    from objbench.records import Run
+    from objbench.report.tables.table import Line, Table
+    from objbench.scores import FactorScore, ProbeScores
 
 
 @verb
@@ -38,19 +38,19 @@ def probe(
     ] = None,
     source: PreparedSource = None,
     probe: Annotated[
-        Literal["linear", "mlp", "gradient_boosting"],
+        ProbeName,
         typer.Option(
             metavar="PROBE",
             help="What predicts the factors: linear, mlp or gradient_boosting.",
-            autocompletion=completes_to(*_PROBES),
+            autocompletion=completes_to(*PROBES),
         ),
     ] = "linear",
     matching: Annotated[
-        Literal["masks", "loss"],
+        Matching,
         typer.Option(
             metavar="masks|loss",
             help="How slots are paired with objects: by overlap of their masks, or by the loss of the probe.",
-            autocompletion=completes_to(*_MATCHINGS),
+            autocompletion=completes_to(*MATCHINGS),
         ),
     ] = "masks",
     factors: Annotated[
@@ -82,6 +82,7 @@ def probe(
     from objbench.data.read.load import load_split
     from objbench.device import choose_device
     from objbench.probe.run import Request, probe_run
+    from objbench.report.write.terminal import print_tables
     from objbench.train.reevaluate import dataset_of
     from objbench.train.run_data import prepared_run_data
     from objbench.use.finished import locate_run
@@ -117,44 +118,37 @@ def probe(
         scores = {key: made.model_dump() for key, made in found.items()}
         print_json({"folder": str(folder), "probe": request.name, "probes": scores})
         return
-    for key, made in found.items():
-        _print(record, key, request.name, made)
+    print_tables([_table(record, key, request.name, made) for key, made in found.items()])
     print(f"  {folder}")
 
 
-def _print(record: Run, key: str, name: str, found: ProbeScores) -> None:
-    where = f"{record.method_label} seed {record.seed} on {key}"
-    print(
-        printable(
-            f"{where}: {name} probe of {found.n_train:,} scenes, {found.n_objects:,} objects of {found.n_images:,} "
-            f"images, {100 * found.missed:.1f} % of them without a slot"
+def _table(record: Run, key: str, name: str, found: ProbeScores) -> Table:
+    from objbench.report.tables import table as tables
+
+    def line(section: str, label: str, score: FactorScore) -> Line:
+        interval = "-" if score.interval is None else " to ".join(map(_number, score.interval))
+        others = (score.majority, score.masks, score.untrained)
+        cells = [_number(score.score), interval, *map(_number, others)]
+        return tables.Line(
+            section, tables.Cell(label), (score.measure,), [tables.Cell(text) for text in cells]
         )
+
+    title = (
+        f"{record.method_label} seed {record.seed} on {key}: {name} probe of {found.n_train:,} scenes, {found.n_objects:,} "
+        f"objects of {found.n_images:,} images, {100 * found.missed:.1f} % of them without a slot"
     )
-    rows: list[tuple[str, ...]] = [
-        ("factor", "measure", "slots", "95 % interval", "majority", "masks", "untrained")
-    ]
-    rows += [_row(factor, score) for factor, score in found.factors.items()]
-    rows += [_row(f"mean {measure}", score) for measure, score in found.means.items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print(printable("  " + "  ".join(cells).rstrip()))
+    explained = []
     if found.constant:
-        print(printable(f"  the same for all training objects, not probed: {', '.join(found.constant)}"))
+        explained.append(f"the same for all training objects, not probed: {', '.join(found.constant)}")
     if found.disentanglement is not None or found.completeness is not None:
-        shares = (("disentanglement", found.disentanglement), ("completeness", found.completeness))
-        print("  " + ", ".join(f"{title} {_number(value)}" for title, value in shares))
-
-
-def _row(name: str, score: FactorScore) -> tuple[str, ...]:
-    interval = "-" if score.interval is None else " to ".join(_number(end) for end in score.interval)
-    values = (score.score, None, score.majority, score.masks, score.untrained)
-    shown = [_number(value) for value in values]
-    shown[1] = interval
-    return (name, score.measure, *shown)
+        shares = (
+            f"disentanglement {_number(found.disentanglement)}, completeness {_number(found.completeness)}"
+        )
+        explained.append(shares)
+    headings = ["slots", "95 % interval", "majority", "masks", "untrained"]
+    lines = [line("factors", factor, score) for factor, score in found.factors.items()]
+    lines += [line("means", f"mean {measure}", score) for measure, score in found.means.items()]
+    return tables.Table(title, "factor", ("measure",), [""] * len(headings), headings, lines, explained)
 
 
 def _number(value: float | None) -> str:

@@ -91,7 +91,6 @@ def codes(
             )
             advance(len(images))
     finally:
-        method.seed_images(None)
         method.train(training)
     return Codes(*(torch.cat(values).numpy() for values in zip(*parts, strict=True)))
 

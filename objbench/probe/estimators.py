@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from objbench.data.scene import Array
 from objbench.probe.targets import Target
+from objbench.scores import ProbeName
 
-ProbeName = Literal["linear", "mlp", "gradient_boosting"]
-PROBES: tuple[ProbeName, ...] = get_args(ProbeName)
 _RIDGE = 1.0  # penalty of the linear probes, in units of standardised inputs
 _HIDDEN = 256
 _PASSES = 50

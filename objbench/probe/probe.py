@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,11 @@ from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 from objbench.probe.codes import Codes, assigned, pairs_by_overlap
 from objbench.probe.dci import Dci, dci, importances
-from objbench.probe.estimators import Fitted, ProbeName, fit, varies
+from objbench.probe.estimators import Fitted, fit, varies
 from objbench.probe.scoring import Score, scores
 from objbench.probe.targets import Target
+from objbench.scores import Matching, ProbeName
 
-Matching = Literal["masks", "loss"]
 _ROUNDS = 10  # of fitting and pairing by loss
 _FEWEST = 2  # paired training objects
 

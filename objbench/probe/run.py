@@ -13,12 +13,12 @@ from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.plain_block import described
 from objbench.probe.codes import Codes, codes, most_objects
-from objbench.probe.estimators import ProbeName
-from objbench.probe.probe import Matching, Probe, Scored, Split, train
+from objbench.probe.probe import Probe, Scored, Split, train
 from objbench.probe.scoring import Score
 from objbench.probe.targets import targets
 from objbench.progress import bar
-from objbench.records import FactorScore, ProbeScores, Run, read_record
+from objbench.records import Run, read_record
+from objbench.scores import FactorScore, Matching, ProbeName, ProbeScores, probe_name
 from objbench.spec.schema import Spec
 from objbench.train.reevaluate import load_run, refuse_other_size, split_key, untrained_run
 from objbench.train.run_data import scored
@@ -44,7 +44,7 @@ class Request:
     @property
     def name(self) -> str:
         """The name of its scores in a record: PROBE, or PROBE+loss."""
-        return self.probe if self.matching == "masks" else f"{self.probe}+{self.matching}"
+        return probe_name(self.probe, self.matching)
 
 
 class _Views(NamedTuple):

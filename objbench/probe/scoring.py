@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from objbench.data.scene import Array
 from objbench.metrics.bootstrap import LEVEL, resampled_sums
 from objbench.probe.targets import Target
-
-Measure = Literal["accuracy", "r2"]
+from objbench.scores import Measure
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from objbench.report.rows.row import Row
 from objbench.report.rows.success import Success
 from objbench.report.tables.hyperparameters import HYPERPARAMETER_TABLES
 from objbench.report.tables.paper import PAPER_TABLES
+from objbench.scores import MATCHINGS, PROBES, probe_name
 from objbench.spec.schema import Spec
 from objbench.stored import Strict
 
@@ -118,11 +119,9 @@ class ReportRequest(Strict):
     @field_validator("probes")
     @classmethod
     def _known_probe(cls, name: str | None) -> str | None:
-        known = [
-            probe + pairing for probe in ("linear", "mlp", "gradient_boosting") for pairing in ("", "+loss")
-        ]
-        if name is not None and name not in (ALL_PROBES, *known):
-            raise unknown_name("probe", name, [ALL_PROBES, *known])
+        known = [ALL_PROBES, *(probe_name(probe, pairs) for probe in PROBES for pairs in MATCHINGS)]
+        if name is not None and name not in known:
+            raise unknown_name("probe", name, known)
         return name
 
     @field_validator("select", mode="before")

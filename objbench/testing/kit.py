@@ -56,7 +56,6 @@ class Kit:
         images = self.images[part].to(device_of(method)).float() / 255
         before = images.clone()
         found = segment(method, images, self.keys[part], seed=0)
-        method.seed_images(None)
         demand(torch.equal(images, before), "segment writes into its input")
         return found
 

@@ -19,8 +19,8 @@ from objbench.metrics.bootstrap import bootstrap
 from objbench.progress import Advance, silent
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
-from objbench.records import Scores
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.scores import Scores
 from objbench.train.batches import unit_range
 from objbench.viz import ALTERNATIVE
 
@@ -131,7 +131,6 @@ def evaluate(
             samples.keep(images, masks, keys, found)
             advance(len(images))
     finally:
-        method.seed_images(None)
         method.train(training)
     if ranks.several:
         scorings, samples = _joined(ranks.gather((scorings, samples)))
@@ -200,10 +199,13 @@ def segment(
     method: Method, images: Tensor, keys: list[str], seed: int, progress: Progress | None = None
 ) -> Segmentation:
     """Call `method.segment` with randomness fixed by (seed, keys), and check the shape of its result."""
-    method.seed_images(torch.tensor([seed_from(seed, "segment", key) for key in keys]))
     torch.manual_seed(seed_from(seed, "evaluate", *keys))
-    with torch.no_grad():
-        segmentation = method.segment(images, progress)
+    method.seed_images(torch.tensor([seed_from(seed, "segment", key) for key in keys]))
+    try:
+        with torch.no_grad():
+            segmentation = method.segment(images, progress)
+    finally:
+        method.seed_images(None)
     found = segmentation.labels if segmentation.masks is None else segmentation.masks
     assert found is not None
     expected = (len(images), *images.shape[2:])

@@ -13,8 +13,8 @@ from objbench.data.read.load import load_split
 from objbench.data.read.scenes import Scenes
 from objbench.device import choose_device
 from objbench.errors import ObjbenchError, RequestError
-from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.scores import Scored
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.schema import Spec
 from objbench.stores import Place

@@ -114,7 +114,6 @@ class FinishedRun:
         self.method.eval()
         with torch.random.fork_rng(cuda):  # the random numbers of the caller stay as they are
             found = segment(self.method, images, [image.key for image in batch], self.record.seed)
-            self.method.seed_images(None)
         labels = found.prediction.cpu()
         parts = {
             name: None if values is None else values.detach().cpu()

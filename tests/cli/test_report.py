@@ -15,10 +15,10 @@ from helpers import commands
 from helpers.figure_runs import pdf_text, run_on
 from helpers.synthetic import generated, record, save, scores
 
-from objbench.records import Scores
 from objbench.report.figures import PAPER_FIGURES
 from objbench.report.tables.hyperparameters import HYPERPARAMETER_TABLES
 from objbench.report.tables.paper import PAPER_TABLES
+from objbench.scores import Scores
 from objbench.train.artifacts import write_per_image
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from objbench.records import RECORD, External, Record, Run, Scored, Scores
+from objbench.records import RECORD, External, Record, Run
+from objbench.scores import Scored, Scores
 
 SCORES = {"ari_fg": 0.9, "ari": 0.8, "miou": 0.7, "miou_fg": 0.6, "mse": 0.00125}
 

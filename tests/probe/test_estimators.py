@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from objbench.probe.estimators import PROBES, fit, varies
+from objbench.probe.estimators import fit, varies
 from objbench.probe.targets import Target
+from objbench.scores import PROBES
 
 KIND = Target("kind", "categorical", np.empty((0, 0)))
 PLACE = Target("place", "numeric", np.empty((0, 0, 0)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from objbench.records import Scored
 from objbench.report.rows.images import same_images
 from objbench.report.rows.row import Measured, Published, Row
+from objbench.scores import Scored
 from objbench.spec.metrics import NOT_STATED
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from objbench.errors import RequestError
-from objbench.records import Record, Run, Scored
+from objbench.records import Record, Run
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.images import averaged_images
 from objbench.report.rows.notes import with_notes
@@ -23,6 +23,7 @@ from objbench.report.rows.row import (
     Statistic,
     Training,
 )
+from objbench.scores import Scored
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED, MetricSpec
 from objbench.spec.resolve import digest

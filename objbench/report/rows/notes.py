@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from objbench.records import Scored
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.images import same_images
 from objbench.report.rows.row import ALL_SEEDS, Images, Measured, Published, Row, Statistic
+from objbench.scores import Scored
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED
 from objbench.spec.schema import Spec

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from objbench.records import External, Run, Scored, Trained
+from objbench.records import External, Run, Trained
+from objbench.scores import Scored
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
 

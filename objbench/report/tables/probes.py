@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from objbench.records import FactorScore, ProbeScores
 from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Footnotes, Line, Table
+from objbench.scores import FactorScore, ProbeScores
 from objbench.spec.datasets import TEST
 from objbench.spec.schema import Spec
 

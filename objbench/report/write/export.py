@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from objbench.records import Scored
 from objbench.report.rows.notes import cell_notes
 from objbench.report.rows.row import Measured, Published, Row, Training
 from objbench.report.rows.success import Share
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.plan import Plan
+from objbench.scores import Scored
 
 _FIRST_COLUMNS = (
     "kind", "dataset", "protocol", "source", "split", "method", "variant", "overrides", "trivial", "n", "selection",

@@ -13,12 +13,12 @@ from matplotlib.text import Text
 from PIL import Image
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.records import Scores
 from objbench.report.figures import PAPER_FIGURES, SUCCESS, draw
 from objbench.report.figures.paper import FigureRequest, compose
 from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.success import Success
+from objbench.scores import Scores
 from objbench.spec.load import load_spec
 
 

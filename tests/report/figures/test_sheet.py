@@ -11,13 +11,13 @@ from helpers.synthetic import scores
 from PIL import Image
 
 from objbench.errors import RequestError
-from objbench.records import Scores
 from objbench.report.figures import pictures
 from objbench.report.figures.canvas import outputs, save
 from objbench.report.figures.choose import rows_on
 from objbench.report.figures.sheet import Grid, scaled, sheet
 from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
+from objbench.scores import Scores
 from objbench.spec.load import load_spec
 from objbench.viz import colour, prediction_colours
 

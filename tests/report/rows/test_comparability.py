@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from helpers.synthetic import generated, record, scored, scores
 
-from objbench.records import Scores
 from objbench.report.rows.comparability import comparable, conflicts, differences
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
+from objbench.scores import Scores
 from objbench.spec.load import load_spec
 from objbench.spec.schema import PublishedRow
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from helpers.synthetic import GENERATED, external, generated, record, scored, scores
 
-from objbench.records import Scores
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.notes import cell_notes
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
+from objbench.scores import Scores
 from objbench.spec.load import load_spec
 
 

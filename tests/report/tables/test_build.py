@@ -9,7 +9,6 @@ import pytest
 from helpers.synthetic import generated, record, scored, scores
 
 from objbench.errors import RequestError
-from objbench.records import Scores
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
@@ -18,6 +17,7 @@ from objbench.report.tables.paper import paper_plans
 from objbench.report.tables.plan import dataset_plans
 from objbench.report.write.export import as_csv, as_json
 from objbench.report.write.text import markdown, text
+from objbench.scores import Scores
 from objbench.spec.load import load_spec
 
 ALIGNED = {"protocol": "aligned", "on": {"test": scored(protocol="aligned")}}

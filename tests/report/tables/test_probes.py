@@ -10,7 +10,8 @@ import pytest
 from helpers import toy_runs
 from helpers.commands import call, refused
 
-from objbench.records import FactorScore, ProbeScores, Run, read_record
+from objbench.records import Run, read_record
+from objbench.scores import FactorScore, ProbeScores
 
 FACTORS = {"shape": "accuracy", "x": "r2"}
 

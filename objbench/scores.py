@@ -1,0 +1,171 @@
+"""Scores as records hold them: of masks, of reconstructions, of probes; and what they were measured on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from objbench.stored import Strict
+
+ProbeName = Literal["linear", "mlp", "gradient_boosting"]
+Matching = Literal["masks", "loss"]
+Measure = Literal["accuracy", "r2"]
+PROBES: tuple[ProbeName, ...] = get_args(ProbeName)
+MATCHINGS: tuple[Matching, ...] = get_args(Matching)
+
+
+def probe_name(probe: ProbeName, matching: Matching) -> str:
+    """The name of a probe in records: PROBE, or PROBE+loss.
+
+    >>> probe_name("mlp", "loss")
+    'mlp+loss'
+    """
+    return probe if matching == "masks" else f"{probe}+{matching}"
+
+
+class MeanStd(Strict):
+    """Mean and sample standard deviation over the images of a split, as fractions.
+
+    Attributes:
+        n: Over how many images the mean is taken, if the metric is undefined for some of them.
+        interval: 95 % bootstrap confidence interval of the mean over images (`objbench.metrics.bootstrap`).
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    mean: float
+    std: float | None
+    n: int | None = None
+    interval: tuple[float, float] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        optional = ("n", "interval")
+        return {
+            key: value for key, value in handler(self).items() if key not in optional or value is not None
+        }
+
+
+class Scores(BaseModel):
+    """The scores on one prepared split: the number of images, and a MeanStd per metric name.
+
+    Attributes:
+        slots: The number of slots that the run was evaluated with, if it is not the number that it was trained with.
+        masks: The name of the masks that were scored, if they are not those that the method segments with.
+        crowded: How many images have more objects than the prediction has planes; None if no image has, or if the
+            number of planes is not known.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, MeanStd]
+
+    n_images: int
+    slots: int | None = None
+    masks: str | None = None
+    crowded: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        optional = ("slots", "masks", "crowded")
+        return {
+            key: value for key, value in handler(self).items() if key not in optional or value is not None
+        }
+
+    @property
+    def values(self) -> dict[str, MeanStd]:
+        """The scores by metric name."""
+        return self.__pydantic_extra__
+
+
+class Scored(Strict):
+    """What scores were measured on, and by which definition of the metrics.
+
+    Attributes:
+        fingerprint: Of the split.
+        standard: Whether it is the whole standard split of the protocol.
+        generator: Version, seed and sizes of generated data; None for an upstream release.
+        height: Of the true masks, in pixels.
+        width: Of the true masks, in pixels.
+        definition: Which evaluator's definition of the metrics was used.
+    """
+
+    dataset: str
+    protocol: str
+    source: str
+    split: str
+    fingerprint: str
+    standard: bool = Field(title="standard split")
+    generator: dict[str, int] | None
+    height: int
+    width: int
+    definition: str = Field(title="definition of metrics")
+
+    def __hash__(self) -> int:
+        return hash((self.dataset, self.fingerprint, self.definition))  # the generator, a dict, has no hash
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The values of all fields that hold a name: no flags, no sizes, no generator."""
+        return {name: value for name, value in self if isinstance(value, str)}
+
+    @property
+    def place(self) -> str:
+        """`DATASET@PROTOCOL/SOURCE`."""
+        return f"{self.dataset}@{self.protocol}/{self.source}"
+
+
+class FactorScore(Strict):
+    """How well one factor of the objects, or all of a kind in the mean, is predicted from slots.
+
+    Attributes:
+        measure: "accuracy" in [0,1], or "r2", at most 1.
+        score: Of the probe; None if the factor does not vary among the test objects.
+        interval: Its 95 % bootstrap interval over images.
+        majority: The score of the most frequent class, or of the mean, of the training objects.
+        masks: The score of the same probe on colour and place of the predicted masks alone; None for trivial methods.
+        untrained: The score of the same probe on the slots of the untrained model; None for methods without training.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    measure: Measure
+    score: float | None
+    interval: tuple[float, float] | None = None
+    majority: float | None
+    masks: float | None = None
+    untrained: float | None = None
+
+
+class ProbeScores(Strict):
+    """What slots know of their objects, by one kind of probe: `objbench.probe`.
+
+    Attributes:
+        probe: linear, mlp or gradient_boosting.
+        matching: How slots were paired with objects: by overlap of masks, or by the loss of the probe.
+        n_train: Scenes that the probe learned from.
+        train_fingerprint: Of the split that they are from.
+        n_images: Test scenes.
+        n_objects: Visible objects in them.
+        missed: The share of these without a slot, for which the majority is predicted.
+        factors: Factor -> its score.
+        means: "accuracy" and "r2" -> the mean over the factors of that measure.
+        constant: Factors that do not vary among the training objects, which cannot be probed.
+        disentanglement: Of the code, in [0,1]; None if there is one factor.
+        completeness: Of the code, in [0,1].
+        scored: What the test scenes are.
+    """
+
+    probe: ProbeName
+    matching: Matching
+    n_train: int
+    train_fingerprint: str
+    n_images: int
+    n_objects: int
+    missed: float
+    factors: dict[str, FactorScore]
+    means: dict[str, FactorScore]
+    constant: list[str] = []
+    disentanglement: float | None = None
+    completeness: float | None = None
+    scored: Scored
