@@ -17,12 +17,13 @@ from pathlib import Path
 
 from benches.options import cores, positive
 from benches.report import Report, Row, Section, Speedup
-from benches.timing import Clock, Timing, say
+from benches.timing import Clock, Timing, Turn, quartiles, say, timed, timing_of
 from objbench.data.prepare.prepare import prepare
 from objbench.errors import ObjbenchError
 from objbench.launch.jobs import Job
 from objbench.launch.plan import make_plan
 from objbench.launch.request import RunRequest
+from objbench.records import record_files
 from objbench.spec.load import load_spec
 
 METHOD, DATASET, TRIVIAL = "slot_attention:demo", "tetrominoes", "grid"
@@ -54,15 +55,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 def measure(options: Namespace) -> Report:
     """Both sections."""
-    runs = options.runs or (2 if options.quick else 4)
+    runs = max(options.runs or (2 if options.quick else 4), 2)  # a further run needs a first one
     steps = options.steps or (2 if options.quick else 400)
     repeats = options.repeats or (1 if options.quick else 3)
     with tempfile.TemporaryDirectory(prefix="objbench-bench-") as temporary:
         folder = Path(temporary)
         prepare(load_spec().dataset(DATASET), "generated", folder / "data", sizes=SIZES, workers=1)
         sections = [
-            throughput(folder, max(runs, 2), steps, repeats),
-            overheads(folder, max(runs, 2), repeats),
+            throughput(folder, runs, steps, repeats),
+            overheads(folder, runs, repeats),
         ]
     return Report(
         {
@@ -121,8 +122,8 @@ def overheads(folder: Path, runs: int, repeats: int) -> Section:
     for way in ways:
         one, many = times[way, 1], times[way, runs]
         each = [(b - a) / (runs - 1) for a, b in zip(one.seconds, many.seconds, strict=True)]
-        first = sorted(one.seconds)[len(one.seconds) // 2]
-        rows.append(Row(way.name, each, 1, many, figures={"s for one run alone": first}))
+        _, alone, _ = quartiles(one.seconds)
+        rows.append(Row(way.name, each, 1, many, figures={"s for one run alone": alone}))
     return Section(
         f"A run of {TRIVIAL} on {SIZES['test']} images, one at a time",
         "s for each further run",
@@ -137,32 +138,18 @@ def _one_after_another(threads: int) -> str:
 
 def _rounds(sweeps: Sequence[tuple[Way, int]], folder: Path, repeats: int) -> dict[tuple[Way, int], Timing]:
     """Time every sweep once per round, in an order that turns, each in a fresh folder."""
-    turns: dict[tuple[Way, int], list[tuple[float, float, float | None]]] = {sweep: [] for sweep in sweeps}
+    turns: dict[tuple[Way, int], list[Turn]] = {sweep: [] for sweep in sweeps}
     for number in range(repeats):
         for way, runs in [*sweeps[number % len(sweeps) :], *sweeps[: number % len(sweeps)]]:
             results = folder / "runs"
-            before = CLOCK.now()
-            way.sweep(runs, results)
-            after = CLOCK.now()
-            made = len(list(results.rglob("result.json")))
+            turn = timed(partial(way.sweep, runs, results), CLOCK)
+            made = len([*record_files(results)])
             if made != runs:
                 raise ObjbenchError(f"{way.name}: {made} of {runs} runs were finished")
             shutil.rmtree(results)
-            wall, cpu = after[0] - before[0], after[1] - before[1]
-            others = None if after[2] is None or before[2] is None else max(after[2] - before[2] - cpu, 0.0)
-            turns[way, runs].append((wall, cpu, others))
-            say(f"  {way.name}, {runs} runs: {wall:.1f} s")
-    return {sweep: _timing(taken) for sweep, taken in turns.items()}
-
-
-def _timing(turns: list[tuple[float, float, float | None]]) -> Timing:
-    others = [other for _, _, other in turns if other is not None]
-    return Timing(
-        [wall for wall, _, _ in turns],
-        [cpu for _, cpu, _ in turns],
-        others if len(others) == len(turns) else None,
-        calls=1,
-    )
+            turns[way, runs].append(turn)
+            say(f"  {way.name}, {runs} runs: {turn.seconds:.1f} s")
+    return {sweep: timing_of(taken) for sweep, taken in turns.items()}
 
 
 def _command(folder: Path, line: Sequence[str], runs: int, results: Path, threads: int = 1) -> None:

@@ -88,7 +88,7 @@ def interleave(
     threads = torch.get_num_threads()
     try:
         calls = [_calls(candidate, least_seconds, device, clock) for candidate in candidates]
-        turns: list[list[_Turn]] = [[] for _ in candidates]
+        turns: list[list[Turn]] = [[] for _ in candidates]
         order, shuffle = list(range(len(candidates))), random.Random(0).shuffle
         for _ in range(repeats):
             shuffle(order)
@@ -97,7 +97,7 @@ def interleave(
     finally:
         torch.set_num_threads(threads)
     return {
-        candidate: _timing(taken, n) for candidate, taken, n in zip(candidates, turns, calls, strict=True)
+        candidate: timing_of(taken, n) for candidate, taken, n in zip(candidates, turns, calls, strict=True)
     }
 
 
@@ -116,13 +116,27 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-class _Turn(NamedTuple):
+class Turn(NamedTuple):
+    """The cost of one turn of a candidate, as `Timing` has it for all turns."""
+
     seconds: float
     cpu_seconds: float
     other_seconds: float | None
 
 
-def _timing(turns: Sequence[_Turn], calls: int) -> Timing:
+def timed(work: Callable[[], object], clock: Clock = SYSTEM, calls: int = 1) -> Turn:
+    """The cost of one of the `calls` that `work` consists of."""
+    wall, cpu, machine = clock.now()
+    work()
+    wall, cpu = clock.wall() - wall, clock.cpu() - cpu
+    at_end = clock.machine()
+    # The system counts in ticks of about 10 ms: rounding may leave others less than nothing.
+    others = None if machine is None or at_end is None else max(0.0, at_end - machine - cpu) / calls
+    return Turn(wall / calls, cpu / calls, others)
+
+
+def timing_of(turns: Sequence[Turn], calls: int = 1) -> Timing:
+    """The turns of a candidate together, each of so many calls."""
     others = [turn.other_seconds for turn in turns if turn.other_seconds is not None]
     return Timing(
         [turn.seconds for turn in turns],
@@ -137,21 +151,19 @@ def _calls(candidate: Candidate, least_seconds: float, device: torch.device, clo
     return max(1, math.ceil(least_seconds / _turn(candidate, 1, device, clock).seconds))
 
 
-def _turn(candidate: Candidate, calls: int, device: torch.device, clock: Clock) -> _Turn:
+def _turn(candidate: Candidate, calls: int, device: torch.device, clock: Clock) -> Turn:
     torch.set_num_threads(candidate.threads)
     time.sleep(PAUSE)
     if calls > 1:  # a short call finds caches and threads as the candidate before it left them
         candidate.run()
     _wait(device)
-    wall, cpu, machine = clock.now()
-    for _ in range(calls):
-        candidate.run()
-        _wait(device)
-    wall, cpu = clock.wall() - wall, clock.cpu() - cpu
-    at_end = clock.machine()
-    # The system counts in ticks of about 10 ms: rounding may leave others less than nothing.
-    others = None if machine is None or at_end is None else max(0.0, at_end - machine - cpu) / calls
-    return _Turn(wall / calls, cpu / calls, others)
+
+    def work() -> None:
+        for _ in range(calls):
+            candidate.run()
+            _wait(device)
+
+    return timed(work, clock, calls)
 
 
 def _wait(device: torch.device) -> None:
