@@ -144,16 +144,14 @@ class PublishedRow(Strict):
     @property
     def conditions(self) -> tuple[str, ...]:
         """In what the numbers differ, for readers, from those of a model trained on the standard split and nothing else."""
-        told = {
-            "pretrained": self.pretrained and f"pretrained: {self.pretrained}",
-            "clusters": "told the true number of segments of each image"
-            if self.clusters == "true number"
-            else None,
-            "train_set": self.train_set and f"trained on {self.train_set}",
-            "resolution": self.resolution and f"scored at {self.resolution}",
-            "average": "averaged over objects, not over images" if self.average == "objects" else None,
-        }
-        return tuple(filter(None, told.values()))
+        told = (
+            self.pretrained and f"pretrained: {self.pretrained}",
+            "told the true number of segments of each image" if self.clusters == "true number" else None,
+            self.train_set and f"trained on {self.train_set}",
+            self.resolution and f"scored at {self.resolution}",
+            "averaged over objects, not over images" if self.average == "objects" else None,
+        )
+        return tuple(filter(None, told))
 
 
 class Spec(Strict):

@@ -37,8 +37,7 @@ def test_it_fits_the_schema_of_workflows(path) -> None:
     "path", [path for path in WORKFLOWS if path.stem != "publish"], ids=lambda path: path.name
 )
 def test_the_tools_that_it_runs_exist(path) -> None:
-    jobs = yaml.safe_load(path.read_text())["jobs"]
-    lines = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    lines = [line for job in jobs(path.stem).values() for line in runs(job)]
     named = [name for line in lines for name in re.findall(r"tools/[\w.-]+", line)]
     assert named
     assert [name for name in named if not (ROOT / name).is_file()] == []

@@ -160,9 +160,8 @@ class Pen:
         from matplotlib.patches import Rectangle
 
         left, top, side = self.grid.left(column), self.y, self.grid.tile
-        far = (
-            side - 2 * _EXCESS
-        )  # matplotlib before 3.11 rounds up what reaches into one dot more, and samples anew
+        # matplotlib before 3.11 rounds up what reaches into one dot more, and samples anew.
+        far = side - 2 * _EXCESS
         extent = (left, left + far, top + far, top)
         self.axes.imshow(
             scaled(picture, side), extent=extent, interpolation="none", aspect="auto", resample=False

@@ -79,7 +79,7 @@ def page(
         unread=[*without_curve, *pictures.unread],
         curves={name: title for name, title in titles.items() if any(name in c for c in courses.values())},
         data={
-            "runs": _described(listed, spec),
+            "runs": _described(listed),
             "curves": courses,
             "titles": {name: spec.metric(name).title for name in _scored(pictures)} | titles,
             "percent": [name for name, metric in shown.items() if metric.percent],
@@ -119,16 +119,14 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _described(views: Sequence[RunView], spec: Spec) -> list[dict[str, Any]]:
+def _described(views: Sequence[RunView]) -> list[dict[str, Any]]:
     """The facts of each run that the charts and the gallery need."""
     return [
         {
             "id": view.run.id,
             "series": view.run.series,
             "seed": view.run.record.seed,
-            "trained_on": spec.place_title(
-                view.run.record.dataset, view.run.record.protocol, view.run.record.source
-            ),
+            "trained_on": view.place,
             "facets": {
                 "dataset": view.datasets.split(" "),
                 "method": [str(view.method)],
