@@ -22,6 +22,7 @@ from objbench.records import Record, Run, read_record, record_files
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.spec.schema import GROUPS
+from objbench.train.artifacts import SAMPLE_SHEET
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -223,12 +224,12 @@ def cost(label: str) -> Row:
 
 def trainings() -> list[Row]:
     """The rows of the table of miniatures: dataset by dataset, methods by group and name, seeds in order."""
-    order = list(SPEC.datasets), list(GROUPS)
+    datasets, groups = list(SPEC.datasets), list(GROUPS)
 
     def place(found: tuple[Path, Run]) -> tuple[object, ...]:
         record = found[1]
-        group = order[1].index(METHODS[record.method].group)
-        return order[0].index(record.dataset), _scenes(record), group, record.method_label, record.seed
+        group = groups.index(METHODS[record.method].group)
+        return datasets.index(record.dataset), _scenes(record), group, record.method_label, record.seed
 
     return [trained(folder, record) for folder, record in sorted(miniatures(), key=place)]
 
@@ -236,8 +237,8 @@ def trainings() -> list[Row]:
 def trained(folder: Path, record: Run) -> Row:
     """A row of the table of miniatures."""
     label = f"`{record.method_label}`"
-    if (folder / "samples.png").exists():
-        label = f"[{label}](../{(folder / 'samples.png').relative_to(ROOT)})"
+    if (sheet := folder / SAMPLE_SHEET).exists():
+        label = f"[{label}](../{sheet.relative_to(ROOT)})"
     found = record.metrics["test"].values
     learned = record.steps > 0
     return {

@@ -5,8 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-KEPT = ("result.json", "config.json", "metrics.jsonl", "per_image.npz", "samples.png")
-WEIGHTS = "model.safetensors"
+from objbench.records import RECORD
+from objbench.train.artifacts import PER_IMAGE, SAMPLE_SHEET
+from objbench.train.checkpoint import WEIGHTS
+from objbench.train.log import LOG
+from objbench.train.run_folder import CONFIG
+
+KEPT = (RECORD, CONFIG, LOG, PER_IMAGE, SAMPLE_SHEET)
 
 
 def keep(run: Path, result: Path, weights: bool) -> bool:
@@ -15,7 +20,7 @@ def keep(run: Path, result: Path, weights: bool) -> bool:
     Args:
         weights: Whether the weights are kept too.
     """
-    if not (run / "result.json").exists():
+    if not (run / RECORD).exists():
         return False
     result.mkdir(parents=True, exist_ok=True)
     for name in (*KEPT, WEIGHTS) if weights else KEPT:

@@ -16,10 +16,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from kept import WEIGHTS, keep
+from kept import keep
 
+from objbench.records import RECORD
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import parse_assignments, resolve
+from objbench.train.checkpoint import WEIGHTS
 from objbench.train.run_folder import seed_folder
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +79,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     end = time.monotonic() + 60 * options.minutes if options.minutes else None
     left = [run for run in planned() if fnmatch(run.label, options.only)]
-    left = [run for run in left if not (options.results / run.folder / "result.json").exists()]
+    left = [run for run in left if not (options.results / run.folder / RECORD).exists()]
     if options.list:
         print("\n".join(run.label for run in left))
         return 0

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0 if options.dry_run else _carry_out(commands, spec, options)
     except ObjbenchError as error:
         print(f"tools/miniature: {error}", file=sys.stderr)
-        return 2 if isinstance(error, RequestError) else 1
+        return error.exit_code
     except Interrupted as stop:
         print(f"tools/miniature: {stop}", file=sys.stderr)
         return stop.exit_code

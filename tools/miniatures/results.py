@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from kept import WEIGHTS, keep
+from kept import keep
 
 from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, Run
 from objbench.records import Run as Record
@@ -17,6 +17,7 @@ from objbench.report.report import write_report
 from objbench.report.request import ReportRequest
 from objbench.report.rows.records import find_records
 from objbench.spec.schema import Spec
+from objbench.train.checkpoint import WEIGHTS
 from objbench.train.log import read_log
 
 # ARI-FG above which a seed counts as a success: a tenth above the better one of `grid` and `color_kmeans`.
