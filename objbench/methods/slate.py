@@ -164,10 +164,9 @@ class SLATE(Method):
         for linear in (attention.query, attention.key, attention.value, out):
             nn.init.xavier_uniform_(linear.weight)
         nn.init.kaiming_uniform_(hidden.weight, nonlinearity="relu")
-        nn.init.xavier_uniform_(attention.gru.weight_ih)
-        nn.init.orthogonal_(attention.gru.weight_hh)
-        for bias in (hidden.bias, out.bias, attention.gru.bias_ih, attention.gru.bias_hh):
-            nn.init.zeros_(bias)
+        nn.init.zeros_(hidden.bias)
+        nn.init.zeros_(out.bias)
+        attention.start_gru()
         nn.init.xavier_uniform_(self.slot_mean)
         nn.init.xavier_uniform_(self.slot_log_std)
 

@@ -87,11 +87,7 @@ class SlotAttention(Method):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        gru = self.attention.gru
-        nn.init.xavier_uniform_(gru.weight_ih)
-        nn.init.orthogonal_(gru.weight_hh)
-        nn.init.zeros_(gru.bias_ih)
-        nn.init.zeros_(gru.bias_hh)
+        self.attention.start_gru()
         nn.init.xavier_uniform_(self.slot_mean)
         nn.init.xavier_uniform_(self.slot_log_std)
 

@@ -7,6 +7,8 @@ import gc
 import torch
 
 from objbench.methods.base import Method, Progress
+from objbench.methods.slate import SLATE
+from objbench.methods.slot_attention import SlotAttention
 
 
 def known_loss(method: Method, progress: Progress) -> dict[str, float]:
@@ -19,6 +21,18 @@ def known_loss(method: Method, progress: Progress) -> dict[str, float]:
         torch.manual_seed(0)
         losses = method.training_loss(images, progress)
     return {"total": losses.total.item()} | {name: value.item() for name, value in losses.parts.items()}
+
+
+def first_slots(method: SlotAttention | SLATE) -> torch.Tensor:
+    """What the slots of 50 batches of 8 images start from, (400,K,D), with a learned mean of 3 and log std of -1."""
+    seen: list[torch.Tensor] = []
+    method.attention.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+    with torch.no_grad():
+        method.slot_mean.fill_(3)
+        method.slot_log_std.fill_(-1)
+        for _ in range(50):
+            method.segment(torch.rand(8, *method.image_shape))
+    return torch.cat(seen)
 
 
 def tensors_kept(method: Method, progress: Progress) -> int:

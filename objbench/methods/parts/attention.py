@@ -55,6 +55,13 @@ class SlotAttentionCore(nn.Module):
         self.gru = nn.GRUCell(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
+    def start_gru(self) -> None:
+        """Give the GRU the first values of the published codes: Glorot's, orthogonal recurrent ones, biases of zero."""
+        nn.init.xavier_uniform_(self.gru.weight_ih)
+        nn.init.orthogonal_(self.gru.weight_hh)
+        nn.init.zeros_(self.gru.bias_ih)
+        nn.init.zeros_(self.gru.bias_hh)
+
     def forward(self, inputs: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
         """inputs (B,N,F) and initial slots (B,K,D) -> slots (B,K,D) and the last round's attention (B,N,K)."""
         inputs = self.norm_inputs(inputs)
