@@ -76,7 +76,7 @@ def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str
     from objbench.launch.jobs import parse_resources, submit
 
     given = parse_resources(resources)
-    blocks = {name: method.resources for name, method in plan.request.spec().methods.items()}
+    blocks = {name: method.resources for name, method in plan.spec.methods.items()}
     if launcher == "ray":
         from objbench.launch.ray import ray_cluster
 
@@ -155,9 +155,7 @@ def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int |
     if launcher == "local":
         outcomes = _in_a_pool(context, plan, workers, note)
     else:
-        worker = Worker(
-            plan.request, plan.request.spec(), context.interrupts, say, context.debug, context.ranks
-        )
+        worker = Worker(plan.request, plan.spec, context.interrupts, say, context.debug, context.ranks)
         outcomes = run_here(worker, plan.runs, note)
     _print_json(context, done)
     refuse_failures(outcomes, plan)

@@ -199,7 +199,7 @@ def run(
             config=context.config,
             files=files,
         )
-        return make_plan(request, request.spec()).part(parse_part(part))
+        return make_plan(request).part(parse_part(part))
 
     plan = context.ranks.all_do(planned)
     refuse_different_plans(context.ranks, plan)

@@ -111,11 +111,11 @@ class Job:
     def _run(self, interrupts: Interrupts) -> Outcome:
         method, dataset, seed = self.task
         one = replace(self.request, methods=(method,), datasets=(dataset,), seeds=(seed,))
-        spec = one.spec()
-        (planned,) = make_plan(one, spec).runs
+        plan = make_plan(one)
+        (planned,) = plan.runs
         one = replace(one, fresh=self.deleted is not None and self.deleted == _inode(planned.folder))
         with logged(planned.folder):
-            return Worker(one, spec, interrupts, print).run(planned)
+            return Worker(one, plan.spec, interrupts, print).run(planned)
 
     def checkpoint(self) -> Any:
         """The same run once more, for submitit."""

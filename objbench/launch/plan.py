@@ -42,12 +42,14 @@ class Plan:
 
     Attributes:
         request: The command.
+        spec: The benchmarks as it sees them.
         runs: Its runs, or a part of them.
         whole: Their number before a part was taken.
         notes: What a person must know of the settings.
     """
 
     request: RunRequest
+    spec: Spec
     runs: tuple[Planned, ...]
     whole: int
     notes: tuple[str, ...] = ()
@@ -80,7 +82,7 @@ class Plan:
         return {"finished", "at work"}
 
 
-def make_plan(request: RunRequest, spec: Spec) -> Plan:
+def make_plan(request: RunRequest) -> Plan:
     """Resolve every run of a request. Nothing is read but manifests and what stands in the folders of runs.
 
     Raises:
@@ -88,6 +90,7 @@ def make_plan(request: RunRequest, spec: Spec) -> Plan:
             run of another configuration.
         ObjbenchError: A dataset is not prepared.
     """
+    spec = request.spec()
     overrides = parse_assignments(list(request.assignments))
     data = {name: _Data(request, spec, spec.dataset(name)) for name in request.datasets}
     methods: dict[tuple[str, str], MethodConfig] = {}
@@ -105,7 +108,7 @@ def make_plan(request: RunRequest, spec: Spec) -> Plan:
         resolved, where = methods[task.method, task.dataset], data[task.dataset]
         folder = seed_folder(request.runs, str(where.reference), where.source, resolved, task.seed)
         runs.append(Planned(task, resolved, folder, run_state(folder)))
-    plan = Plan(request, tuple(runs), len(runs), tuple(filter(None, notes)))
+    plan = Plan(request, spec, tuple(runs), len(runs), tuple(filter(None, notes)))
     if not request.fresh:
         _refuse_others(plan, data)
     return plan

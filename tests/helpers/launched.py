@@ -8,7 +8,6 @@ from typing import Any
 
 from objbench.launch.plan import Plan, make_plan
 from objbench.launch.request import RunRequest
-from objbench.spec.load import load_spec
 
 
 def request_of(data: Path, runs: Path, **options: Any) -> RunRequest:
@@ -18,7 +17,7 @@ def request_of(data: Path, runs: Path, **options: Any) -> RunRequest:
 
 
 def plan_of(data: Path, runs: Path, **options: Any) -> Plan:
-    return make_plan(request_of(data, runs, **options), load_spec())
+    return make_plan(request_of(data, runs, **options))
 
 
 def die_at_once(*_: object) -> None:

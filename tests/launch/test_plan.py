@@ -113,10 +113,10 @@ def test_a_plan_with_one_wrong_run_is_refused_as_a_whole(prepared_data, tmp_path
 def test_scenes_in_memory_are_not_made_for_a_plan(tmp_path, monkeypatch):
     monkeypatch.setattr("objbench.data.prepare.in_memory.splits_in_memory", None)
     request = request_of(tmp_path, tmp_path, source="generated", in_memory=True, sizes={"train": 4})
-    assert states(make_plan(request, load_spec())) == ["to start", "to start"]
+    assert states(make_plan(request)) == ["to start", "to start"]
     empty = request_of(tmp_path, tmp_path, source="generated", in_memory=True, sizes={"test": 0})
     with pytest.raises(RequestError, match="--test 0: a run needs train and test"):
-        make_plan(empty, load_spec())
+        make_plan(empty)
 
 
 def test_settings_that_nobody_published_are_noted(prepared_data, tmp_path):

@@ -12,14 +12,13 @@ from objbench_toys.methods import ToyGeco
 from objbench.errors import ObjbenchError, RequestError
 from objbench.launch.request import Task
 from objbench.launch.work import Outcome, Worker, refuse_failures, run_here
-from objbench.spec.load import load_spec
 from objbench.train.interrupt import Interrupted, Interrupts
 from objbench.train.lock import sole_owner
 
 
 def worker_of(plan, said=None, interrupts=None):
     say = said.append if said is not None else lambda line: None
-    return Worker(plan.request, load_spec(), interrupts or Interrupts(), say)
+    return Worker(plan.request, plan.spec, interrupts or Interrupts(), say)
 
 
 def test_runs_are_carried_out_in_order_and_told_of(prepared_data, tmp_path):

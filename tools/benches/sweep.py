@@ -169,7 +169,7 @@ def _submitted(data: Path, runs: int, results: Path) -> None:
 
     request = RunRequest((TRIVIAL,), (DATASET,), tuple(range(runs)), data, results, device="cpu")
     executor = submitit.LocalExecutor(results / ".jobs")
-    for planned in make_plan(request, load_spec()).runs:
+    for planned in make_plan(request).runs:
         job = executor.submit(Job(request.elsewhere(), planned.task))
         while not job.done() or job.state == "RUNNING":  # its process, too, has ended
             time.sleep(0.02)
