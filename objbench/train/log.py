@@ -49,7 +49,7 @@ class Log:
             )
         with self.path.open("r+b") as file:
             file.truncate(size)
-        if self._loggers is not None:
+        if self._loggers is not None and self._loggers.names:
             self._loggers.begin(read_log(self.path))
 
     def sync(self) -> None:

@@ -7,8 +7,8 @@ that is missing there. A logger that fails is left out; it cannot stop or change
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -49,12 +49,15 @@ class Loggers:
         folder: The folder of the run.
         config: The content of its config.json.
         say: Told, once, of each logger that fails.
+
+    Attributes:
+        names: As given.
     """
 
     def __init__(
         self, names: Iterable[str], folder: Path, config: Mapping[str, Any], say: Callable[[str], None]
     ) -> None:
-        self._names, self._folder, self._config, self._say = tuple(names), folder, config, say
+        self.names, self._folder, self._config, self._say = tuple(names), folder, config, say
         self._open: dict[str, Logger] = {}
         self._line = 0  # the next one of the log
         self._step, self._first = -1, 0  # of the last line, and the first line of that step
@@ -64,12 +67,13 @@ class Loggers:
     @property
     def n_samples(self) -> int:
         """How many samples a validation should keep for pictures."""
-        return MAX_SAMPLES if self._names else 0
+        return MAX_SAMPLES if self.names else 0
 
     def begin(self, lines: Iterable[Mapping[str, Any]] = ()) -> None:
         """Open the loggers, and send what they lack of the log, whose lines so far these are."""
-        for name in self._names:
-            self._guard(name, partial(self._begin, name))
+        for name in self.names:
+            with self._guarded(name):
+                self._begin(name)
         for line in lines:
             self.write(line["step"], *next((kind, line[kind]) for kind in ("losses", "val") if kind in line))
 
@@ -92,12 +96,9 @@ class Loggers:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for name, logger in list(self._open.items()):
-
-            def close(name: str = name, logger: Logger = logger) -> None:
+            with self._guarded(name):
                 logger.close(kind is None)
                 self._mark(name, self._line)
-
-            self._guard(name, close)
 
     def _begin(self, name: str) -> None:
         marks = self._read_marks()
@@ -119,18 +120,14 @@ class Loggers:
         if step != self._step:
             self._step, self._first = step, line
         pictures: dict[str, Image.Image] = {}
-        for name in list(self._open):
-
-            def send(name: str = name) -> None:
+        for name, logger in list(self._open.items()):
+            with self._guarded(name):
                 if line < self._read_marks().lines[name]:
-                    return
+                    continue
                 if samples and not pictures:
                     pictures[f"{kind}/samples"] = sample_sheet(samples)
-                logger = self._open[name]
                 logger.write(step, values, pictures)
                 self._mark(name, self._first if logger.late else line + 1)
-
-            self._guard(name, send)
 
     def _read_marks(self) -> Marks:
         """What the loggers have; of another configuration, of which nothing came, they have nothing."""
@@ -150,10 +147,11 @@ class Loggers:
         unfinished.write_text(self._marks.model_dump_json())
         unfinished.replace(path)  # not synced, which would cost more than the steps between two lines
 
-    def _guard(self, name: str, action: Callable[[], None]) -> None:
-        """Do something with a logger; if it fails, say so and do without it."""
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """What is done with a logger; if it fails, say so and do without it."""
         try:
-            action()
+            yield
         except Exception as error:
             self._open.pop(name, None)
             self._say(

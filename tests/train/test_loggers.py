@@ -161,6 +161,18 @@ def test_a_logger_that_comes_later_gets_the_whole_log(prepared_data, tmp_path, r
     assert recorder.about[0].new
 
 
+def test_without_loggers_a_damaged_line_of_the_log_stops_no_training(prepared_data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        fail_at(patch, 8)
+        with pytest.raises(RuntimeError, match="a cosmic ray"):
+            run(prepared_data, tmp_path, **SETTINGS)
+    (path,) = tmp_path.rglob("metrics.jsonl")
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    folder, record = run(prepared_data, tmp_path, **SETTINGS)
+    assert record.steps == 8
+    assert (folder / "metrics.jsonl").read_bytes().startswith(b"?")
+
+
 def test_a_fresh_run_is_another_one_for_a_logger(prepared_data, tmp_path, recorder):
     run(prepared_data, tmp_path, log=["recorder"], **SETTINGS)
     run(prepared_data, tmp_path, log=["recorder"], fresh=True, **SETTINGS)
