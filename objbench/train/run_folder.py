@@ -63,7 +63,7 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     known = path.exists() and read_config(folder) == config
     if not known:
         write_atomically(path, json.dumps(config, indent=1) + "\n")
-    if file is not None and not (known and is_copy(folder / COPY, file)):
+    if file is not None and not is_copy(folder / COPY, file):
         with replacing(folder / COPY) as partial:
             partial.write_bytes(file.source)
     return known and (folder / RECORD).exists()
