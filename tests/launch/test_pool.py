@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import call, refused
-from helpers.launched import die_at_once, plan_of
+from helpers.launched import LONG, die_at_once, plan_of, results, working
 from helpers.paths import PLUGINS
 
 from objbench.errors import RequestError
@@ -32,12 +32,6 @@ def _data(prepared_data, monkeypatch):
 def pooled(*more: str) -> tuple[str, ...]:
     line = ("run", "toy_geco", "--dataset", "tetrominoes", "--seeds", "2", "--device", "cpu")
     return (*line, "--launcher", "local", "--workers", "2", *more)
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    """What must not differ between two ways to the same runs."""
-    paths = sorted(folder.rglob("model.safetensors")) + sorted(folder.rglob("metrics.jsonl"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_a_pool_makes_the_runs_of_one_process(tmp_path):
@@ -65,23 +59,10 @@ def start(runs: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_work(process: subprocess.Popen[str], runs: Path) -> list[Path]:
-    """The folders of both runs, as soon as both have a log."""
-    while process.poll() is None:
-        logs = [path for path in runs.rglob("metrics.jsonl") if path.stat().st_size]
-        if len(logs) == 2:
-            return [path.parent for path in logs]
-        time.sleep(0.02)
-    raise AssertionError(process.communicate())
-
-
-LONG = ("--set", "recipe.steps=1000", "--set", "recipe.log_steps=5", "--set", "recipe.evaluations=0")
-
-
 def test_ctrl_c_stops_all_and_the_same_command_goes_on_to_the_same_end(tmp_path):
     runs = tmp_path / "stopped"
     process = start(runs, *LONG)
-    folders = wait_for_work(process, runs)
+    folders = working(process, runs)
     process.send_signal(signal.SIGINT)
     message = process.communicate(timeout=120)[1].splitlines()
     assert message[-1] == (
@@ -106,7 +87,7 @@ def test_ctrl_c_stops_all_and_the_same_command_goes_on_to_the_same_end(tmp_path)
 def test_a_worker_that_dies_takes_only_its_run_with_it(tmp_path):
     runs = tmp_path / "killed"
     process = start(runs, *LONG[2:], "--set", "recipe.steps=400")
-    folders = wait_for_work(process, runs)
+    folders = working(process, runs)
     victim = holder(folders[0])
     assert victim is not None
     os.kill(victim.process, signal.SIGKILL)
@@ -134,7 +115,7 @@ def test_workers_that_die_before_they_begin_take_only_their_runs_with_them(
 def test_workers_end_with_their_pool(tmp_path):
     runs = tmp_path / "orphans"
     process = start(runs, *LONG, "--set", "recipe.steps=100000")
-    folders = wait_for_work(process, runs)
+    folders = working(process, runs)
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 60

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from helpers.commands import call, refused
+from helpers.launched import LONG, results, working
 from helpers.paths import PLUGINS, ROOT
 
 from objbench.errors import RequestError
@@ -118,27 +119,9 @@ def ray(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{PLUGINS}")
 
 
-def results(folder):
-    paths = sorted(folder.rglob("model.safetensors")) + sorted(folder.rglob("metrics.jsonl"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
-def working(process, runs, count=2):
-    """The folders of the runs, as soon as all have a log."""
-    while process.poll() is None:
-        logs = [path for path in runs.rglob("metrics.jsonl") if path.stat().st_size]
-        if len(logs) == count:
-            return sorted(path.parent for path in logs)
-        time.sleep(0.05)
-    raise AssertionError(process.communicate())
-
-
 def start(runs, *more):
     program = [sys.executable, "-m", "objbench", *RAY, *LONG, *more, "--runs", str(runs)]
     return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-LONG = ("--set", "recipe.steps=1000", "--set", "recipe.log_steps=5", "--set", "recipe.evaluations=0")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from helpers import slurm
 from helpers.commands import call
+from helpers.launched import LONG, results
 from helpers.paths import PLUGINS, ROOT
 
 from objbench.launch.log import log_path
@@ -19,7 +20,6 @@ from objbench.train.lock import holder
 from objbench.train.run_state import run_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-LONG = ("--set", "recipe.steps=1000", "--set", "recipe.log_steps=5", "--set", "recipe.evaluations=0")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,6 @@ def until(condition: Callable[[], object], seconds: float = 300) -> None:
 def at_work(folder) -> bool:
     log = folder / "metrics.jsonl"
     return log.is_file() and log.stat().st_size > 0 and holder(folder) is not None
-
-
-def results(folder):
-    paths = sorted(folder.rglob("model.safetensors")) + sorted(folder.rglob("metrics.jsonl"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def refuse_other_ends(tmp_path) -> None:
