@@ -11,7 +11,7 @@ from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.load import load_spec, plugin_folders
 from objbench.spec.resolve import MethodConfig
-from objbench.train.checkpoint import WEIGHTS
+from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.reevaluate import dataset_of
 from objbench.train.run_folder import CONFIG, find_run, lock_run, read_config, seed_folder
 
@@ -67,7 +67,7 @@ def copy_to_runs(name: str, runs: Path) -> Path:
                 f"{folder}: a run of these settings lies there, where {name} would be copied to; choose another folder with "
                 "--runs"
             )
-        for file in (WEIGHTS, CONFIG, *([COPY] if record.implementation else [])):
+        for file in (WEIGHTS, CONFIG, *(file for file in (COPY, CHECKPOINT) if (shipped / file).exists())):
             with replacing(folder / file) as partial:
                 shutil.copyfile(shipped / file, partial)
         record.save(folder)

@@ -7,11 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers import toy_runs
 from helpers.commands import call, refused
 
 from objbench.files import sha256_of
 from objbench.records import Run, read_record
-from objbench.use.weights import shipped_weights
+from objbench.spec.load import load_spec
+from objbench.train.reevaluate import load_run
+from objbench.use.finished import open_run
+from objbench.use.publish import publish
+from objbench.use.weights import copy_to_runs, shipped_weights
 
 
 @pytest.mark.parametrize(("name", "folder"), shipped_weights().items())
@@ -51,3 +56,14 @@ def test_shipped_weights_are_evaluated_as_the_run_that_they_are_of(prepared_data
     original.model_copy(update={"weights_sha256": "0" * 64}).save(folder)
     message = refused(2, "evaluate", NAME, *on)
     assert f"{folder}: a run of these settings lies there, where {NAME} would be copied to" in message
+
+
+def test_state_that_is_no_tensor_is_copied_with_shipped_weights(prepared_data, tmp_path, monkeypatch):
+    folder, record = toy_runs.run(prepared_data, tmp_path / "runs")
+    shipped = tmp_path / "shipped"
+    publish(open_run(folder), load_spec(), shipped, "Toys", None)
+    assert (shipped / "checkpoint.pt").exists()
+    monkeypatch.setattr("objbench.use.weights.shipped_weights", lambda: {"toys": shipped})
+    copied = copy_to_runs("toys", tmp_path / "others")
+    found = load_run(copied, record, load_spec()).get_extra_state()
+    assert found == open_run(folder).method.get_extra_state() != {"steps_seen": 0}
