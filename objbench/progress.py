@@ -51,14 +51,19 @@ class Job:
         self._here, self._start = 0, time.monotonic()
         self._begun = False
 
-    def advance(self, amount: int, note: str | None, resumed: int) -> None:
-        """Count what is done. The clock of the rate starts anew with a first report of nothing done here."""
+    def advance(self, amount: int, note: str | None, resumed: int) -> bool:
+        """Count what is done. The clock of the rate starts anew with a first report of nothing done here.
+
+        Returns whether the job goes on here where an earlier process left it.
+        """
+        goes_on = not self._begun and resumed > 0
         if not self._begun and amount == 0:
             self._start = time.monotonic()
         self._begun = True
         self._here += amount
         self.done += amount + resumed
         self.note = self.note if note is None else note
+        return goes_on
 
     @property
     def rate(self) -> float:
@@ -143,12 +148,13 @@ def _rich_bar(job: Job) -> Iterator[Advance]:
 
 
 def _plain_lines(job: Job) -> Iterator[Advance]:
+    """A line every ten seconds and at the end, and one where a job goes on, so that its output tells from where."""
     due = time.monotonic() + FIRST_SECONDS
 
     def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         nonlocal due
-        job.advance(amount, note, resumed)
-        if time.monotonic() >= due:
+        goes_on = job.advance(amount, note, resumed)
+        if goes_on or time.monotonic() >= due:
             print(job.plain(), file=sys.stderr, flush=True)
             due = time.monotonic() + PLAIN_SECONDS
 

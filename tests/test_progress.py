@@ -102,6 +102,21 @@ def test_plain_lines_come_after_two_seconds_then_every_ten(
     assert lines[0] == "training: 4/100 steps, 2.0 steps/s, 48 s left, loss 0.5"
 
 
+def test_a_job_that_goes_on_says_at_once_from_where(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar("training", 100, "steps") as advance:
+        advance(0, resumed=40)
+        assert capsys.readouterr().err == "training: 40/100 steps\n"
+        advance(0, resumed=5)  # a later part of the same job
+        advance(1)
+        assert capsys.readouterr().err == ""
+
+
+def test_a_job_that_starts_says_nothing_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar("training", 100, "steps") as advance:
+        advance(0, resumed=0)
+        assert capsys.readouterr().err == ""
+
+
 SLOW_START = """
 import time
 from objbench.progress import bar
