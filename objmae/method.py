@@ -122,8 +122,8 @@ class ObjMAE(Method):
         )
 
     def stepper(self, scenes: TrainingScenes, stage: Stage) -> Stepper | None:
-        """On CUDA the fast path: fused kernels in a captured step."""
-        if not scenes.images.is_cuda:
+        """The fast path: on CUDA fused kernels in a captured step; on the CPU in bfloat16, which autocast slows down."""
+        if not scenes.images.is_cuda and stage.precision != "bf16":
             return None
         from objbench.train.cuda_graph import CudaGraphStepper
         from objmae.fast import FastLoss

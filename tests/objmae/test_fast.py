@@ -109,10 +109,11 @@ def test_schedules_reach_the_loss(build):
     assert totals[329][0] == pytest.approx(totals[329][1], rel=1e-6)
 
 
-def test_is_not_taken_on_the_cpu(build):
-    method = build(**SMALL, recipe__steps=3)
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", EagerStepper), ("bf16", CudaGraphStepper)])
+def test_on_the_cpu_it_is_taken_in_bfloat16(build, precision, kind):
+    method = build(**SMALL, recipe__steps=3, recipe__precision=precision)
     scenes = StageScenes(random_scenes(5, (3, 35, 35)), method.stages()[0], 330, seed=0)
-    assert type(choose_stepper(method, scenes, scenes.stage)) is EagerStepper
+    assert type(choose_stepper(method, scenes, scenes.stage)) is kind
 
 
 @pytest.mark.gpu

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from benches.timing import Timing, quartiles
 
-PIPE_WIDTH = 200
+PIPE_WIDTH = 220
 LEGEND = (
     "Medians over the repeats, quartiles in brackets; a speed-up is taken within each round of repeats.\n"
     "cores: those that the candidate kept busy, waiting in a spin included; others: those that other programs did."

@@ -16,9 +16,10 @@ import torch
 
 from benches.options import add_device, positive
 from benches.report import Check, Report, Row, Section, Speedup
-from benches.timing import quartiles, say
+from benches.timing import Timing, quartiles, say
 from benches.train_ceilings import DTYPES, copying, products
 from benches.train_paths import PATHS, paths_of
+from benches.train_products import alone
 from benches.train_race import Entrant, Work, greatest_difference, operations, race
 from objbench.device import choose_device, describe
 from objbench.errors import RequestError
@@ -48,7 +49,7 @@ TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
 class Setting:
     """What is measured, how often, and on which device.
 
-    With `small`, few steps are compared, and objmae has a small model. `batch` None means that of the recipe.
+    With `small`, few steps are compared, and objmae has a smaller model. `batch` None means that of the recipe.
     """
 
     method: str
@@ -75,15 +76,42 @@ class Setting:
         return chosen
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a step could reach.
+
+    Attributes:
+        flops: Operations of a step.
+        peak: TFLOP/s of a large matrix product.
+        products: Seconds that the matrix products of a step take alone.
+    """
+
+    flops: float
+    peak: float
+    products: float
+
+    def reached(self, seconds: float) -> dict[str, float]:
+        """The columns of a step of so many seconds."""
+        speed = self.flops / seconds / 1e12
+        return {
+            "TFLOP/s": speed,
+            "MFU %": 100 * speed / self.peak,
+            "products %": 100 * self.products / seconds,
+        }
+
+
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this bench."""
-    parser.add_argument("--method", default="objmae", metavar="METHOD[:VARIANT]", help="default objmae")
     parser.add_argument(
-        "--datasets", nargs="+", metavar="D",
-        help=f"default on CUDA {' '.join(DATASETS)}, elsewhere and with --quick tetrominoes",
+        "--method", metavar="METHOD[:VARIANT]",
+        help="default on CUDA and with --quick objmae, else its preset for the CPU, objmae:demo",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", nargs="+", choices=list(DTYPES), help="default on CUDA both, elsewhere fp32"
+        "--datasets", nargs="+", metavar="D",
+        help=f"default on CUDA {' '.join(DATASETS)}, elsewhere tetrominoes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", nargs="+", choices=list(DTYPES), help="default both, with --quick fp32"
     )
     parser.add_argument(
         "--paths", nargs="+", choices=list(PATHS), help="default all that the method has: "
@@ -95,7 +123,7 @@ def add_options(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--batch", type=positive, metavar="N",
-        help=f"images per step (default on CUDA the recipe's, elsewhere and with --quick {SMALL_BATCH})",
+        help=f"images per step (default the recipe's, with --quick {SMALL_BATCH})",
     )  # fmt: skip
     add_device(parser)
 
@@ -104,14 +132,15 @@ def measure(options: Namespace) -> Report:
     """All sections, each measured when it is iterated over."""
     device = choose_device(options.device)
     cuda = device.type == "cuda"
-    small = options.quick or not cuda
+    small = options.quick
     spec = load_spec()
-    names = options.datasets or (DATASETS[:1] if small else DATASETS)
+    names = options.datasets or (DATASETS if cuda and not small else DATASETS[:1])
+    options.method = options.method or ("objmae" if cuda or small else "objmae:demo")
     references = [spec.dataset(name) for name in dict.fromkeys(names)]
     setting = Setting(
         method=options.method,
         datasets={reference: _paths(options, reference) for reference in references},
-        precisions=list(dict.fromkeys(options.precision or (DTYPES if cuda else ["fp32"]))),
+        precisions=list(dict.fromkeys(options.precision or (["fp32"] if small else DTYPES))),
         points=[1.0] if options.points == 1 else [i / (options.points - 1) for i in range(options.points)],
         repeats=options.repeats or (2 if options.quick else 5),
         device=device,
@@ -182,7 +211,10 @@ def training(setting: Setting, dataset: DatasetRef, paths: list[str], peaks: Map
         work = _work(setting, dataset, precision)
         entrants = race(work, paths, setting.points, setting.repeats)
         flops = operations(work, setting.points)
-        rows += [_row(entrant, entrants, work, precision, flops, peaks[precision]) for entrant in entrants]
+        products = alone(work, setting.points, DTYPES[precision], setting.repeats)
+        limits = Limits(flops, peaks[precision], quartiles(products.seconds)[1])
+        rows += [_row(entrant, entrants, work, precision, limits) for entrant in entrants]
+        rows.append(_alone_row(products, precision, limits))
         checks += _checks(setting, dataset, precision, entrants)
         del entrants
         _free(setting.device)
@@ -208,9 +240,7 @@ def _work(setting: Setting, dataset: DatasetRef, precision: str) -> Work:
     return Work(dataset, config, images, batch)
 
 
-def _row(
-    entrant: Entrant, entrants: list[Entrant], work: Work, precision: str, flops: float, peak: float
-) -> Row:
+def _row(entrant: Entrant, entrants: list[Entrant], work: Work, precision: str, limits: Limits) -> Row:
     name = f"{entrant.path} {precision}"
     if entrant.failure:
         return Row(name, [], remark=entrant.failure)
@@ -225,15 +255,20 @@ def _row(
         "least": 1000 * min(entrant.at_points),
         "most": 1000 * max(entrant.at_points),
         "images/s": work.batch / seconds,
-        "GFLOP/image": flops / work.batch / 1e9,
-        "TFLOP/s": flops / seconds / 1e12,
-        "MFU %": 100 * flops / seconds / 1e12 / peak,
+        "GFLOP/image": limits.flops / work.batch / 1e9,
+        **limits.reached(seconds),
         "start s": entrant.startup,
     }
     if entrant.memory is not None:
         figures["peak GB"] = entrant.memory / 1e9
     milliseconds = [1000 * s for s in timing.seconds]
     return Row(name, milliseconds, 1, timing, speedup, figures=figures, remark=entrant.remark)
+
+
+def _alone_row(timing: Timing, precision: str, limits: Limits) -> Row:
+    milliseconds = [1000 * s for s in timing.seconds]
+    figures = limits.reached(limits.products)
+    return Row(f"products {precision}", milliseconds, 1, timing, figures=figures)
 
 
 def _checks(setting: Setting, dataset: DatasetRef, precision: str, entrants: list[Entrant]) -> list[Check]:
@@ -277,6 +312,10 @@ def _note(setting: Setting) -> str:
         "Start: from making the stepper to the end of its second step at the first point, compiling and capturing included;",
         "what an earlier path of the run compiled or loaded is not done again. Random images; one seed.",
     ]
+    lines.append(
+        "products: the matrix products of the plain step alone, attention included, on random matrices;"
+    )
+    lines.append("products %: their share of the time.")
     lines.append(
         "Peak: the model and all that its training takes at the last point, but for the training images; on the CPU"
     )

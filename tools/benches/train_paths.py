@@ -65,8 +65,8 @@ def open_path(name: str, method: Method, scenes: TrainingScenes, stage: Stage) -
         return CudaGraphStepper(method, scenes, stage), without_graph
     own = method.stepper(scenes, stage)
     if own is not None:
-        return own, ""
-    if isinstance(method, ObjMAE):  # offers it on CUDA alone
+        return own, without_graph
+    if isinstance(method, ObjMAE):  # in float32 it offers it on CUDA alone
         return CudaGraphStepper(
             method, scenes, stage, FastLoss(method.model, method.settings.schedule, method.normal)
         ), without_graph

@@ -87,19 +87,24 @@ class Entrant:
     @property
     def timing(self) -> Timing:
         """The time per step, averaged over all points."""
-        wall, cpu = ([t.seconds for t in self.timings], [t.cpu_seconds for t in self.timings])
-        others = [t.other_seconds for t in self.timings if t.other_seconds is not None]
-        return Timing(
-            np.mean(wall, 0).tolist(),
-            np.mean(cpu, 0).tolist(),
-            np.mean(others, 0).tolist() if len(others) == len(self.timings) else None,
-            sum(t.calls for t in self.timings),
-        )
+        return averaged(self.timings)
 
     @property
     def at_points(self) -> list[float]:
         """The median seconds per step at each point."""
         return [quartiles(t.seconds)[1] for t in self.timings]
+
+
+def averaged(timings: Sequence[Timing]) -> Timing:
+    """The mean of several timings, turn by turn."""
+    wall, cpu = ([t.seconds for t in timings], [t.cpu_seconds for t in timings])
+    others = [t.other_seconds for t in timings if t.other_seconds is not None]
+    return Timing(
+        np.mean(wall, 0).tolist(),
+        np.mean(cpu, 0).tolist(),
+        np.mean(others, 0).tolist() if len(others) == len(timings) else None,
+        sum(t.calls for t in timings),
+    )
 
 
 def race(work: Work, paths: Sequence[str], points: Sequence[float], repeats: int) -> list[Entrant]:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
+from objmae.kernels import attention as attention_module
 from objmae.kernels import available
-from objmae.kernels.attention import attention
+from objmae.kernels.attention import attention, attention_by_products, plain_attention
 from objmae.kernels.broadcast import broadcast
 from objmae.kernels.mixture import mixture_losses
 from objmae.kernels.residual_norm import residual_norm
@@ -110,6 +111,36 @@ def test_attention_equals_the_blocks():
 def test_gradients_of_attention():
     torch.manual_seed(0)
     assert gradcheck(attention, torch.randn(1, 3, 3, 2, 4, dtype=torch.float64, requires_grad=True))
+
+
+def test_attention_by_products_is_the_plain_one():
+    torch.manual_seed(0)
+    qkv = 2 * torch.randn(2, 7, 3, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(attention_by_products(qkv), plain_attention(qkv), rtol=1e-12, atol=1e-13)
+
+
+def test_attention_in_bfloat16_is_close_to_that_in_float64():
+    """Errors of a bfloat16 result, of the size of one rounding: 2^-8 of the largest value."""
+    torch.manual_seed(0)
+    qkv, weight = torch.randn(3, 49, 3, 4, 16), torch.randn(3, 49, 64)
+    found = []
+    for dtype in (torch.bfloat16, torch.float64):
+        leaf = qkv.bfloat16().to(dtype).requires_grad_()
+        out = attention(leaf)
+        (gradient,) = torch.autograd.grad(out, leaf, weight.to(dtype))
+        assert out.dtype is gradient.dtype is dtype
+        found.append((out.double(), gradient.double()))
+    for low, exact in zip(*found, strict=True):
+        assert (low - exact).abs().max() < 2**-7 * exact.abs().max()
+        assert (low - exact).square().mean().sqrt() < 2**-7 * exact.square().mean().sqrt()
+
+
+def test_on_the_cpu_attention_in_bfloat16_is_by_products(monkeypatch):
+    taken = []
+    monkeypatch.setattr(attention_module, "attention_by_products", lambda qkv: taken.append(qkv.dtype))
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        attention(torch.zeros(1, 2, 3, 1, 4, dtype=dtype))
+    assert taken == [torch.bfloat16]
 
 
 @pytest.mark.parametrize(

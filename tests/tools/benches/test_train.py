@@ -59,7 +59,7 @@ def test_plain_and_fast_are_measured_and_agree(measured):
     assert content["parameters"]["points"] == [0.0, 1.0]
     products, copying, training = content["sections"]
     assert training["title"].startswith("objmae on tetrominoes: 35x35, K=4, batch 8, a small model (width 64")
-    assert rows(content).keys() == {"plain fp32", "fast fp32"}
+    assert rows(content).keys() == {"plain fp32", "fast fp32", "products fp32"}
     failed, difference = training["checks"]
     assert (failed["value"], failed["limit"]) == (0, 0)
     assert difference["name"] == "greatest relative difference of fast fp32 from plain in the first 20 losses"
@@ -85,6 +85,8 @@ def test_figures_follow_from_the_times(measured):
         assert figures["TFLOP/s"] * seconds * 1e12 == pytest.approx(operations_of_a_small_step())
         assert figures["MFU %"] == pytest.approx(100 * figures["TFLOP/s"] / peak)
         assert figures["start s"] > 0
+        products = rows(content)["products fp32"]["median"]
+        assert figures["products %"] == pytest.approx(100 * products / row["median"])
     assert plain["figures"]["peak GB"] > 0
     assert "peak GB" not in fast["figures"]  # on the CPU, told of the plain path alone
     ratios = [b / a for a, b in zip(fast["samples"], plain["samples"], strict=True)]
@@ -147,7 +149,7 @@ def test_any_method_can_be_measured_and_captured(bench, monkeypatch):
     code, content = bench("--method", "toy_refiner", "--paths", "plain", "captured")
     assert code == 0
     assert content["sections"][-1]["title"] == "toy_refiner on tetrominoes: 35x35, K=4, batch 8"
-    assert rows(content).keys() == {"plain fp32", "captured fp32"}
+    assert rows(content).keys() == {"plain fp32", "captured fp32", "products fp32"}
     assert all(row["figures"]["TFLOP/s"] > 0 for row in rows(content).values())  # counted by torch
     assert "of captured fp32 from plain" in content["sections"][-1]["checks"][1]["name"]
 
