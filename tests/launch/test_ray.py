@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from helpers.commands import call, refused
 from helpers.launched import LONG, results, working
+from helpers.loggers import from_tensorboard
 from helpers.paths import PLUGINS, ROOT
 
 from objbench.errors import RequestError
@@ -127,7 +128,7 @@ def start(runs, *more):
 @pytest.mark.slow
 def test_a_killed_task_is_tried_again_and_goes_on_to_the_same_end(tmp_path, ray):
     runs, one = tmp_path / "ray", ("--seeds", "1")
-    process = start(runs, *one, "--set", "recipe.checkpoint_steps=20")
+    process = start(runs, *one, "--set", "recipe.checkpoint_steps=20", "--log", "tensorboard")
     (folder,) = working(process, runs, 1)
     while not (folder / "checkpoint.pt").exists():
         time.sleep(0.02)
@@ -142,6 +143,8 @@ def test_a_killed_task_is_tried_again_and_goes_on_to_the_same_end(tmp_path, ray)
     whole = (*LINE, *LONG, *one, "--set", "recipe.checkpoint_steps=20", "--runs", tmp_path / "whole")
     assert call(*whole).exit_code == 0
     assert results(runs) == results(tmp_path / "whole") != {}
+    logged = {(step, name) for step, name in from_tensorboard(folder).values if name == "losses/total"}
+    assert logged == {(step, "losses/total") for step in range(5, 1001, 5)}
 
 
 @pytest.mark.slow
