@@ -98,7 +98,7 @@ def choose_seeds(row: Measured, seed: int | None) -> list[int]:
         return sorted(row.origins)
     if seed not in row.origins:
         there = ", ".join(map(str, sorted(row.origins)))
-        raise RequestError(f"--seed {seed}: {row.label} on {row.scored.place} has seeds {there} to draw from")
+        raise RequestError(f"--seed {seed}: {row.name} on {row.scored.place} has seeds {there} to draw from")
     return [seed]
 
 
@@ -114,7 +114,7 @@ def _default(rows: Sequence[Measured], tell: Tell) -> Measured:
     here = [row for row in rows if row.scored.place == rows[0].scored.place]
     learned = [row for row in here if not row.who.trivial] or here
     best = max(learned, key=_ranked)
-    tell(f"no records of {PREFERRED} on {best.scored.place}: {best.label}, the best by {RANKING}, is drawn")
+    tell(f"no records of {PREFERRED} on {best.scored.place}: {best.name}, the best by {RANKING}, is drawn")
     return best
 
 
@@ -126,7 +126,7 @@ def _ranked(row: Measured) -> float:
 def _first(rows: Sequence[Measured], tell: Tell) -> Measured:
     if len(rows) > 1:
         first, *others = (
-            f"{row.label} on {row.scored.place}, {seeds(len(row.origins))}, {_steps(row):,} steps"
+            f"{row.name} on {row.scored.place}, {seeds(len(row.origins))}, {_steps(row):,} steps"
             for row in rows
         )
         tell(f"drawn is {first}; there are also {'; '.join(others)}")

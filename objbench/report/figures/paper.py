@@ -200,7 +200,7 @@ def _failures(request: FigureRequest) -> Figure:
     metric = request.success.metric
     if metric not in row.values:
         raise ObjbenchError(
-            f"--figure {request.number}: {row.label} on {row.scored.place} has no {metric} to go by"
+            f"--figure {request.number}: {row.name} on {row.scored.place} has no {metric} to go by"
         )
     scores = row.values[metric].seeds
     ranked = sorted(
@@ -236,7 +236,7 @@ def _curves(request: FigureRequest) -> Figure:
         chosen = choose_seeds(row, request.seed)
         drawn = [seed for seed in chosen if validated(row.origins[seed].folder)] or chosen
         if left_out := [str(seed) for seed in chosen if seed not in drawn]:
-            request.tell(f"{row.label}: no course of training is kept of seed {', '.join(left_out)}")
+            request.tell(f"{row.name}: no course of training is kept of seed {', '.join(left_out)}")
         courses += [Course.read(row.origins[seed].folder, row.title, seed) for seed in drawn]
     label = f"{rows[0].title}, " if len(rows) == 1 else ""
     validation = _VALIDATION + (_RATIO if any(row.who.method == PREFERRED for row in rows) else "") + "."

@@ -28,8 +28,8 @@ def conflicts(rows: Iterable[Row], metrics: Sequence[str]) -> list[str]:
 
 
 def describe(row: Row) -> str:
-    """Name a row in a message: `objmae (generated)` or `monet (greff2019)`."""
-    return f"{row.label} ({row.data})"
+    """Name a row in a message: `objmae:demo+95240a (generated)` or `monet (greff2019)`."""
+    return f"{row.name} ({row.data})"
 
 
 def best(rows: Iterable[Row], metric: str, printed: Callable[[float], float]) -> set[int]:

@@ -137,9 +137,8 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     if not on.standard:
         notes.append(f"not the protocol's standard {on.split} split ({row.n_images:,} images)")
     if row.learned and row.learned.trained_on != on.place:
-        dataset, _, rest = row.learned.trained_on.partition("@")
-        protocol, _, source = rest.partition("/")
-        notes.append(f"trained on {spec.place_title(dataset, protocol, source)}")
+        run = row.origins[min(row.origins)].record
+        notes.append(f"trained on {spec.place_title(run.dataset, run.protocol, run.source)}")
     if row.trained and row.trained.shortened:
         notes.append(row.trained.shortened)
     if row.masks is not None:

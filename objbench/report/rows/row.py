@@ -12,6 +12,7 @@ from objbench.records import External, Run, Trained
 from objbench.scores import Scored
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
+from objbench.spec.resolve import digest
 
 Kind = Literal["run", "external", "published"]
 ALL_SEEDS = "all"
@@ -93,6 +94,11 @@ class MethodId:
         """The overrides as `key=value, key=value`; empty if there are none."""
         return ", ".join(f"{key}={value}" for key, value in self.overrides.items())
 
+    @property
+    def mark(self) -> str:
+        """`+hash6` of the overrides, as in the run's folder; empty if there are none."""
+        return f"+{digest(dict(self.overrides))[:6]}" if self.overrides else ""
+
 
 class Training(Trained):
     """How the method of a measured row was trained, and on what.
@@ -158,6 +164,11 @@ class Row(ABC):
     @abstractmethod
     def data(self) -> str:
         """The source of measured numbers, the citation of published ones."""
+
+    @property
+    def name(self) -> str:
+        """`METHOD[:VARIANT][+hash6]`: the label, with what tells rows of other overrides apart. For messages."""
+        return f"{self.label}{self.who.mark}"
 
     @property
     def published(self) -> bool:

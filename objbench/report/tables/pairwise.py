@@ -18,7 +18,6 @@ from objbench.report.rows.row import Measured, Origin, Row
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Line, Table, bounds
 from objbench.spec.metrics import MetricSpec
-from objbench.spec.resolve import digest
 from objbench.spec.schema import Spec
 from objbench.train.artifacts import PER_IMAGE, read_per_image
 
@@ -43,18 +42,9 @@ class Pairwise:
         return self.first.values[name].metric
 
 
-def full_name(row: Measured) -> str:
-    """`METHOD[:VARIANT][+hash6 of the overrides]`, which names one method of a comparison."""
-    return f"{row.label}{_overrides(row)}"
-
-
 def _title(row: Measured) -> str:
-    """The same with the name that tables print."""
-    return f"{row.title}{_overrides(row)}"
-
-
-def _overrides(row: Measured) -> str:
-    return f"+{digest(dict(row.who.overrides))[:6]}" if row.who.overrides else ""
+    """The name that tables print, with what tells rows of other overrides apart."""
+    return f"{row.title}{row.who.mark}"
 
 
 def compare_methods(
@@ -64,7 +54,7 @@ def compare_methods(
 
     Args:
         rows: All rows of the report.
-        methods: The two names, as `full_name` gives them; the overrides can be left out if there is one choice.
+        methods: The two names, as the names of rows; the overrides can be left out if there is one choice.
         metrics: Those to compare by, if both rows have them.
 
     Returns:
@@ -77,7 +67,7 @@ def compare_methods(
     """
     measured = [row for row in rows if isinstance(row, Measured)]
     first, second = (_rows_named(name, measured) for name in methods)
-    if full_name(first[0]) == full_name(second[0]):
+    if first[0].name == second[0].name:
         raise RequestError(f"--compare {methods[0]} --compare {methods[1]}: name two different methods")
     pairs: list[tuple[Measured, Measured]] = []
     refused: dict[str, list[str]] = {}
@@ -107,11 +97,11 @@ def compare_methods(
 
 def _rows_named(name: str, rows: Sequence[Measured]) -> list[Measured]:
     """Find the rows of the method `name`; its overrides can be left out if there is one choice of them."""
-    exact = [row for row in rows if full_name(row) == name]
+    exact = [row for row in rows if row.name == name]
     found = exact or [row for row in rows if row.label == name]
     if not found:
-        raise unknown_name("method with records", name, {full_name(row) for row in rows})
-    choices = {full_name(row): row for row in found}
+        raise unknown_name("method with records", name, {row.name for row in rows})
+    choices = {row.name: row for row in found}
     if len(choices) > 1:
         told = "; ".join(f"{full} ({row.who.settings})" for full, row in choices.items())
         raise RequestError(f"--compare {name}: there are several, name one of them: {told}")
@@ -273,8 +263,8 @@ def _about(pair: Pairwise) -> dict[str, Any]:
     """The fields of a pair: what both were scored on, and the two methods."""
     return {
         **pair.first.scored.names,
-        "first": full_name(pair.first),
-        "second": full_name(pair.second),
+        "first": pair.first.name,
+        "second": pair.second.name,
         "seeds_first": sorted(pair.first.origins),
         "seeds_second": sorted(pair.second.origins),
     }

@@ -94,7 +94,7 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     columns = [*first.factors, *first.means]
     measures = [first.factors[name].measure if name in first.factors else name for name in columns]
     notes = Footnotes()
-    lines = [line for found in group for line in _lines(found, columns, notes)]
+    lines = [line for found in group for line in _lines(found, columns, notes, spec)]
     majority = [_printed([found.first for found in group], name, lambda s: s.majority) for name in columns]
     lines.append(Line("majority", Cell("majority"), ("", ""), [*map(Cell, majority), Cell("-")]))
     on = first.scored
@@ -112,8 +112,8 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     )
 
 
-def _lines(found: Probed, columns: Sequence[str], notes: Footnotes) -> Iterator[Line]:
-    marks = notes.letters(_remarks(found))
+def _lines(found: Probed, columns: Sequence[str], notes: Footnotes, spec: Spec) -> Iterator[Line]:
+    marks = notes.letters(_remarks(found, spec))
     seeds = list(found.seeds.values())
     for reading, (title, value) in _READINGS.items():
         cells = [_printed(seeds, name, value) for name in columns]
@@ -127,10 +127,11 @@ def _lines(found: Probed, columns: Sequence[str], notes: Footnotes) -> Iterator[
         )
 
 
-def _remarks(found: Probed) -> list[str]:
+def _remarks(found: Probed, spec: Spec) -> list[str]:
     """In what the method differs from its recipe and from the others of its table."""
-    settings, record = found.row.who.settings, found.row.origins[min(found.seeds)].record
-    return [f"with {settings}"] * bool(settings) + [f"trained on {record.place}"] * (found.key != TEST)
+    settings, run = found.row.who.settings, found.row.origins[min(found.seeds)].record
+    place = spec.place_title(run.dataset, run.protocol, run.source)
+    return [f"with {settings}"] * bool(settings) + [f"trained on {place}"] * (found.key != TEST)
 
 
 def _printed(seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorScore], float | None]) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def test_another_source_is_a_conflict():
     (line,) = conflicts(measured(record(), generated(method="color_kmeans")), ["ari_fg"])
     assert line.startswith("tetrominoes: color_kmeans (generated) against objmae (emorl): ")
     assert "source generated is not emorl" in line
+
+
+def test_a_conflict_names_each_row_as_one_types_it():
+    changed = {"overrides": {"model.width": 32}, "config_hash": "narrow"}
+    (line,) = conflicts(measured(record(), generated(variant="demo", **changed)), ["ari_fg"])
+    assert re.match(r"tetrominoes: objmae:demo\+[0-9a-f]{6} \(generated\) against objmae \(emorl\): ", line)
 
 
 def test_published_rows_of_no_or_another_protocol_are_conflicts():

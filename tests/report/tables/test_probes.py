@@ -16,7 +16,9 @@ from objbench.scores import FactorScore, ProbeScores
 FACTORS = {"shape": "accuracy", "x": "r2"}
 
 
-def with_probe(folder: Path, shape: float, x: float, name: str = "linear", **changes) -> Run:
+def with_probe(
+    folder: Path, shape: float, x: float, name: str = "linear", key: str = "test", **changes
+) -> Run:
     """Write a probe with these scores into the record in `folder`."""
     record = read_record(folder)
     assert isinstance(record, Run)
@@ -39,7 +41,7 @@ def with_probe(folder: Path, shape: float, x: float, name: str = "linear", **cha
         means={"accuracy": score("accuracy", shape), "r2": score("r2", x)},
         scored=record.scored["test"],
     ).model_copy(update=changes)
-    record = record.with_probe("test", name, found)
+    record = record.with_probe(key, name, found)
     record.save(folder)
     return record
 
@@ -148,3 +150,10 @@ def test_the_page_has_them_below_the_tables(runs):
 )
 def test_refused(runs, code, options, message):
     assert message in refused(code, "report", "--runs", runs, *options)
+
+
+def test_scenes_of_another_dataset_say_by_its_title_what_the_method_was_trained_on(prepared_data, tmp_path):
+    folder, _ = toy_runs.run(prepared_data, tmp_path / "runs")
+    on = read_record(folder).scored["test"].model_copy(update={"dataset": "clevrtex_ood"})
+    with_probe(folder, 0.5, 0.9, key="clevrtex_ood", scored=on)
+    assert "trained on Tetrominoes (generated)" in made(tmp_path / "runs")
