@@ -107,6 +107,12 @@ def check_output(path: Path) -> None:
     raise RequestError(f"--output {path}: the folder {folder} {found}")
 
 
+def check_output_folder(path: Path) -> None:
+    """Raise RequestError if `path`, into which `--output` writes, is a file."""
+    if path.exists() and not path.is_dir():
+        raise RequestError(f"--output {path}: a file, expected a folder")
+
+
 @contextmanager
 def replacing_output(path: Path) -> Iterator[Path]:
     """The same for a file that a user named: a link stays one, and a device or pipe (/dev/stdout) is written to."""

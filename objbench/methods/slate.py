@@ -45,7 +45,7 @@ from objbench.methods.parts.attention import SlotAttentionCore
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.curriculum import Clock, CosineRamp
 from objbench.methods.parts.gumbel import gumbel, relaxed_one_hot, sampled
-from objbench.methods.parts.plateau import Plateau, PlateauDecay
+from objbench.methods.parts.plateau import Plateau, PlateauDecay, PlateauRule
 from objbench.methods.parts.precision import widened
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.slate_decoder import TokenDecoder, TokenEmbedding, before_relu, glorot
@@ -99,18 +99,12 @@ class Curriculum(Group):
     temperature: CosineRamp
 
 
-class Optimization(Group):
+class Optimization(PlateauRule):
     """Adam, with one learning rate for the dVAE and one for all else."""
 
     dvae_learning_rate: PositiveOrZero = Field(description="of the dVAE, at first")
     learning_rate: PositiveOrZero = Field(
         description="of slots and transformer, after the warm-up and at first"
-    )
-    factor: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="factor of both at a plateau of the loss on val"
-    )
-    patience: CountOrZero = Field(
-        description="evaluations on val without an improvement that are waited for; the next one is a plateau"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from objbench.data.format.png import check_sums
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import explain_os_errors, replacing, sha256_of
+from objbench.files import check_output_folder, explain_os_errors, replacing, sha256_of
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
 from objbench.use.images import SUFFIXES, NamedImage, read_image
@@ -73,9 +74,13 @@ class Job:
         self._by = {"run": record.config_hash, "seed": record.seed, "weights": record.weights_sha256}
 
     def check(self, files: Sequence[Path]) -> None:
-        """Raise RequestError if there is no such folder to be, or it holds label maps that this run did not make."""
-        if self.output.exists() and not self.output.is_dir():
-            raise RequestError(f"--output {self.output}: a file, expected a folder")
+        """Raise RequestError for what cannot be, before anything is written.
+
+        That is an output that is a file or holds label maps that this run did not make, and slots or components of a
+        method without any.
+        """
+        check_output_folder(self.output)
+        self._check_model()
         if self.fresh:
             return
         for path in files:
@@ -86,6 +91,18 @@ class Job:
                 raise RequestError(
                     f"{labels} is there, and not by this run; choose another folder, or replace it with --fresh"
                 )
+
+    def _check_model(self) -> None:
+        """Raise RequestError if the method lacks what is asked for, as a black image shows."""
+        if not self.slots and not self.components:
+            return
+        found = self.model.segment(torch.zeros(3, *self.model.size))
+        assert isinstance(found, SegmentedImage)
+        method = self.model.record.method_label
+        if self.slots and found.slots is None:
+            raise RequestError(f"--slots: {method} has no slots; leave the option out")
+        if self.components and (found.components is None or found.masks is None):
+            raise RequestError(f"--components: {method} has none; leave the option out")
 
     def run(self, files: Sequence[Path], refused: Refused) -> Iterator[Written]:
         """Segment the files that are left.
@@ -141,13 +158,12 @@ class Job:
         places, labels = self._places(path), found.labels.numpy()
         if labels.max() > 255:
             raise ObjbenchError(f"{path}: {labels.max() + 1} planes, a label map in a PNG has at most 256")
-        if "slots" in places and found.slots is None:
-            raise RequestError(f"--slots: {self.model.record.method_label} has no slots")
         strip = self._strip(found) if "components" in places else None
         labels = labels.astype(np.uint8)
         image = read_image(path)  # again: a batch of large images would need gigabytes
         _save(places["overlay"], Image.fromarray(_overlay(image, labels)))
-        if "slots" in places and found.slots is not None:
+        if "slots" in places:
+            assert found.slots is not None  # as in `check`
             with replacing(places["slots"]) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, slots=found.slots.numpy())
         if strip is not None:
@@ -160,8 +176,8 @@ class Job:
 
     def _strip(self, found: SegmentedImage) -> Image.Image:
         """Components (M,3,h,w) with their masks as alpha, as RGBA side by side."""
-        if found.components is None or found.masks is None:
-            raise RequestError(f"--components: {self.model.record.method_label} has none")
+        assert found.components is not None  # as in `check`
+        assert found.masks is not None
         rgba = np.concatenate([found.components.numpy(), found.masks.numpy()[:, None]], axis=1)  # M,4,h,w
         row = np.concatenate(list((rgba.clip(0, 1) * 255).round().astype(np.uint8)), axis=2)  # 4,h,M*w
         return Image.fromarray(np.moveaxis(row, 0, -1))

@@ -143,3 +143,5 @@ def test_methods_without_slots_say_so(prepared_data):
     assert "--components: toy_geco has none" in refused(
         2, "segment", run, "photos", "--output", "b", "--components"
     )
+    assert not Path("a").exists()
+    assert not Path("b").exists()

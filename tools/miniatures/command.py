@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import Popen
+
+from benches.options import positive
 
 from miniatures import plan
 from miniatures.cost import OTHER_PREPARING, PREPARING, measured_steps, minutes_left
@@ -53,7 +55,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print the plan alone")
     parser.add_argument("--only", action="append", default=[], metavar="METHOD[:VARIANT]", help="repeatable")
     parser.add_argument(
-        "--workers", type=_count, metavar="N", help="runs at once; default: one for two processors"
+        "--workers", type=positive, metavar="N", help="runs at once; default: one for two processors"
     )
     parser.add_argument(
         "--data", metavar="FOLDER", help=f"prepared datasets; default: ${DATA_VARIABLE}, ./data"
@@ -61,12 +63,6 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--runs", metavar="FOLDER", help=f"default: ${RUNS_VARIABLE}, ./runs")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "miniature", metavar="FOLDER")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError(f"expected a number of at least 1, found '{text}'")
-    return int(text)
 
 
 def _print_plan(commands: list[Command], spec: Spec, options: Namespace) -> None:

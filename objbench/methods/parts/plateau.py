@@ -14,16 +14,21 @@ from objbench.spec.settings import CountOrZero, Group, PositiveOrZero
 THRESHOLD = 1e-4  # an improvement by a smaller part of the best score is none
 
 
-class PlateauDecay(Group):
-    """A rate that is multiplied by `factor` after more than `patience` evaluations without a better score."""
+class PlateauRule(Group):
+    """Learning rates are multiplied by `factor` after more than `patience` evaluations without a better score."""
 
-    learning_rate: PositiveOrZero = Field(description="learning rate at first")
     factor: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="factor of the learning rate at a plateau"
+        description="factor of all learning rates at a plateau of the score on val"
     )
     patience: CountOrZero = Field(
         description="evaluations on val without an improvement that are waited for; the next one is a plateau"
     )
+
+
+class PlateauDecay(PlateauRule):
+    """One rate under this rule."""
+
+    learning_rate: PositiveOrZero = Field(description="learning rate at first")
     lowest: PositiveOrZero = Field(description="lowest learning rate")
 
 

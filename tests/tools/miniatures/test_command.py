@@ -123,7 +123,7 @@ def test_wrong_requests_are_refused(tmp_path, capfd, monkeypatch):
     assert "did you mean 'grid'" in capfd.readouterr().err
     with pytest.raises(SystemExit):
         call(tmp_path, tmp_path, "--workers", "0")
-    assert "expected a number of at least 1, found '0'" in capfd.readouterr().err
+    assert "expected a whole number of at least 1, found '0'" in capfd.readouterr().err
     monkeypatch.setenv("OBJBENCH_RUNS", "memory://runs")
     assert command.main(["--dry-run"]) == 2
     assert "name one with --runs" in capfd.readouterr().err
