@@ -12,7 +12,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are small here, threads only slow each other down
 
 import pytest
+import torch
 
+if not torch.cuda.is_available():  # chosen before anything imports Triton, and kept
+    os.environ["TRITON_INTERPRET"] = "1"
 pytest.register_assert_rewrite("helpers")
 
 from helpers import stores

@@ -36,7 +36,7 @@ install_torch() {
 
 # setup_venv EXTRAS: install objbench[EXTRAS] from this checkout, editable; nothing to do if that, or more, is done.
 setup_venv() {
-    local versions python
+    local versions python kept
     versions=$(cat "$root/pyproject.toml" "$root/tools/constraints.txt" "$root/tools/env.sh" | cksum)
     export PIP_DISABLE_PIP_VERSION_CHECK=1
     if ! is_set_up "$1" "$versions"; then
@@ -50,7 +50,9 @@ setup_venv() {
     export PATH="$venv/bin:$PATH"
     is_set_up "$1" "$versions" && return
     install_torch
-    grep -v '^torch==' "$root/tools/constraints.txt" > "$venv/constraints.txt"
+    kept=torch
+    python -c 'import triton' 2>/dev/null && kept='(torch|triton)' # torch's builds for CUDA pin the one they come with
+    grep -vE "^$kept==" "$root/tools/constraints.txt" > "$venv/constraints.txt"
     pip install --quiet --constraint "$venv/constraints.txt" --editable "$root[$1]"
     echo "$versions" > "$venv/.objbench-$1"
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @cache
 def triton_installed() -> bool:
-    """Whether Triton could be imported; it comes with torch's builds for CUDA on Linux."""
+    """Whether Triton could be imported; torch's builds for CUDA on Linux bring it, and the extra dev."""
     return find_spec("triton") is not None
 
 

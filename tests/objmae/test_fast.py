@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from helpers.kernels import needs_interpreter, needs_triton
 
 from objbench.methods.base import Progress
 from objbench.testing import random_scenes
@@ -66,10 +69,21 @@ def test_stays_close_in_bfloat16(build):
         assert other == pytest.approx(true, rel=0.01)
 
 
-def test_gradients_are_those_of_the_plain_loss(build):
+@pytest.fixture(params=["plain", pytest.param("fused", marks=[needs_interpreter, needs_triton])])
+def forms(request, monkeypatch):
+    """Which forms of the kernels the functions take, on the CPU."""
+    if request.param == "fused":
+        for name in ("broadcast", "mixture", "residual_norm"):  # attention's is for bfloat16
+            monkeypatch.setattr(f"objmae.kernels.{name}.fused", lambda tensor: True)
+        monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+
+
+@pytest.mark.usefixtures("forms")
+@pytest.mark.parametrize("epoch", [0, 329])
+def test_gradients_are_those_of_the_plain_loss(build, epoch):
     method = build(**NARROW, schedule__token_noise=0.1)
     images = random_scenes(3, (3, 35, 35))
-    progress = Progress("train", step=5, steps=330, epoch=0, nominal_epochs=330)
+    progress = Progress("train", epoch, 330, epoch, 330)
     fast = FastLoss(method.model, method.settings.schedule, method.normal)
     fast.prepare(progress)
     found = []
