@@ -68,6 +68,12 @@ def names(kind: str) -> dict[str, str]:
     return {**plugins, **BUILT_IN.get(kind, {})}
 
 
+def foreign(kind: str) -> list[str]:
+    """The registered names of `kind` that come from other packages than objbench; nothing is imported."""
+    points = entry_points(group=f"objbench.{kind}")
+    return sorted(point.name for point in points if point.dist is None or point.dist.name != "objbench")
+
+
 def get(kind: str, name: str) -> Any:
     """The registered object; nothing is imported before it is asked for."""
     known = names(kind)

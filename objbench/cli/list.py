@@ -114,6 +114,7 @@ def _reduced(context: Context, reference: DatasetRef) -> dict[str, dict[str, int
 def _methods(context: Context) -> Entries:
     from objbench.spec.schema import GROUPS
 
+    _tell_faulty_plugins(context)
     return tuple(
         {
             "kind": "method",
@@ -129,6 +130,22 @@ def _methods(context: Context) -> Entries:
         for name, method in sorted(context.spec.methods.items())
         if method.group == group
     )
+
+
+def _tell_faulty_plugins(context: Context) -> None:
+    """Say which methods of plugins cannot be run, and why; only these are imported, those of objbench are tested."""
+    from objbench import registry
+    from objbench.one_line import in_a_line
+
+    for name in registry.foreign("methods"):
+        if name in context.spec.methods:
+            from objbench.methods.describe import settings_of
+
+            try:
+                settings_of(context.spec, name)
+            except Exception as error:  # whatever somebody's module does
+                for line in in_a_line(error).splitlines():
+                    say(f"objbench: {name} cannot be run: {line}")
 
 
 def _metrics(context: Context) -> Entries:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from helpers.commands import call, call_with_toy
+from helpers.paths import PLUGINS, ROOT
 
 from objbench.cli.list import _fitted
 from objbench.records import Run
@@ -194,3 +198,43 @@ def test_a_group_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "methods.gnm.group" in done.stderr
     assert "boxes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "module", "said"),
+    [
+        (
+            "{model: {width: 3, widht: 4}, recipe: {steps: 2, lr: 0.1}}",
+            "",
+            "unknown key in model 'widht': did you mean 'width'?",
+        ),
+        (
+            "{model: {width: -1}, recipe: {steps: 2, lr: 0.1}}",
+            "",
+            "model.width: expected a whole number >= 1, found -1",
+        ),
+        ("{model: {width: 3}, recipe: {steps: 2, lr: 0.1}}", "raise SyntaxError('no')", "SyntaxError: no"),
+        (
+            "{model: {width: 3}, recipe: {steps: 2, lr: 0.1}}",
+            "import a_package_that_is_not_there",
+            "No module named 'a_package",
+        ),
+    ],
+)
+def test_a_plugin_that_cannot_be_run_is_listed_and_told(tmp_path, content, module, said):
+    (tmp_path / "faulty").mkdir()
+    block = f"methods: {{mine: {{title: Mine, summary: One, config: {content}}}}}"
+    (tmp_path / "faulty/benchmarks.yaml").write_text(block)
+    (tmp_path / "faulty/__init__.py").write_text(
+        f"{module}\nfrom objbench_toys.methods import ToyGeco as Mine\n"
+    )
+    (tmp_path / "faulty-1.dist-info").mkdir()
+    (tmp_path / "faulty-1.dist-info/entry_points.txt").write_text("[objbench.methods]\nmine = faulty:Mine\n")
+    (tmp_path / "faulty-1.dist-info/METADATA").write_text("Name: faulty\nVersion: 1\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{PLUGINS}:{ROOT}"}
+    command = [sys.executable, "-m", "objbench", "list", "methods"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "mine  " in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("objbench: mine cannot be run: ")
+    assert said in line
