@@ -107,10 +107,16 @@ def check_output(path: Path) -> None:
     raise RequestError(f"--output {path}: the folder {folder} {found}")
 
 
-def check_output_folder(path: Path) -> None:
-    """Raise RequestError if `path`, into which `--output` writes, is a file."""
-    if path.exists() and not path.is_dir():
-        raise RequestError(f"--output {path}: a file, expected a folder")
+def check_folder(option: str, path: Path) -> None:
+    """Refuse a folder, there or to be made, that a user named with `option`, if it or one above it is a file.
+
+    Raises:
+        RequestError: It is.
+    """
+    there = next((place for place in (path, *path.parents) if os.path.exists(place)), path)
+    if os.path.exists(there) and not os.path.isdir(there):
+        which = "" if there == path else f"{there} is "
+        raise RequestError(f"{option} {path}: {which}a file, expected a folder; choose another place")
 
 
 @contextmanager
@@ -220,6 +226,8 @@ def remedy_of(code: int | None, path: Path, option: str | None = None) -> str | 
         return f"free some space (or quota){elsewhere}"
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"choose a folder that you can write to with {option}" if option else "see to its permissions"
+    if code == errno.ENOTDIR:
+        return "a file stands where a folder is expected: choose another place"
     return None
 
 

@@ -19,6 +19,7 @@ import typer
 from objbench.cli.shared import shared_command
 from objbench.cli.streams import UnwrittenError
 from objbench.errors import ObjbenchError, RequestError
+from objbench.files import check_folder
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE, data_folder, runs_folder
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.printable import printable
@@ -114,6 +115,13 @@ _LESS_MEMORY = {
 }
 
 
+def _refuse_files(context: Context) -> None:
+    """Refuse a file that was named where a folder belongs; one that happens to be called `data` may be none of ours."""
+    for option, folder, usual in (("--data", context.data, DATA), ("--runs", context.runs_place, RUNS)):
+        if isinstance(folder, Path) and folder != usual:
+            check_folder(option, folder)
+
+
 def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., None]:
     """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
 
@@ -130,6 +138,7 @@ def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., N
         data, runs = data_folder(common.pop("data")), runs_folder(common.pop("runs"))
         context = Context(data=data, runs_place=runs, **common, interrupts=Interrupts())
         try:
+            _refuse_files(context)
             with context.interrupts.catch():
                 try:
                     with shared_command() if shared else nullcontext(ALONE) as ranks:

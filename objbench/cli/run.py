@@ -271,5 +271,6 @@ def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
                 )
             numbers = list(range(numbers[0]))
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise RequestError("expected at least one seed, distinct numbers of at least 0")
+        given = f"--seeds {seeds}" if seed is None else f"--seed {seed}"
+        raise RequestError(f"{given}: expected at least one seed, distinct numbers of at least 0")
     return numbers

@@ -39,6 +39,7 @@ def settings_of(spec: Spec, name: str) -> dict[str, Setting]:
         RequestError: unknown method or variant, or values in its yaml that its class refuses.
     """
     method, _, variant = name.partition(":")
+    default = flatten(shared_config(spec, name))
     kind = method_class(method, spec.method_class(method)).Settings
     known = spec.method(method)
     own = {*known.datasets, *(known.variants[variant].datasets if variant else ())}
@@ -48,7 +49,7 @@ def settings_of(spec: Spec, name: str) -> dict[str, Setting]:
         configs = {dataset: resolve(spec, name, spec.dataset(dataset), {}).config for dataset in datasets}
         return {dataset: flatten(parse(kind, config).model_dump()) for dataset, config in configs.items()}
 
-    default, plain = flatten(shared_config(spec, name)), values(name)
+    plain = values(name)
     varied = {} if variant else {other: values(f"{method}:{other}") for other in known.variants}
     found = {}
     for key, field in sorted(fields_of(kind), key=lambda item: item[0].startswith("recipe.")):

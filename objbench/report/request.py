@@ -190,7 +190,16 @@ def format_of(format: str | None, as_json: bool, output: Path | None, picture: b
         raise RequestError(f"--json and --format {format} exclude each other")
     if as_json or format is not None:
         return format or "json"
-    return "terminal" if output is None or picture else _BY_NAME.get(output.suffix.lower(), "terminal")
+    if output is None or picture:
+        return "terminal"
+    from objbench.report.figures.canvas import FORMATS as PICTURES
+
+    if output.suffix.lower() in PICTURES:
+        raise RequestError(
+            f"--output {output}: a table is no picture; give it a name that ends in one of {', '.join(_BY_NAME)}, or ask "
+            "for a --figure"
+        )
+    return _BY_NAME.get(output.suffix.lower(), "terminal")
 
 
 def _check_datasets(datasets: Sequence[str], rows: Sequence[Row], spec: Spec) -> None:

@@ -64,7 +64,8 @@ def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further
     layers += further
     if config is not None:
         if not config.is_file():
-            raise RequestError(f"--config {config}: no such file")
+            found = "a folder, expected a file" if config.is_dir() else "no such file"
+            raise RequestError(f"--config {config}: {found}")
         layers.append((str(config), _read(config)))
     merged: dict[str, Any] = {}
     published: list[tuple[str, Any]] = []

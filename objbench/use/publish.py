@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from objbench.errors import RequestError
-from objbench.files import check_output_folder, explain_os_errors, replacing, write_atomically
+from objbench.files import check_folder, explain_os_errors, replacing, write_atomically
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
@@ -151,7 +151,7 @@ def _rows(record: Run, spec: Spec) -> list[dict[str, Any]]:
 
 
 def _refuse_other_content(run: FinishedRun, output: Path) -> None:
-    check_output_folder(output)
+    check_folder("--output", output)
     if output.resolve() == run.folder.resolve():
         raise RequestError(f"--output {output}: that is the run itself; choose another folder")
     if not output.is_dir() or not any(output.iterdir()):

@@ -18,7 +18,7 @@ from torch import Tensor
 from objbench.data.format.png import check_sums
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import check_output_folder, explain_os_errors, replacing, sha256_of
+from objbench.files import check_folder, explain_os_errors, replacing, sha256_of
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
 from objbench.use.images import SUFFIXES, NamedImage, read_image
@@ -79,7 +79,7 @@ class Job:
         That is an output that is a file or holds label maps that this run did not make, and slots or components of a
         method without any.
         """
-        check_output_folder(self.output)
+        check_folder("--output", self.output)
         self._check_model()
         if self.fresh:
             return
@@ -112,7 +112,6 @@ class Job:
             refused: Called with each image that cannot be read.
         """
         with explain_os_errors(self.output, "--output"), bar("segmenting", len(files), "images") as advance:
-            self.output.mkdir(parents=True, exist_ok=True)
             there: list[Written] = []  # met on the way to the next image that is not there yet
             sha256: dict[str, str] = {}
             for found in self.model.segment_each(self._left(files, refused, there, sha256)):
@@ -160,6 +159,7 @@ class Job:
             raise ObjbenchError(f"{path}: {labels.max() + 1} planes, a label map in a PNG has at most 256")
         strip = self._strip(found) if "components" in places else None
         labels = labels.astype(np.uint8)
+        self.output.mkdir(parents=True, exist_ok=True)  # now, as no image before it may have been readable
         image = read_image(path)  # again: a batch of large images would need gigabytes
         _save(places["overlay"], Image.fromarray(_overlay(image, labels)))
         if "slots" in places:

@@ -65,6 +65,12 @@ def test_nothing_asked_gives_the_help() -> None:
         (["prepare", "toy", "--source", "tox"], "unknown source of toy 'tox': did you mean 'toy'?"),
         (["prepare", "toy", "--config", "no.yaml"], "no.yaml: no such file"),
         (["verify", "toi"], "unknown dataset 'toi'"),
+        (["list", "--config", "."], ": a folder, expected a file"),
+        (["list", "--data", "toy.yaml"], "--data toy.yaml: a file, expected a folder; choose another place"),
+        (["run", "grid", "--dataset", "toy", "--runs", "toy.yaml/a/b"], "toy.yaml/a/b: toy.yaml is a file,"),
+        (["run", "grid", "--dataset", "toy", "--seeds", "0"], "--seeds 0: expected at least one seed"),
+        (["info", "objmae:dmeo"], "unknown variant of objmae 'dmeo': did you mean 'demo'?"),
+        (["report", "--output", "a.PDF"], "--output a.PDF: a table is no picture"),
         (["list", "method"], "unknown listing 'method': did you mean 'methods'?"),
         (
             ["info", "colour_kmeans"],

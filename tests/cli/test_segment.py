@@ -126,6 +126,13 @@ def test_requests_that_cannot_be_met(arguments, message):
     assert not Path("o").exists()
 
 
+def test_where_no_image_can_be_read_no_folder_is_made():
+    Path("broken.png").write_text("no image")
+    message = refused(1, "segment", RUN, "broken.png", "--output", "out")
+    assert "1 of 1 images could not be segmented: broken.png" in message
+    assert not Path("out").exists()
+
+
 def test_a_folder_to_write_to_is_made_with_those_above_it():
     assert call("segment", RUN, "photos", "--output", "new/folders/out").exit_code == 0
     assert len(list(Path("new/folders/out").glob("*.overlay.png"))) == 3
