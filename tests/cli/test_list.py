@@ -156,6 +156,7 @@ def test_on_a_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch
 GROUPS = {
     "trivial": ["color_kmeans", "grid", "one_slot"],
     "slots": [
+        "comet",
         "efficient_morl",
         "genesis",
         "genesis_v2",

@@ -21,6 +21,10 @@ TINY = {
         | {"model.mlp_width": 8, "model.iterations": 2, "model.blocks": 2, "model.heads": 2}
         | {"curriculum.warmup_steps": 0},
     ),
+    "comet": (
+        "comet:demo",
+        {"model.resolution": 7, "model.channels": 4, "model.latent": 3, "descent.steps": 2},
+    ),
     "monet": (
         "monet",
         {"model.attention_channels": [2, 4, 4], "model.latent": 3, "model.encoder_channels": [2, 4]}
