@@ -6,6 +6,7 @@ Triton chooses when it is imported; tests/conftest.py makes the choice. A proces
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -56,6 +57,36 @@ def guarded(values: Tensor, fill: float) -> Tensor:
     inside = memory[GUARD:-GUARD].view(values.shape)
     inside.copy_(values)
     return inside
+
+
+class GuardedMemory:
+    """What kernels write into is NaN at first, so that a gap is seen, and lies between guards, which have to stay.
+
+    Attributes:
+        memories: of all tensors made so since `monkeypatch` put this in the place of torch's functions.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.memories: list[Tensor] = []
+        for owner, name in ((torch, "empty_like"), (Tensor, "new_empty")):
+            monkeypatch.setattr(owner, name, self._guarding(getattr(owner, name)))
+
+    def _guarding(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def make(*arguments: Any, **keywords: Any) -> Tensor:
+            made = function(*arguments, **keywords)
+            if not made.is_floating_point() or not made.numel():
+                return made
+            inside = guarded(torch.full_like(made, torch.nan), torch.inf)
+            self.memories.append(inside._base)
+            return inside
+
+        return make
+
+    def assert_untouched(self) -> None:
+        """A kernel that writes beside its tensors has a wrong mask."""
+        for memory in self.memories:
+            assert (memory[:GUARD] == torch.inf).all()
+            assert (memory[-GUARD:] == torch.inf).all()
 
 
 def leaf(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 1) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from helpers.kernels import (
     DEVICE,
     INTERPRETED,
+    GuardedMemory,
     assert_close,
     assert_same_function,
     at_size,
@@ -29,12 +30,12 @@ in_precision = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
 @pytest.fixture(autouse=True)
-def _seed_and_fresh_memory() -> Iterator[None]:
-    """On the CPU, fresh memory is NaN: what a kernel does not write is seen."""
+def _seed_and_guards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.manual_seed(0)
-    torch.use_deterministic_algorithms(INTERPRETED)
+    guards = GuardedMemory(monkeypatch)
     yield
-    torch.use_deterministic_algorithms(False)
+    assert guards.memories
+    guards.assert_untouched()
 
 
 @in_precision
