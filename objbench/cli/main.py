@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -71,6 +72,12 @@ class Verbs(typer.core.TyperGroup):
 
     def _answer(self, *args: Any, **options: Any) -> Any:
         """Run a command line. Returns its exit code."""
+        if empty := _empty(args[0]):
+            print(
+                f"objbench: {empty}: expected a value, found none; is a variable of the shell not set?",
+                file=sys.stderr,
+            )
+            return 2
         try:
             return super().main(*args, **options | {"standalone_mode": False})
         except typer.Abort:
@@ -83,6 +90,17 @@ class Verbs(typer.core.TyperGroup):
             hint = f" ({context.command_path} --help lists the options)" if context is not None else ""
             print(f"objbench: {printable(error.format_message())}{hint}", file=sys.stderr)
             return 2
+
+
+def _empty(line: Sequence[str]) -> str | None:
+    """The option whose value is empty, or the place of an empty argument: as a path, it would name this folder."""
+    for before, argument in zip(["", *line], line, strict=False):
+        option, equals, value = argument.partition("=")
+        if option.startswith("--") and equals and not value:
+            return option
+        if not argument:
+            return before if before.startswith("-") else f"an argument after '{before}'"
+    return None
 
 
 def _ended_badly(error: Exception) -> int:

@@ -217,11 +217,11 @@ class Spec(Strict):
 
     def dataset(self, reference: str) -> DatasetRef:
         """The dataset and protocol that `DATASET[@PROTOCOL]` names."""
-        name, _, protocol = reference.partition("@")
+        name, at, protocol = reference.partition("@")
         if name not in self.datasets:
             raise unknown_name("dataset", name, self.datasets)
         spec = self.datasets[name]
-        if protocol and protocol not in spec.protocols:
+        if at and protocol not in spec.protocols:
             raise unknown_name(f"protocol of {name}", protocol, spec.protocols)
         return DatasetRef(
             name, protocol or spec.default_protocol, spec.under(protocol or spec.default_protocol)

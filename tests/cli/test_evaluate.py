@@ -292,7 +292,7 @@ def test_nan_is_named_by_key(scenes):
         (["--name", "a/b"], "'a/b' cannot name a record"),
         (["--name", ".."], "'..' cannot name a record"),
         (["--name", "x:y"], "'x:y' cannot name a record"),
-        (["--name", ""], "'' cannot name a record"),
+        (["--name", " "], "' ' cannot name a record"),
         (["--seed", "-1"], "Invalid value for '--seed'"),
         (["--by-order"], "--by-order is for PNGs"),
         (["--definition", "deepmnd"], "unknown definition 'deepmnd': did you mean 'deepmind'?"),

@@ -65,6 +65,17 @@ def test_nothing_asked_gives_the_help() -> None:
         (["prepare", "toy", "--source", "tox"], "unknown source of toy 'tox': did you mean 'toy'?"),
         (["prepare", "toy", "--config", "no.yaml"], "no.yaml: no such file"),
         (["verify", "toi"], "unknown dataset 'toi'"),
+        (
+            ["segment", "", "a.png", "--output", "o"],
+            "an argument after 'segment': expected a value, found none",
+        ),
+        (
+            ["run", "grid", "--dataset", "toy", "--runs", ""],
+            "--runs: expected a value, found none; is a variable",
+        ),
+        (["evaluate", "run", "--dataset="], "--dataset: expected a value, found none"),
+        (["prepare", "toy@"], "unknown protocol of toy ''. Known: standard"),
+        (["info", "objmae:"], "unknown variant of objmae ''"),
         (["list", "--config", "."], ": a folder, expected a file"),
         (["list", "--data", "toy.yaml"], "--data toy.yaml: a file, expected a folder; choose another place"),
         (["run", "grid", "--dataset", "toy", "--runs", "toy.yaml/a/b"], "toy.yaml/a/b: toy.yaml is a file,"),

@@ -65,7 +65,12 @@ class FigureRequest:
             lacking: What the others lack, for the message. Without it the rows of a method that is asked for stay where
                 none of them can be shown, as what reads them knows better what they lack.
         """
-        judged = [(row, usable(row)) for row in rows_on(self.measured, self.dataset, self.spec)]
+        here = rows_on(self.measured, self.dataset, self.spec)
+        with_seed = {row.label for row in here if self._has_seed(row)}
+        here = [row for row in here if self._has_seed(row) or row.label not in with_seed]
+        judged = [
+            (row, not self._has_seed(row) or usable(row)) for row in here
+        ]  # refused later if it is drawn
         able = {row.label for row, fits in judged if fits}
         unable = {row.label for row, _ in judged} - able
         asked = bool(self.methods) or not able
@@ -74,6 +79,10 @@ class FigureRequest:
             raise ObjbenchError(f"--figure {self.number}: {', '.join(short)} on {self.dataset} {lacking}")
         rows = [row for row, fits in judged if fits or (asked and row.label in unable)]
         return choose_rows(rows, self.methods, self.spec, self.dataset, self.tell)
+
+    def _has_seed(self, row: Measured) -> bool:
+        """Whether the row has the seed that is asked for, if one is."""
+        return self.seed is None or self.seed in row.origins
 
     def place(self, row: Measured) -> str:
         """The name of what a row was scored on."""

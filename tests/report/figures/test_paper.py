@@ -169,6 +169,22 @@ def test_the_lowest_of_the_selected_seeds_is_drawn_or_the_one_asked_for(tmp_path
     assert "has seeds 0, 1, 2" in refused(RequestError, tmp_path, seed=7)
 
 
+@pytest.mark.parametrize("figure", ["3", "8"])
+def test_a_seed_is_asked_only_of_the_rows_that_are_drawn(tmp_path, figure):
+    run(tmp_path, method="monet")  # has seed 0 alone
+    run(tmp_path, 1, method="iodine")
+    changed = {"overrides": {"recipe.steps": 5}, "config_hash": "short", "source": "generated"}
+    run(tmp_path, 2, method="iodine", **changed)
+    assert "IODINE, seed 1" in text_of(tmp_path, figure, "tetrominoes", methods=["iodine"], seed=1)
+    assert "IODINE, seed 2" in text_of(tmp_path, figure, "tetrominoes", methods=["iodine"], seed=2)
+    for method, message in (
+        ("monet", "monet on .* has seeds 0 to draw"),
+        ("iodine", "iodine on .* has seeds 1 "),
+    ):
+        told = refused(RequestError, tmp_path, figure, "tetrominoes", methods=[method], seed=3)
+        assert re.match(f"--seed 3: {message}", told)
+
+
 def test_failures_by_a_metric_that_is_undefined_for_some_images_say_over_which_they_are(tmp_path):
     some = scores().model_dump() | {"ari_fg": {"mean": 0.4, "std": 0.1, "n": 2}}
     run_on(tmp_path, "clevrtex", metrics={"test": Scores.model_validate(some)})
