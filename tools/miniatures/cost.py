@@ -26,7 +26,7 @@ STEP: dict[tuple[str, str], float] = {
     ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
     ("genesis:demo", ALIGNED): 44,
-    ("slate:demo", ALIGNED): 124,
+    ("slate:demo", ALIGNED): 66,
     ("comet:demo", ALIGNED): 160,
     **{(name, ALIGNED): 125 for name in ("objmae", *(f"objmae:{name}" for name in ABLATIONS))},
 }
