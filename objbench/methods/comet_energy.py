@@ -29,10 +29,15 @@ class ConditionalBlock(nn.Module):
         hidden = self.first(maps)  # does not see the latent: once for all of an image
         if repeats > 1:
             hidden, maps = (each.repeat_interleave(repeats, 0) for each in (hidden, maps))
-        hidden = silu(_modulated(hidden, self.first_gains(latents)))
-        hidden = silu(_modulated(self.second(hidden), self.second_gains(latents)))
-        pooled: Tensor = self.pool(silu(self.last(maps + hidden)))
+        hidden = _silu(_modulated(hidden, self.first_gains(latents)))
+        hidden = _silu(_modulated(self.second(hidden), self.second_gains(latents)))
+        pooled: Tensor = self.pool(_silu(self.last(maps + hidden)))
         return pooled
+
+
+def _silu(maps: Tensor) -> Tensor:
+    """At least in float32: its second derivative, which training needs, is made of sigmoids."""
+    return silu(maps.to(torch.promote_types(maps.dtype, torch.float32)))
 
 
 def _modulated(maps: Tensor, gains: Tensor) -> Tensor:
@@ -64,8 +69,8 @@ class Energy(nn.Module):
 
     def forward(self, images: Tensor, latents: Tensor) -> Tensor:
         """The energies (N,S) of images (N,3,H,W), each with S latents (N,S,Z)."""
-        place = silu(self.place(self.coordinates[None])).expand(len(images), -1, -1, -1)
-        maps = self.pool(torch.cat([silu(self.look(images)), place], dim=1))
+        place = _silu(self.place(self.coordinates[None])).expand(len(images), -1, -1, -1)
+        maps = self.pool(torch.cat([_silu(self.look(images)), place], dim=1))
         for block in self.blocks:
             maps = block(maps, latents.flatten(0, 1))
         energies: Tensor = self.weigh(maps.mean((2, 3)))

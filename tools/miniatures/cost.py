@@ -27,7 +27,7 @@ STEP: dict[tuple[str, str], float] = {
     ("gnm:demo", ALIGNED): 41,
     ("genesis:demo", ALIGNED): 44,
     ("slate:demo", ALIGNED): 66,
-    ("comet:demo", ALIGNED): 160,
+    ("comet:demo", SMALL_CLEVR): 238,
     **{(name, ALIGNED): 125 for name in ("objmae", *(f"objmae:{name}" for name in ABLATIONS))},
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md

@@ -16,6 +16,7 @@ ALIGNED, SMALL_CLEVR = "tetrominoes@aligned", "clevr_small"
 MADE_FOR = {
     "spair": "multi_dsprites_binarized",
     "space": "multi_dsprites_binarized@apart",
+    "comet": SMALL_CLEVR,
 }  # the others: ALIGNED
 SEEDS = {"objmae": 5}
 OTHER_SEEDS = 3
@@ -84,15 +85,12 @@ def demos(spec: Spec) -> Iterator[Command]:
     presets = {
         name: method.variants["demo"] for name, method in spec.methods.items() if "demo" in method.variants
     }
-    for dataset in dict.fromkeys([ALIGNED, *MADE_FOR.values(), SMALL_CLEVR]):
+    for dataset in dict.fromkeys([ALIGNED, *MADE_FOR.values()]):
         here = [
             name
             for name, preset in presets.items()
-            if (
-                dataset in preset.datasets
-                if dataset == SMALL_CLEVR
-                else MADE_FOR.get(name, ALIGNED) == dataset
-            )
+            if MADE_FOR.get(name, ALIGNED) == dataset
+            or (dataset == SMALL_CLEVR and dataset in preset.datasets)
         ]
         yield Command(trivial, dataset, 1)
         for seeds in sorted({SEEDS.get(name, OTHER_SEEDS) for name in here}, reverse=True):
