@@ -68,8 +68,8 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     Raises:
         RequestError: unknown method, variant or key.
     """
-    method_name, colon, variant_name = name.partition(":")
-    method, variant = _named(spec, method_name, variant_name if colon else None)
+    method, variant = _named(spec, name)
+    method_name, _, variant_name = name.partition(":")
     block = settings_block(spec, method_name, dataset)
     config = _lay(_shared(spec, method, dataset.spec.slots), method.datasets.get(block or "", {}))
     if variant is not None:
@@ -94,21 +94,21 @@ def whole_config(spec: Spec, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def shared_config(spec: Spec, name: str) -> dict[str, Any]:
     """The hyper-parameters of `METHOD[:VARIANT]` on a dataset for which it has no block; `slots` is None there."""
-    method_name, colon, variant_name = name.partition(":")
-    method, variant = _named(spec, method_name, variant_name if colon else None)
+    method, variant = _named(spec, name)
     return _lay(_shared(spec, method, None), variant.config if variant is not None else {})
 
 
-def _named(spec: Spec, name: str, variant: str | None) -> tuple[MethodSpec, VariantSpec | None]:
-    if name not in spec.methods and name in names("methods"):
+def _named(spec: Spec, name: str) -> tuple[MethodSpec, VariantSpec | None]:
+    method_name, colon, variant = name.partition(":")
+    if method_name not in spec.methods and method_name in names("methods"):
         raise RequestError(
-            f"method '{name}' is installed but has no block methods.{name}: "
+            f"method '{method_name}' is installed but has no block methods.{method_name}: "
             "put one into a benchmarks.yaml in its package, or into a file of your own, with --config"
         )
-    method = spec.method(name)
-    if variant is not None and variant not in method.variants:
-        raise unknown_name(f"variant of {name}", variant, method.variants)
-    return method, method.variants[variant] if variant else None
+    method = spec.method(method_name)
+    if colon and variant not in method.variants:
+        raise unknown_name(f"variant of {method_name}", variant, method.variants)
+    return method, method.variants[variant] if colon else None
 
 
 def _shared(spec: Spec, method: MethodSpec, slots: int | None) -> dict[str, Any]:

@@ -15,12 +15,11 @@ def attention(qkv: Tensor) -> Tensor:
     """Multi-head self-attention: qkv (B,T,3,heads,width) -> (B,T,heads*width), scores scaled by width^-1/2.
 
     The fused form takes sequences of up to 128 tokens and heads of up to 64 in bfloat16 (float32 would not fit into
-    registers); it copies nothing, and keeps only qkv for the backward pass. In bfloat16
-    on the CPU it is computed by products.
+    registers); it copies nothing, and keeps only qkv for the backward pass. On the CPU, bfloat16 goes by products.
     """
-    short = qkv.shape[1] <= LONGEST and qkv.shape[4] <= WIDEST
     if qkv.dtype is torch.bfloat16 and not qkv.is_cuda:
         return attention_by_products(qkv)
+    short = qkv.shape[1] <= LONGEST and qkv.shape[4] <= WIDEST
     if not (fused(qkv) and qkv.dtype is torch.bfloat16 and short):
         return plain_attention(qkv)
     from objmae.kernels.fused.attention import FusedAttention

@@ -19,7 +19,7 @@ from benches.report import Check, Report, Row, Section, Speedup
 from benches.timing import Timing, quartiles, say
 from benches.train_ceilings import DTYPES, copying, products
 from benches.train_paths import PATHS, paths_of
-from benches.train_products import alone
+from benches.train_products import by_themselves
 from benches.train_race import Entrant, Work, greatest_difference, operations, race
 from objbench.device import choose_device, describe
 from objbench.errors import RequestError
@@ -211,7 +211,7 @@ def training(setting: Setting, dataset: DatasetRef, paths: list[str], peaks: Map
         work = _work(setting, dataset, precision)
         entrants = race(work, paths, setting.points, setting.repeats)
         flops = operations(work, setting.points)
-        products = alone(work, setting.points, DTYPES[precision], setting.repeats)
+        products = by_themselves(work, setting.points, DTYPES[precision], setting.repeats)
         limits = Limits(flops, peaks[precision], quartiles(products.seconds)[1])
         rows += [_row(entrant, entrants, work, precision, limits) for entrant in entrants]
         rows.append(_alone_row(products, precision, limits))
@@ -311,15 +311,11 @@ def _note(setting: Setting) -> str:
         f"Means over the points of the training at {points}; least, most: the fastest and the slowest point.",
         "Start: from making the stepper to the end of its second step at the first point, compiling and capturing included;",
         "what an earlier path of the run compiled or loaded is not done again. Random images; one seed.",
+        "products: the matrix products of the plain step alone, attention included, on random matrices;",
+        "products %: their share of the time.",
+        "Peak: the model and all that its training takes at the last point, but for the training images; on the CPU",
+        "the tensors that operations made, of the plain path.",
     ]
-    lines.append(
-        "products: the matrix products of the plain step alone, attention included, on random matrices;"
-    )
-    lines.append("products %: their share of the time.")
-    lines.append(
-        "Peak: the model and all that its training takes at the last point, but for the training images; on the CPU"
-    )
-    lines.append("the tensors that operations made, of the plain path.")
     return "\n  ".join(lines)
 
 

@@ -84,7 +84,7 @@ def again(products: Counter[Product], dtype: torch.dtype, device: torch.device) 
     return compute
 
 
-def alone(work: Work, points: Sequence[float], dtype: torch.dtype, repeats: int) -> Timing:
+def by_themselves(work: Work, points: Sequence[float], dtype: torch.dtype, repeats: int) -> Timing:
     """The time that the products of a step take by themselves, averaged over the points."""
     found = []
     for point in points:

@@ -89,8 +89,7 @@ def demos(spec: Spec) -> Iterator[Command]:
         here = [
             name
             for name, preset in presets.items()
-            if MADE_FOR.get(name, ALIGNED) == dataset
-            or (dataset == SMALL_CLEVR and dataset in preset.datasets)
+            if dataset in (MADE_FOR.get(name, ALIGNED), *preset.datasets)
         ]
         yield Command(trivial, dataset, 1)
         for seeds in sorted({SEEDS.get(name, OTHER_SEEDS) for name in here}, reverse=True):

@@ -24,11 +24,8 @@ from objbench.spec.schema import Spec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-IMAGES, IMAGES_WITH_ATTENTION, IMAGES_OF_FAILED = (
-    6,
-    4,
-    2,
-)  # the last is per seed, the others are for all methods together
+IMAGES, IMAGES_WITH_ATTENTION = 6, 4  # for all methods together
+IMAGES_OF_FAILED = 2  # per seed
 MOST_FAILED = 4  # seeds
 SUCCESS = Success("ari_fg", 0.5)
 FAILURES = "12"  # the figure of the seeds that did not reach it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from benches.train_products import Product, ProductCounter, again, alone, products_of_a_step
+from benches.train_products import Product, ProductCounter, again, by_themselves, products_of_a_step
 from benches.train_race import Work
 from torch import nn
 
@@ -64,6 +64,6 @@ def test_all_products_are_computed_again(work):
 
 
 def test_times_every_turn(work):
-    timing = alone(work, [0.0, 1.0], torch.float32, 2)
+    timing = by_themselves(work, [0.0, 1.0], torch.float32, 2)
     assert len(timing.seconds) == 2
     assert all(seconds > 0 for seconds in timing.seconds)
