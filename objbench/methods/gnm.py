@@ -44,7 +44,7 @@ from objbench.methods.gnm_latents import WHERE, CellHead, Cells, FixedPriors, bo
 from objbench.methods.gnm_scene import Painter, Scene
 from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, deviation, perceptron
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
-from objbench.methods.parts.box_slots import box_slots
+from objbench.methods.parts.box_segmentation import box_segmentation
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.curriculum import Clock, Ramp
@@ -52,7 +52,6 @@ from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.mixture import gaussian
 from objbench.methods.parts.presence import relaxed_bernoulli
 from objbench.methods.parts.resolution import Resolution, Side
-from objbench.methods.parts.spatial_transformer import boxes
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero
 
@@ -225,23 +224,7 @@ class GNM(Method):
         images = self.canvas.put(self.resolution.downsample(images))
         step = self.clock.at(progress)
         scene = self._sample(images, self._infer(images), step, torch.zeros_like(step, dtype=torch.bool))
-        masks, composited, components, picture = (
-            self.resolution.upsample(self.canvas.crop(planes)) for planes in scene.planes()
-        )
-        extras = {
-            "boxes": self.canvas.boxes(boxes(scene.where)),
-            "presence": scene.presence,
-            "depth": scene.depth.squeeze(2),
-        }
-        return Segmentation(
-            masks=masks.squeeze(2),
-            partition=False,
-            reconstruction=picture.squeeze(1),
-            components=components,
-            slots=box_slots(scene.what, scene.where, scene.depth, scene.presence),
-            alternatives={"composited": composited.squeeze(2)},
-            extras=extras,
-        )
+        return box_segmentation(scene.planes(), scene, self.canvas, self.resolution)
 
     def _infer(self, images: Tensor) -> Posterior:
         features = self.encoder(images).float()

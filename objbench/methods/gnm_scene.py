@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from objbench.methods.parts.box_segmentation import BoxPlanes
 from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, composite, weights
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.spatial_transformer import place
@@ -43,29 +44,20 @@ class Scene(NamedTuple):
         alpha = torch.where(forced, FORCED_ALPHA, straight_clamp(objects.summed))
         return objects.colours + (1 - alpha) * self.background
 
-    def planes(self) -> Planes:
-        """The scene as one plane for the background and one for each object."""
+    def planes(self) -> BoxPlanes:
+        """The scene as one plane for the background and one for each object; its picture is that of `render`."""
         size = _size(self.background)
         placed = canvases(self.glimpses, self.where, size, EPS)
         total = placed.alpha.sum(1, keepdim=True)
         share, left = weights(placed.importance, WEIGHING), 1 - straight_clamp(total)
         background = self.background[:, None]
         components = place(self.rgb, self.where, size, EPS)
-        return Planes(
+        return BoxPlanes(
             masks=torch.cat([1 - total, placed.alpha], dim=1),
             composited=torch.cat([left, share * placed.alpha], dim=1),
             components=torch.cat([background, components], dim=1),
             picture=(share * placed.colours).sum(1, keepdim=True) + left * background,
         )
-
-
-class Planes(NamedTuple):
-    """A scene as planes: the background, then N objects. Each is (B,1+N,C,H,W), but for the picture."""
-
-    masks: Tensor  # C = 1, alpha times presence; the background is 1 - sum, negative where objects overlap
-    composited: Tensor  # C = 1, what multiplies the colours in the picture
-    components: Tensor  # C = 3, colours; black outside of a box
-    picture: Tensor  # (B,1,3,H,W), what `render` gives
 
 
 class Painter(nn.Module):

@@ -43,13 +43,12 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.background_start import begin_background
-from objbench.methods.parts.box_slots import box_slots
+from objbench.methods.parts.box_segmentation import BoxPlanes, box_segmentation
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.curriculum import Clock, Ramp
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.mixture import gaussian, mix
 from objbench.methods.parts.resolution import Resolution, Side
-from objbench.methods.parts.spatial_transformer import boxes
 from objbench.methods.space_background import Backdrop, Background, BackgroundModel
 from objbench.methods.space_foreground import (
     CellEncoder,
@@ -193,27 +192,13 @@ class SPACE(Method):
         picture, backdrop = self.foreground.picture(objects), self._backdrop(images)
         planes, behind = self.foreground.planes(objects), backdrop.picture
         left = 1 - picture.alpha
-        masks = torch.cat([1 - planes.masks.sum(1, keepdim=True), planes.masks], dim=1)
-        composited = torch.cat([left[:, None], planes.composited], dim=1)
-        components = torch.cat([behind[:, None], planes.components], dim=1)
-        mean = (picture.alpha * picture.colours + left * behind)[:, None]
-        masks, composited, components, mean = (
-            self.resolution.upsample(self.canvas.crop(maps)) for maps in (masks, composited, components, mean)
+        scene = BoxPlanes(
+            masks=torch.cat([1 - planes.masks.sum(1, keepdim=True), planes.masks], dim=1),
+            composited=torch.cat([left[:, None], planes.composited], dim=1),
+            components=torch.cat([behind[:, None], planes.components], dim=1),
+            picture=(picture.alpha * picture.colours + left * behind)[:, None],
         )
-        extras = {
-            "boxes": self.canvas.boxes(boxes(objects.where)),
-            "presence": objects.presence,
-            "depth": objects.depth.squeeze(2),
-        }
-        return Segmentation(
-            masks=masks.squeeze(2),
-            partition=False,
-            reconstruction=mean.squeeze(1),
-            components=components,
-            slots=box_slots(objects.what, objects.where, objects.depth, objects.presence),
-            alternatives={"composited": composited.squeeze(2)},
-            extras=extras,
-        )
+        return box_segmentation(scene, objects, self.canvas, self.resolution)
 
     def _backdrop(self, images: Tensor) -> Backdrop:
         model = self.settings.model.background

@@ -39,7 +39,7 @@ from torch.optim import Adam, Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
-from objbench.methods.parts.box_slots import box_slots
+from objbench.methods.parts.box_segmentation import BoxPlanes, box_segmentation
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, composite, weights
@@ -52,7 +52,7 @@ from objbench.methods.parts.plateau import Plateau, PlateauDecay
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.presence import bernoulli_kl
 from objbench.methods.parts.resolution import Resolution, Side
-from objbench.methods.parts.spatial_transformer import boxes, place
+from objbench.methods.parts.spatial_transformer import place
 from objbench.methods.spair_cells import CellByCell, Objects, perceptron
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, Counts, Group, Positive, PositiveOrZero
@@ -241,28 +241,13 @@ class SPAIR(Method):
         share, background = weights(placed.importance, WEIGHING), scene.background[:, None]
         composited = share * placed.alpha
         left = 1 - composited.sum(1, keepdim=True)
-        planes = (
-            torch.cat([1 - placed.alpha.sum(1, keepdim=True), placed.alpha], dim=1),
-            torch.cat([left, composited], dim=1),
-            torch.cat([background, place(scene.glimpses.colours, found.where, size)], dim=1),
-            (share * placed.colours).sum(1, keepdim=True) + left * background,
+        planes = BoxPlanes(
+            masks=torch.cat([1 - placed.alpha.sum(1, keepdim=True), placed.alpha], dim=1),
+            composited=torch.cat([left, composited], dim=1),
+            components=torch.cat([background, place(scene.glimpses.colours, found.where, size)], dim=1),
+            picture=(share * placed.colours).sum(1, keepdim=True) + left * background,
         )
-        masks, multiplied, components, picture = (
-            self.resolution.upsample(self.canvas.crop(part)) for part in planes
-        )
-        return Segmentation(
-            masks=masks.squeeze(2),
-            partition=False,
-            reconstruction=picture.squeeze(1),
-            components=components,
-            slots=box_slots(found.what, found.where, found.depth, found.presence),
-            alternatives={"composited": multiplied.squeeze(2)},
-            extras={
-                "boxes": self.canvas.boxes(boxes(found.where)),
-                "presence": found.presence,
-                "depth": found.depth.squeeze(2),
-            },
-        )
+        return box_segmentation(planes, found, self.canvas, self.resolution)
 
     def _scene(self, images: Tensor, background: Gaussian, *, hard: bool) -> Scene:
         """A sample of the objects of images and of the background, decoded; `hard` rounds presence."""
