@@ -11,7 +11,7 @@ from typing import Any
 
 from kept import keep
 
-from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, Run
+from miniatures.plan import ALIGNED, SMALL_CLEVR, Run
 from objbench.records import Run as Record
 from objbench.report.report import write_report
 from objbench.report.request import ReportRequest
@@ -64,7 +64,7 @@ def last_validation(run: Path) -> float:
 
 
 def _report(dataset: str, results: Path, spec: Spec) -> None:
-    """DATASET.md: every seed, intervals, success. DATASET.png: curves. DATASET-VARIANT.md: the base beside an ablation."""
+    """DATASET.md: every seed, intervals, success. DATASET.png: curves. DATASET-VARIANT.md: the base beside a variant."""
     records = [found.record for found in find_records(results / dataset).records]
     learned = [r for r in records if isinstance(r, Record) and r.steps]
     methods = tuple(dict.fromkeys(r.method_label for r in learned))
@@ -80,5 +80,5 @@ def _report(dataset: str, results: Path, spec: Spec) -> None:
         write(f"{dataset}.png", figure="7", method=methods)
     for method in methods:
         base, _, variant = method.partition(":")
-        if variant in ABLATIONS and base in methods:
+        if variant and base in methods:
             write(f"{dataset}-{variant}.md", compare=(base, method), format="markdown")

@@ -1,4 +1,4 @@
-"""The list of the miniature's runs: every preset `demo` where it belongs, with its seeds, and objmae's ablations."""
+"""The list of the miniature's runs: every preset `demo` where it belongs, with its seeds, objmae's ablations, its stability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objbench.errors import RequestError
 from objbench.spec.load import load_spec
 
 SPEC = load_spec()
-DEMOS, ABLATIONS = (list(PARTS[name](SPEC)) for name in ("demos", "ablations"))
+DEMOS, ABLATIONS, STABILITY = (list(PARTS[name](SPEC)) for name in ("demos", "ablations", "stability"))
 
 
 def seeds_of(method: str, dataset: str) -> list[int]:
@@ -34,7 +34,7 @@ def test_trivial_methods_stand_beside_them_on_each_dataset():
 
 
 def test_no_run_is_listed_twice():
-    runs = [run for command in [*DEMOS, *ABLATIONS] for run in command.runs]
+    runs = [run for command in [*DEMOS, *ABLATIONS, *STABILITY] for run in command.runs]
     assert len({run.folder(SPEC) for run in runs}) == len(runs)
 
 
@@ -49,6 +49,22 @@ def test_ablations_differ_from_the_base_in_what_they_take_away_alone():
         assert other != base
         assert {key for key in base if other[key] != base[key]} == {"schedule"}
     assert [run.seed for run in command.runs][:5] == [0, 1, 2, 3, 4]
+
+
+def test_stability_compares_the_schedule_of_the_paper_with_that_of_stable_over_ten_seeds():
+    (command,) = STABILITY
+    base, stable = (run.resolved(SPEC).config for run in command.runs if run.seed == 0)
+    assert base["schedule"]["warmup_epochs"] == 10
+    assert base["schedule"]["token_noise"] == 0
+    changed = {"warmup_epochs": 150, "token_noise": 0.1}
+    assert stable == {**base, "schedule": base["schedule"] | changed}
+    assert len(command.runs) == 20
+
+
+def test_ablations_have_the_schedule_of_stable():
+    (command,) = ABLATIONS
+    base = command.runs[0].resolved(SPEC).config
+    assert base == STABILITY[0].runs[-1].resolved(SPEC).config
 
 
 def test_the_options_of_a_command_make_its_runs():
