@@ -199,6 +199,19 @@ def test_a_variant_changes_what_it_says_and_nothing_else(configure, dataset, var
     assert {key: value for key, value in varied.items() if value != base[key]} == changes
 
 
+@pytest.mark.parametrize("dataset", ["tetrominoes", "multi_dsprites", "clevr6", "clevrtex"])
+def test_stable_keeps_masking_and_noise_for_almost_half_of_the_training(configure, dataset):
+    base, stable = flatten(configure(dataset)), flatten(configure(dataset, "objmae:stable"))
+    changed = {"schedule.warmup_epochs": 150, "schedule.token_noise": 0.1}
+    assert stable == base | changed
+    schedule = ObjMAE.Settings(**configure(dataset, "objmae:stable")).schedule
+    assert schedule.noise(150) == 0.1
+    assert schedule.noise(151) == 0
+    assert schedule.kept_patches(149, 64) == schedule.kept_patches(0, 64)
+    assert schedule.entropy_weights(149) == schedule.entropy_weights(0) == (1e-4, 1e-4)
+    assert schedule.rate(10) > 0.99 * schedule.learning_rate  # its warm-up is that of the paper
+
+
 def test_demo_is_short_and_small(build):
     method = build(name="objmae:demo")
     assert method.stages() == [Stage("train", steps=4500, batch_size=32, clip_norm=1.0)]
