@@ -11,7 +11,7 @@ from typing import Any
 
 from kept import keep
 
-from miniatures.plan import ALIGNED, SMALL_CLEVR, Run
+from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, STABLE, Run
 from objbench.records import Run as Record
 from objbench.report.report import write_report
 from objbench.report.request import ReportRequest
@@ -78,7 +78,6 @@ def _report(dataset: str, results: Path, spec: Spec) -> None:
     write(f"{dataset}.md", format="markdown", all_seeds=True, intervals=True, success=success)
     if methods:
         write(f"{dataset}.png", figure="7", method=methods)
-    for method in methods:
-        base, _, variant = method.partition(":")
-        if variant and base in methods:
-            write(f"{dataset}-{variant}.md", compare=(base, method), format="markdown")
+    for base, method in [*((STABLE, f"objmae:{name}") for name in ABLATIONS), ("objmae", STABLE)]:
+        if {base, method} <= {*methods}:
+            write(f"{dataset}-{method.partition(':')[2]}.md", compare=(base, method), format="markdown")

@@ -79,10 +79,10 @@ def test_every_dataset_has_a_threshold():
     assert set(SUCCESS) == {ALIGNED, *MADE_FOR.values(), SMALL_CLEVR}
 
 
-def test_an_ablation_is_compared_with_the_base(tmp_path, monkeypatch):
+def test_ablations_are_compared_with_stable_and_stable_with_objmae(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(results, "write_report", lambda request, _: asked.append(request))
-    for name in ("objmae", "objmae:no_masking", "monet:demo"):
+    for name in ("objmae", "objmae:stable", "objmae:no_masking", "monet:demo"):
         folder = tmp_path / Run(name, ALIGNED, 0).folder(SPEC)
         folder.mkdir(parents=True)
         shown = json.loads((ROOT / "results/demo/result.json").read_text())
@@ -90,8 +90,10 @@ def test_an_ablation_is_compared_with_the_base(tmp_path, monkeypatch):
         shown |= {"method": method, "variant": variant or None}
         (folder / "result.json").write_text(json.dumps(shown))
     results._report(ALIGNED, tmp_path, SPEC)
-    assert [request.compare for request in asked] == [(), (), ("objmae", "objmae:no_masking")]
-    assert [request.output.name for request in asked] == [
-        f"{ALIGNED}.md", f"{ALIGNED}.png", f"{ALIGNED}-no_masking.md",
+    assert [request.compare for request in asked] == [
+        (), (), ("objmae:stable", "objmae:no_masking"), ("objmae", "objmae:stable"),
     ]  # fmt: skip
-    assert asked[1].method == ("monet:demo", "objmae", "objmae:no_masking")
+    assert [request.output.name for request in asked] == [
+        f"{ALIGNED}.md", f"{ALIGNED}.png", f"{ALIGNED}-no_masking.md", f"{ALIGNED}-stable.md",
+    ]  # fmt: skip
+    assert asked[1].method == ("monet:demo", "objmae", "objmae:no_masking", "objmae:stable")
