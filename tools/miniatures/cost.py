@@ -28,7 +28,7 @@ STEP: dict[tuple[str, str], float] = {
     ("genesis:demo", ALIGNED): 44,
     ("slate:demo", ALIGNED): 66,
     ("comet:demo", SMALL_CLEVR): 238,
-    **{(name, ALIGNED): 72 for name in ("objmae", STABLE, *(f"objmae:{name}" for name in ABLATIONS))},
+    **{(name, ALIGNED): 72 for name in ("objmae", STABLE, *ABLATIONS)},
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md
 PREPARING = {SMALL_CLEVR: 18.0}  # minutes of two free processors: results/bench/generate-2-cores.json, clevr6

@@ -78,6 +78,6 @@ def _report(dataset: str, results: Path, spec: Spec) -> None:
     write(f"{dataset}.md", format="markdown", all_seeds=True, intervals=True, success=success)
     if methods:
         write(f"{dataset}.png", figure="7", method=methods)
-    for base, method in [*((STABLE, f"objmae:{name}") for name in ABLATIONS), ("objmae", STABLE)]:
+    for base, method in [*((STABLE, ablation) for ablation in ABLATIONS), ("objmae", STABLE)]:
         if {base, method} <= {*methods}:
             write(f"{dataset}-{method.partition(':')[2]}.md", compare=(base, method), format="markdown")
