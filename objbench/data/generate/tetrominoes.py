@@ -42,6 +42,9 @@ BEVEL = (
     (95, 63, 63, 63, 127),
 )
 COLORS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
+# Along which (rows, columns) stripes change: horizontal, vertical and both diagonals; and how wide the first colour is.
+DIRECTIONS = ((1, 0), (0, 1), (1, 1), (1, -1))
+FIRST_STRIPE = 2  # of the CELL pixels after which stripes repeat
 
 
 class Pieces(NamedTuple):
@@ -51,6 +54,14 @@ class Pieces(NamedTuple):
     row: Tensor
     column: Tensor
     color: Tensor  # RGB bits
+
+
+class Stripes(NamedTuple):
+    """The stripes of the E entities of N scenes, background first."""
+
+    colors: Tensor  # RGB bits (N,E,2,3): of the first FIRST_STRIPE pixels and of the others
+    direction: Tensor  # int64 (N,E): index into DIRECTIONS
+    phase: Tensor  # int64 (N,E), 0 to CELL - 1
 
 
 class _Tables(NamedTuple):
@@ -96,10 +107,14 @@ class Tetrominoes(Generator):
 
     Attributes:
         grid: Positions are multiples of this many pixels (every one still inside the frame).
+        striped: Pieces and background are striped in two of the six colours instead of bevelled and black. Factors of
+            all entities, the background too, are then color and second_color, RGB bits; direction, 0 to 3, an index
+            into DIRECTIONS; and phase, 0 to 4.
     """
 
     version = 1
     grid: int = 1
+    striped: bool = False
 
     def __post_init__(self) -> None:
         if self.grid not in range(1, 2 * CELL + 1):
@@ -116,13 +131,21 @@ class Tetrominoes(Generator):
         images, masks = render(pieces)
         per_entity = {"x": pieces.row, "y": pieces.column, "shape": pieces.shape, "color": pieces.color}
         factors = {name: with_background(values.float()) for name, values in per_entity.items()}
+        if self.striped:
+            stripes = draw_stripes(index, self.stream_key(split, seed, "stripes"))
+            images = paint(stripes, masks)
+            first, second = stripes.colors.float().unbind(2)
+            direction, phase = stripes.direction.float(), stripes.phase.float()
+            factors |= {"color": first, "second_color": second, "direction": direction, "phase": phase}
         factors["visibility"] = torch.ones(len(index), PIECES + 1, device=index.device)
         return SceneTensors(index, images, masks, factors)
 
-    def stream_key(self, split: str, seed: int) -> tuple[int, int]:
-        """The Philox key of a stream of scenes."""
+    def stream_key(self, split: str, seed: int, *what: str) -> tuple[int, int]:
+        """The Philox key of a stream of scenes, or of `what` of them."""
         return split_seed(
-            seed_from("tetrominoes", "grid", self.grid, "version", self.version, "seed", seed, "split", split)
+            seed_from(
+                "tetrominoes", "grid", self.grid, "version", self.version, "seed", seed, "split", split, *what
+            )
         )
 
 
@@ -193,3 +216,38 @@ def render(pieces: Pieces) -> tuple[Tensor, Tensor]:
     canvas.scatter_(0, pixels.flatten(), words.flatten())
     planes = canvas.view(torch.uint8).view(count, SIDE, SIDE, 4)
     return planes[..., :3].contiguous(), planes[..., 3].contiguous()
+
+
+def draw_stripes(index: Tensor, key: tuple[int, int]) -> Stripes:
+    """The stripes of the scenes `index` int64 (N,): for each entity four random words, all choices equally likely."""
+    entity = torch.arange(PIECES + 1, device=index.device)
+    words = (index & MASK32, index >> 32)
+    counter = torch.stack(
+        [
+            *(word[:, None].expand(-1, len(entity)) for word in words),
+            torch.zeros(len(index), len(entity), dtype=torch.int64, device=index.device),
+            entity.expand(len(index), -1),
+        ],
+        -1,
+    )
+    for_first, for_second, for_direction, for_phase = philox(counter, key).unbind(-1)  # each (N,E)
+    first = below(for_first, len(COLORS))
+    second = (first + 1 + below(for_second, len(COLORS) - 1)) % len(COLORS)
+    colors = _tables(index.device).colors[torch.stack([first, second], dim=-1)]
+    return Stripes(colors, below(for_direction, len(DIRECTIONS)), below(for_phase, CELL))
+
+
+def paint(stripes: Stripes, masks: Tensor) -> Tensor:
+    """Images uint8 (N,35,35,3) of striped entities that the masks uint8 (N,35,35) place.
+
+    Stripes are those of the frame: all cells of an entity on a grid of 5 pixels look the same.
+    """
+    device = masks.device
+    side = torch.arange(SIDE, device=device)
+    directions = torch.tensor(DIRECTIONS, device=device)
+    along = directions[:, :1, None] * side[:, None] + directions[:, 1:, None] * side  # (4,H,W)
+    place = (along[stripes.direction] + stripes.phase[..., None, None]) % CELL  # (N,E,H,W)
+    here = place.gather(1, masks[:, None].long())[:, 0]  # (N,H,W)
+    scene = torch.arange(len(masks), device=device)[:, None, None]
+    bits = stripes.colors[scene, masks.long(), (here >= FIRST_STRIPE).long()]  # (N,H,W,3)
+    return (bits * 255).to(torch.uint8)

@@ -199,6 +199,71 @@ def test_a_grid_without_sense_is_refused(grid: int) -> None:
         arrays(law.Tetrominoes, "train", 0, 1, 0, grid=grid)
 
 
+@pytest.fixture(scope="module")
+def striped() -> SceneBatch:
+    return arrays(law.Tetrominoes, "train", 0, 4000, 0, grid=5, striped=True)
+
+
+def test_stripes_are_those_of_the_factors(striped: SceneBatch) -> None:
+    for n in range(20):
+        for row in range(35):
+            for column in range(35):
+                entity = striped.masks[n, row, column]
+                along = (row, column, row + column, row - column)[
+                    int(striped.factors["direction"][n, entity])
+                ]
+                first = (along + striped.factors["phase"][n, entity]) % 5 in (0, 1)
+                color = striped.factors["color" if first else "second_color"][n, entity]
+                assert (striped.images[n, row, column] == 255 * color).all()
+
+
+def test_stripes_change_neither_pieces_nor_places(striped: SceneBatch) -> None:
+    plain = arrays(law.Tetrominoes, "train", 0, 4000, 0, grid=5)
+    assert np.array_equal(plain.masks, striped.masks)
+    for name in ("x", "y", "shape", "visibility"):
+        assert np.array_equal(plain.factors[name], striped.factors[name])
+
+
+def test_stripes_are_uniform_for_every_entity(striped: SceneBatch) -> None:
+    bits = np.array([4, 2, 1], np.float32)
+    for entity in range(4):
+        first, second, direction, phase = (
+            values[:, entity] @ bits if values.ndim == 3 else values[:, entity]
+            for values in (striped.factors[name] for name in ("color", "second_color", "direction", "phase"))
+        )
+        pairs = np.bincount((first * 8 + second).astype(int), minlength=64)
+        assert even(pairs[[8 * a + b for a in range(1, 7) for b in range(1, 7) if a != b]])
+        assert even(np.bincount(direction.astype(int), minlength=4))
+        assert even(np.bincount(phase.astype(int), minlength=5))
+
+
+def test_all_cells_of_a_striped_entity_look_the_same(striped: SceneBatch) -> None:
+    for n in range(50):
+        cells = striped.images[n].reshape(7, 5, 7, 5, 3).swapaxes(1, 2).reshape(49, 75)
+        owners = striped.masks[n][::5, ::5].ravel()
+        for entity in range(4):
+            assert len(np.unique(cells[owners == entity], axis=0)) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 17])
+def test_the_batch_size_changes_no_stripe(striped: SceneBatch, cut: int) -> None:
+    parts = [
+        arrays(law.Tetrominoes, "train", start, stop, 0, grid=5, striped=True)
+        for start, stop in [(0, cut), (cut, 100)]
+    ]
+    assert_same(SceneBatch.concatenate(parts), striped[:100])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_device_changes_no_stripe(striped: SceneBatch) -> None:
+    assert_same(arrays(law.Tetrominoes, "train", 0, 4000, 0, device="cuda", grid=5, striped=True), striped)
+
+
+def test_the_protocol_striped_is_striped_on_the_grid() -> None:
+    assert generator_of(load_spec().dataset("tetrominoes@striped")) == law.Tetrominoes(grid=5, striped=True)
+
+
 def source(dataset: str = "tetrominoes", raw: Path | None = None, **sizes: int) -> GeneratedSource:
     return GeneratedSource(request("generated", raw, dataset, **sizes))
 
