@@ -28,11 +28,12 @@ class MeanStd(Strict):
     """Mean and sample standard deviation over the images of a split, as fractions.
 
     Attributes:
+        mean: Infinite if the metric is for an image, as PSNR for an exact reconstruction.
+        std: None for one image and for an infinite mean.
         n: Over how many images the mean is taken, if the metric is undefined for some of them.
         interval: 95 % bootstrap confidence interval of the mean over images (`objbench.metrics.bootstrap`).
+            None for an infinite mean.
     """
-
-    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     mean: float
     std: float | None
@@ -57,7 +58,7 @@ class Scores(BaseModel):
             number of planes is not known.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
     __pydantic_extra__: dict[str, MeanStd]
 
     n_images: int
@@ -126,8 +127,6 @@ class FactorScore(Strict):
         masks: The score of the same probe on colour and place of the predicted masks alone; None for trivial methods.
         untrained: The score of the same probe on the slots of the untrained model; None for methods without training.
     """
-
-    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     measure: Measure
     score: float | None

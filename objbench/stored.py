@@ -12,9 +12,9 @@ from objbench.stores import Place, write_whole
 
 
 class Strict(BaseModel):
-    """A typed block of data. Unknown keys are refused; values cannot be changed."""
+    """A typed block of data. Unknown keys are refused; values cannot be changed; infinity in JSON is `Infinity`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class Stored(Strict):

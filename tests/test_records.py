@@ -101,3 +101,10 @@ def test_what_scores_were_measured_on_can_be_a_key_and_is_equal_only_in_every_fi
     }  # fmt: skip
     assert changes.keys() == Scored.model_fields.keys()
     assert all(scored(**GENERATED | {name: value}) != on for name, value in changes.items())
+
+
+def test_an_infinite_score_is_written_and_read_back(tmp_path):
+    exact = scores(psnr=float("inf"))
+    record(metrics={"test": exact}).save(tmp_path)
+    assert '"mean": Infinity' in (tmp_path / "result.json").read_text()
+    assert read_record(tmp_path).metrics["test"].values["psnr"].mean == float("inf")

@@ -20,7 +20,7 @@ def bootstrap(
 
     N images are drawn with replacement, the same ones for every metric, from a fixed seed: the same values give the
     same interval. It covers the choice of test images, not the seeds of a training. Metrics that are defined for fewer
-    than two images are left out. The result agrees with scipy.stats.bootstrap up to the noise of its resamples.
+    than two images, or infinite for one, are left out. The result agrees with scipy.stats.bootstrap up to the noise of its resamples.
 
     Args:
         per_image: Metric -> values float64 (N,), of the same images in the same order; NaN where it is undefined,
@@ -28,7 +28,11 @@ def bootstrap(
         level: Share of the resampled means inside the interval, in (0,1).
         resamples: How many samples of N images are drawn.
     """
-    values = {name: column for name, column in per_image.items() if np.count_nonzero(~np.isnan(column)) > 1}
+    values = {
+        name: column
+        for name, column in per_image.items()
+        if np.count_nonzero(~np.isnan(column)) > 1 and not np.isinf(column).any()
+    }
     if not values:
         return {}
     table = np.stack(list(values.values()), axis=1)  # (N,M)

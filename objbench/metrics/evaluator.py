@@ -97,6 +97,8 @@ class Evaluator:
     def compute(self) -> dict[str, Any]:
         """Mean and sample std over the images: {"n_images": N, metric: {"mean": m, "std": s}}; std None for one image.
 
+        An infinite value makes the mean infinite and std None.
+
         A metric that is undefined (NaN) for some images is averaged over the others and has "n", their number. A
         metric that is defined for no image is left out.
         """
@@ -138,7 +140,7 @@ class Evaluator:
 
 def _mean_std(values: list[float]) -> dict[str, Any]:
     mean = math.fsum(values) / len(values)
-    if len(values) == 1:
+    if len(values) == 1 or math.isinf(mean):
         return {"mean": mean, "std": None}
     return {
         "mean": mean,

@@ -47,3 +47,8 @@ def test_ten_thousand_images_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPa
     whole = bootstrap({"ari": SCORES}, resamples=50)
     monkeypatch.setattr("objbench.metrics.bootstrap._DRAWS", 7 * 320)
     assert bootstrap({"ari": SCORES}, resamples=50)["ari"] == pytest.approx(whole["ari"], abs=1e-12)
+
+
+def test_a_metric_that_is_infinite_for_an_image_has_no_interval() -> None:
+    found = bootstrap({"psnr": np.append(SCORES, np.inf), "ari": np.append(SCORES, 0.5)})
+    assert list(found) == ["ari"]

@@ -71,6 +71,14 @@ def test_one_image_has_no_std() -> None:
     assert evaluate(slice(0, 1)).compute()["ari"]["std"] is None
 
 
+def test_an_exact_reconstruction_makes_the_mean_of_psnr_infinite() -> None:
+    evaluator = Evaluator()
+    evaluator.update(PRED, TRUE, torch.cat([IMAGES[:1], IMAGES[1:].roll(1, 0)]), IMAGES)
+    found = evaluator.compute()
+    assert found["psnr"] == {"mean": float("inf"), "std": None}
+    assert 0 < found["mse"]["mean"] < 1
+
+
 def test_a_metric_is_averaged_over_the_images_for_which_it_is_defined() -> None:
     background = torch.zeros(1, 2, 2, dtype=torch.long)
     split = torch.tensor([[[0, 1], [1, 1]]])

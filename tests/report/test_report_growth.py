@@ -176,3 +176,13 @@ def test_a_seed_that_diverged_beyond_all_numbers_leaves_the_others(tmp_path):
     assert row.values["ari_fg"].mean == pytest.approx(0.9)
     assert math.isnan(row.values["mse"].mean)
     assert whole_report(tmp_path) == []
+
+
+def test_infinite_scores_are_reported(tmp_path):
+    measured = scores(psnr=math.inf)
+    save(tmp_path, *(record(seed, metrics={"test": measured}) for seed in range(2)))
+    assert whole_report(tmp_path) == []
+    spec = load_spec()
+    (plan,) = dataset_plans(collect(spec, tmp_path, Selection(1, "miou")).rows, [], spec, ["psnr"])
+    (row,) = [line for line in markdown(build(plan, spec)).splitlines() if line.startswith("| objmae")]
+    assert row.endswith("| inf |")

@@ -234,7 +234,7 @@ def _statistic(
         squares = math.fsum((value - mean) * (value - mean) for value in values)
     except (OverflowError, ValueError):  # a seed that diverged to values that overflow
         mean = squares = math.nan
-    std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
+    std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 and not math.isinf(mean) else None
     return Statistic(metric, mean, std, seeds, intervals, images=images)
 
 

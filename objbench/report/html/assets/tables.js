@@ -2,6 +2,7 @@
 
 /** The number that a cell starts with (`93.1 ± 0.2`, `59,680`, `4/5 [..]`), NaN where there is none. */
 function leadingNumber(text) {
+  if (/^\s*inf\b/.test(text)) return Infinity;
   const found = /^\s*(-?[\d,]*\.?\d+(?:e[+-]?\d+)?)(?:\/(\d+))?/i.exec(text);
   if (!found) return NaN;
   return Number(found[1].replaceAll(',', '')) / (found[2] ? Number(found[2]) : 1);
