@@ -25,6 +25,8 @@ Choices and deviations; values are in benchmarks.yaml:
   hides it; they do not sum to one where occlusions are predicted. `reassigned` is how the foreground of the published
   numbers was scored: labels by thresholds of one half, and each pixel of the background given to the layer with the nearest
   colour there, an empty one being a layer too. It has a definition of its own in reports.
+- The slot of a layer says which sprite it has, one out of K + 1, and the numbers that the networks give for its
+  transformations, for its colour and for its place; the background's are zeros.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, one_hot
 from torch.optim import Adam, Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
@@ -49,7 +51,8 @@ from objbench.methods.dti_selection import (
     without_background,
 )
 from objbench.methods.dti_settings import Curriculum, Model, Optimization, Reassignment, Search
-from objbench.methods.dti_transforms import Regressors, numbers_of, soft_clamp, transform
+from objbench.methods.dti_transforms import Regressors, TransformName, numbers_of, soft_clamp, transform
+from objbench.methods.parts.box_slots import box_slots
 from objbench.methods.parts.precision import widened
 from objbench.methods.parts.resnet import resnet
 from objbench.methods.parts.resolution import Resolution
@@ -203,11 +206,15 @@ class DTISprites(Method):
             self.resolution.upsample(part) for part in (weights, components, masks, picture)
         )
         labels = visible_labels(masks, predicted.hides)
+        kinds = one_hot(chosen, len(self.colours) + 1)
+        some = (chosen < len(self.colours))[..., None]
+        numbers = [torch.where(some, values.squeeze(2), 0.0) for _, values in self._of(chosen, predicted)]
         return Segmentation(
             masks=weights.squeeze(2),
             partition=self.occlusion is None,
             reconstruction=picture.squeeze(1),
             components=components,
+            slots=box_slots(kinds, *numbers, predicted.color, predicted.position),
             alternatives={"reassigned": without_background(labels, components[:, 1:], images)},
             extras={"sprites": chosen},
         )
@@ -278,14 +285,18 @@ class DTISprites(Method):
         index = chosen.clamp(max=count - 1)
         sprites = self._sprites(noise is not None)
         sprites = (sprites.detach() if phase.frozen else sprites)[index][:, :, None]
-        transforms = [
-            (name, numbers.gather(2, index[..., None, None].expand(-1, -1, 1, numbers.shape[3])))
-            for name, numbers in predicted.sprites
-        ]
         own = None if noise is None else noise[index][:, :, None]
-        colours, masks = paint(sprites, transforms, predicted, own, self.resolution.size)
+        colours, masks = paint(sprites, self._of(chosen, predicted), predicted, own, self.resolution.size)
         some = (chosen < count)[..., None, None, None]
         return colours.squeeze(2), torch.where(some, masks.squeeze(2), 0.0)
+
+    def _of(self, chosen: Tensor, predicted: Predicted) -> list[tuple[TransformName, Tensor]]:
+        """The transformations of the chosen sprites (B,L), with numbers (B,L,1,*); those of any sprite where none is."""
+        index = chosen.clamp(max=len(self.colours) - 1)[..., None, None]
+        return [
+            (name, numbers.gather(2, index.expand(-1, -1, 1, numbers.shape[3])))
+            for name, numbers in predicted.sprites
+        ]
 
     def _sprites(self, noisy: bool) -> Tensor:
         """Colours and masks of the sprites, (K,4,s,s); with noise (K,5,s,s), masks as they are and a plane of ones."""

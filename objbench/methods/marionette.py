@@ -16,6 +16,7 @@ Model and loss are those of the ClevrTex benchmark's adaptation. Choices and dev
   step for its log. There is no temperature: sprites are mixed softly, at test time too.
 - Masks: a pixel belongs to what is seen most there, of the background and all anchors. It is found by group, see
   `marionette_tiles`; the result is that of a canvas per anchor. The background is 1 - sum.
+- The slot of an anchor: how much of each sprite it shows, its window and its presence; the background's are zeros.
 - Where the reference is silent: the encoder of backgrounds ends as the others do, all layers share the networks after the
   encoder, and choosing a background is scaled as choosing a sprite is.
 - multi-dSprites and Tetrominoes have no published settings. Tetrominoes lie on a black canvas of 64x64, which loses
@@ -46,6 +47,7 @@ from objbench.methods.marionette_tiles import (
     owners,
     paint_over,
 )
+from objbench.methods.parts.box_slots import box_slots
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.spec.explain import refusal
@@ -181,10 +183,12 @@ class MarioNette(Method):
         model = self.settings.model
         labels = most_seen(scene.painting.seen, scene.order, self.owner, model.layer_size**2)
         picture = self.resolution.upsample(self.canvas.crop(scene.painting.picture)[:, None])
+        boxes, presence = self._boxes(scene.shift), scene.presence.flatten(1)
         return Segmentation(
             labels=self.resolution.repeat(self.canvas.crop(labels)),
             reconstruction=picture[:, 0],
-            extras={"boxes": self._boxes(scene.shift), "presence": scene.presence.flatten(1)},
+            slots=box_slots(scene.weights.flatten(1, 3), boxes, presence),
+            extras={"boxes": boxes, "presence": presence},
         )
 
     def _scene(self, images: Tensor) -> Scene:

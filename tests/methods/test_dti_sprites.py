@@ -239,6 +239,30 @@ def test_masks_make_the_image_and_sum_to_one_where_layers_are_ordered():
         assert found.partition == ordered
 
 
+def test_the_slot_of_a_layer_is_its_sprite_and_the_numbers_of_its_transformations():
+    method = tiny(**{"search.empty_cost": 1e-3, "model.sprites": 3}).eval()
+    with torch.no_grad():
+        for parameter in method.parameters():  # so that layers and sprites differ
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        images = torch.rand(6, 3, 35, 35)
+        found = method.segment(images)
+        predicted = method._predict(method.resolution.downsample(images), Phase(frozen=False, late=True))
+    sizes = [numbers.shape[-1] for _, numbers in predicted.sprites]
+    assert found.slots.shape == (6, method.layers + 1, 4 + sum(sizes) + 6 + 3)
+    assert not found.slots[:, 0].any()
+    chosen = found.extras["sprites"]
+    for n in range(6):
+        for layer in range(method.layers):
+            kind = int(chosen[n, layer])
+            own = [
+                numbers[n, layer, kind] if kind < 3 else torch.zeros(numbers.shape[-1])
+                for _, numbers in predicted.sprites
+            ]
+            expected = [torch.eye(4)[kind], *own, predicted.color[n, layer], predicted.position[n, layer]]
+            assert torch.equal(found.slots[n, layer + 1], torch.cat(expected))
+    assert len(chosen.unique()) > 1
+
+
 def test_the_second_scoring_leaves_no_pixel_to_the_background():
     method = tiny().eval()
     with torch.no_grad():

@@ -172,6 +172,21 @@ def test_boxes_are_the_windows_of_anchors_where_they_moved(lively):
                 assert (y < top + height + 1 / 35).all()
 
 
+def test_the_slot_of_an_anchor_is_its_mixture_of_sprites_its_window_and_its_presence(lively):
+    method, images, _ = lively
+    with torch.no_grad():
+        found = method.segment(images)
+    mixture, box, presence = found.slots.split([method.settings.model.sprites, 4, 1], dim=2)
+    assert not found.slots[:, 0].any()
+    assert torch.equal(box[:, 1:], found.extras["boxes"])
+    assert torch.equal(presence[:, 1:, 0], found.extras["presence"])
+    with torch.no_grad():
+        codes = method.encoder(method.canvas.put(method.resolution.downsample(images)))
+        weights = method.choose(codes, method.sprites.codes())
+    assert torch.equal(mixture[:, 1:], weights.flatten(1, 3))
+    assert mixture[:, 1:].std() > 0
+
+
 def test_without_presence_there_is_only_the_background():
     method, images = tiny().eval(), torch.rand(2, 3, 35, 35)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The slots of methods that find objects as boxes: what is known of each box, and a row for the background."""
+"""The slots of methods that find objects as boxes or layers: what is known of each, and a row for the background."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 
 def box_slots(*latents: Tensor) -> Tensor:
-    """A slot for each plane: zeros for the background, then the latents of each box, one after the other.
+    """A slot for each plane: zeros for the background, then the latents of each object, one after the other.
 
     Args:
         latents: float (B,N,*) or (B,N), such as look, box, depth and presence.
