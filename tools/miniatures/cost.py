@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, STABLE, Run
+from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, STABLE, STRIPED, Run
 from objbench.records import Run as Record
 from objbench.report.rows.records import find_records
 from objbench.spec.resolve import MethodConfig
@@ -26,9 +26,10 @@ STEP: dict[tuple[str, str], float] = {
     ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
     ("genesis:demo", ALIGNED): 44,
-    ("slate:demo", ALIGNED): 66,
+    ("slate:demo", STRIPED): 66,
     ("comet:demo", SMALL_CLEVR): 238,
     **{(name, ALIGNED): 72 for name in ("objmae", STABLE, *ABLATIONS)},
+    **{(name, STRIPED): 78 for name in ("objmae", STABLE)},
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md
 PREPARING = {SMALL_CLEVR: 18.0}  # minutes of two free processors: results/bench/generate-2-cores.json, clevr6
