@@ -16,6 +16,7 @@ ALIGNED, STRIPED, SMALL_CLEVR = "tetrominoes@aligned", "tetrominoes@striped", "c
 MADE_FOR = {
     "spair": "multi_dsprites_binarized",
     "space": "multi_dsprites_binarized@apart",
+    "genesis_v2": SMALL_CLEVR,
     "comet": SMALL_CLEVR,
     "slate": STRIPED,
 }  # the others: ALIGNED
