@@ -25,7 +25,7 @@ STEP: dict[tuple[str, str], float] = {
     ("dti_sprites:demo", SMALL_CLEVR): 185,
     ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
-    ("genesis:demo", ALIGNED): 44,
+    ("genesis:demo", STRIPED): 44,
     ("slate:demo", STRIPED): 66,
     ("comet:demo", SMALL_CLEVR): 238,
     **{(name, ALIGNED): 72 for name in ("objmae", STABLE, *ABLATIONS)},

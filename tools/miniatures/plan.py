@@ -18,6 +18,7 @@ MADE_FOR = {
     "space": "multi_dsprites_binarized@apart",
     "genesis_v2": SMALL_CLEVR,
     "comet": SMALL_CLEVR,
+    "genesis": STRIPED,
     "slate": STRIPED,
 }  # the others: ALIGNED
 SEEDS = {"objmae": 5}
