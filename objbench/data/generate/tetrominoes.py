@@ -173,17 +173,19 @@ def draw(index: Tensor, key: tuple[int, int], grid: int) -> Pieces:
 def propose(index: Tensor, attempt: Tensor, key: tuple[int, int], grid: int) -> Pieces:
     """Proposal `attempt` int64 (N,) for the scenes `index`: four random words (shape, row, column, colour) a piece."""
     tables = _tables(index.device)
-    words = [index & MASK32, index >> 32, attempt]
-    piece = torch.arange(PIECES, device=index.device)
-    counter = torch.stack(
-        [*(word[:, None].expand(-1, PIECES) for word in words), piece.expand(len(index), -1)], -1
-    )
-    for_shape, for_row, for_column, for_color = philox(counter, key).unbind(-1)  # each (N,P)
+    for_shape, for_row, for_column, for_color = _words(index, attempt, PIECES, key)
     shape = 1 + below(for_shape, len(SHAPES))
     height, width = tables.extent[shape].unbind(-1)
     row = below(for_row, (SIDE - height) // grid + 1) * grid
     column = below(for_column, (SIDE - width) // grid + 1) * grid
     return Pieces(shape, row, column, tables.colors[below(for_color, len(COLORS))])
+
+
+def _words(index: Tensor, attempt: Tensor, things: int, key: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Four random words for each of the `things` of a scene, in an attempt: four int64 (N,things)."""
+    thing = torch.arange(things, device=index.device)
+    counter = [word[:, None].expand(-1, things) for word in (index & MASK32, index >> 32, attempt)]
+    return philox(torch.stack([*counter, thing.expand(len(index), -1)], -1), key).unbind(-1)
 
 
 def overlapping(pieces: Pieces) -> Tensor:
@@ -220,17 +222,7 @@ def render(pieces: Pieces) -> tuple[Tensor, Tensor]:
 
 def draw_stripes(index: Tensor, key: tuple[int, int]) -> Stripes:
     """The stripes of the scenes `index` int64 (N,): for each entity four random words, all choices equally likely."""
-    entity = torch.arange(PIECES + 1, device=index.device)
-    words = (index & MASK32, index >> 32)
-    counter = torch.stack(
-        [
-            *(word[:, None].expand(-1, len(entity)) for word in words),
-            torch.zeros(len(index), len(entity), dtype=torch.int64, device=index.device),
-            entity.expand(len(index), -1),
-        ],
-        -1,
-    )
-    for_first, for_second, for_direction, for_phase = philox(counter, key).unbind(-1)  # each (N,E)
+    for_first, for_second, for_direction, for_phase = _words(index, torch.zeros_like(index), PIECES + 1, key)
     first = below(for_first, len(COLORS))
     second = (first + 1 + below(for_second, len(COLORS) - 1)) % len(COLORS)
     colors = _tables(index.device).colors[torch.stack([first, second], dim=-1)]

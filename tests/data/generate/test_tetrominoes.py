@@ -237,6 +237,12 @@ def test_stripes_are_uniform_for_every_entity(striped: SceneBatch) -> None:
         assert even(np.bincount(phase.astype(int), minlength=5))
 
 
+def test_the_stripes_of_version_1_are_fixed(striped: SceneBatch) -> None:
+    digest = hashlib.sha256(striped[:100].images.tobytes()).hexdigest()
+    assert law.Tetrominoes.version == 1
+    assert digest == "4b7d66d19bc1b166809180c5fec63f117cb65b4a2ed109197b016644374cb285"
+
+
 def test_all_cells_of_a_striped_entity_look_the_same(striped: SceneBatch) -> None:
     for n in range(50):
         cells = striped.images[n].reshape(7, 5, 7, 5, 3).swapaxes(1, 2).reshape(49, 75)
