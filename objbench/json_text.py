@@ -1,8 +1,10 @@
-"""JSON as objbench reads it: each key once; what is wrong in one line."""
+"""JSON as objbench reads it, each key once, and as it writes it for programs, without NaN and infinities."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from typing import Any
 
 
@@ -22,6 +24,28 @@ def parse_json(content: bytes | str) -> Any:
         return json.loads(content, object_pairs_hook=_distinct)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def for_programs(content: Any, default: Callable[[Any], str] | None = None) -> str:
+    """The JSON text of `content`, two spaces a level; NaN and infinities, which JSON does not have, as null.
+
+    Args:
+        content: Dictionaries, lists, tuples, texts, numbers, None.
+        default: What makes a text of anything else.
+
+    Example:
+        >>> for_programs([1.0, float("inf")]).split()
+        ['[', '1.0,', 'null', ']']
+    """
+    return json.dumps(_finite(content), indent=2, allow_nan=False, default=default)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
+
 import pytest
 
-from objbench.json_text import parse_json
+from objbench.json_text import for_programs, parse_json
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,15 @@ def test_what_is_wrong_is_a_value_error(text: str | bytes, message: str) -> None
 
 def test_the_same_key_in_several_objects_is_right() -> None:
     assert parse_json('[{"a": 1}, {"a": {"a": 2}}]') == [{"a": 1}, {"a": {"a": 2}}]
+
+
+def test_what_json_does_not_have_is_null_for_programs() -> None:
+    content = {"a": [math.inf, (math.nan, 1.5)], "b": {"c": -math.inf, "d": None, "e": "NaN"}}
+    text = for_programs(content)
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": [None, [None, 1.5]],
+        "b": {"c": None, "d": None, "e": "NaN"},
+    }
+    with pytest.raises(TypeError):
+        for_programs({1, 2})
+    assert for_programs([Path("a")], default=str) == '[\n  "a"\n]'

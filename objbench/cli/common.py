@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import signal
 import sys
 import traceback
@@ -21,6 +20,7 @@ from objbench.cli.streams import UnwrittenError
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import check_folder
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE, data_folder, runs_folder
+from objbench.json_text import for_programs
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.printable import printable
 from objbench.ranks.group import ALONE, Ranks
@@ -217,4 +217,4 @@ def say(message: str) -> None:
 
 def print_json(content: Any) -> None:
     """`content` as JSON on stdout."""
-    print(json.dumps(content, indent=2, default=str))
+    print(for_programs(content, default=str))

@@ -97,7 +97,7 @@ class Evaluator:
     def compute(self) -> dict[str, Any]:
         """Mean and sample std over the images: {"n_images": N, metric: {"mean": m, "std": s}}; std None for one image.
 
-        An infinite value makes the mean infinite and std None.
+        Infinite values make the mean infinite, or NaN if they have both signs, and std None.
 
         A metric that is undefined (NaN) for some images is averaged over the others and has "n", their number. A
         metric that is defined for no image is left out.
@@ -139,10 +139,10 @@ class Evaluator:
 
 
 def _mean_std(values: list[float]) -> dict[str, Any]:
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1 or math.isinf(mean):
-        return {"mean": mean, "std": None}
-    return {
-        "mean": mean,
-        "std": math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)),
-    }
+    try:
+        mean = math.fsum(values) / len(values)
+        squares = math.fsum((value - mean) * (value - mean) for value in values)
+    except (OverflowError, ValueError):  # a sum beyond all floats, or of both infinities
+        return {"mean": math.nan, "std": None}
+    finite = len(values) > 1 and math.isfinite(mean)
+    return {"mean": mean, "std": math.sqrt(squares / (len(values) - 1)) if finite else None}

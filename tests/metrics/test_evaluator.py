@@ -79,6 +79,17 @@ def test_an_exact_reconstruction_makes_the_mean_of_psnr_infinite() -> None:
     assert 0 < found["mse"]["mean"] < 1
 
 
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [([math.inf, 1.0], math.inf), ([math.inf, -math.inf], math.nan), ([1e308] * 3, math.nan)],
+)
+def test_what_no_float_holds_has_a_mean_and_no_std(values: list[float], mean: float) -> None:
+    evaluator = Evaluator()
+    few = len(values)
+    evaluator.update(PRED[:few], TRUE[:few], further={"own": torch.tensor(values, dtype=torch.float64)})
+    assert evaluator.compute()["own"] == pytest.approx({"mean": mean, "std": None}, nan_ok=True)
+
+
 def test_a_metric_is_averaged_over_the_images_for_which_it_is_defined() -> None:
     background = torch.zeros(1, 2, 2, dtype=torch.long)
     split = torch.tensor([[[0, 1], [1, 1]]])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from objbench.json_text import for_programs
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.spec.nested import flatten
@@ -67,7 +67,7 @@ def hyperparameters_table(found: Hyperparameters, spec: Spec) -> Table:
 def hyperparameters_json(found: Hyperparameters) -> str:
     """Write an array of objects, one per hyper-parameter: its name, and its value on each dataset."""
     content = [{"name": key, "values": by_dataset} for key, by_dataset in found.values.items()]
-    return json.dumps(content, indent=2) + "\n"
+    return for_programs(content) + "\n"
 
 
 def hyperparameters_csv(found: Hyperparameters) -> str:

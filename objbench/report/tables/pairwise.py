@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.json_text import for_programs
 from objbench.metrics.paired import Paired, defined_for_both, paired
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import describe, differences
@@ -162,7 +162,8 @@ def _of_seed(row: Measured, seed: int, origin: Origin) -> dict[str, NDArray[Any]
 def _same(values: NDArray[Any], mean: float) -> bool:
     if np.isnan(values).all():
         return bool(np.isnan(mean))
-    return bool(abs(np.nanmean(values) - mean) <= _MATCH * max(1.0, abs(mean)))
+    found = np.nanmean(values)
+    return bool(found == mean or abs(found - mean) <= _MATCH * max(1.0, abs(mean)))
 
 
 def pairwise_table(found: Pairwise, spec: Spec) -> Table:
@@ -246,7 +247,7 @@ _RESULT = (
 def pairwise_json(pairs: Sequence[Pairwise]) -> str:
     """Write an array of objects, one per pair and metric; scores are fractions."""
     lines = [_about(pair) | result for pair in pairs for result in _results(pair)]
-    return json.dumps(lines, indent=2) + "\n"
+    return for_programs(lines) + "\n"
 
 
 def pairwise_csv(pairs: Sequence[Pairwise]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from objbench.json_text import for_programs
 from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Footnotes, Line, Table
@@ -178,12 +178,8 @@ def _number(cell: Cell) -> float | None:
 
 def probes_json(groups: Iterable[Sequence[Probed]]) -> str:
     """Write an array of objects, one per method, seed and probe; scores are fractions."""
-    return (
-        json.dumps(
-            [_about(found, seed) | scores.model_dump() for found, seed, scores in _each(groups)], indent=2
-        )
-        + "\n"
-    )
+    content = [_about(found, seed) | scores.model_dump() for found, seed, scores in _each(groups)]
+    return for_programs(content) + "\n"
 
 
 def probes_csv(groups: Iterable[Sequence[Probed]]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from objbench.json_text import for_programs
 from objbench.report.rows.notes import cell_notes
 from objbench.report.rows.row import Measured, Published, Row, Training
 from objbench.report.rows.success import Share
@@ -39,8 +39,7 @@ def as_json(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
         plans: Whose rows are written.
         metrics: Which values; none for all.
     """
-    content = _finite([_object(row, shares) for row, shares in _shown(plans, metrics)])
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return for_programs([_object(row, shares) for row, shares in _shown(plans, metrics)]) + "\n"
 
 
 def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
@@ -120,15 +119,6 @@ def _object(row: Row, shares: dict[str, Share]) -> dict[str, Any]:
     if shares:
         content["success"] = {text: asdict(share) for text, share in shares.items()}
     return content
-
-
-def _finite(content: Any) -> Any:
-    """Replace NaN and infinities, which JSON does not have, by None."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _flat(value: Any) -> Any:

@@ -51,6 +51,14 @@ def two(runs, gap=0.1):
     keep(runs, 0, "color_kmeans", difficulty[order], mse=np.full(40, 0.004), keys=KEYS[order])
 
 
+def test_a_metric_that_is_infinite_for_an_image_is_left_out_and_the_others_are_compared(tmp_path):
+    keep(tmp_path, 0, "objmae", np.linspace(0.2, 0.8, 40), mse=np.append(np.full(39, 0.001), np.inf))
+    keep(tmp_path, 0, "color_kmeans", np.linspace(0.1, 0.7, 40), mse=np.full(40, 0.004))
+    ((found,), left_out) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    assert list(found.by_metric) == ["ari"]
+    assert [line.partition(": mse: ")[2] for line in left_out] == ["it is infinite for some images"]
+
+
 def test_images_are_paired_by_their_keys(tmp_path):
     two(tmp_path)
     ((found,), refused) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
