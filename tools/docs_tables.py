@@ -26,7 +26,7 @@ from objbench.train.artifacts import SAMPLE_SHEET
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-RECORDS = "miniature/demos"  # in results/
+RECORDS = ROOT / "results/miniature/demos"
 SPEC = load_spec()
 METHODS = {name: block for name, block in SPEC.methods.items() if block.group != "other"}
 DATASETS = {
@@ -127,7 +127,7 @@ def steps() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
 @cache
 def miniatures() -> list[tuple[Path, Run]]:
     """The folders and records of the runs of small presets and of the trivial methods beside them."""
-    files = record_files(ROOT / "results" / RECORDS)
+    files = record_files(RECORDS)
     found: list[tuple[Path, Record]] = [(path.parent, read_record(path)) for path in sorted(files)]
     return [(folder, record) for folder, record in found if isinstance(record, Run)]
 

@@ -26,7 +26,7 @@ Choices and deviations; values are in benchmarks.yaml:
   numbers was scored: labels by thresholds of one half, and each pixel of the background given to the layer with the nearest
   colour there, an empty one being a layer too. It has a definition of its own in reports.
 - The slot of a layer says which sprite it has, one out of K + 1, and the numbers that the networks give for its
-  transformations, for its colour and for its place; the background's are zeros.
+  transformations, for its colour and for its place: zeros where it has none, and for the background.
 """
 
 from __future__ import annotations
@@ -208,13 +208,14 @@ class DTISprites(Method):
         labels = visible_labels(masks, predicted.hides)
         kinds = one_hot(chosen, len(self.colours) + 1)
         some = (chosen < len(self.colours))[..., None]
-        numbers = [torch.where(some, values.squeeze(2), 0.0) for _, values in self._of(chosen, predicted)]
+        of_sprite = [values.squeeze(2) for _, values in self._of(chosen, predicted)]
+        numbers = [torch.where(some, n, 0.0) for n in (*of_sprite, predicted.color, predicted.position)]
         return Segmentation(
             masks=weights.squeeze(2),
             partition=self.occlusion is None,
             reconstruction=picture.squeeze(1),
             components=components,
-            slots=box_slots(kinds, *numbers, predicted.color, predicted.position),
+            slots=box_slots(kinds, *numbers),
             alternatives={"reassigned": without_background(labels, components[:, 1:], images)},
             extras={"sprites": chosen},
         )

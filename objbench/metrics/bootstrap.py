@@ -20,7 +20,8 @@ def bootstrap(
 
     N images are drawn with replacement, the same ones for every metric, from a fixed seed: the same values give the
     same interval. It covers the choice of test images, not the seeds of a training. Metrics that are defined for fewer
-    than two images, or infinite for one, are left out. The result agrees with scipy.stats.bootstrap up to the noise of its resamples.
+    than two images, or infinite for one, are left out. The result agrees with scipy.stats.bootstrap up to the noise of
+    its resamples.
 
     Args:
         per_image: Metric -> values float64 (N,), of the same images in the same order; NaN where it is undefined,

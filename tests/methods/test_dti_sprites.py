@@ -254,11 +254,9 @@ def test_the_slot_of_a_layer_is_its_sprite_and_the_numbers_of_its_transformation
     for n in range(6):
         for layer in range(method.layers):
             kind = int(chosen[n, layer])
-            own = [
-                numbers[n, layer, kind] if kind < 3 else torch.zeros(numbers.shape[-1])
-                for _, numbers in predicted.sprites
-            ]
-            expected = [torch.eye(4)[kind], *own, predicted.color[n, layer], predicted.position[n, layer]]
+            own = [numbers[n, layer, min(kind, 2)] for _, numbers in predicted.sprites]
+            numbers = torch.cat([*own, predicted.color[n, layer], predicted.position[n, layer]])
+            expected = [torch.eye(4)[kind], numbers * (kind < 3)]
             assert torch.equal(found.slots[n, layer + 1], torch.cat(expected))
     assert len(chosen.unique()) > 1
 

@@ -26,6 +26,7 @@ from objbench.spec.load import load_spec
 DATASETS = (
     "tetrominoes",
     "tetrominoes@aligned",
+    "tetrominoes@striped",
     "multi_dsprites",
     "multi_dsprites_binarized",
     "multi_dsprites_colored",

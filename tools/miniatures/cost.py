@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, STABLE, STRIPED, Run
+from miniatures.plan import ALIGNED, SMALL_CLEVR, Run
 from objbench.records import Run as Record
 from objbench.report.rows.records import find_records
 from objbench.spec.resolve import MethodConfig
@@ -15,21 +15,16 @@ from objbench.spec.schema import Spec
 from objbench.train.run_state import RunState
 
 # Milliseconds of one processor for a training step where there is no record yet: docs/miniatures.md (Small CLEVR); the
-# others were measured in the same way. Without a preset: objmae as small as `demo`, in bfloat16, on a free core.
+# others were measured in the same way.
 STEP: dict[tuple[str, str], float] = {
     ("objmae:demo", SMALL_CLEVR): 293,
     ("slot_attention:demo", SMALL_CLEVR): 279,
     ("monet:demo", SMALL_CLEVR): 172,
-    ("genesis_v2:demo", SMALL_CLEVR): 141,
     ("iodine:demo", SMALL_CLEVR): 476,
     ("dti_sprites:demo", SMALL_CLEVR): 185,
     ("space:demo", SMALL_CLEVR): 196,
     ("gnm:demo", ALIGNED): 41,
-    ("genesis:demo", STRIPED): 44,
-    ("slate:demo", STRIPED): 66,
     ("comet:demo", SMALL_CLEVR): 238,
-    **{(name, ALIGNED): 72 for name in ("objmae", STABLE, *ABLATIONS)},
-    **{(name, STRIPED): 78 for name in ("objmae", STABLE)},
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md
 PREPARING = {SMALL_CLEVR: 18.0}  # minutes of two free processors: results/bench/generate-2-cores.json, clevr6

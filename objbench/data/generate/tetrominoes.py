@@ -109,7 +109,7 @@ class Tetrominoes(Generator):
         grid: Positions are multiples of this many pixels (every one still inside the frame).
         striped: Pieces and background are striped in two of the six colours instead of bevelled and black. Factors of
             all entities, the background too, are then color and second_color, RGB bits; direction, 0 to 3, an index
-            into DIRECTIONS; and phase, 0 to 4.
+            into DIRECTIONS; and phase, 0 to 4: `paint`. Entities may happen to be striped alike.
     """
 
     version = 1
@@ -141,7 +141,7 @@ class Tetrominoes(Generator):
         return SceneTensors(index, images, masks, factors)
 
     def stream_key(self, split: str, seed: int, *what: str) -> tuple[int, int]:
-        """The Philox key of a stream of scenes, or of `what` of them."""
+        """The Philox key of a stream of scenes, or of one part of them, such as their stripes."""
         return split_seed(
             seed_from(
                 "tetrominoes", "grid", self.grid, "version", self.version, "seed", seed, "split", split, *what
@@ -232,14 +232,18 @@ def draw_stripes(index: Tensor, key: tuple[int, int]) -> Stripes:
 def paint(stripes: Stripes, masks: Tensor) -> Tensor:
     """Images uint8 (N,35,35,3) of striped entities that the masks uint8 (N,35,35) place.
 
-    Stripes are those of the frame: all cells of an entity on a grid of 5 pixels look the same.
+    A pixel has the first colour if its row (direction 0), its column (1), their sum (2) or their difference (3), plus the
+    phase, has a remainder below FIRST_STRIPE when divided by CELL: on a grid of 5 pixels all cells of an entity look the same.
     """
     device = masks.device
-    side = torch.arange(SIDE, device=device)
+    inside, side = torch.arange(CELL, device=device), torch.arange(SIDE, device=device)
     directions = torch.tensor(DIRECTIONS, device=device)
-    along = directions[:, :1, None] * side[:, None] + directions[:, 1:, None] * side  # (4,H,W)
-    place = (along[stripes.direction] + stripes.phase[..., None, None]) % CELL  # (N,E,H,W)
-    here = place.gather(1, masks[:, None].long())[:, 0]  # (N,H,W)
-    scene = torch.arange(len(masks), device=device)[:, None, None]
-    bits = stripes.colors[scene, masks.long(), (here >= FIRST_STRIPE).long()]  # (N,H,W,3)
-    return (bits * 255).to(torch.uint8)
+    along = directions[:, :1, None] * inside[:, None] + directions[:, 1:, None] * inside  # (4,CELL,CELL)
+    place = (along[stripes.direction] + stripes.phase[..., None, None]) % CELL  # (N,E,CELL,CELL)
+    # A cell of each entity, red, green and blue as the bytes of one word; then a single look-up for each pixel.
+    bits = stripes.colors.int() * 255
+    first, second = (bits[..., 0] | bits[..., 1] << 8 | bits[..., 2] << 16)[..., None, None].unbind(2)
+    cells = torch.where(place < FIRST_STRIPE, first, second)  # int32 (N,E,CELL,CELL)
+    entity = torch.arange(cells.shape[0], device=device)[:, None, None] * cells.shape[1] + masks
+    pixel = (entity * CELL + side[:, None] % CELL) * CELL + side % CELL  # (N,H,W)
+    return cells.flatten()[pixel].view(torch.uint8).view(*masks.shape, 4)[..., :3].contiguous()
