@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from docs_tables import DOCS, METHODS, SPEC, names, parameters, rows_of, steps
+from docs_tables import DOCS, METHODS, ROOT, SPEC, names, parameters, rows_of, steps
 
 from objbench.spec.schema import GROUPS
 
@@ -48,3 +48,23 @@ def test_the_steps_of_presets_for_the_small_clevr_are_those_of_the_yaml() -> Non
     }
     assert told == {name: f"{r['steps']:,}, {r['batch_size']}" for name, r in recipes.items()}
     assert SPEC.datasets["clevr_small"].image_shape[1:] == (64, 64)
+
+
+def test_the_table_of_ablations_is_that_of_the_reports() -> None:
+    """Means, success and differences stand in results/miniature/ablations, which tools/miniature writes."""
+    reports = ROOT / "results/miniature/ablations"
+    lines = (reports / "tetrominoes@aligned.md").read_text().replace("*", "").splitlines()
+    rows = rows_of((DOCS / "miniatures.md").read_text(), "variant")
+    assert len(rows) == 6
+    for row in rows:
+        (variant,) = names(row["variant"])
+        title = f"| objmae ({variant.replace('_', ' ')}) @aligned<sup>"
+        (reported,) = (line.split(" | ") for line in lines if line.startswith(title))
+        n, _, fg, ari, miou, *_, success = reported[2:]
+        assert (fg, ari, miou) == (row["ARI-FG"], row["ARI"], row["mIoU"]), variant
+        assert success.split(" ")[0] == row["seeds above 73"].replace(" of ", "/")
+        assert n == row["seeds above 73"].split()[-1]
+        if variant != "stable":
+            compared = (reports / f"tetrominoes@aligned-{variant}.md").read_text()
+            (difference,) = re.findall(r"^\| ARI-FG \| \S+ \| \S+ \| (\S+) \| (.*?\]) \|", compared, re.M)
+            assert " ".join(difference).removeprefix("+") == row["difference in ARI-FG"]
