@@ -222,3 +222,14 @@ def test_it_prints_on_paper_whatever_the_theme(view):
     assert view.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert view.locator(".filters").is_hidden()
     assert view.locator("#t0 tr.mean").first.is_visible()
+
+
+def test_infinity_is_sorted_as_the_largest_number(view):
+    n = len(labels(view, section=0))
+    last = view.locator("#t0 tr.mean:visible").nth(n - 1).locator("td").nth(3).locator(".v")
+    last.evaluate("(value) => { value.textContent = 'inf'; }")
+    heading = view.locator("#t0 thead button", has_text="ARI-FG")
+    heading.click()
+    assert column(view, 3)[:n][0] == "inf"
+    heading.click()
+    assert column(view, 3)[:n][-1] == "inf"
