@@ -97,7 +97,7 @@ def test_two_processes_are_one_run(prepared_data, tmp_path):
 def test_processes_that_disagree_start_nothing(prepared_data, tmp_path):
     commands = [command(prepared_data, tmp_path, SHORT | {"recipe.steps": steps}) for steps in (6, 7)]
     found = finish(start(2, commands[0], {1: commands[1]}))
-    assert [code for code, _, _ in found] == [2, 2]
+    assert [code for code, _, _ in found] == [2, 2], found
     (said,) = (line for _, _, errors in found for line in errors.splitlines())
     assert "disagree" in said
     assert "recipe.steps" in said
