@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -22,6 +24,19 @@ def probe_name(probe: ProbeName, matching: Matching) -> str:
     'mlp+loss'
     """
     return probe if matching == "masks" else f"{probe}+{matching}"
+
+
+def mean_and_squares(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and the sum of squared deviations from it, rounded once; both NaN where no float holds a sum.
+
+    >>> mean_and_squares([1.0, 3.0]), mean_and_squares([1e308, 1e308])
+    ((2.0, 2.0), (nan, nan))
+    """
+    try:
+        mean = math.fsum(values) / len(values)
+        return mean, math.fsum((value - mean) * (value - mean) for value in values)
+    except (OverflowError, ValueError):  # a sum beyond all floats, or of both infinities
+        return math.nan, math.nan
 
 
 class MeanStd(Strict):

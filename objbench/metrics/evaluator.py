@@ -16,6 +16,7 @@ from objbench.errors import ObjbenchError
 from objbench.metrics.definitions import metrics_of
 from objbench.metrics.scoring import score
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.scores import mean_and_squares
 
 
 class Evaluator:
@@ -139,10 +140,6 @@ class Evaluator:
 
 
 def _mean_std(values: list[float]) -> dict[str, Any]:
-    try:
-        mean = math.fsum(values) / len(values)
-        squares = math.fsum((value - mean) * (value - mean) for value in values)
-    except (OverflowError, ValueError):  # a sum beyond all floats, or of both infinities
-        return {"mean": math.nan, "std": None}
+    mean, squares = mean_and_squares(values)
     finite = len(values) > 1 and math.isfinite(mean)
     return {"mean": mean, "std": math.sqrt(squares / (len(values) - 1)) if finite else None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from objbench.report.rows.row import (
     Statistic,
     Training,
 )
-from objbench.scores import Scored
+from objbench.scores import Scored, mean_and_squares
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED, MetricSpec
 from objbench.spec.resolve import digest
@@ -229,11 +228,7 @@ def _statistic(
     images: dict[int, Images],
 ) -> Statistic:
     values = list(seeds.values())
-    try:
-        mean = statistics.fmean(values)
-        squares = math.fsum((value - mean) * (value - mean) for value in values)
-    except (OverflowError, ValueError):  # a seed that diverged to values that overflow
-        mean = squares = math.nan
+    mean, squares = mean_and_squares(values)
     std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 and not math.isinf(mean) else None
     return Statistic(metric, mean, std, seeds, intervals, images=images)
 
