@@ -15,6 +15,7 @@ SOURCE = "generated"
 ALIGNED, STRIPED, SMALL_CLEVR = "tetrominoes@aligned", "tetrominoes@striped", "clevr_small"
 MADE_FOR = {
     "spair": "multi_dsprites_binarized",
+    "gnm": "multi_dsprites_binarized@apart",
     "space": "multi_dsprites_binarized@apart",
     "genesis_v2": SMALL_CLEVR,
     "comet": SMALL_CLEVR,
