@@ -23,6 +23,7 @@ MAX_SAMPLES = 8
 _PAPER = (255, 255, 255)
 _INK = (20, 20, 20)
 _ABSENT = 0.1  # boxes of less presence are not drawn
+_SEEN = 26  # of 255: of many planes, those that stay below are not shown
 _BACKGROUND = (64, 64, 64)
 # The colours of Okabe and Ito, then those of Tol's bright and muted schemes that differ most from them.
 _COLOURS = (
@@ -63,7 +64,7 @@ def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
     """One row per image (at most 8): original, truth, prediction, boxes, other predictions, reconstruction, planes.
 
     A plane shows its component with its mask as alpha, on a checkerboard; without components the mask in gray. Of more
-    than 12 planes the 12 largest are shown, largest first. A predicted segment has the colour of the true segment that it
+    than 12 planes the largest that are seen are shown, at most 12, largest first. A predicted segment has the colour of the true segment that it
     matches, or a darker colour if it matches none.
 
     Args:
@@ -75,7 +76,7 @@ def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
     if count == 0:
         raise ValueError("a sample sheet needs at least one image")
     rows = [_sample_row({name: samples[name][i] for name in samples}) for i in range(count)]
-    headings = _headings(samples, len(rows[0]))
+    headings = _headings(samples, max(map(len, rows)))
     sheet = Image.fromarray(_grid(rows))
     return _with_headings(sheet, headings, rows[0][0].shape[1])
 
@@ -119,11 +120,15 @@ def box_colours(prediction: Array, truth: Array, count: int) -> list[RGB]:
 
 
 def shown_planes(soft_masks: Array) -> list[int]:
-    """The planes of masks (M,H,W) to show: all in their order, or of more than 12 the 12 largest, largest first."""
+    """The planes of masks uint8 (M,H,W) to show: all in their order; of more than 12 the largest that are seen, largest first.
+
+    Seen is a mask that reaches a tenth in some pixel; at most 12 are shown, and the largest in any case.
+    """
     if len(soft_masks) <= MAX_PLANES:
         return list(range(len(soft_masks)))
-    sizes = soft_masks.reshape(len(soft_masks), -1).sum(1, dtype=np.int64)
-    return [int(plane) for plane in np.argsort(-sizes, kind="stable")[:MAX_PLANES]]
+    flat = soft_masks.reshape(len(soft_masks), -1)
+    largest = np.argsort(-flat.sum(1, dtype=np.int64), kind="stable")[:MAX_PLANES]
+    return [int(plane) for i, plane in enumerate(largest) if i == 0 or flat[plane].max() >= _SEEN]
 
 
 def on_checkerboard(image: Array, alpha: Array) -> Array:
@@ -234,9 +239,9 @@ def _stack(parts: list[Array]) -> Array:
 
 
 def _grid(rows: list[list[Array]]) -> Array:
-    """Tiles of equal size in rows on white, with gaps between them; the last row may be shorter."""
+    """Tiles of equal size in rows on white, with gaps between them; rows may be of different lengths."""
     height, width = rows[0][0].shape[:2]
-    shape = (GAP + len(rows) * (height + GAP), GAP + len(rows[0]) * (width + GAP), 3)
+    shape = (GAP + len(rows) * (height + GAP), GAP + max(map(len, rows)) * (width + GAP), 3)
     sheet = np.full(shape, _PAPER, dtype=np.uint8)
     for y, row in enumerate(rows):
         for x, tile in enumerate(row):

@@ -14,6 +14,7 @@ from objbench.viz import (
     match_labels,
     prediction_picture,
     sample_sheet,
+    shown_planes,
 )
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 2, 2]], dtype=np.uint8)
@@ -131,14 +132,35 @@ def test_segments_are_matched_one_to_one_by_overlap():
 
 def test_of_many_planes_the_largest_are_shown():
     s = samples(n=1)
-    s["soft_masks"] = np.zeros((1, 30, 48, 48), dtype=np.uint8)
+    s["soft_masks"] = np.full((1, 30, 48, 48), 30, dtype=np.uint8)
     s["soft_masks"][0, 20, :24] = 255
     s["soft_masks"][0, 25] = 255
     sheet = sample_sheet(s)
     assert sheet.width == GAP + (3 + 12) * (96 + GAP)
     assert (tile(sheet, 0, 3) == 255).all()
     assert (tile(sheet, 0, 4)[:48] == 255).all()
-    assert (tile(sheet, 0, 4)[48:] == 0).all()
+    assert (tile(sheet, 0, 4)[48:] == 30).all()
+
+
+def test_of_many_planes_those_that_nobody_sees_are_left_out():
+    masks = np.full((13, 48, 48), 25, dtype=np.uint8)  # below a tenth
+    assert shown_planes(masks) == [0]  # the largest in any case
+    masks[7, 3, 4], masks[9, :2] = 26, 255
+    assert shown_planes(masks) == [9, 7]
+    assert shown_planes(masks[:12]) == list(range(12))  # of few, all
+
+
+def test_a_sample_sheet_is_as_wide_as_its_longest_row():
+    s = samples(n=2)
+    s["soft_masks"] = np.zeros((2, 13, 48, 48), dtype=np.uint8)
+    s["soft_masks"][0, 4], s["soft_masks"][1, [2, 5], :24] = 255, 255
+    sheet = sample_sheet(s)
+    assert sheet.width == GAP + (3 + 2) * (96 + GAP)
+    assert (tile(sheet, 0, 3) == 255).all()
+    assert (tile(sheet, 0, 4) == 255).all()  # paper: the first image has one plane
+    assert (tile(sheet, 1, 4)[48:] == 0).all()
+    heading = np.asarray(sheet)[:HEADING, GAP + 4 * (96 + GAP) :]
+    assert (heading < 128).any()
 
 
 def test_headings_stand_above_the_columns():

@@ -75,7 +75,7 @@ def section(row: Measured, seed: int, count: int, layout: Layout, repeat: bool =
     heading = f"{row.title}, seed {seed}: {_means(row, seed)}"
     planes = samples["soft_masks"].shape[1] if "soft_masks" in samples else 0
     if planes > MAX_PLANES:
-        heading += f"; the {MAX_PLANES} largest of {planes} slots"
+        heading += f"; at most {MAX_PLANES} of {planes} slots, the largest"
     return Section(heading, strips, repeat)
 
 
