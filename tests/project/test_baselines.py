@@ -30,7 +30,7 @@ def test_costs_were_counted_for_every_method_with_the_parameters_that_the_code_h
 
 def test_other_counts_of_miniatures_are_those_of_the_code() -> None:
     page = (DOCS / "miniatures.md").read_text()
-    told = re.findall(r"`(\w+:demo)` \(([\d,]+) parameters", page)
+    told = re.findall(r"`(\w+:demo)`, ([\d,]+) parameters", page)
     assert told
     assert told == [(name, f"{parameters(name, 'tetrominoes'):,}") for name, _ in told]
 

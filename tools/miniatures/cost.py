@@ -7,23 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from miniatures.plan import ALIGNED, SMALL_CLEVR, Run
+from miniatures.plan import SMALL_CLEVR, Run
 from objbench.records import Run as Record
 from objbench.report.rows.records import find_records
 from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
 from objbench.train.run_state import RunState
 
-# Milliseconds of one processor for a training step where there is no record yet: docs/miniatures.md (Small CLEVR); the
-# others were measured in the same way.
+# Milliseconds of one processor for a training step where there is no record yet: docs/miniatures.md (Small CLEVR).
 STEP: dict[tuple[str, str], float] = {
     ("objmae:demo", SMALL_CLEVR): 293,
     ("slot_attention:demo", SMALL_CLEVR): 279,
     ("monet:demo", SMALL_CLEVR): 172,
     ("iodine:demo", SMALL_CLEVR): 476,
     ("dti_sprites:demo", SMALL_CLEVR): 185,
-    ("space:demo", SMALL_CLEVR): 196,
-    ("gnm:demo", ALIGNED): 41,
     ("comet:demo", SMALL_CLEVR): 238,
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md
