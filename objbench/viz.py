@@ -122,13 +122,13 @@ def box_colours(prediction: Array, truth: Array, count: int) -> list[RGB]:
 def shown_planes(soft_masks: Array) -> list[int]:
     """The planes of masks uint8 (M,H,W) to show: all in their order; of more than 12 the largest that are seen, largest first.
 
-    Seen is a mask that reaches a tenth in some pixel; at most 12 are shown, and the largest in any case.
+    Seen is a mask that reaches a tenth in some pixel; at most 12 are shown, and the largest where none is seen.
     """
     if len(soft_masks) <= MAX_PLANES:
         return list(range(len(soft_masks)))
     flat = soft_masks.reshape(len(soft_masks), -1)
-    largest = np.argsort(-flat.sum(1, dtype=np.int64), kind="stable")[:MAX_PLANES]
-    return [int(plane) for i, plane in enumerate(largest) if i == 0 or flat[plane].max() >= _SEEN]
+    largest = [int(plane) for plane in np.argsort(-flat.sum(1, dtype=np.int64), kind="stable")]
+    return [plane for plane in largest if flat[plane].max() >= _SEEN][:MAX_PLANES] or largest[:1]
 
 
 def on_checkerboard(image: Array, alpha: Array) -> Array:

@@ -144,9 +144,10 @@ def test_of_many_planes_the_largest_are_shown():
 
 def test_of_many_planes_those_that_nobody_sees_are_left_out():
     masks = np.full((13, 48, 48), 25, dtype=np.uint8)  # below a tenth
-    assert shown_planes(masks) == [0]  # the largest in any case
-    masks[7, 3, 4], masks[9, :2] = 26, 255
-    assert shown_planes(masks) == [9, 7]
+    assert shown_planes(masks) == [0]  # the largest where none is seen
+    masks[7, 3, 4], masks[9, :2], masks[11] = 26, 255, 0
+    masks[11, 0, 0] = 200  # the smallest of all, but seen
+    assert shown_planes(masks) == [9, 7, 11]
     assert shown_planes(masks[:12]) == list(range(12))  # of few, all
 
 
