@@ -13,10 +13,11 @@ from objbench.train.run_folder import seed_folder
 
 SOURCE = "generated"
 ALIGNED, STRIPED, SMALL_CLEVR = "tetrominoes@aligned", "tetrominoes@striped", "clevr_small"
+SPRITES, APART = "multi_dsprites_binarized", "multi_dsprites_binarized@apart"
 MADE_FOR = {
-    "spair": "multi_dsprites_binarized",
-    "gnm": "multi_dsprites_binarized@apart",
-    "space": "multi_dsprites_binarized@apart",
+    "spair": SPRITES,
+    "gnm": APART,
+    "space": APART,
     "genesis_v2": SMALL_CLEVR,
     "comet": SMALL_CLEVR,
     "genesis": STRIPED,

@@ -11,7 +11,7 @@ from typing import Any
 
 from kept import keep
 
-from miniatures.plan import ABLATIONS, ALIGNED, SMALL_CLEVR, STABLE, STRIPED, Run
+from miniatures.plan import ABLATIONS, ALIGNED, APART, SMALL_CLEVR, SPRITES, STABLE, STRIPED, Run
 from objbench.records import Run as Record
 from objbench.report.report import write_report
 from objbench.report.request import ReportRequest
@@ -24,8 +24,8 @@ from objbench.train.log import read_log
 SUCCESS = {
     ALIGNED: 0.73,
     STRIPED: 0.66,
-    "multi_dsprites_binarized": 0.63,
-    "multi_dsprites_binarized@apart": 0.84,
+    SPRITES: 0.63,
+    APART: 0.84,
     SMALL_CLEVR: 0.61,
 }
 WITH_WEIGHTS = "objmae"
