@@ -23,7 +23,6 @@ MAX_SAMPLES = 8
 _PAPER = (255, 255, 255)
 _INK = (20, 20, 20)
 _ABSENT = 0.1  # boxes of less presence are not drawn
-_SEEN = 26  # of 255: of many planes, those that stay below are not shown
 _BACKGROUND = (64, 64, 64)
 # The colours of Okabe and Ito, then those of Tol's bright and muted schemes that differ most from them.
 _COLOURS = (
@@ -64,7 +63,7 @@ def sample_sheet(samples: Mapping[str, Array]) -> Image.Image:
     """One row per image (at most 8): original, truth, prediction, boxes, other predictions, reconstruction, planes.
 
     A plane shows its component with its mask as alpha, on a checkerboard; without components the mask in gray. Of more
-    than 12 planes the largest that are seen are shown, at most 12, largest first. A predicted segment has the colour of the true segment that it
+    than 12 planes those of `shown_planes` are shown. A predicted segment has the colour of the true segment that it
     matches, or a darker colour if it matches none.
 
     Args:
@@ -122,13 +121,15 @@ def box_colours(prediction: Array, truth: Array, count: int) -> list[RGB]:
 def shown_planes(soft_masks: Array) -> list[int]:
     """The planes of masks uint8 (M,H,W) to show: all in their order; of more than 12 the largest that are seen, largest first.
 
-    Seen is a mask that reaches a tenth in some pixel; at most 12 are shown, and the largest where none is seen.
+    Seen is a mask that reaches an even share of some pixel, as each one does that has a pixel in the prediction. At most 12 are
+    shown, and the largest where none is seen.
     """
     if len(soft_masks) <= MAX_PLANES:
         return list(range(len(soft_masks)))
     flat = soft_masks.reshape(len(soft_masks), -1)
     largest = [int(plane) for plane in np.argsort(-flat.sum(1, dtype=np.int64), kind="stable")]
-    return [plane for plane in largest if flat[plane].max() >= _SEEN][:MAX_PLANES] or largest[:1]
+    even = max(255 // len(flat), 1)
+    return [plane for plane in largest if flat[plane].max() >= even][:MAX_PLANES] or largest[:1]
 
 
 def on_checkerboard(image: Array, alpha: Array) -> Array:

@@ -143,12 +143,20 @@ def test_of_many_planes_the_largest_are_shown():
 
 
 def test_of_many_planes_those_that_nobody_sees_are_left_out():
-    masks = np.full((13, 48, 48), 25, dtype=np.uint8)  # below a tenth
+    masks = np.full((13, 48, 48), 18, dtype=np.uint8)  # an even share of 13 is 19.6
     assert shown_planes(masks) == [0]  # the largest where none is seen
-    masks[7, 3, 4], masks[9, :2], masks[11] = 26, 255, 0
+    masks[7, 3, 4], masks[9, :2], masks[11] = 19, 255, 0
     masks[11, 0, 0] = 200  # the smallest of all, but seen
     assert shown_planes(masks) == [9, 7, 11]
     assert shown_planes(masks[:12]) == list(range(12))  # of few, all
+
+
+@pytest.mark.parametrize("planes", [13, 17, 64, 255, 300])
+def test_planes_that_share_pixels_evenly_are_seen_and_empty_ones_are_not(planes):
+    masks = np.full((planes, 4, 4), max(255 // planes, 1), dtype=np.uint8)
+    assert shown_planes(masks) == list(range(12))
+    masks[1:] = 0
+    assert shown_planes(masks) == [0]
 
 
 def test_a_sample_sheet_is_as_wide_as_its_longest_row():
