@@ -92,17 +92,19 @@ def make_plan(request: RunRequest) -> Plan:
     """
     spec = request.spec()
     overrides = parse_assignments(list(request.assignments))
-    data = {name: _Data(request, spec, spec.dataset(name)) for name in request.datasets}
+    references = {name: spec.dataset(name) for name in request.datasets}
     methods: dict[tuple[str, str], MethodConfig] = {}
     notes = []
-    for dataset in request.datasets:
+    for dataset, reference in references.items():
         for method in request.methods:
-            resolved = resolve(spec, method, data[dataset].reference, overrides)
-            model = build(resolved, data[dataset].reference)  # refuses wrong values
+            resolved = resolve(spec, method, reference, overrides)
+            model = build(resolved, reference)  # refuses wrong values
             for stage in model.stages():
                 stage.check_length()
             methods[method, dataset] = resolved
-            notes.append(borrowed_settings(spec, method, data[dataset].reference))
+            notes.append(borrowed_settings(spec, method, reference))
+    # Only now: what is wrong in the request is said before anybody prepares a dataset for it.
+    data = {name: _Data(request, spec, reference) for name, reference in references.items()}
     runs = []
     for task in request.tasks:
         resolved, where = methods[task.method, task.dataset], data[task.dataset]

@@ -103,6 +103,9 @@ def test_runs_of_another_configuration_are_refused_at_once(prepared_data, tmp_pa
         ({"assignments": ("model.widht=2",)}, RequestError, "did you mean 'model.width'"),
         ({"assignments": ("model.width=0",)}, RequestError, "model.width: expected"),
         ({"datasets": ("tetrominoes", "clevr6")}, ObjbenchError, "objbench prepare clevr6"),
+        # said before anybody prepares clevr6
+        ({"methods": ("nosuch",), "datasets": ("clevr6",)}, RequestError, "unknown method 'nosuch'"),
+        ({"assignments": ("model.width=0",), "datasets": ("clevr6",)}, RequestError, "model.width: expected"),
     ],
 )
 def test_a_plan_with_one_wrong_run_is_refused_as_a_whole(prepared_data, tmp_path, options, error, message):
