@@ -13,6 +13,11 @@ _NO_MEMORY = (  # what torch, threading, zlib and the loader of shared libraries
     "Error -4 while",
     "failed to map segment from shared object",
 )
+_OF_THE_CONTENT = (
+    None,
+    errno.EINVAL,
+    errno.EOVERFLOW,
+)  # of an OSError: parsers give no number; a damaged address
 
 
 class ObjbenchError(Exception):
@@ -68,6 +73,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return any(sign in str(error) for sign in _NO_MEMORY)
+
+
+def is_of_the_content(error: BaseException) -> bool:
+    """Whether what reading a file raised tells of its bytes, and not of a missing permission, a failing disk or a lack
+    of memory, which another try or another place may cure.
+
+    >>> is_of_the_content(PermissionError(errno.EACCES, "Permission denied")), is_of_the_content(MemoryError())
+    (False, False)
+    >>> is_of_the_content(ValueError("bad header")), is_of_the_content(OSError("image file is truncated"))
+    (True, True)
+    """
+    if isinstance(error, OSError):
+        return error.errno in _OF_THE_CONTENT
+    return not is_out_of_memory(error)
 
 
 def first_few(names: Sequence[str]) -> str:

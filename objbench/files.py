@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -41,15 +42,21 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
     """Yield a path to write to; afterwards the file gets the name `path`, complete and synced to the disk.
 
     If the writing fails, `path` is as it was before, and nothing else is left behind.
 
+    Args:
+        path: The file.
+        alone: A lock keeps other processes from writing it. What a killed process leaves, `NAME.partial`, the next
+            one writes over. Otherwise each writer has a name of its own, and the last one to finish wins.
+
     Raises:
         OSError: The file cannot be written; `path` is its filename.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    own = "" if alone else f".{secrets.token_hex(4)}"
+    partial = path.with_name(f"{path.name}{own}.partial")
     try:
         with naming(path):
             yield partial
@@ -121,16 +128,17 @@ def check_folder(option: str, path: Path) -> None:
 
 @contextmanager
 def replacing_output(path: Path) -> Iterator[Path]:
-    """The same for a file that a user named: a link stays one, and a device or pipe (/dev/stdout) is written to."""
+    """The same for a file that a user named, maybe in two commands at once: a link stays one, and a device or pipe
+    (/dev/stdout) is written to."""
     if path.exists() and not path.is_file():
         yield path
         return
-    with replacing(resolved(path) if path.is_symlink() else path) as partial:
+    with replacing(resolved(path) if path.is_symlink() else path, alone=False) as partial:
         yield partial
 
 
 def write_atomically(path: Path, content: str) -> None:
-    """Write a text file completely or not at all."""
+    """Write a text file completely or not at all. Other processes that may write it have to be locked out."""
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
 

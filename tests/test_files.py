@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,14 @@ from filelock import FileLock, Timeout
 
 from objbench import files
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import check_output, exclusive_lock, explain_os_errors, naming, write_atomically
+from objbench.files import (
+    check_output,
+    exclusive_lock,
+    explain_os_errors,
+    naming,
+    replacing_output,
+    write_atomically,
+)
 
 
 def test_an_occupied_lock_names_its_file_and_the_remedy(tmp_path):
@@ -136,6 +144,21 @@ def test_the_folder_is_synced_after_the_file_has_its_name(
     monkeypatch.setattr(files, "sync", lambda synced: events.append((synced.name, path.exists())))
     write_atomically(path, "text")
     assert events == [("a.txt.partial", False), (tmp_path.name, True)]
+
+
+def test_writers_that_know_nothing_of_each_other_do_not_disturb(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+
+    def write(number: int) -> None:
+        with replacing_output(path) as partial:
+            partial.write_text(f"{number}\n" * 1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(10, 200)))
+    lines = path.read_text().splitlines()
+    assert len(lines) == 1000
+    assert len(set(lines)) == 1
+    assert [found.name for found in tmp_path.iterdir()] == ["a.txt"]
 
 
 def refusing(code: int) -> Callable[..., None]:

@@ -44,12 +44,16 @@ def declared_block(
 
 
 def write_declaration(context: Context, name: str, block: Mapping[str, Any]) -> None:
-    """Write the declaration to where every command that uses the data folder finds it."""
-    from objbench.files import explain_os_errors, write_atomically
+    """Write the declaration to where every command that uses the data folder finds it, unless it is there."""
+    from objbench.files import exclusive_lock, explain_os_errors, write_atomically
     from objbench.spec.own import DECLARATION, declaration_text
 
     assert isinstance(context.data, Path)
     folder = context.data / name
-    with explain_os_errors(folder, "--data"):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / DECLARATION, declaration_text(name, block))
+    path, text = folder / DECLARATION, declaration_text(name, block)
+    with (
+        explain_os_errors(folder, "--data"),
+        exclusive_lock(folder / ".declaration.lock"),
+    ):  # parts start at once
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_atomically(path, text)

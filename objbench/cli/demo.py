@@ -56,6 +56,7 @@ def demo(
         say(f"{number}. run {name}")
         overrides = {"recipe.steps": QUICK_STEPS} if quick and name.startswith("objmae") else {}
         folder, record = run_seed(
+            context.spec,
             resolve(context.spec, name, reference, overrides),
             run_data,
             0,

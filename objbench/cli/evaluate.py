@@ -97,7 +97,7 @@ def evaluate(
     def scenes() -> Scenes:
         return load(str(reference), split, source, context.data, chosen, context.config)
 
-    folder = run_to_extend(subject, context.runs)
+    folder = run_to_extend(subject, context.runs, context.spec)
     if folder is None:
         if slots is not None:
             raise RequestError(f"--slots: only for a run, but {subject} is not one")

@@ -13,9 +13,6 @@ _MEANINGLESS = {
     "prepare": {"runs"},
     "verify": {"runs"},
     "show": {"runs"},
-    "report": {"data"},
-    "segment": {"data"},
-    "publish": {"data"},
 }
 
 

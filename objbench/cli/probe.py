@@ -89,7 +89,7 @@ def probe(
     from objbench.use.weights import run_to_extend
 
     where = choose_device(device)
-    folder = run_to_extend(Path(run), context.runs) or locate_run(run, context.runs_place)
+    folder = run_to_extend(Path(run), context.runs, context.spec) or locate_run(run, context.runs_place)
     references = [context.spec.dataset(name) for name in dataset or ()]
     names = None if factors is None else tuple(name.strip() for name in factors.split(",") if name.strip())
     if factors is not None and not names:

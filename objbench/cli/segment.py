@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,11 +52,13 @@ def segment(
     """
     from objbench.one_line import in_a_line
     from objbench.use.finished import open_run
-    from objbench.use.written import Job, files_of
+    from objbench.use.written import Job, files_of, places_of
 
     context.interrupts.advice = "the same command goes on with the images that are left"
     files = files_of(images)
-    _refuse_same_names(files, output)
+    _refuse_same_names(
+        {path: list(places_of(path, output, slots, components).values()) for path in files}, output
+    )
     opened = open_run(run, device, context.runs_place, context.config, context.data)
     job = Job(opened, output, slots=slots, components=components, fresh=fresh)
     job.check(files)
@@ -80,16 +83,26 @@ def segment(
         )
 
 
-def _refuse_same_names(files: list[Path], output: Path) -> None:
-    """Raise RequestError if two images would be written to one name, or over an image."""
-    repeated = [name for name, count in Counter(path.stem for path in files).items() if count > 1]
-    if repeated:
-        both = [str(path) for path in files if path.stem == repeated[0]]
-        raise RequestError(
-            f"{first_few(both)} would all be written as {repeated[0]}.png: give them different names, or several commands "
-            "with an --output each"
-        )
-    inside = [path for path in files if path.absolute().parent.resolve() == output.resolve()]
+def _refuse_same_names(places: Mapping[Path, list[Path]], output: Path) -> None:
+    """Raise RequestError if two images would be written to one name, or over an image.
+
+    Args:
+        places: Image -> what is written of it.
+        output: The folder of all these.
+    """
+    images = defaultdict(list)
+    for image, written in places.items():
+        for place in written:
+            images[place.name.casefold()].append(
+                (place.name, image)
+            )  # some disks do not tell A.png and a.png apart
+    for same in images.values():
+        if len(same) > 1:
+            raise RequestError(
+                f"{first_few([str(image) for _, image in same])} would all be written as {same[0][0]}: give them "
+                "different names, or several commands with an --output each"
+            )
+    inside = [path for path in places if path.absolute().parent.resolve() == output.resolve()]
     if inside:
         raise RequestError(
             f"--output {output}: {inside[0]} lies there; choose another folder, images are not overwritten"

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import yaml
-
 import objbench
 from objbench.errors import ObjbenchError, RequestError
 from objbench.launch.log import logged
@@ -21,6 +19,7 @@ from objbench.launch.plan import Plan, Planned, make_plan
 from objbench.launch.request import RunRequest, Task
 from objbench.launch.view import view
 from objbench.launch.work import Outcome, Worker
+from objbench.spec.yaml_text import parse_yaml
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 from objbench.train.run_state import leave_reason, run_state
 
@@ -145,9 +144,9 @@ def parse_resources(texts: list[str]) -> dict[str, Any]:
                 f"--resources {text}: expected KEY=VALUE such as timeout_min=240 or num_gpus=1"
             )
         try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise RequestError(f"--resources {text}: the value is no text or number") from None
+            found[key] = parse_yaml(value)
+        except RequestError as error:
+            raise RequestError(f"--resources {text}: the value is no text or number: {error}") from None
     return found
 
 

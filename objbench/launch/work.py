@@ -74,6 +74,7 @@ class Worker:
         task, request = planned.task, self._request
         try:
             run_seed(
+                self._spec,
                 planned.method,
                 self._ranks.all_do(lambda: self._data_of(task.dataset)),
                 task.seed,

@@ -19,9 +19,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from objbench.errors import RequestError
 from objbench.metrics.batch import Comparison, Metric
 from objbench.metrics.rand_index import adjusted_rand
 from objbench.registry import get, names
+
+TAKEN = (
+    "n_images",
+    "slots",
+    "masks",
+    "crowded",
+    "keys",
+    "loss",
+    "n_boxes",
+    "n_objects",
+)  # beside metrics in records
 
 
 def _deepmind_ari(batch: Comparison) -> Tensor:
@@ -72,8 +84,17 @@ def emorl() -> Mapping[str, Any]:
 
 
 def metrics_of(definition: str) -> Mapping[str, Any]:
-    """The metrics of a definition by name. RequestError for an unknown definition."""
+    """The metrics of a definition by name.
+
+    Raises:
+        RequestError: There is no such definition, or a plugin's metric has a name that records use for something else.
+    """
     metrics: Mapping[str, Any] = get("definitions", definition)()
+    for name in metrics:
+        if name in TAKEN:
+            raise RequestError(
+                f"metric '{name}': records have this name for something else; register it under another one"
+            )
     return metrics
 
 

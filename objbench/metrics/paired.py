@@ -21,7 +21,7 @@ class Paired:
     Attributes:
         means: Of first and of second, over seeds, of the means over images.
         difference: First minus second.
-        interval: (low, high) of the difference.
+        interval: (low, high) of the difference; None for a single image, which shows no spread.
         ahead: The share of the images on which first has the higher mean over its seeds, and the share on which second
             has; the rest are ties.
         n_images: The number of images that all of this is taken over.
@@ -29,7 +29,7 @@ class Paired:
 
     means: tuple[float, float]
     difference: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     ahead: tuple[float, float]
     n_images: int
 
@@ -70,9 +70,10 @@ def paired(first: Values, second: Values, level: float = LEVEL, resamples: int =
     variance = float(np.var(drawn[0] - drawn[1], ddof=1))
     n_images = int(defined.sum())
     half = _quantile(per_seed, variance, n_images, level) * variance**0.5
+    interval = (difference - half, difference + half) if n_images > 1 else None
     gap = values[0].mean(axis=0) - values[1].mean(axis=0)
     ahead = (float((gap > _TIE).mean()), float((gap < -_TIE).mean()))
-    return Paired((means[0], means[1]), difference, (difference - half, difference + half), ahead, n_images)
+    return Paired((means[0], means[1]), difference, interval, ahead, n_images)
 
 
 def defined_for_both(first: Values, second: Values) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, brief, unknown_name
+from objbench.errors import ObjbenchError, brief, is_of_the_content, unknown_name
 from objbench.files import megabytes, sha256_of
 from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.interpret import check_reconstruction, image_masks
@@ -155,7 +155,7 @@ def _streams(path: Path) -> Iterator[dict[str, _Stream]]:
     with ExitStack() as opened:
         file = opened.enter_context(path.open("rb"))
         try:
-            if path.suffix == _MEMBER:
+            if path.suffix.lower() == _MEMBER:
                 yield {"masks": _Stream(file, str(path))}
                 return
             archive = opened.enter_context(zipfile.ZipFile(file))
@@ -169,6 +169,8 @@ def _streams(path: Path) -> Iterator[dict[str, _Stream]]:
                 for name, member in members.items()
             }
         except _DAMAGE as error:
+            if not is_of_the_content(error):
+                raise
             raise ObjbenchError(f"{path}: damaged or cut short ({brief(error)}); save it again") from None
 
 

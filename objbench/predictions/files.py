@@ -118,7 +118,7 @@ def open_files(path: Path) -> Iterator[Files]:
     """The files of a folder or an archive. A compressed archive is unpacked into a temporary file first."""
     if path.is_dir():
         yield FolderFiles(path)
-    elif path.suffix == ".tar":
+    elif path.suffix.lower() == ".tar":
         with path.open("rb") as archive:
             yield TarFiles(path, archive)
     else:

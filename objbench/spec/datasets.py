@@ -11,6 +11,7 @@ from objbench.errors import unknown_name
 from objbench.stored import Strict
 
 TEST = "test"  # the split that methods are scored on; in a record, the key of those scores
+OWN_PROTOCOL = "standard"  # of every dataset of one's own
 SPLITS = ("train", "val", TEST)
 FactorKind = Literal["categorical", "numeric"]
 
@@ -126,7 +127,12 @@ class Download(Strict):
 
 def _names_files(download: Any) -> bool:
     """Whether a block of yaml has what `_with_addresses` reads; if not, pydantic says what is wrong."""
-    return isinstance(download, dict) and isinstance(download.get("files"), dict | list)
+    if not isinstance(download, dict) or not isinstance(download.get("urls"), list | None):
+        return False
+    files = download.get("files")
+    return isinstance(files, list) or (
+        isinstance(files, dict) and all(isinstance(file, dict | None) for file in files.values())
+    )
 
 
 def _with_addresses(download: dict[str, Any]) -> dict[str, Any]:

@@ -47,12 +47,15 @@ def load_spec(config: Path | None = None, data: Place | None = None, further: Se
         declarations(folder) if isinstance(folder, Path) else []
     )  # a store's would cost every command a request
     declared = tuple((path, path.stat().st_mtime_ns) for path in found)
-    layers = resolved(config) if config else None, declared
-    return _merged(*layers, further) if further else _load(*layers)
+    path = resolved(config) if config else None
+    if further:
+        return _merged(path, declared, further)
+    return _load(path, path.stat().st_mtime_ns if path is not None and path.exists() else None, declared)
 
 
 @cache
-def _load(config: Path | None, declared: tuple[tuple[Path, int], ...]) -> Spec:
+def _load(config: Path | None, changed: int | None, declared: tuple[tuple[Path, int], ...]) -> Spec:
+    """The layers as they are while no file of the user's changes: `changed` tells the states of `config` apart."""
     return _merged(config, declared, ())
 
 

@@ -66,10 +66,14 @@ class MetricSpec(Strict):
         """
         match self.unit:
             case "percent":
-                return f"{100 * value:.{places}f}"
+                return f"{100 * value:z.{places}f}"
             case "hours" | "decibel":
-                return f"{value:.2f}"
+                return f"{value:z.2f}"
             case "count":
-                return f"{value:,.0f}"
+                return f"{value:z,.0f}"
             case "plain":
-                return f"{value:.5f}"
+                return f"{value:z.5f}"
+
+    def rounded(self, value: float, places: int = 1) -> float:
+        """`value` as exact as `format` prints it, to tell what looks equal in a table."""
+        return float(self.format(value, places).replace(",", ""))

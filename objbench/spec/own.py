@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from objbench.errors import RequestError, unknown_name
-from objbench.spec.datasets import SPLITS, DatasetRef, DatasetSpec
+from objbench.spec.datasets import OWN_PROTOCOL, SPLITS, DatasetRef, DatasetSpec
 from objbench.spec.nested import differences
 
 DECLARATION = "dataset.yaml"  # in the dataset's folder: a layer over benchmarks.yaml with this one dataset
@@ -18,7 +18,6 @@ SOURCES = {
     "folder": "Images beside label maps, from a folder",
     "webdataset": "Images and label maps in tar archives (WebDataset)",
 }
-_PROTOCOL = "standard"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _SIZE = re.compile(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?")
 
@@ -100,7 +99,7 @@ def declare(
             }
         },
         "protocols": {
-            _PROTOCOL: {
+            OWN_PROTOCOL: {
                 "description": "Every scene of the source; the whole image scaled to the size, bilinear with antialiasing, "
                 "labels by the nearest pixel.",
                 "transform": {"image": "bilinear", "mask": "nearest"},
@@ -112,7 +111,7 @@ def declare(
 
 def declared_reference(name: str, block: Mapping[str, Any]) -> DatasetRef:
     """The dataset of a block, under its only protocol."""
-    return DatasetRef(name, _PROTOCOL, DatasetSpec.model_validate(block))
+    return DatasetRef(name, OWN_PROTOCOL, DatasetSpec.model_validate(block))
 
 
 def declaration_text(name: str, block: Mapping[str, Any]) -> str:

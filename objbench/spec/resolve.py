@@ -76,6 +76,7 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
         config = _lay(config, variant.config)
         own = dataset.name if dataset.name in variant.datasets else block
         config = _lay(config, variant.datasets.get(own or "", {}))
+    overrides = _leaves(overrides)
     for key, value in overrides.items():
         config = _lay(config, unflatten({key: value}))
     final = flatten(config)
@@ -85,6 +86,16 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
         if key.removeprefix("recipe.") not in _NO_RESULT
     }
     return MethodConfig(method_name, variant_name or None, typed, config, spec.method_class(method_name))
+
+
+def _leaves(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides under the dotted keys of single settings: `model: {width: 96}` is `model.width: 96`."""
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and not flatten(value):
+            raise RequestError(
+                f"{key}: an empty mapping sets nothing; expected a value, such as {key}.NAME=VALUE"
+            )
+    return flatten(overrides)
 
 
 def whole_config(spec: Spec, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
-from objbench.spec.datasets import DatasetRef, DatasetSpec
+from objbench.spec.datasets import OWN_PROTOCOL, DatasetRef, DatasetSpec
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.nested import flatten
 from objbench.spec.settings import SHARED_KEYS, Recipe
@@ -209,10 +209,14 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _references_exist(self) -> Spec:
-        for row in self.published:
-            for key in filter(None, (row.citation, row.quoted_in)):
-                if key not in self.references:
-                    raise ValueError(str(unknown_name("reference", key, self.references)))
+        cited = [(key, "published") for row in self.published for key in (row.citation, row.quoted_in)]
+        cited += [(method.citation, f"methods.{name}.citation") for name, method in self.methods.items()]
+        cited += [
+            (key, f"datasets.{name}.citation") for name, of in self.datasets.items() for key in of.citation
+        ]
+        for key, where in cited:
+            if key is not None and key not in self.references:
+                raise ValueError(f"{where}: {unknown_name('reference', key, self.references)}")
         return self
 
     def dataset(self, reference: str) -> DatasetRef:
@@ -264,9 +268,13 @@ class Spec(Strict):
 
     def place_title(self, dataset: str, protocol: str, source: str) -> str:
         """The name that tables and figures print for prepared data: `ClevrTex (generated)`."""
-        known = self.datasets.get(dataset)
-        usual = known is not None and protocol == known.default_protocol
+        usual = protocol == self.default_protocol(dataset)
         return self.dataset_title(dataset, None if usual else protocol, source)
+
+    def default_protocol(self, dataset: str) -> str:
+        """The default protocol of a dataset; of one that no layer describes, that of all datasets of one's own."""
+        known = self.datasets.get(dataset)
+        return known.default_protocol if known is not None else OWN_PROTOCOL
 
     def metric(self, name: str) -> MetricSpec:
         """What `metrics:` says of a metric, or the neutral defaults where it says nothing."""

@@ -12,8 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, brief
-from objbench.files import replacing
+from objbench.errors import ObjbenchError, brief, is_of_the_content
+from objbench.files import naming, replacing
 from objbench.spec.datasets import TEST
 
 PER_IMAGE, SAMPLES, SAMPLE_SHEET = "per_image.npz", "samples.npz", "samples.png"
@@ -106,13 +106,15 @@ def _opened(path: Path) -> Iterator[Mapping[str, Array]]:
         yield {}
         return
     try:
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             _check_directory(file)
             with np.load(file) as arrays:
                 yield arrays
     except (
         Exception
     ) as error:  # zipfile, zlib and numpy's parser of headers raise many kinds for damaged bytes
+        if not is_of_the_content(error):
+            raise
         raise ObjbenchError(f"{path}: damaged ({brief(error)}); {_REMEDY[path.name]}") from None
 
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from objbench.errors import ObjbenchError, brief
-from objbench.files import replacing, sha256_of
+from objbench.errors import ObjbenchError, brief, is_of_the_content
+from objbench.files import naming, replacing, sha256_of
 from objbench.methods.base import Method
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "model.safetensors"
@@ -65,14 +65,18 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
     Raises:
         ObjbenchError: The file is damaged, or of another version.
+        OSError: The file cannot be read; it is the filename.
     """
     path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
-        _check_archive(path)
-        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+        with naming(path):
+            _check_archive(path)
+            return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # damaged files raise errors of every kind
+        if not is_of_the_content(error):
+            raise
         raise unusable_checkpoint(folder, error) from error
 
 
@@ -144,6 +148,7 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
 
     Raises:
         ObjbenchError: A file is missing, damaged or of another configuration.
+        OSError: A file cannot be read; it is the filename.
     """
     path = folder / WEIGHTS
     if not path.exists():
@@ -154,8 +159,11 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
             "--fresh"
         )
     try:
-        state: dict[str, Any] = dict(load_file(path))
+        with naming(path):
+            state: dict[str, Any] = dict(load_file(path))
     except Exception as error:  # torch's own errors, too
+        if not is_of_the_content(error):
+            raise
         raise ObjbenchError(f"{path}: damaged ({brief(error)}); run the seed again with --fresh") from error
     expected = method.state_dict()
     extra = [name for name, value in expected.items() if not isinstance(value, Tensor)]
@@ -170,6 +178,8 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
     try:
         method.load_state_dict(state)
     except Exception as error:
+        if not is_of_the_content(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise ObjbenchError(
             f"{path}: weights of another configuration or version ({reason}); run the seed again with --fresh"

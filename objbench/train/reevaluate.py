@@ -134,7 +134,9 @@ def _known_names(folder: Path) -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        raise RequestError(f"{folder / RECORD}: {error}") from None
+        raise RequestError(
+            f"{folder / RECORD}: {error}; what you declared yourself is found with --data (a dataset's folder) or --config"
+        ) from None
 
 
 def _built(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> Method:

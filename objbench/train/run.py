@@ -18,14 +18,16 @@ from objbench.files import replacing
 from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.methods.plain_file import is_from_file
+from objbench.metrics.definitions import metrics_of
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, Run, read_record
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST
-from objbench.spec.load import load_spec
 from objbench.spec.resolve import MethodConfig
+from objbench.spec.schema import Spec
 from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
 from objbench.train.checkpoint import save_weights
 from objbench.train.environment import Environment, joined
@@ -44,6 +46,7 @@ _NOTED = 2  # scores in the progress bar of a training
 
 
 def run_seed(
+    spec: Spec,
     method: MethodConfig,
     data: RunData,
     seed: int,
@@ -88,7 +91,9 @@ def run_seed(
                     reporting(folder) if ranks.first else nullcontext() as reporter,
                     Loggers(log if ranks.first else (), folder, config, say) as loggers,
                 ):
-                    record = _run(_Job(method, data, seed, folder, loggers, interrupts, reporter, ranks))
+                    record = _run(
+                        _Job(spec, method, data, seed, folder, loggers, interrupts, reporter, ranks)
+                    )
             if keep:
                 assert isinstance(record, Run)
                 run = record
@@ -125,6 +130,7 @@ def _versions(device: torch.device) -> dict[str, Any]:
 class _Job(NamedTuple):
     """One seed that is to be trained and evaluated, who is told of it, and the processes that do it."""
 
+    spec: Spec
     method: MethodConfig
     data: RunData
     seed: int
@@ -139,6 +145,7 @@ def _run(job: _Job) -> Run:
     start = time.perf_counter()
     method, data, seed = job.method, job.data, job.seed
     device = data.device
+    metrics_of(DEFAULT_DEFINITION)  # refuses a plugin's before the training
     torch.manual_seed(seed_from(seed, "init"))
     model = build(method, data.dataset).to(device)
     if device.type == "cuda":
@@ -221,7 +228,7 @@ def _train(model: Method, job: _Job) -> Trained:
     if not model.stages():
         job.loggers.begin()
         return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device, ranks.size)])
-    noted = dict(islice(load_spec().columns().items(), _NOTED))
+    noted = dict(islice(job.spec.columns().items(), _NOTED))
     training = Training(
         model,
         data.train.images,

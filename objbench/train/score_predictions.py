@@ -52,9 +52,9 @@ def external_name(path: Path, name: str | None) -> str:
     chosen = name
     if chosen is None:
         chosen = resolved(path).name
-        suffixes = [suffix for suffix in (*ARCHIVES, ".npz", ".npy") if chosen.endswith(suffix)]
+        suffixes = [suffix for suffix in (*ARCHIVES, ".npz", ".npy") if chosen.lower().endswith(suffix)]
         if suffixes and not path.is_dir():
-            chosen = chosen.removesuffix(max(suffixes, key=len))
+            chosen = chosen[: -max(map(len, suffixes))]
     if not _NAME.fullmatch(chosen):
         remedy = "" if name is not None else "; give another one with --name"
         raise RequestError(

@@ -18,7 +18,8 @@ from objbench.data.format.png import check_sums
 from objbench.data.format.sample import key_of
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, RequestError, brief
+from objbench.errors import ObjbenchError, RequestError, brief, is_of_the_content
+from objbench.one_line import in_a_line
 
 One = Tensor | Array | Image.Image | str | os.PathLike[str]
 Images = One | Scenes | Sequence[One]
@@ -83,7 +84,7 @@ def read_image(path: Path) -> Tensor:
 
     Raises:
         RequestError: It has more than 8 bits per channel.
-        ObjbenchError: It is missing, damaged or no image.
+        ObjbenchError: It is missing, damaged, no image, or cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -98,6 +99,8 @@ def read_image(path: Path) -> Tensor:
     except UnidentifiedImageError:
         raise ObjbenchError(f"{path}: not an image that can be read (PNG, JPEG, WebP, TIFF, ...)") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        if not is_of_the_content(error):
+            raise ObjbenchError(in_a_line(error)) from None
         raise ObjbenchError(f"{path}: damaged, or too large for an image ({brief(error)})") from None
 
 

@@ -9,8 +9,9 @@ from objbench.errors import RequestError
 from objbench.files import replacing
 from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
-from objbench.spec.load import load_spec, plugin_folders
+from objbench.spec.load import plugin_folders
 from objbench.spec.resolve import MethodConfig
+from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.reevaluate import dataset_of
 from objbench.train.run_folder import CONFIG, find_run, lock_run, read_config, seed_folder
@@ -28,21 +29,25 @@ def shipped_weights() -> dict[str, Path]:
     return {place.parent.name: place.parent for place in sorted(places, key=lambda place: place.parent.name)}
 
 
-def run_to_extend(run: Path, runs: Path) -> Path | None:
+def run_to_extend(run: Path, runs: Path, spec: Spec) -> Path | None:
     """The folder of the run that `run` names, so that scores can be added to it; None if it names none.
 
     Args:
-        run: As for `find_run`; or the name of shipped weights, which are copied to the runs first.
+        run: As for `find_run`, also below `runs`, as `objbench list runs` prints it; or the name of shipped weights,
+            which are copied to the runs first.
         runs: The folder of the runs.
+        spec: What knows the dataset of the run.
 
     Raises:
         RequestError: It is the folder of a method with several seeds.
     """
     folder = find_run(run)
-    return copy_to_runs(str(run), runs) if folder is None and str(run) in shipped_weights() else folder
+    if folder is None and not run.exists():
+        folder = find_run(runs / run)
+    return copy_to_runs(str(run), runs, spec) if folder is None and str(run) in shipped_weights() else folder
 
 
-def copy_to_runs(name: str, runs: Path) -> Path:
+def copy_to_runs(name: str, runs: Path, spec: Spec) -> Path:
     """Copy shipped weights to where their run would lie among the runs, so that further scores can be added.
 
     Returns:
@@ -55,7 +60,7 @@ def copy_to_runs(name: str, runs: Path) -> Path:
     record = read_record(shipped)
     assert isinstance(record, Run)
     method = MethodConfig(record.method, record.variant, record.overrides, read_config(shipped)["config"], "")
-    dataset = str(dataset_of(shipped, record, load_spec()))
+    dataset = str(dataset_of(shipped, record, spec))
     folder = seed_folder(runs, dataset, record.source, method, record.seed)
     with lock_run(folder):
         if (folder / RECORD).exists():

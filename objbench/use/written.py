@@ -76,21 +76,26 @@ class Job:
     def check(self, files: Sequence[Path]) -> None:
         """Raise RequestError for what cannot be, before anything is written.
 
-        That is an output that is a file or holds label maps that this run did not make, and slots or components of a
-        method without any.
+        That is an output that is a file, or holds label maps that this run did not make or that would be written over,
+        and slots or components of a method without any.
         """
         check_folder("--output", self.output)
         self._check_model()
         if self.fresh:
             return
         for path in files:
-            labels = self._place(path, ".png")
-            if labels.exists() and (note := _note(labels)) is not None and _by(note) == self._by:
-                continue
-            if labels.exists():
+            places = self._places(path)
+            labels = places.pop("labels")
+            note = _note(labels) if labels.exists() else None
+            if labels.exists() and (note is None or _by(note) != self._by):
                 raise RequestError(
                     f"{labels} is there, and not by this run; choose another folder, or replace it with --fresh"
                 )
+            for place in places.values():
+                if place.exists() and _note(place) is not None:
+                    raise RequestError(
+                        f"{place} is the label map of another image; choose another folder, or replace it with --fresh"
+                    )
 
     def _check_model(self) -> None:
         """Raise RequestError if the method lacks what is asked for, as a black image shows."""
@@ -164,7 +169,7 @@ class Job:
         _save(places["overlay"], Image.fromarray(_overlay(image, labels)))
         if "slots" in places:
             assert found.slots is not None  # as in `check`
-            with replacing(places["slots"]) as partial, partial.open("wb") as file:
+            with replacing(places["slots"], alone=False) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, slots=found.slots.numpy())
         if strip is not None:
             _save(places["components"], strip)
@@ -183,13 +188,7 @@ class Job:
         return Image.fromarray(np.moveaxis(row, 0, -1))
 
     def _places(self, path: Path) -> dict[str, Path]:
-        asked = {"slots": self.slots, "components": self.components}
-        ends = {"slots": ".slots.npz", "components": ".components.png"}
-        always = {"labels": self._place(path, ".png"), "overlay": self._place(path, ".overlay.png")}
-        return always | {name: self._place(path, ends[name]) for name, wanted in asked.items() if wanted}
-
-    def _place(self, path: Path, end: str) -> Path:
-        return self.output / f"{path.stem}{end}"
+        return places_of(path, self.output, self.slots, self.components)
 
     def _written(
         self, path: Path, places: dict[str, Path], height: int, width: int, segments: int, made: bool
@@ -205,6 +204,14 @@ class Job:
             segments=segments,
             made=made,
         )
+
+
+def places_of(image: Path, output: Path, slots: bool, components: bool) -> dict[str, Path]:
+    """Where what is written of an image goes: its `labels` and `overlay`, and if asked its `slots` and `components`."""
+    ends = {"labels": ".png", "overlay": ".overlay.png"}
+    ends |= {"slots": ".slots.npz"} if slots else {}
+    ends |= {"components": ".components.png"} if components else {}
+    return {what: output / f"{image.stem}{end}" for what, end in ends.items()}
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
@@ -244,7 +251,7 @@ def _save(path: Path, picture: Image.Image, note: dict[str, Any] | None = None) 
     info = PngInfo()
     if note is not None:
         info.add_text(_NOTE, json.dumps(note))
-    with replacing(path) as partial:
+    with replacing(path, alone=False) as partial:
         picture.save(partial, "PNG", pnginfo=info)
 
 

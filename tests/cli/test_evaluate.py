@@ -358,3 +358,21 @@ def test_the_folder_above_the_seeds_is_told_what_to_name(tmp_path):
         f"{folder} holds the runs seed-0, seed-1: name the folder of one of them, such as {folder}/seed-0"
         in message
     )
+
+
+def test_a_run_has_the_name_that_its_list_prints():
+    done("run", "grid", *ON)
+    name = "tetrominoes/generated/grid/seed-0"
+    assert name in done("list", "runs")
+    done("evaluate", name, *ON, "--split", "val")
+    assert "tetrominoes/generated:val" in read_record(Path("runs", name)).metrics
+
+
+def test_the_data_folder_of_a_command_is_the_only_one_it_looks_into(prepared_data, monkeypatch):
+    monkeypatch.delenv("OBJBENCH_DATA")
+    Path("data/bad").mkdir(parents=True)
+    Path("data/bad/dataset.yaml").write_text("datasets: [")
+    assert "dataset.yaml" in refused(2, "list", "datasets")
+    there = (*ON, "--data", prepared_data)
+    done("run", "slot_attention:demo", *there, "--set", "recipe.steps=1", "--set", "recipe.batch_size=2")
+    done("evaluate", "objmae-demo-tetrominoes", *there)

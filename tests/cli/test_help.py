@@ -54,4 +54,6 @@ def test_each_size_has_a_text_of_its_own() -> None:
 def test_options_without_a_meaning_are_not_offered_but_accepted() -> None:
     assert "--runs" not in help_of("show")
     assert "--runs" in help_of("run")
+    for verb in ("segment", "publish", "report"):  # a dataset of one's own is declared in the data folder
+        assert "--data" in help_of(verb)
     assert "unknown dataset" in call("show", "nothing", "--runs", "r").stderr

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from helpers.commands import call, refused
 from helpers.own import png, scene, write_folder, write_tar
 
+from objbench.cli.common import Context
+from objbench.cli.declare import write_declaration
+from objbench.spec.own import declare
 from objbench.stores import Store
+from objbench.train.interrupt import Interrupts
 
 COUNT = 30
 
@@ -174,6 +179,37 @@ def test_it_is_read_from_a_store(
         for data in ("here", "there")
     )
     assert here == there != {}
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_command_that_does_not_see_the_declaration_says_where_it_looks(tmp_path: Path) -> None:
+    there = ("--data", "there")
+    assert call(*prepare(*there)).exit_code == 0
+    for method in ("grid", "slot_attention"):
+        steps = ("--set", "recipe.steps=1", "--set", "recipe.batch_size=2") if method != "grid" else ()
+        assert call("run", method, "--dataset", "my_set", *there, *steps).exit_code == 0
+    (folder,) = (tmp_path / "runs/my_set/folder").glob("slot_attention+*")
+    images = (folder, "pictures/images/000.png", "--output", "found")
+    message = refused(2, "segment", *images)
+    assert "unknown dataset 'my_set'" in message
+    assert "what you declared yourself is found with --data (a dataset's folder) or --config" in message
+    assert call("segment", *images, *there).exit_code == 0
+    assert call("publish", folder, "--output", "model", *there).exit_code == 0
+    table = call("report").stdout
+    assert "my_set" in table
+    assert "not the default one" not in table
+    assert "@standard" not in table
+
+
+def test_parts_that_start_at_once_declare_it_together(tmp_path: Path) -> None:
+    context = Context(tmp_path, tmp_path, None, False, False, Interrupts())
+    path = tmp_path / "my_set/dataset.yaml"
+    with ThreadPoolExecutor(8) as pool:
+        for slots in range(3, 20):
+            block = declare("my_set", "folder", slots, "16", [])
+            list(pool.map(lambda _, block=block: write_declaration(context, "my_set", block), range(16)))
+            assert f"slots: {slots}" in path.read_text()
+    assert sorted(found.name for found in path.parent.iterdir()) == [".declaration.lock", "dataset.yaml"]
 
 
 def test_it_is_declared_in_a_folder_and_prepared_into_a_store_by_a_yaml(

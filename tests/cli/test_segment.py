@@ -86,6 +86,16 @@ def test_what_another_run_or_a_person_made_is_not_replaced(photos):
     assert call("segment", RUN, "photos", "--output", "out").exit_code == 0
 
 
+def test_an_overlay_does_not_replace_the_label_map_of_another_image():
+    Path("photos/0.png").rename("photos/0.overlay.png")
+    assert call("segment", RUN, "photos/0.overlay.png", "--output", "out").exit_code == 0
+    labels = Path("out/0.overlay.png").read_bytes()
+    Path("photos/1.png").rename("photos/0.png")
+    message = refused(2, "segment", RUN, "photos/0.png", "--output", "out")
+    assert "out/0.overlay.png is the label map of another image" in message
+    assert Path("out/0.overlay.png").read_bytes() == labels
+
+
 def test_a_damaged_label_map_is_not_taken_for_one_written_before():
     assert call("segment", RUN, "photos/0.png", "--output", "out").exit_code == 0
     content = bytearray(Path("out/0.png").read_bytes())
@@ -113,6 +123,11 @@ def test_bad_images_are_named_and_the_others_done():
     [
         ((RUN, "photos", "--output", "photos"), "--output photos: photos/0.png lies there"),
         ((RUN, "photos", "other/0.jpg", "--output", "o"), "photos/0.png, other/0.jpg would all be written as 0.png"),
+        ((RUN, "photos/0.png", "other/0.overlay.png", "--output", "o"),
+         "photos/0.png, other/0.overlay.png would all be written as 0.overlay.png"),
+        ((RUN, "other/0.components.png", "photos/0.png", "--output", "o", "--components"),
+         "other/0.components.png, photos/0.png would all be written as 0.components.png"),
+        ((RUN, "photos/0.png", "other/0.PNG", "--output", "o"), "photos/0.png, other/0.PNG would all be written as 0.png"),
         ((RUN, ".", "--output", "o"), "no images in this folder (.bmp, "),
         ((RUN, "photos", "gone.png", "gone", "--output", "o"), "gone.png, gone: no such file or folder"),
         ((RUN, "photos", "--output", "photos/0.png"), "--output photos/0.png: a file, expected a folder"),
@@ -121,7 +136,8 @@ def test_bad_images_are_named_and_the_others_done():
 )  # fmt: skip
 def test_requests_that_cannot_be_met(arguments, message):
     Path("other").mkdir()
-    Path("other/0.jpg").touch()
+    for name in ("0.jpg", "0.PNG", "0.overlay.png", "0.components.png"):
+        Path("other", name).touch()
     assert message in refused(2, "segment", *arguments)
     assert not Path("o").exists()
 

@@ -25,9 +25,9 @@ def run(
     say: Callable[[str], None] = print,
     **overrides,
 ) -> tuple:
-    run_data = open_run_data(data)
-    resolved = resolve(load_spec(), method, run_data.dataset, overrides)
-    return run_seed(resolved, run_data, seed, runs, fresh, log, say)
+    spec, run_data = load_spec(), open_run_data(data)
+    resolved = resolve(spec, method, run_data.dataset, overrides)
+    return run_seed(spec, resolved, run_data, seed, runs, fresh, log, say)
 
 
 def eight_slots(folder: Path) -> Path:
@@ -41,4 +41,4 @@ def small_slot_attention(data: Path, runs: Path, config: Path | None = None, **o
     dataset = spec.dataset("tetrominoes")
     short = {"recipe.steps": 1, "recipe.batch_size": 2, "recipe.evaluations": 0}
     method = resolve(spec, "slot_attention:demo", dataset, short | overrides)
-    return run_seed(method, prepared_run_data(spec, dataset, None, data, "cpu"), 0, runs)
+    return run_seed(spec, method, prepared_run_data(spec, dataset, None, data, "cpu"), 0, runs)

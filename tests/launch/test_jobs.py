@@ -82,6 +82,7 @@ def test_resources_are_read_as_yaml():
         "gres": "gpu:1",
         "exclusive": True,
     }
-    for text in ("timeout_min", "=3", "timeout_min=", "a=["):
+    assert parse_resources(["time=1:30:00"]) == {"time": "1:30:00"}  # to the base of 60 for YAML 1.1
+    for text in ("timeout_min", "=3", "timeout_min=", "a=[", "a=2024-13-45", "a=&x [*x]"):
         with pytest.raises(RequestError):
             parse_resources([text])

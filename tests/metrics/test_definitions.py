@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.metrics import Evaluator, score
+from objbench.metrics import Evaluator, definitions, score
+from objbench.metrics.definitions import TAKEN
 from objbench.registry import BUILT_IN
+from objbench.scores import Scores
 
 DEFINITIONS = ("clevrtex", "deepmind", "emorl")
 NAN = pytest.approx(math.nan, nan_ok=True)
@@ -77,6 +79,17 @@ def test_scores_by_different_definitions_are_not_merged() -> None:
     other.update(labels, labels)
     with pytest.raises(ObjbenchError, match="by 'emorl' cannot be merged into those by 'deepmind'"):
         Evaluator("deepmind").merge(other)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_metric_cannot_take_a_name_that_records_use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definitions, "get", lambda kind, of: lambda: {"ari": None, name: None})
+    with pytest.raises(RequestError, match=f"metric '{name}': records have this name for something else"):
+        Evaluator("mine")
+
+
+def test_all_fields_of_scores_are_taken() -> None:
+    assert set(Scores.model_fields) < set(TAKEN)
 
 
 def test_an_unknown_definition_is_refused() -> None:

@@ -58,6 +58,12 @@ def test_equal_methods_have_no_interval_of_positive_length():
     assert (found.difference, found.interval, found.ahead) == (0.0, (0.0, 0.0), (0.0, 0.0))
 
 
+def test_one_image_shows_no_spread():
+    found = paired(np.array([[0.8], [0.8]]), np.array([[0.5], [0.5]]))
+    assert (found.difference, found.interval, found.n_images) == (pytest.approx(0.3), None, 1)
+    assert paired(np.array([[0.8, np.nan]]), np.array([[0.5, 0.5]])).interval is None
+
+
 def test_the_difficulty_of_images_cancels():
     rng = np.random.default_rng(0)
     first, second = simulated(rng, (1, 1), 400, noise=0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import warnings
 import zipfile
@@ -13,6 +15,7 @@ import torch
 from objbench.errors import ObjbenchError, RequestError
 from objbench.metrics import Evaluator
 from objbench.predictions import Target, batch, open_predictions
+from objbench.train.score_predictions import external_name
 
 H, W = 4, 6
 KEYS = ["00000007", "00000010", "00000011", "00000123", "00000200"]
@@ -90,6 +93,26 @@ def test_the_lowest_plane_wins_a_tie(tmp_path):
 def test_an_npy_holds_masks(tmp_path, labels):
     np.save(tmp_path / "p.npy", labels)
     assert np.array_equal(read(tmp_path / "p.npy")[0], labels)
+
+
+def test_upper_case_endings_are_read(tmp_path, labels):
+    np.save(tmp_path / "p.npy", labels)
+    assert np.array_equal(read((tmp_path / "p.npy").rename(tmp_path / "P.NPY"))[0], labels)
+    assert np.array_equal(read(saved(tmp_path, masks=labels).rename(tmp_path / "P.NPZ"))[0], labels)
+    assert external_name(tmp_path / "P.NPY", None) == "P"
+    assert external_name(tmp_path / "P.Tar.gz", None) == "P"
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_what_says_nothing_about_a_file_does_not_call_it_damaged(tmp_path, labels, monkeypatch, code):
+    path = saved(tmp_path, masks=labels)
+
+    def failing(*arguments: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(zipfile, "ZipFile", failing)
+    with pytest.raises(OSError, match=os.strerror(code)), open_predictions(path) as predictions:
+        predictions.check(TARGET)
 
 
 def test_compressed_archives_are_read(tmp_path, labels):

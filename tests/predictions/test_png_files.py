@@ -56,7 +56,7 @@ def refusal(path, by_order=False):
 
 def packed(folder, suffix, inside="preds"):
     path = folder.with_name(f"packed{suffix}")
-    with tarfile.open(path, "w" if suffix == ".tar" else "w:gz") as archive:
+    with tarfile.open(path, "w" if suffix.lower() == ".tar" else "w:gz") as archive:
         archive.add(folder, inside)
     return path
 
@@ -66,7 +66,7 @@ def identity(path):
         return predictions.identity()
 
 
-@pytest.mark.parametrize("form", ["folder", ".tar", ".tar.gz", ".tgz"])
+@pytest.mark.parametrize("form", ["folder", ".tar", ".tar.gz", ".tgz", ".TAR", ".TGZ"])
 def test_a_folder_and_its_archives_are_read_alike(folder, form):
     path = folder if form == "folder" else packed(folder, form)
     labels, painted = read(path)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -19,6 +20,7 @@ from benches import command as bench
 from helpers.commands import call
 from helpers.own import write_folder
 from helpers.paths import ROOT
+from PIL import Image
 
 import objbench as objbench_package
 from objbench.testing import check_method
@@ -72,6 +74,7 @@ def run_blocks(blocks: list[tuple[str, str]], cwd: Path) -> tuple[dict[str, str]
 
 def test_the_journey_of_the_pages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (70, 50)).save("photo.jpg")
     output, printed = run_blocks([block for page in JOURNEY for block in executed_blocks(page)], tmp_path)
     assert len(output) == 13
     table = output["objbench report --dataset tetrominoes"]
@@ -84,6 +87,13 @@ def test_the_journey_of_the_pages(tmp_path, monkeypatch):
     assert "brightness" in table
     assert "scored as deepmind defines the metrics" in table
     assert re.search(r"\d \[\d", table)
+
+
+def test_the_page_of_reports_draws_a_course(tmp_path):
+    shutil.copytree(ROOT / "results/demo", tmp_path / "results/demo")
+    run_blocks(executed_blocks(ROOT / "docs/report.md"), tmp_path)
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width == 1650  # two panels, 5.5 inches at 300 dots per inch
 
 
 NUMBER = re.compile(r"\d+\.\d")

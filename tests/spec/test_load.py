@@ -128,6 +128,11 @@ published:
             "transform.image: expected nearest, bilinear, bicubic or null, found 'bicubics'",
         ),
         (
+            "methods: {objmae: {citation: vikstrom2021}}",
+            r"methods.objmae.citation: unknown reference .* did you mean 'vikstrom2022'\?",
+        ),
+        ("datasets: {tetrominoes: {citation: [no2025]}}", "tetrominoes.citation: unknown reference 'no2025'"),
+        (
             "published: [{table: '1', rows: [{method: one}, {methd: two}]}]",
             r"unknown key in published.0.rows.1 'methd': did you mean 'method'\?",
         ),
@@ -140,6 +145,14 @@ published:
 def test_mistakes_are_named_with_the_closest_match(tmp_path, text, message):
     with pytest.raises(RequestError, match=message):
         load_spec(layer(tmp_path, text))
+
+
+def test_a_layer_that_was_edited_is_read_again(tmp_path):
+    path = layer(tmp_path, "datasets: {tetrominoes: {slots: 5}}")
+    assert load_spec(path).datasets["tetrominoes"].slots == 5
+    path.write_text("datasets: {tetrominoes: {slots: 6}}")
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))  # within the same tick of the clock
+    assert load_spec(path).datasets["tetrominoes"].slots == 6
 
 
 def test_a_missing_layer_is_refused(tmp_path):

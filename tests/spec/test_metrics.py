@@ -60,10 +60,18 @@ def test_a_metric_that_nothing_is_said_of_is_a_plain_number_without_a_best_or_a_
 
 @pytest.mark.parametrize(
     ("name", "value", "text"),
-    [("ari", 0.98765, "98.8"), ("mse", 0.00125, "0.00125"), ("hours", 12.345, "12.35"), ("iterations", 154440, "154,440")],
+    [("ari", 0.98765, "98.8"), ("mse", 0.00125, "0.00125"), ("hours", 12.345, "12.35"), ("iterations", 154440, "154,440"),
+     ("ari", -0.0003, "0.0"), ("ari", -0.0006, "-0.1"), ("mse", -1e-7, "0.00000"), ("hours", -0.001, "0.00")],
 )  # fmt: skip
 def test_values_are_printed_in_their_unit(name, value, text):
     assert load_spec().metric(name).format(value) == text
+
+
+def test_what_looks_equal_in_a_table_is_equal_when_rounded():
+    spec = load_spec()
+    assert spec.metric("iterations").rounded(154440.3) == 154440
+    assert spec.metric("ari").rounded(0.98765) == 98.8
+    assert spec.metric("ari").rounded(-0.0003) == 0
 
 
 def test_a_layer_describes_a_metric_and_gives_a_known_one_a_column(tmp_path):

@@ -75,6 +75,19 @@ def test_bad_requests_are_refused(method, overrides, message):
         resolve(SPEC, method, TETROMINOES, overrides)
 
 
+def test_a_mapping_sets_each_of_its_keys():
+    whole = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe": {"steps": 3, "batch_size": 4}})
+    dotted = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.steps": 3, "recipe.batch_size": 4})
+    assert (whole, whole.hash) == (dotted, dotted.hash)
+    assert parse_assignments(["recipe={steps: 3}"]) == {"recipe": {"steps": 3}}
+
+
+@pytest.mark.parametrize("key", ["recipe", "recipe.steps"])
+def test_an_empty_mapping_is_refused(key):
+    with pytest.raises(RequestError, match=f"{key}: an empty mapping sets nothing"):
+        resolve(SPEC, "toy_geco", TETROMINOES, {key: {}})
+
+
 @pytest.mark.parametrize("assignment", ["recipe.steps", "=3", "recipe.steps=[1"])
 def test_malformed_assignments_are_refused(assignment):
     with pytest.raises(RequestError, match="--set"):

@@ -61,6 +61,7 @@ def test_what_is_wrong_is_told_in_one_line_with_its_place(text: str, message: st
         ("base: &b {x: 1, y: 2}\ntop: {<<: *b, y: 3}", {"base": {"x": 1, "y": 2}, "top": {"x": 1, "y": 3}}),
         ("{<<: {x: 1}, x: 2}", {"x": 2}),
         ("{<<: [{x: 3}, {x: 5, y: 4}]}", {"x": 3, "y": 4}),
+        ("at: 1:30:00\nfor: 1:30.5\nratio: '4:3'", {"at": "1:30:00", "for": "1:30.5", "ratio": "4:3"}),
         ("n: 1e3\nm: .inf", {"n": "1e3", "m": float("inf")}),
         ("", None),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 
 import numpy as np
@@ -32,6 +34,22 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path, content):
     (tmp_path / "samples.npz").write_bytes(content)
     with pytest.raises(ObjbenchError, match=r"samples\.npz: damaged \(.*; remove it"):
         read_samples(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch, code):
+    write_samples(tmp_path, {"test": {"images": np.arange(9)}})
+    monkeypatch.setattr(np, "load", raising(OSError(code, os.strerror(code))))
+    with pytest.raises(OSError, match=os.strerror(code)) as refused:
+        read_samples(tmp_path)
+    assert refused.value.filename == str(tmp_path / "samples.npz")
+
+
+def raising(error):
+    def failing(*arguments, **options):
+        raise error
+
+    return failing
 
 
 def test_definitions_of_the_metrics_share_their_samples():

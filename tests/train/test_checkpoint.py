@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from pathlib import Path
 
@@ -55,6 +56,35 @@ def test_a_flipped_bit_in_any_part_of_a_checkpoint_is_found(tmp_path):
             load_checkpoint(tmp_path)
     path.write_bytes(whole)
     assert load_checkpoint(tmp_path).step == 8
+
+
+NOT_OF_THE_CONTENT = [
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+    PermissionError(errno.EACCES, "Permission denied"),
+    OSError(errno.EIO, "Input/output error"),
+]
+
+
+@pytest.mark.parametrize("error", NOT_OF_THE_CONTENT)
+def test_what_says_nothing_about_a_file_does_not_call_it_damaged(tmp_path, monkeypatch, error):
+    method = trained(tmp_path)
+    save_weights(method, tmp_path)
+
+    def failing(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(torch, "load", failing)
+    monkeypatch.setattr("objbench.train.checkpoint.load_file", failing)
+    with pytest.raises(type(error)) as of_checkpoint:
+        load_checkpoint(tmp_path)
+    if isinstance(error, OSError):
+        assert of_checkpoint.value.filename == str(tmp_path / "checkpoint.pt")
+    error.filename = None
+    with pytest.raises(type(error)) as of_weights:
+        load_weights(method, tmp_path, None)
+    if isinstance(error, OSError):
+        assert of_weights.value.filename == str(tmp_path / "model.safetensors")
 
 
 def test_a_part_that_the_directory_calls_a_folder_is_found(tmp_path):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +107,17 @@ def test_files_that_are_no_images_are_named(tmp_path):
     (tmp_path / "flipped.png").write_bytes(FLIPPED_PNG)
     with pytest.raises(ObjbenchError, match=r"flipped.png: damaged.*checksum"):
         read_image(tmp_path / "flipped.png")
+
+
+def test_an_image_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+
+    def failing(self: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(ObjbenchError, match=r"a\.png: Permission denied; see to its permissions"):
+        read_image(path)
 
 
 def test_single_images_are_told_from_several(tmp_path):

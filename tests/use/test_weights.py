@@ -64,6 +64,6 @@ def test_state_that_is_no_tensor_is_copied_with_shipped_weights(prepared_data, t
     publish(open_run(folder), load_spec(), shipped, "Toys", None)
     assert (shipped / "checkpoint.pt").exists()
     monkeypatch.setattr("objbench.use.weights.shipped_weights", lambda: {"toys": shipped})
-    copied = copy_to_runs("toys", tmp_path / "others")
+    copied = copy_to_runs("toys", tmp_path / "others", load_spec())
     found = load_run(copied, record, load_spec()).get_extra_state()
     assert found == open_run(folder).method.get_extra_state() != {"steps_seen": 0}

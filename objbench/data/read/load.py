@@ -175,7 +175,10 @@ def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
     rest = pixels.numpy().data.cast("B")
     with path.open("rb", buffering=0) as file:
         while rest:
-            rest = rest[file.readinto(rest) :]
+            count = file.readinto(rest)
+            if not count:
+                raise ObjbenchError(f"{path}: was changed while it was read; give the command again")
+            rest = rest[count:]
     return pixels
 
 

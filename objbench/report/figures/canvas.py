@@ -70,7 +70,7 @@ def outputs(output: Path) -> list[Path]:
     Raises:
         RequestError: The suffix is another one.
     """
-    if output.suffix in FORMATS:
+    if output.suffix.lower() in FORMATS:
         return [output]
     if output.suffix:
         raise RequestError(
@@ -81,8 +81,9 @@ def outputs(output: Path) -> list[Path]:
 
 def save(figure: Figure, path: Path) -> None:
     """Write `figure` in the format of the suffix, completely or not at all; equal figures give equal bytes."""
+    suffix = path.suffix.lower()
     with paper_style(), replacing_output(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:], dpi=figure.get_dpi(), metadata=_METADATA[path.suffix])
+        figure.savefig(partial, format=suffix[1:], dpi=figure.get_dpi(), metadata=_METADATA[suffix])
 
 
 def lines_of(paragraphs: Sequence[str], inches: float, size: float, bold: bool = False) -> list[str]:

@@ -157,7 +157,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         evaluation_slots=scores[0].slots,
         masks=masks,
         crowded=max((score.crowded for score in scores if score.crowded is not None), default=None),
-        default_protocol=known is not None and scored.protocol == known.default_protocol,
+        default_protocol=scored.protocol == spec.default_protocol(scored.dataset),
         trained=_training(first, spec) if isinstance(first, Run) else None,
         devices=tuple(sorted({origin.record.device for origin in members})),
         origins={origin.record.seed: origin for origin in members},

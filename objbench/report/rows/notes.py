@@ -130,7 +130,7 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
         made = ", ".join(f"{key} {value}" for key, value in on.generator.items() if key != "stand_in")
         what = "a stand-in for the upstream release, not a copy of it" if "stand_in" in on.generator else ""
         notes.append(f"generated data, {what or 'not the upstream release'} (generator {made})")
-    if not row.default_protocol:
+    if not row.default_protocol and on.dataset in spec.datasets:
         notes.append(f"protocol {on.protocol}, not the default one of {spec.dataset_title(on.dataset)}")
     if on.split != TEST:
         notes.append(f"scored on the {on.split} split, not on test")

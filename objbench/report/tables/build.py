@@ -89,7 +89,7 @@ class _Printer:
         if not rows or rows[0].values[self.metric].metric.cost:  # costs say nothing about the method
             return set()
         metric = rows[0].values[self.metric].metric
-        return best(rows, self.metric, lambda mean: float(metric.format(mean, self.places)))
+        return best(rows, self.metric, lambda mean: metric.rounded(mean, self.places))
 
 
 def _places(plan: Plan) -> dict[Column, int]:

@@ -178,7 +178,7 @@ def pairwise_table(found: Pairwise, spec: Spec) -> Table:
             [
                 *(Cell(found.metric(metric).format(mean)) for mean in result.means),
                 Cell(_signed(found.metric(metric), result.difference)),
-                Cell(bounds(found.metric(metric), result.interval)),
+                Cell(bounds(found.metric(metric), result.interval) if result.interval else "-"),
                 *(Cell("-" if s is None else f"{100 * s:.0f}") for s in _ahead(found.metric(metric), result)),
                 Cell(_of_images(result, found)),
             ],
@@ -273,7 +273,7 @@ def _about(pair: Pairwise) -> dict[str, Any]:
 
 def _results(pair: Pairwise) -> Iterator[dict[str, Any]]:
     for metric, result in pair.by_metric.items():
-        (low, high), (ahead, behind) = result.interval, _ahead(pair.metric(metric), result)
+        (low, high), (ahead, behind) = result.interval or (None, None), _ahead(pair.metric(metric), result)
         images = (result.n_images, pair.first.n_images)
         values = (metric, *result.means, result.difference, low, high, ahead, behind, *images)
         yield dict(zip(_RESULT, values, strict=True))

@@ -98,7 +98,7 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     majority = [_printed([found.first for found in group], name, lambda s: s.majority) for name in columns]
     lines.append(Line("majority", Cell("majority"), ("", ""), [*map(Cell, majority), Cell("-")]))
     on = first.scored
-    default = spec.datasets[on.dataset].default_protocol if on.dataset in spec.datasets else None
+    default = spec.default_protocol(on.dataset)
     where = spec.dataset_title(on.dataset, None if on.protocol == default else on.protocol)
     return Table(
         f"{where}, {on.source}, {on.split}: {group[0].probe.replace('_', ' ')} probe of {first.n_train:,} scenes",

@@ -233,6 +233,13 @@ def test_a_missing_shard_is_named(data: Path, cached: bool) -> None:
         load(data)
 
 
+def test_a_file_that_became_shorter_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "images.bin"
+    path.write_bytes(bytes(10))
+    with pytest.raises(ObjbenchError, match=r"images\.bin: was changed while it was read"):
+        load_module._read(path, (2, 10))
+
+
 def test_a_tar_that_is_no_shard_is_named(data: Path) -> None:
     shard = data / "toy/toy/val-000000.tar"
     content = tar.member("hello.txt", bytes(shard.stat().st_size - 1536)) + tar.END

@@ -147,6 +147,7 @@ def test_scaling_keeps_pixels_whole_where_it_can():
 
 def test_the_suffix_decides_what_is_written():
     assert outputs(Path("a/fig.png")) == [Path("a/fig.png")]
+    assert outputs(Path("a/FIG.PDF")) == [Path("a/FIG.PDF")]
     assert outputs(Path("a/fig")) == [Path("a/fig.png"), Path("a/fig.pdf")]
     with pytest.raises(RequestError, match=r"fig\.svg: a figure is written as \.png or \.pdf"):
         outputs(Path("fig.svg"))

@@ -13,7 +13,7 @@ from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.own.scenes import MOST_BYTES, OwnBlock, OwnScene, Part, blocks
 from objbench.data.sources.own.splits import HASHED, plans, split_by_hash
-from objbench.errors import ObjbenchError, RequestError, brief, first_few, unknown_name
+from objbench.errors import ObjbenchError, RequestError, brief, first_few, is_of_the_content, unknown_name
 from objbench.files import CHUNK
 from objbench.spec.datasets import SPLITS
 
@@ -173,6 +173,8 @@ def samples(path: Path, wanted: tuple[str, ...]) -> Generator[Sample, None, None
                 sample.parts[ending] = content
             _check_end(archive)
     except _DAMAGE as error:
+        if not is_of_the_content(error):
+            raise
         raise ObjbenchError(
             f"{path}: no tar archive, or a damaged one ({brief(error)}); last member read: {last}; get another copy of it"
         ) from None
@@ -199,7 +201,7 @@ def _check_end(archive: tarfile.TarFile) -> None:
 def _archives(raw: Path) -> list[Path]:
     if raw.is_file():
         return [raw]
-    found = sorted(path for path in raw.iterdir() if path.name.endswith(_SUFFIXES) and path.is_file())
+    found = sorted(path for path in raw.iterdir() if path.name.lower().endswith(_SUFFIXES) and path.is_file())
     if not found:
         raise ObjbenchError(f"{raw}: holds no archives, expected files *.tar, *.tar.gz or *.tgz")
     return found
