@@ -17,7 +17,6 @@ from objbench.train.run_state import RunState
 # Milliseconds of one processor for a training step where there is no record yet: docs/miniatures.md (Small CLEVR).
 STEP: dict[tuple[str, str], float] = {
     ("slot_attention:demo", SMALL_CLEVR): 279,
-    ("monet:demo", SMALL_CLEVR): 172,
     ("iodine:demo", SMALL_CLEVR): 476,
     ("dti_sprites:demo", SMALL_CLEVR): 185,
     ("comet:demo", SMALL_CLEVR): 238,
