@@ -114,7 +114,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
     "unknown launcher 'pbs'. Known: local, slurm"
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    last = name.rpartition(".")[2]
+    close = [
+        key for key in known if key.rpartition(".")[2] == last
+    ]  # a key that lacks its block, or has another one
+    if len(close) != 1:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f": did you mean '{close[0]}'?" if close else "."
     listing = ", ".join(known) if known else "none"
     return RequestError(f"unknown {kind} '{name}'{hint} Known: {listing}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from objbench.errors import ObjbenchError, brief, is_out_of_memory
@@ -14,6 +16,21 @@ from objbench.place import line_of, own_line
 LESS_MEMORY_OF_A_RUN = (
     "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or "
 )
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Around hooks of a method: sys.exit in one is an error like any other, and ends no program.
+
+    Raises:
+        ObjbenchError: It was called.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise ObjbenchError(
+            f"sys.exit({error.code!r}) was called (at {line_of(error)}); a method must not"
+        ) from error
 
 
 def in_a_line(error: Exception, less_memory: str = "") -> str:

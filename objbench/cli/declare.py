@@ -38,7 +38,11 @@ def declared_block(
             "choose another name"
         )
     block = declare(name, source or "folder", slots, size, options)
-    if is_known and not force:
+    if not is_known and (name in context.spec.methods or name in context.spec.all_metrics()):
+        raise RequestError(f"'{name}' is the name of a method or metric; choose another one for the dataset")
+    if (
+        is_known and not force and any(path.parent.glob("*/*.tar"))
+    ):  # else nothing was made of that declaration
         refuse_other_declaration(path, known[name], declared_reference(name, block).spec)
     return block
 

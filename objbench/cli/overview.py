@@ -42,7 +42,9 @@ def dataset_overview(card: dict[str, Any], spec: Spec, prepared: dict[str, list[
     lines += _field("sources", "; ".join(_sources(card)))
     for protocol, rule in protocols.items():
         use = rule.get("used_by") or _first_sentence(rule["description"])
-        lines += _field("protocol", f"{protocol}{' (the default)' * (protocol == first)}: {use}")
+        lines += _field(
+            "protocol", f"{protocol}{' (the default)' * (protocol == spec.default_protocol(name))}: {use}"
+        )
     lines += _field("also tested", ", ".join(card.get("also_test", [])))
     lines += _field(
         "recipes",

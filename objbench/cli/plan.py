@@ -134,7 +134,7 @@ def _noting(context: Context, plan: Plan, done: list[tuple[Path, Record]]) -> Ca
         if (record := outcome.record) is not None:
             done.append((outcome.folder, record))
             if not context.json:
-                print_scores(record, list(record.metrics), context.spec)
+                print_scores(record, list(record.metrics), plan.spec)
                 print(f"  {outcome.folder}", flush=True)
 
     return note

@@ -69,7 +69,9 @@ def prepare(
             help="Leave out damaged scenes, at most 10 % of a split, and list them in the manifest.",
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier preparation.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete an earlier preparation first, and make it anew.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, write nothing.")
     ] = False,

@@ -29,6 +29,7 @@ def verify(
     from objbench import progress
     from objbench.data.format.manifest import find
     from objbench.data.read.verify import verify as check
+    from objbench.spec.own import prepare_command
 
     reference = context.spec.dataset(dataset)
     folder, manifest = find(context.data, reference, source)
@@ -43,9 +44,7 @@ def verify(
     if problems:
         given = [f"--{split} {size}" for split, size in manifest.settings.sizes.items()]
         given += [f"--seed {manifest.settings.seed}"] if manifest.settings.seed else []
-        command = " ".join(
-            ("objbench prepare", str(reference), "--source", manifest.source, *given, "--force")
-        )
+        command = " ".join((prepare_command(reference, manifest.source), *given, "--force"))
         raise ObjbenchError(f"{folder}: {len(problems)} differences; {command} prepares it again")
     say(f"{folder}: {scenes} scenes as the manifest says")
     for name, split in manifest.splits.items():

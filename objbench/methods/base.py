@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.labels import hard_labels
 from objbench.metrics.contingency import MAX_PLANES
 from objbench.random import normal
@@ -21,6 +21,12 @@ from objbench.spec.settings import Group, Recipe
 
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
+T = TypeVar("T")
+_EXPECTED = {
+    "segment": "Segmentation(masks=...) or Segmentation(labels=...)",
+    "training_loss": "Losses(total)",
+    "optimizers": "a list of pairs (optimizer, learning rate as a function of progress)",
+}
 
 
 @dataclass(frozen=True)
@@ -225,10 +231,14 @@ class Method(nn.Module):
     any_slots: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Make `segment` of every method refuse what is no batch of images."""
+        """Make the hooks of every method refuse what is no batch of images, and tell when they give something else."""
         super().__init_subclass__(**options)
         if "segment" in cls.__dict__:
             cls.segment = _of_batches(cls.segment)  # type: ignore[method-assign]
+        if "training_loss" in cls.__dict__:
+            cls.training_loss = _of_losses(cls.training_loss)  # type: ignore[method-assign]
+        if "optimizers" in cls.__dict__:
+            cls.optimizers = _of_pairs(cls.optimizers)  # type: ignore[method-assign]
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()
@@ -363,10 +373,12 @@ class Method(nn.Module):
 
 
 _Segment = Callable[[Any, Tensor, "Progress | None"], Segmentation]
+_Loss = Callable[[Any, Tensor, Progress], Any]
+_Optimizers = Callable[[Any, Stage], Any]
 
 
 def _of_batches(segment: _Segment) -> Callable[..., Segmentation]:
-    """`segment` of a method, which refuses images that are no batch for it."""
+    """`segment` of a method, which refuses images that are no batch for it, and results that are no Segmentation."""
 
     @wraps(segment)
     def checked(self: Method, images: Tensor, progress: Progress | None = None) -> Segmentation:
@@ -382,6 +394,55 @@ def _of_batches(segment: _Segment) -> Callable[..., Segmentation]:
             elif not images.is_floating_point():
                 hint = "; images / 255 is float"
             raise RequestError(f"{expected}, got {kind} {tuple(images.shape)}{hint}")
-        return segment(self, images, progress)
+        return _given(self, "segment", segment(self, images, progress), Segmentation)
 
     return checked
+
+
+def _of_losses(training_loss: _Loss) -> Callable[..., Losses]:
+    """`training_loss` of a method, whose result must be Losses of a scalar."""
+
+    @wraps(training_loss)
+    def checked(self: Method, images: Tensor, progress: Progress) -> Losses:
+        losses: Losses = _given(self, "training_loss", training_loss(self, images, progress), Losses)
+        total = losses.total
+        if not isinstance(total, Tensor) or total.ndim:
+            found = f"shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
+            raise ObjbenchError(
+                f"{type(self).__name__}.training_loss gave a total of {found}: expected a scalar tensor"
+            )
+        return losses
+
+    return checked
+
+
+def _of_pairs(optimizers: _Optimizers) -> Callable[..., list[tuple[Optimizer, LearningRate]]]:
+    """`optimizers` of a method, whose result must be a list of optimizers with their learning rates."""
+
+    @wraps(optimizers)
+    def checked(self: Method, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
+        pairs: list[Any] = _given(self, "optimizers", optimizers(self, stage), list)
+        for pair in pairs:
+            if not (
+                isinstance(pair, tuple | list)
+                and len(pair) == 2
+                and isinstance(pair[0], Optimizer)
+                and callable(pair[1])
+            ):
+                found = type(pair).__name__
+                raise ObjbenchError(
+                    f"{type(self).__name__}.optimizers gave a list with a {found}: expected pairs (optimizer, learning "
+                    "rate as a function of progress)"
+                )
+        return pairs
+
+    return checked
+
+
+def _given(method: Method, hook: str, found: Any, expected: type[T]) -> T:
+    """What a hook gave; ObjbenchError if it is of another type."""
+    if not isinstance(found, expected):
+        raise ObjbenchError(
+            f"{type(method).__name__}.{hook} gave a {type(found).__name__}: expected {_EXPECTED[hook]}"
+        )
+    return found

@@ -9,6 +9,7 @@ from objbench import registry
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.methods.plain_block import with_files
+from objbench.one_line import no_exit
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig, resolve
 from objbench.spec.settings import parse
@@ -35,10 +36,16 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
     kind = method_class(resolved.method, resolved.implementation)
     try:
         settings = parse(kind.Settings, resolved.config)
-        return kind(dataset.spec.image_shape, settings.slots, settings)
+        with no_exit():
+            method = kind(dataset.spec.image_shape, settings.slots, settings)
     except RequestError as error:
         lines = [f"{resolved.method}: {line}" for line in str(error).splitlines()]
         raise RequestError("\n".join(lines)) from None
+    if "settings" not in vars(method):
+        raise ObjbenchError(
+            f"{kind.__name__}.__init__ does not call super().__init__(image_shape, slots, settings)"
+        )
+    return method
 
 
 def method_class(name: str, implementation: str) -> type[Method]:

@@ -95,6 +95,9 @@ def compare(
     ):
         if not isinstance(given, Tensor | None):
             raise ObjbenchError(f"{name} must be a tensor, found {type(given).__name__}")
+        if given is None and name in ("pred", "true"):
+            hint = "; a Segmentation has labels or masks, and always a prediction" if name == "pred" else ""
+            raise ObjbenchError(f"{name} must be a tensor, found None{hint}")
     found = f"found pred {_describe(pred)} and true {_describe(true)}"
     labels = true[:, 0] if true.ndim == 4 and true.shape[1] == 1 else true
     if labels.ndim != 3 or not _is_integer(labels):

@@ -152,7 +152,7 @@ def _refuse_nothing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, 
     shown = [row for plan in plans for row in plan.rows]
     if not shown:
         raise ObjbenchError(
-            "no records and nothing published for this"
+            f"no records and nothing published for this; objbench list runs --runs {runs} shows all records"
             if measured
             else f"no records under {runs}: --runs names another folder, --dataset or --table shows published numbers"
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from objbench.errors import unknown_name
 from objbench.stored import Strict
@@ -64,6 +64,15 @@ class Select(Strict):
     max_visible: int | None = Field(default=None, gt=0)
 
 
+def _not_empty(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = crop
+    if not (0 <= left < right and 0 <= top < bottom):
+        raise ValueError(
+            f"expected [left, top, right, bottom] with 0 <= left < right and 0 <= top < bottom, found {[*crop]}"
+        )
+    return crop
+
+
 class Transform(Strict):
     """From the release's resolution to the protocol's: Pillow's crop, then Pillow's resize with these filters.
 
@@ -73,7 +82,7 @@ class Transform(Strict):
         mask: The filter for masks; null as for images.
     """
 
-    crop: tuple[int, int, int, int] | None = None
+    crop: Annotated[tuple[int, int, int, int], AfterValidator(_not_empty)] | None = None
     image: Literal["nearest", "bilinear", "bicubic"] | None = None
     mask: Literal["nearest"] | None = None
 

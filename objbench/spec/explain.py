@@ -38,10 +38,20 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
         elif item["type"] == "value_error":
             lines.append(item["msg"].removeprefix("Value error, "))
         else:
-            expected = in_words(kind) or item["msg"].removeprefix("Input should be ")
+            expected = in_words(kind) or _plainly(kind, item["msg"])
             found = "nothing" if item["type"] == "missing" else shortened(repr(item["input"]))
             lines.append(f"{key}: expected {expected}, found {found}")
     return list(dict.fromkeys(lines))
+
+
+def _plainly(kind: Any, message: str) -> str:
+    """What pydantic says of a block or a list that `in_words` has no words for."""
+    block = _container(kind)
+    if _is_model(block) or get_origin(block) is dict:
+        return "a mapping"
+    if get_origin(block) in (list, tuple):
+        return "a list"
+    return "a value" if message == "Field required" else message.removeprefix("Input should be ")
 
 
 def in_words(kind: Any) -> str:

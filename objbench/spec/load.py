@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -77,8 +77,12 @@ def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further
             if name in own:
                 check_declaration(own[name], layer, merged["datasets"])
             published += _published(layer)
-            _refuse_new_keys(merged.get("methods", {}), layer.get("methods", {}))
-            merged = {**deep_merge(merged, layer), "published": [row for _, row in published]}
+            known = merged.get("methods", {})
+            _refuse_new_keys(known, layer.get("methods", {}))
+            merged = {
+                **deep_merge(merged, _with_titles(layer, known)),
+                "published": [row for _, row in published],
+            }
             spec = Spec.model_validate(merged)
         except ValidationError as error:
             lines = [_in_published(line, published) for line in explain(Spec, error)]
@@ -121,6 +125,19 @@ def _refuse_new_keys(known: Any, layer: Any) -> None:
             for key in flatten(method["config"]):
                 if key not in declared:
                     raise RequestError(f"methods.{name}.config: {unknown_name('key', key, declared)}")
+
+
+def _with_titles(layer: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer whose methods from plain files, FILE.CLASS, have what the file would say where a command has no file."""
+    methods = layer.get("methods")
+    if not isinstance(methods, dict):
+        return layer
+    titles = {
+        name: {"title": name.rpartition(".")[2], "summary": "A method from a file of your own", **block}
+        for name, block in methods.items()
+        if isinstance(name, str) and "." in name and name not in known and isinstance(block, dict)
+    }
+    return {**layer, "methods": {**methods, **titles}} if titles else layer
 
 
 def plugin_folders() -> list[Path]:

@@ -114,6 +114,11 @@ def declared_reference(name: str, block: Mapping[str, Any]) -> DatasetRef:
     return DatasetRef(name, OWN_PROTOCOL, DatasetSpec.model_validate(block))
 
 
+def prepare_command(dataset: DatasetRef, source: str) -> str:
+    """The command that prepares a dataset from a source; files of one's own have to be named."""
+    return f"objbench prepare {dataset} --source {source}{' --raw PATH' if source in SOURCES else ''}"
+
+
 def declaration_text(name: str, block: Mapping[str, Any]) -> str:
     """The content of the file."""
     head = f"# What `objbench prepare {name}` declared; read by every command that uses this data folder.\n"

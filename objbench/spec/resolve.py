@@ -16,6 +16,7 @@ from objbench.spec.nested import deep_merge, flatten, unflatten
 from objbench.spec.schema import MethodSpec, Spec, VariantSpec
 from objbench.spec.yaml_text import parse_yaml
 
+_LENGTHS = ("recipe.steps", "recipe.epochs")
 _NO_RESULT = ("checkpoint_minutes",)  # keys of the recipe that change no result: not a part of what a run is
 
 
@@ -76,7 +77,7 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
         config = _lay(config, variant.config)
         own = dataset.name if dataset.name in variant.datasets else block
         config = _lay(config, variant.datasets.get(own or "", {}))
-    overrides = _leaves(overrides)
+    overrides = _one_length(_leaves(overrides))
     for key, value in overrides.items():
         config = _lay(config, unflatten({key: value}))
     final = flatten(config)
@@ -96,6 +97,16 @@ def _leaves(overrides: Mapping[str, Any]) -> dict[str, Any]:
                 f"{key}: an empty mapping sets nothing; expected a value, such as {key}.NAME=VALUE"
             )
     return flatten(overrides)
+
+
+def _one_length(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides with the steps or the epochs of the training alone: the later one takes the other away."""
+    given = [key for key in overrides if key in _LENGTHS and overrides[key] is not None]
+    return {
+        key: value
+        for key, value in overrides.items()
+        if key not in _LENGTHS or key in given[-1:] or not given
+    }
 
 
 def whole_config(spec: Spec, identity: Mapping[str, Any]) -> dict[str, Any]:

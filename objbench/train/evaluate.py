@@ -16,6 +16,7 @@ from objbench.labels import hard_labels
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
 from objbench.metrics.bootstrap import bootstrap
+from objbench.one_line import no_exit
 from objbench.progress import Advance, silent
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
@@ -202,7 +203,7 @@ def segment(
     torch.manual_seed(seed_from(seed, "evaluate", *keys))
     method.seed_images(torch.tensor([seed_from(seed, "segment", key) for key in keys]))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), no_exit():
             segmentation = method.segment(images, progress)
     finally:
         method.seed_images(None)

@@ -19,7 +19,7 @@ from objbench.methods.base import Method, Progress
 from objbench.methods.create import build
 from objbench.methods.plain_file import is_from_file
 from objbench.metrics.definitions import metrics_of
-from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
+from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line, no_exit
 from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
@@ -90,6 +90,7 @@ def run_seed(
                 with (
                     reporting(folder) if ranks.first else nullcontext() as reporter,
                     Loggers(log if ranks.first else (), folder, config, say) as loggers,
+                    no_exit(),
                 ):
                     record = _run(
                         _Job(spec, method, data, seed, folder, loggers, interrupts, reporter, ranks)

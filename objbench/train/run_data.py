@@ -16,6 +16,7 @@ from objbench.errors import ObjbenchError, RequestError
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.scores import Scored
 from objbench.spec.datasets import TEST, DatasetRef
+from objbench.spec.own import prepare_command
 from objbench.spec.schema import Spec
 from objbench.stores import Place
 
@@ -104,7 +105,7 @@ def prepared_run_data(
     if missing:
         raise RequestError(
             f"{dataset} ({manifest.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "
-            f"objbench prepare {dataset} --source {manifest.source} --force makes all splits"
+            f"{prepare_command(dataset, manifest.source)} --force makes all splits"
         )
     return RunData(
         dataset,

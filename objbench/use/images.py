@@ -147,7 +147,9 @@ def _named(one: One, position: int) -> NamedImage:
 def _check_dimensions(images: Tensor | Array) -> None:
     if images.ndim not in (3, 4):
         kind = "tensor" if isinstance(images, Tensor) else "array"
-        raise RequestError(f"found a {kind} of shape {tuple(images.shape)}: {_EXPECTED} of these")
+        raise RequestError(
+            f"found {'an' if kind[0] in 'aeiou' else 'a'} {kind} of shape {tuple(images.shape)}: {_EXPECTED} of these"
+        )
 
 
 def _of_pil(image: Image.Image, name: str) -> Tensor:

@@ -144,7 +144,8 @@ def test_a_registered_name_stands_beside_the_run_of_it(scenes):
     done("run", "grid", *ON)
     done("evaluate", saved(masks=scenes.masks.numpy()), *ON, "--name", "grid")
     table = done("report", *ON)
-    assert sum(line.startswith("Grid") for line in table.splitlines()) == 2
+    assert sum(line.startswith("Grid (trivial)") for line in table.splitlines()) == 1
+    assert sum(line.startswith("Grid (predictions)") for line in table.splitlines()) == 1
 
 
 def test_the_same_predictions_are_the_same_record(scenes):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.commands import call_with_toy
+from helpers.commands import call, call_with_toy
 from helpers.synthetic import record
 
 from objbench.cli.info import _qualifying, _records
@@ -91,6 +91,13 @@ def test_info_explains_the_protocols_of_clevr6(toy_home: Path) -> None:
     assert protocols["paper"]["splits"]["emorl"]["val"] == "the last 320 records of train, also in train"
     assert protocols["emorl192"]["size"] == "192x192"
     assert all(protocol["used_by"] for protocol in protocols.values())
+
+
+def test_only_one_protocol_is_the_default() -> None:
+    assert "standard (the default):" in call("info", "tetrominoes").stdout
+    striped = call("info", "tetrominoes@striped").stdout
+    assert "striped:" in striped
+    assert "(the default)" not in striped
 
 
 @pytest.mark.parametrize(

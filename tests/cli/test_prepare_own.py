@@ -13,6 +13,7 @@ from helpers.own import png, scene, write_folder, write_tar
 from objbench.cli.common import Context
 from objbench.cli.declare import write_declaration
 from objbench.spec.own import declare
+from objbench.spec.yaml_text import parse_yaml
 from objbench.stores import Store
 from objbench.train.interrupt import Interrupts
 
@@ -96,6 +97,51 @@ def test_a_declared_prepare_that_failed_continues_without_its_options(tmp_path: 
     assert message.startswith("objbench: pictures/masks/002.png: is no label map in a PNG, or a damaged one")
     bad.write_bytes(content)
     assert call("prepare", "my_set", "--raw", "pictures", "--force").exit_code == 0
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_declaration_of_which_nothing_was_made_does_not_bind() -> None:
+    message = refused(1, *prepare(slots=2))
+    assert "--slots 4 would do" in message
+    assert call(*prepare(slots=4)).exit_code == 0
+
+
+@pytest.mark.usefixtures("pictures")
+def test_repairs_of_ones_own_data_name_the_files(tmp_path: Path) -> None:
+    assert call(*prepare()).exit_code == 0
+    next((tmp_path / "data/my_set/folder").glob("*.tar")).unlink()
+    command = "objbench prepare my_set --source folder --raw PATH --force prepares it again"
+    assert command in call("verify", "my_set").stderr
+    (tmp_path / "data/my_set/folder/manifest.json").unlink()
+    assert "objbench prepare my_set --source folder --raw PATH --data" in refused(1, "verify", "my_set")
+
+
+@pytest.mark.parametrize("name", ["grid", "ari"])
+@pytest.mark.usefixtures("pictures")
+def test_names_of_methods_and_metrics_are_taken(name: str) -> None:
+    assert f"'{name}' is the name of a method or metric" in refused(2, *prepare(name=name))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("transform", "{crop: [4, 12, 4, 12], image: nearest, mask: nearest}", "with 0 <= left < right and 0 <= top < bottom"),
+        ("transform", "{crop: [-5, 0, 8, 8], image: nearest, mask: nearest}", "found [-5, 0, 8, 8]"),
+        ("select", "{folder: {max_objects: 2}}", "the source 'folder' cannot select by max_objects"),
+        ("select", "{folder: {max_visible: 2}}", "the source 'folder' cannot select by max_visible"),
+    ],
+)  # fmt: skip
+def test_a_protocol_of_ones_own_does_what_it_says_or_is_refused(
+    pictures: Path, tmp_path: Path, key: str, value: str, message: str
+) -> None:
+    assert call(*prepare()).exit_code == 0
+    sources = "{folder: {train: {about: 20}, val: {about: 3}, test: {about: 3}}}"
+    layer = tmp_path / "mine.yaml"
+    other = {"description": "d.", "transform": {"image": "bilinear", "mask": "nearest"}}
+    other |= {key: parse_yaml(value), "sources": parse_yaml(sources)}
+    layer.write_text(json.dumps({"datasets": {"my_set": {"protocols": {"other": other}}}}))
+    assert message in refused(2, "prepare", "my_set@other", "--raw", pictures, "--config", layer)
+    assert not (tmp_path / "data/my_set@other").exists()
 
 
 @pytest.mark.usefixtures("pictures")

@@ -155,3 +155,40 @@ def test_info_of_a_file():
     assert "objbench info ./mine.py --full" in text
     settings = json.loads(done("info", "./mine.py:Mine", "--json").stdout)["settings"]
     assert (settings["learning_rate"]["default"], settings["recipe.steps"]["default"]) == (0.05, 4)
+
+
+def test_a_block_of_ones_own_changes_the_defaults_in_every_command():
+    Path("mine.yaml").write_text("methods: {mine.Mine: {config: {learning_rate: 0.2}}}\n")
+    own = ("--config", "mine.yaml")
+    assert "mine.Mine seed 0 on test (10 images)" in done(*RUN, *own).stdout
+    assert json.loads((PLACE / "config.json").read_text())["config"]["learning_rate"] == 0.2
+    done("info", "./mine.py", *own)
+    done("list", "methods", *own)
+    done("evaluate", PLACE, "--dataset", "tetrominoes", *own)
+    assert "Mine" in done("report", *own).stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("return Losses(", "import sys; sys.exit(0)\n        return Losses(", "sys.exit(0) was called (at "),
+        ("return Segmentation(", "raise SystemExit\n        return Segmentation(", "sys.exit(None) was called (at "),
+        ("super().__init__(image_shape, slots, settings)", "torch.nn.Module.__init__(self)",
+         "Mine.__init__ does not call super().__init__(image_shape, slots, settings)"),
+    ],
+)  # fmt: skip
+def test_a_method_that_breaks_the_contract_fails_in_words_and_the_others_go_on(
+    tmp_path, before, after, message
+):
+    assert before in plain.TEXT
+    plain.write(tmp_path, text=plain.TEXT.replace(before, after))
+    result = call(*RUN, "--debug")
+    assert result.exit_code == 1
+    assert message in result.stderr
+    if "sys.exit" in message:
+        assert str(tmp_path / "mine.py") in result.stderr
+        plain.write(tmp_path, "other.py", plain.TEXT.replace("Mine", "Other"))
+        both = call("run", "./mine.py", "./other.py", "--dataset", "tetrominoes")
+        assert both.exit_code == 1
+        assert "1 of 2 runs failed" in both.stderr
+        assert "other.Other seed 0 on test (10 images)" in both.stdout

@@ -7,9 +7,10 @@ import re
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.optim import SGD
 
-from objbench.errors import RequestError
-from objbench.methods.base import Method, Segmentation
+from objbench.errors import ObjbenchError, RequestError
+from objbench.methods.base import Losses, Method, Segmentation, Stage
 from objbench.methods.create import create
 from objbench.spec.load import load_spec
 
@@ -38,12 +39,35 @@ def test_one_image_without_an_axis_of_batches(name, dataset):
 def test_a_batch_reaches_the_method():
     class Mine(Method):
         def segment(self, images, progress=None):
-            return images, progress
+            return Segmentation(labels=images[:, 0].long(), extras={"progress": progress})
 
     mine = Mine((3, 2, 2), 2, settings=None)
-    images = torch.zeros(1, 3, 2, 2)
-    assert mine.segment(images, "then") == (images, "then")
+    images = torch.ones(1, 3, 2, 2)
+    found = mine.segment(images, "then")
+    assert (found.labels == 1).all()
+    assert found.extras["progress"] == "then"
     assert Mine.segment.__name__ == "segment"
+
+
+@pytest.mark.parametrize(
+    ("hook", "given", "message"),
+    [
+        ("segment", None, "Mine.segment gave a NoneType: expected Segmentation(masks=...) or Segmentation(labels=...)"),
+        ("segment", {}, "Mine.segment gave a dict: expected Segmentation"),
+        ("training_loss", torch.zeros(()), "Mine.training_loss gave a Tensor: expected Losses(total)"),
+        ("training_loss", Losses(torch.zeros(2)), "Mine.training_loss gave a total of shape (2,): expected a scalar tensor"),
+        ("training_loss", Losses(1.0), "Mine.training_loss gave a total of float: expected a scalar tensor"),
+        ("optimizers", SGD([torch.zeros(1)]), "Mine.optimizers gave a SGD: expected a list of pairs (optimizer, learning"),
+        ("optimizers", [SGD([torch.zeros(1)])], "Mine.optimizers gave a list with a SGD: expected pairs (optimizer, "),
+        ("optimizers", [(SGD([torch.zeros(1)]), 0.1)], "Mine.optimizers gave a list with a tuple: expected pairs"),
+    ],
+)  # fmt: skip
+def test_what_a_hook_must_give(hook, given, message):
+    kind = type("Mine", (Method,), {hook: lambda self, *arguments: given})
+    mine = kind((3, 2, 2), 2, settings=None)
+    arguments = (Stage("train"),) if hook == "optimizers" else (torch.zeros(1, 3, 2, 2), None)
+    with pytest.raises(ObjbenchError, match=re.escape(message)):
+        getattr(mine, hook)(*arguments)
 
 
 def test_a_segmentation_shows_shapes():

@@ -87,6 +87,10 @@ def test_a_single_metric_gives_what_score_gives() -> None:
 def test_arrays_are_refused() -> None:
     with pytest.raises(ObjbenchError, match="true must be a tensor, found ndarray"):
         score(LABELS, LABELS.numpy())  # type: ignore[arg-type]
+    with pytest.raises(
+        ObjbenchError, match=r"pred must be a tensor, found None; a Segmentation has .* a prediction"
+    ):
+        score(None, LABELS)  # type: ignore[arg-type]
 
 
 def test_no_value_is_part_of_a_graph() -> None:

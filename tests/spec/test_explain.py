@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -128,10 +129,21 @@ def test_types_in_words(kind, words):
     assert in_words(kind) == words
 
 
-def test_what_has_no_words_is_told_as_pydantic_does():
+def test_blocks_lists_and_what_is_missing_are_told_in_plain_words():
+    class Rest(BaseModel):
+        rest: dict[str, int]
+
     class Table(BaseModel):
         cells: dict[str, int]
+        pair: tuple[int, int]
+        inner: Rest
+        when: date
 
     with pytest.raises(ValidationError) as found:
-        Table.model_validate({"cells": 3})
-    assert explain(Table, found.value) == ["cells: expected a valid dictionary, found 3"]
+        Table.model_validate({"cells": 3, "pair": 4, "inner": {}, "when": "never"})
+    assert explain(Table, found.value)[:3] == [
+        "cells: expected a mapping, found 3",
+        "pair: expected a list, found 4",
+        "inner.rest: expected a mapping, found nothing",
+    ]
+    assert explain(Table, found.value)[3].startswith("when: expected a valid date")  # as pydantic says it

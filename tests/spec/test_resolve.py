@@ -23,8 +23,13 @@ def test_later_layers_win():
 def test_steps_and_epochs_exclude_each_other():
     by_epochs = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.epochs": 3}).config["recipe"]
     assert (by_epochs["steps"], by_epochs["epochs"]) == (None, 3)
-    both = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.epochs": 3, "recipe.steps": 7}).config["recipe"]
-    assert (both["steps"], both["epochs"]) == (7, None)
+    both = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.epochs": 3, "recipe.steps": 7})
+    assert (both.config["recipe"]["steps"], both.config["recipe"]["epochs"]) == (7, None)
+    alone = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.steps": 7})
+    assert (both.overrides, both.hash) == (
+        alone.overrides,
+        alone.hash,
+    )  # what was taken away is told by no report
 
 
 def test_the_later_set_wins_in_order():
@@ -68,6 +73,12 @@ def test_equal_values_make_equal_runs():
         ("toy_two_stages:wid", {}, r"unknown variant of toy_two_stages 'wid': did you mean 'wide'\?"),
         ("toy_geco", {"recipe.stepz": 1}, r"unknown key 'recipe.stepz': did you mean 'recipe.steps'\?"),
         ("toy_geco", {"model": 1}, "unknown key 'model'"),
+        ("toy_geco", {"steps": 1}, r"unknown key 'steps': did you mean 'recipe.steps'\?"),
+        (
+            "toy_geco",
+            {"model.batch_size": 1},
+            r"unknown key 'model.batch_size': did you mean 'recipe.batch_size'\?",
+        ),
     ],
 )
 def test_bad_requests_are_refused(method, overrides, message):
@@ -80,6 +91,12 @@ def test_a_mapping_sets_each_of_its_keys():
     dotted = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.steps": 3, "recipe.batch_size": 4})
     assert (whole, whole.hash) == (dotted, dotted.hash)
     assert parse_assignments(["recipe={steps: 3}"]) == {"recipe": {"steps": 3}}
+
+
+def test_epochs_alone_are_the_same_as_epochs_without_steps():
+    one = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.epochs": 2})
+    other = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.steps": None, "recipe.epochs": 2})
+    assert (one.overrides, one.hash) == (other.overrides, other.hash)
 
 
 @pytest.mark.parametrize("key", ["recipe", "recipe.steps"])

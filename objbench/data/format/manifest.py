@@ -10,6 +10,7 @@ from pydantic import AfterValidator, PositiveInt
 from objbench.data.format.settings import Settings, refuse_changed_settings
 from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.spec.datasets import SPLITS, DatasetRef
+from objbench.spec.own import prepare_command
 from objbench.stored import Stored, Strict
 from objbench.stores import Place, Store
 
@@ -196,7 +197,7 @@ def find(data: Place, dataset: DatasetRef, source: str | None) -> tuple[Place, M
     other = " (--source generated needs no download)" if free else ""
     raise ObjbenchError(
         f"{dataset} is not prepared in {data / str(dataset)}"
-        f"{f' from source {source}' if source else ''}: objbench prepare {dataset} --source {wanted} --data {data}{other}"
+        f"{f' from source {source}' if source else ''}: {prepare_command(dataset, wanted)} --data {data}{other}"
     )
 
 

@@ -17,7 +17,7 @@ from objbench.data.format.sample import digest, key_of, samples
 from objbench.data.generate.generator import SOURCE, GeneratedBlock, Generator, generator_of, options_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.prepare.describe import describe_split
-from objbench.data.prepare.prepare import plan
+from objbench.data.prepare.prepare import plan, refuse_selection
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
@@ -75,7 +75,7 @@ def generate(
     """
     reference = load_spec(config).dataset(dataset)
     generator = generator_of(reference)
-    reference.source(SOURCE)
+    refuse_selection(reference, reference.source(SOURCE))
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     if n < 1:

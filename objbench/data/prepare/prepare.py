@@ -224,12 +224,25 @@ def plan(
     """
     source = dataset.source(source)
     _check_sizes(sizes)
+    refuse_selection(dataset, source)
     opened: Source = registry.get("sources", source)(SourceRequest(dataset, source, raw, dict(sizes), seed))
     plans = opened.plan()
     if not plans:
         raise RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
     settings = _settings(dataset, source, sizes, seed if opened.generator is not None else None)
     return Preparation(dataset, source, folder_of(data, dataset, source), opened, plans, settings)
+
+
+def refuse_selection(dataset: DatasetRef, source: str) -> None:
+    """Raise RequestError if the protocol selects scenes of a source that cannot tell which ones qualify."""
+    select = dataset.rule.select.get(source)
+    asked = select.model_dump(exclude_none=True) if select is not None else {}
+    for key in asked:
+        if key not in registry.get("sources", source).selects:
+            raise RequestError(
+                f"datasets.{dataset.name}.protocols.{dataset.protocol}.select: the source '{source}' cannot select by {key}; "
+                "leave that out, and give it only the scenes that qualify"
+            )
 
 
 def finished(

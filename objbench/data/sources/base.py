@@ -90,9 +90,12 @@ class Source(ABC):
 
     Attributes:
         native: Whether the scenes have the release's resolution, so that the protocol's transform must be applied.
+        selects: The keys of a protocol's `select` that it knows: `max_objects` is its own work; with either, its plan has
+            cuts of the scenes that qualify.
     """
 
     native: ClassVar[bool] = True
+    selects: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, request: SourceRequest) -> None:
         self.request = request

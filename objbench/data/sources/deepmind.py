@@ -26,6 +26,8 @@ ROLE = "data"
 class DeepMindSource(Source):
     """A TFRecord file of the release, given as the file or its folder; read in one pass, never unpacked to disk."""
 
+    selects = ("max_objects", "max_visible")
+
     def __init__(self, request: SourceRequest) -> None:
         super().__init__(request)
         self._layout = release.option(request, "layout", LAYOUTS)

@@ -142,7 +142,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
     changed = method.masks.get(masks) if method is not None and masks is not None else None
     return Measured(
         label=first.method_label if masks is None else f"{first.method_label} ({masks})",
-        title=spec.method_title(first.method, first.variant, masks),
+        title=spec.method_title(first.method, first.variant, masks, _told_apart(first, spec)),
         who=MethodId(first.method, first.variant, first.overrides, trivial),
         dataset=scored.dataset,
         protocol=scored.protocol,
@@ -162,6 +162,11 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         devices=tuple(sorted({origin.record.device for origin in members})),
         origins={origin.record.seed: origin for origin in members},
     )
+
+
+def _told_apart(record: Record, spec: Spec) -> str | None:
+    """What tells predictions that were given the name of a method from runs of that method."""
+    return "predictions" if record.kind == "external" and record.method in spec.methods else None
 
 
 def _training(run: Run, spec: Spec) -> Training:

@@ -160,6 +160,19 @@ datasets:
     assert torch.equal(scenes.masks, made.masks)
 
 
+def test_generated_scenes_cannot_be_selected(tmp_path: Path) -> None:
+    layer = tmp_path / "mine.yaml"
+    layer.write_text(
+        "datasets: {tetrominoes: {protocols: {few: {description: Few., select: {generated: {max_objects: 2}}, "
+        "sources: {generated: {train: {stop: 9}, test: {stop: 3}}}}}}}"
+    )
+    message = r"tetrominoes.protocols.few.select: the source 'generated' cannot select by max_objects"
+    with pytest.raises(RequestError, match=message):
+        objbench.generate("tetrominoes@few", 1, config=layer)
+    with pytest.raises(RequestError, match=message):
+        splits_in_memory(load_spec(layer).dataset("tetrominoes@few"), {}, torch.device("cpu"))
+
+
 def test_a_size_that_the_generator_does_not_make_is_refused(tmp_path: Path) -> None:
     layer = tmp_path / "mine.yaml"
     layer.write_text("datasets: {tetrominoes: {height: 64}}")
