@@ -36,7 +36,8 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
             known = _fields(block) if _is_model(block) else ()
             lines.append(str(unknown_name(f"key in {parent}" if parent else "key", name, known)))
         elif item["type"] == "value_error":
-            lines.append(item["msg"].removeprefix("Value error, "))
+            told = item["msg"].removeprefix("Value error, ")
+            lines.append(told if not key or told.startswith(key) else f"{key}: {told}")
         else:
             expected = in_words(kind) or _plainly(kind, item["msg"])
             found = "nothing" if item["type"] == "missing" else shortened(repr(item["input"]))

@@ -125,7 +125,7 @@ def test_names_of_methods_and_metrics_are_taken(name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("transform", "{crop: [4, 12, 4, 12], image: nearest, mask: nearest}", "with 0 <= left < right and 0 <= top < bottom"),
+        ("transform", "{crop: [4, 12, 4, 12], image: nearest, mask: nearest}", "my_set.protocols.other.transform.crop: expected [left, top, right, bottom] with 0 <= left < right"),
         ("transform", "{crop: [-5, 0, 8, 8], image: nearest, mask: nearest}", "found [-5, 0, 8, 8]"),
         ("select", "{folder: {max_objects: 2}}", "the source 'folder' cannot select by max_objects"),
         ("select", "{folder: {max_visible: 2}}", "the source 'folder' cannot select by max_visible"),
