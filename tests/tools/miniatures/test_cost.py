@@ -22,8 +22,8 @@ def test_a_step_takes_as_long_as_those_on_record():
 
 
 def test_without_a_record_it_takes_as_long_as_measured():
-    run = Run("slot_attention:demo", SMALL_CLEVR, 0)
-    assert minutes_left(run, START, SPEC, {}) == pytest.approx(7000 * 0.279 / 60)
+    run = Run("iodine:demo", SMALL_CLEVR, 0)
+    assert minutes_left(run, START, SPEC, {}) == pytest.approx(5000 * 0.476 / 60)
     half = RunState("stopped", step=3500, total=7000)
     assert minutes_left(run, half, SPEC, {}) == pytest.approx(3500 * 0.279 / 60)
     assert minutes_left(run, RunState("finished"), SPEC, {}) == 0.0
