@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 _BRIEF = 200  # letters
 _NO_MEMORY = (  # what torch, threading, zlib and the loader of shared libraries say
+    "Cannot allocate memory",
     "DefaultCPUAllocator",
     "can't start new thread",
     "Error -4 while",
@@ -114,11 +115,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
     "unknown launcher 'pbs'. Known: local, slurm"
     """
     known = sorted(known)
-    last = name.rpartition(".")[2]
-    close = [
-        key for key in known if key.rpartition(".")[2] == last
-    ]  # a key that lacks its block, or has another one
-    if len(close) != 1:
+    ends = [key for key in known if kind == "key" and key.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = ends if len(ends) == 1 else []  # a key that lacks its block, or has another one
+    if not close:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f": did you mean '{close[0]}'?" if close else "."
     listing = ", ".join(known) if known else "none"

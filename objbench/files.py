@@ -55,8 +55,7 @@ def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
     Raises:
         OSError: The file cannot be written; `path` is its filename.
     """
-    own = "" if alone else f".{secrets.token_hex(4)}"
-    partial = path.with_name(f"{path.name}{own}.partial")
+    partial = path.with_name(f"{path.name if alone else secrets.token_hex(8)}.partial")
     try:
         with naming(path):
             yield partial

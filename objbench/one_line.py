@@ -28,9 +28,7 @@ def no_exit() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        raise ObjbenchError(
-            f"sys.exit({error.code!r}) was called (at {line_of(error)}); a method must not"
-        ) from error
+        raise ObjbenchError(f"sys.exit({error.code!r}) was called (at {line_of(error)})") from error
 
 
 def in_a_line(error: Exception, less_memory: str = "") -> str:

@@ -21,7 +21,7 @@ from objbench.errors import ObjbenchError, RequestError
 from objbench.files import check_folder
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE, data_folder, runs_folder
 from objbench.json_text import for_programs
-from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
+from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line, no_exit
 from objbench.printable import printable
 from objbench.ranks.group import ALONE, Ranks
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
@@ -141,7 +141,7 @@ def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., N
             _refuse_files(context)
             with context.interrupts.catch():
                 try:
-                    with shared_command() if shared else nullcontext(ALONE) as ranks:
+                    with shared_command() if shared else nullcontext(ALONE) as ranks, no_exit():
                         function(replace(context, ranks=ranks), **arguments)
                 except Exception:
                     context.interrupts.check()  # libraries may have turned a signal's exception into one of their own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,22 @@ def declared_block(
     block = declare(name, source or "folder", slots, size, options)
     if not is_known and (name in context.spec.methods or name in context.spec.all_metrics()):
         raise RequestError(f"'{name}' is the name of a method or metric; choose another one for the dataset")
-    if (
-        is_known and not force and any(path.parent.glob("*/*.tar"))
-    ):  # else nothing was made of that declaration
+    if is_known and not force and _is_made(context.data, name):  # else nothing was made of that declaration
         refuse_other_declaration(path, known[name], declared_reference(name, block).spec)
     return block
 
 
+def _is_made(data: Path, name: str) -> bool:
+    """Whether anything was made of what is declared, under any protocol."""
+    return any(shard for folder in (name, f"{name}@*") for shard in data.glob(f"{folder}/*/*.tar"))
+
+
 def write_declaration(context: Context, name: str, block: Mapping[str, Any]) -> None:
-    """Write the declaration to where every command that uses the data folder finds it, unless it is there."""
+    """Write the declaration to where every command that uses the data folder finds it, unless it is there.
+
+    Raises:
+        LockedError: Another one is there, and a prepare is making that.
+    """
     from objbench.files import exclusive_lock, explain_os_errors, write_atomically
     from objbench.spec.own import DECLARATION, declaration_text
 
@@ -59,5 +67,9 @@ def write_declaration(context: Context, name: str, block: Mapping[str, Any]) -> 
         explain_os_errors(folder, "--data"),
         exclusive_lock(folder / ".declaration.lock"),
     ):  # parts start at once
-        if not path.is_file() or path.read_bytes() != text.encode():
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        made = folder / str(block["default_source"])
+        at_work = exclusive_lock(made / ".lock", f"{made}: another prepare is running here")
+        with at_work if made.is_dir() else nullcontext():
             write_atomically(path, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,9 +56,8 @@ def segment(
 
     context.interrupts.advice = "the same command goes on with the images that are left"
     files = files_of(images)
-    _refuse_same_names(
-        {path: list(places_of(path, output, slots, components).values()) for path in files}, output
-    )
+    places = [(path, places_of(path, output, slots, components)) for path in files]
+    _refuse_same_names(places, output)
     opened = open_run(run, device, context.runs_place, context.config, context.data)
     job = Job(opened, output, slots=slots, components=components, fresh=fresh)
     job.check(files)
@@ -83,26 +82,24 @@ def segment(
         )
 
 
-def _refuse_same_names(places: Mapping[Path, list[Path]], output: Path) -> None:
+def _refuse_same_names(places: Sequence[tuple[Path, Mapping[str, Path]]], output: Path) -> None:
     """Raise RequestError if two images would be written to one name, or over an image.
 
     Args:
-        places: Image -> what is written of it.
+        places: Each image, and where what is written of it goes.
         output: The folder of all these.
     """
     images = defaultdict(list)
-    for image, written in places.items():
-        for place in written:
-            images[place.name.casefold()].append(
-                (place.name, image)
-            )  # some disks do not tell A.png and a.png apart
-    for same in images.values():
+    for image, written in places:
+        for place in written.values():
+            images[place.name].append(str(image))
+    for name, same in images.items():
         if len(same) > 1:
             raise RequestError(
-                f"{first_few([str(image) for _, image in same])} would all be written as {same[0][0]}: give them "
-                "different names, or several commands with an --output each"
+                f"{first_few(same)} would all be written as {name}: give them different names, or several commands with "
+                "an --output each"
             )
-    inside = [path for path in places if path.absolute().parent.resolve() == output.resolve()]
+    inside = [image for image, _ in places if image.absolute().parent.resolve() == output.resolve()]
     if inside:
         raise RequestError(
             f"--output {output}: {inside[0]} lies there; choose another folder, images are not overwritten"

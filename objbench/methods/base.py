@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -25,6 +25,7 @@ T = TypeVar("T")
 _EXPECTED = {
     "segment": "Segmentation(masks=...) or Segmentation(labels=...)",
     "training_loss": "Losses(total)",
+    "stages": "a list of Stage(...), [] if there is nothing to train",
     "optimizers": "a list of pairs (optimizer, learning rate as a function of progress)",
 }
 
@@ -237,6 +238,8 @@ class Method(nn.Module):
             cls.segment = _of_batches(cls.segment)  # type: ignore[method-assign]
         if "training_loss" in cls.__dict__:
             cls.training_loss = _of_losses(cls.training_loss)  # type: ignore[method-assign]
+        if "stages" in cls.__dict__:
+            cls.stages = _of_stages(cls.stages)  # type: ignore[method-assign]
         if "optimizers" in cls.__dict__:
             cls.optimizers = _of_pairs(cls.optimizers)  # type: ignore[method-assign]
 
@@ -375,6 +378,7 @@ class Method(nn.Module):
 _Segment = Callable[[Any, Tensor, "Progress | None"], Segmentation]
 _Loss = Callable[[Any, Tensor, Progress], Any]
 _Optimizers = Callable[[Any, Stage], Any]
+_Stages = Callable[[Any], Any]
 
 
 def _of_batches(segment: _Segment) -> Callable[..., Segmentation]:
@@ -406,12 +410,30 @@ def _of_losses(training_loss: _Loss) -> Callable[..., Losses]:
     def checked(self: Method, images: Tensor, progress: Progress) -> Losses:
         losses: Losses = _given(self, "training_loss", training_loss(self, images, progress), Losses)
         total = losses.total
-        if not isinstance(total, Tensor) or total.ndim:
+        if not isinstance(total, Tensor) or total.numel() != 1:
             found = f"shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
             raise ObjbenchError(
                 f"{type(self).__name__}.training_loss gave a total of {found}: expected a scalar tensor"
             )
+        if not isinstance(losses.parts, Mapping):
+            raise ObjbenchError(
+                f"{type(self).__name__}.training_loss gave parts of the type {type(losses.parts).__name__}: expected a "
+                "mapping of names to scalar tensors"
+            )
         return losses
+
+    return checked
+
+
+def _of_stages(stages: _Stages) -> Callable[..., list[Stage]]:
+    """`stages` of a method, whose result must be a list of stages."""
+
+    @wraps(stages)
+    def checked(self: Method) -> list[Stage]:
+        found: Sequence[Any] = _given(self, "stages", stages(self), list, tuple)
+        for stage in found:
+            _given(self, "stages", stage, Stage)
+        return list(found)
 
     return checked
 
@@ -421,7 +443,7 @@ def _of_pairs(optimizers: _Optimizers) -> Callable[..., list[tuple[Optimizer, Le
 
     @wraps(optimizers)
     def checked(self: Method, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
-        pairs: list[Any] = _given(self, "optimizers", optimizers(self, stage), list)
+        pairs: Sequence[Any] = _given(self, "optimizers", optimizers(self, stage), list, tuple)
         for pair in pairs:
             if not (
                 isinstance(pair, tuple | list)
@@ -434,12 +456,12 @@ def _of_pairs(optimizers: _Optimizers) -> Callable[..., list[tuple[Optimizer, Le
                     f"{type(self).__name__}.optimizers gave a list with a {found}: expected pairs (optimizer, learning "
                     "rate as a function of progress)"
                 )
-        return pairs
+        return list(pairs)
 
     return checked
 
 
-def _given(method: Method, hook: str, found: Any, expected: type[T]) -> T:
+def _given(method: Method, hook: str, found: Any, *expected: type[T]) -> T:
     """What a hook gave; ObjbenchError if it is of another type."""
     if not isinstance(found, expected):
         raise ObjbenchError(

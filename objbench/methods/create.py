@@ -9,10 +9,12 @@ from objbench import registry
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Method
 from objbench.methods.plain_block import with_files
-from objbench.one_line import no_exit
+from objbench.place import line_of
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig, resolve
 from objbench.spec.settings import parse
+
+_NO_SUPER = ".__init__ does not call super().__init__(image_shape, slots, settings)"
 
 
 def create(method: str, dataset: str, *, config: Path | None = None, **overrides: Any) -> Method:
@@ -36,15 +38,18 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
     kind = method_class(resolved.method, resolved.implementation)
     try:
         settings = parse(kind.Settings, resolved.config)
-        with no_exit():
-            method = kind(dataset.spec.image_shape, settings.slots, settings)
+        method = kind(dataset.spec.image_shape, settings.slots, settings)
+    except AttributeError as error:
+        if "Module.__init__() call" not in str(error):
+            raise
+        raise ObjbenchError(
+            f"{kind.__name__}{_NO_SUPER} before it makes anything (at {line_of(error)})"
+        ) from error
     except RequestError as error:
         lines = [f"{resolved.method}: {line}" for line in str(error).splitlines()]
         raise RequestError("\n".join(lines)) from None
     if "settings" not in vars(method):
-        raise ObjbenchError(
-            f"{kind.__name__}.__init__ does not call super().__init__(image_shape, slots, settings)"
-        )
+        raise ObjbenchError(f"{kind.__name__}{_NO_SUPER}")
     return method
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, brief, is_of_the_content, unknown_name
-from objbench.files import megabytes, sha256_of
+from objbench.files import megabytes, naming, sha256_of
 from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.interpret import check_reconstruction, image_masks
 from objbench.predictions.target import Target
@@ -154,6 +154,7 @@ def _streams(path: Path) -> Iterator[dict[str, _Stream]]:
     """The arrays of a file by name; damage found while they are read becomes an ObjbenchError."""
     with ExitStack() as opened:
         file = opened.enter_context(path.open("rb"))
+        opened.enter_context(naming(path))
         try:
             if path.suffix.lower() == _MEMBER:
                 yield {"masks": _Stream(file, str(path))}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
-from objbench.errors import ObjbenchError, first_few
+from objbench.errors import ObjbenchError, first_few, is_of_the_content
 from objbench.files import CHUNK, megabytes, naming
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -48,7 +48,8 @@ class FolderFiles:
             raise ObjbenchError(f"{path}: expected label maps in PNGs, <key>.png, found {inside}")
 
     def read(self, name: str, limit: int = -1) -> bytes:
-        with (self._path / name).open("rb") as file:
+        path = self._path / name
+        with naming(path), path.open("rb") as file:
             return file.read(limit)
 
 
@@ -127,6 +128,8 @@ def open_files(path: Path) -> Iterator[Files]:
                 with naming(Path(tempfile.gettempdir())), gzip.open(path) as packed:
                     _unpack(path, packed, archive)
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                if not is_of_the_content(error):
+                    raise
                 raise ObjbenchError(f"{path}: damaged or cut short ({error}); make it again") from None
             archive.seek(0)
             yield TarFiles(path, archive)

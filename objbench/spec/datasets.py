@@ -136,9 +136,7 @@ class Download(Strict):
 
 def _names_files(download: Any) -> bool:
     """Whether a block of yaml has what `_with_addresses` reads; if not, pydantic says what is wrong."""
-    if not isinstance(download, dict) or not isinstance(download.get("urls"), list | None):
-        return False
-    files = download.get("files")
+    files = download.get("files") if isinstance(download, dict) else None
     return isinstance(files, list) or (
         isinstance(files, dict) and all(isinstance(file, dict | None) for file in files.values())
     )
@@ -146,7 +144,8 @@ def _names_files(download: Any) -> bool:
 
 def _with_addresses(download: dict[str, Any]) -> dict[str, Any]:
     """The files of a download block by name, each with the block's addresses where it has none of its own."""
-    urls, files = download.get("urls") or [], download["files"]
+    urls, files = download.get("urls"), download["files"]
+    urls = urls if isinstance(urls, list) else []  # pydantic refuses anything else
     files = {str(name): {} for name in files} if isinstance(files, list) else files
     folders = [str(url).endswith("/") for url in urls]
     if any(folders) and not all(folders):

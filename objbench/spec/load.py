@@ -78,11 +78,9 @@ def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further
                 check_declaration(own[name], layer, merged["datasets"])
             published += _published(layer)
             known = merged.get("methods", {})
-            _refuse_new_keys(known, layer.get("methods", {}))
-            merged = {
-                **deep_merge(merged, _with_titles(layer, known)),
-                "published": [row for _, row in published],
-            }
+            here = _without_absent_files(layer, known)
+            _refuse_new_keys(known, here.get("methods", {}))
+            merged = {**deep_merge(merged, here), "published": [row for _, row in published]}
             spec = Spec.model_validate(merged)
         except ValidationError as error:
             lines = [_in_published(line, published) for line in explain(Spec, error)]
@@ -127,17 +125,29 @@ def _refuse_new_keys(known: Any, layer: Any) -> None:
                     raise RequestError(f"methods.{name}.config: {unknown_name('key', key, declared)}")
 
 
-def _with_titles(layer: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """A layer whose methods from plain files, FILE.CLASS, have what the file would say where a command has no file."""
+def _without_absent_files(layer: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer without the blocks of methods from plain files, FILE.CLASS, that the command does not have.
+
+    Raises:
+        RequestError: FILE is that of another method that it does have, or the name of one.
+    """
     methods = layer.get("methods")
     if not isinstance(methods, dict):
         return layer
-    titles = {
-        name: {"title": name.rpartition(".")[2], "summary": "A method from a file of your own", **block}
-        for name, block in methods.items()
-        if isinstance(name, str) and "." in name and name not in known and isinstance(block, dict)
-    }
-    return {**layer, "methods": {**methods, **titles}} if titles else layer
+    kept = {}
+    for name, block in methods.items():
+        if name in known or "." not in str(name) or not isinstance(block, dict) or "class" in block:
+            kept[name] = block
+            continue
+        alike = [other for other in known if other.partition(".")[0] == name.partition(".")[0]]
+        if alike:
+            hint = (
+                "; a variant of it stands in its block, under variants"
+                if name.partition(".")[0] in known
+                else ""
+            )
+            raise RequestError(f"methods: {unknown_name('method', name, alike)}{hint}")
+    return {**layer, "methods": kept}
 
 
 def plugin_folders() -> list[Path]:

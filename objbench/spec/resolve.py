@@ -89,14 +89,21 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     return MethodConfig(method_name, variant_name or None, typed, config, spec.method_class(method_name))
 
 
-def _leaves(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides under the dotted keys of single settings: `model: {width: 96}` is `model.width: 96`."""
-    for key, value in overrides.items():
-        if isinstance(value, Mapping) and not flatten(value):
+def _leaves(overrides: Mapping[str, Any], block: str = "") -> dict[str, Any]:
+    """Overrides under the dotted keys of single settings, the later ones behind: `model: {width: 96}` is `model.width: 96`."""
+    leaves: dict[str, Any] = {}
+    for name, value in overrides.items():
+        key = f"{block}{name}"
+        if isinstance(value, Mapping) and not value:
             raise RequestError(
                 f"{key}: an empty mapping sets nothing; expected a value, such as {key}.NAME=VALUE"
             )
-    return flatten(overrides)
+        for leaf, found in (
+            _leaves(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+        ).items():
+            leaves.pop(leaf, None)
+            leaves[leaf] = found
+    return leaves
 
 
 def _one_length(overrides: dict[str, Any]) -> dict[str, Any]:

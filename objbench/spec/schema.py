@@ -177,7 +177,7 @@ class Spec(Strict):
                 known = set(flatten(shared)) | SHARED_KEYS
                 for key in flatten(block):
                     if key not in known:
-                        raise ValueError(f"{name}.{where}: {unknown_name('key', key, known)}")
+                        raise ValueError(f"methods.{name}.{where}: {unknown_name('key', key, known)}")
         return methods
 
     @field_validator("recipe")
@@ -209,7 +209,8 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _references_exist(self) -> Spec:
-        cited = [(key, "published") for row in self.published for key in (row.citation, row.quoted_in)]
+        rows = list(enumerate(self.published))
+        cited = [(key, f"published.{i}") for i, row in rows for key in (row.citation, row.quoted_in)]
         cited += [(method.citation, f"methods.{name}.citation") for name, method in self.methods.items()]
         cited += [
             (key, f"datasets.{name}.citation") for name, of in self.datasets.items() for key in of.citation

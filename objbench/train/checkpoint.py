@@ -159,7 +159,7 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
             "--fresh"
         )
     try:
-        with naming(path):
+        with naming(path), path.open("rb"):  # safetensors' own errors have no number that tells why
             state: dict[str, Any] = dict(load_file(path))
     except Exception as error:  # torch's own errors, too
         if not is_of_the_content(error):

@@ -16,7 +16,6 @@ from objbench.labels import hard_labels
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
 from objbench.metrics.bootstrap import bootstrap
-from objbench.one_line import no_exit
 from objbench.progress import Advance, silent
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
@@ -203,7 +202,7 @@ def segment(
     torch.manual_seed(seed_from(seed, "evaluate", *keys))
     method.seed_images(torch.tensor([seed_from(seed, "segment", key) for key in keys]))
     try:
-        with torch.no_grad(), no_exit():
+        with torch.no_grad():
             segmentation = method.segment(images, progress)
     finally:
         method.seed_images(None)

@@ -19,6 +19,7 @@ from objbench.data.format.sample import key_of
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError, brief, is_of_the_content
+from objbench.files import naming
 from objbench.one_line import in_a_line
 
 One = Tensor | Array | Image.Image | str | os.PathLike[str]
@@ -87,7 +88,8 @@ def read_image(path: Path) -> Tensor:
         ObjbenchError: It is missing, damaged, no image, or cannot be read.
     """
     try:
-        content = path.read_bytes()
+        with naming(path):
+            content = path.read_bytes()
         check_sums(content)
         with Image.open(io.BytesIO(content)) as image:
             image.load()
@@ -146,10 +148,8 @@ def _named(one: One, position: int) -> NamedImage:
 
 def _check_dimensions(images: Tensor | Array) -> None:
     if images.ndim not in (3, 4):
-        kind = "tensor" if isinstance(images, Tensor) else "array"
-        raise RequestError(
-            f"found {'an' if kind[0] in 'aeiou' else 'a'} {kind} of shape {tuple(images.shape)}: {_EXPECTED} of these"
-        )
+        kind = "a tensor" if isinstance(images, Tensor) else "an array"
+        raise RequestError(f"found {kind} of shape {tuple(images.shape)}: {_EXPECTED} of these")
 
 
 def _of_pil(image: Image.Image, name: str) -> Tensor:

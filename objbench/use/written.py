@@ -17,7 +17,7 @@ from torch import Tensor
 
 from objbench.data.format.png import check_sums
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, RequestError, first_few
+from objbench.errors import ObjbenchError, RequestError, first_few, is_of_the_content
 from objbench.files import check_folder, explain_os_errors, replacing, sha256_of
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
@@ -263,7 +263,9 @@ def _note(path: Path) -> dict[str, Any] | None:
         with Image.open(io.BytesIO(content)) as picture:
             picture.load()
             note = json.loads(getattr(picture, "text", {}).get(_NOTE, "null"))
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError) as error:
+        if not is_of_the_content(error):
+            raise
         return None
     return note if isinstance(note, dict) else None
 

@@ -12,6 +12,7 @@ from helpers.own import png, scene, write_folder, write_tar
 
 from objbench.cli.common import Context
 from objbench.cli.declare import write_declaration
+from objbench.files import exclusive_lock
 from objbench.spec.own import declare
 from objbench.spec.yaml_text import parse_yaml
 from objbench.stores import Store
@@ -243,8 +244,20 @@ def test_a_command_that_does_not_see_the_declaration_says_where_it_looks(tmp_pat
     assert call("publish", folder, "--output", "model", *there).exit_code == 0
     table = call("report").stdout
     assert "my_set" in table
+    assert "my_set" in call("report", "--dataset", "my_set@standard").stdout
     assert "not the default one" not in table
     assert "@standard" not in table
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_declaration_stays_while_it_is_prepared(tmp_path: Path) -> None:
+    assert "--slots 4 would do" in refused(1, *prepare(slots=2))
+    folder = tmp_path / "data/my_set"
+    before = (folder / "dataset.yaml").read_text()
+    with exclusive_lock(folder / "folder/.lock"):
+        assert "another prepare is running here" in refused(1, *prepare(slots=7))
+    assert (folder / "dataset.yaml").read_text() == before
+    assert call(*prepare(slots=7)).exit_code == 0
 
 
 def test_parts_that_start_at_once_declare_it_together(tmp_path: Path) -> None:

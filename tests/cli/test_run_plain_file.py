@@ -158,14 +158,31 @@ def test_info_of_a_file():
 
 
 def test_a_block_of_ones_own_changes_the_defaults_in_every_command():
-    Path("mine.yaml").write_text("methods: {mine.Mine: {config: {learning_rate: 0.2}}}\n")
+    block = "{config: {learning_rate: 0.2}, datasets: {tetrominoes: {learning_rate: 0.3}}, "
+    block += "variants: {fast: {description: f, config: {learning_rate: 0.4}}}}"
+    Path("mine.yaml").write_text(f"methods: {{mine.Mine: {block}}}\n")
     own = ("--config", "mine.yaml")
     assert "mine.Mine seed 0 on test (10 images)" in done(*RUN, *own).stdout
-    assert json.loads((PLACE / "config.json").read_text())["config"]["learning_rate"] == 0.2
+    assert json.loads((PLACE / "config.json").read_text())["config"]["learning_rate"] == 0.3
+    done("run", "./mine.py:Mine:fast", "--dataset", "tetrominoes", *own)
     done("info", "./mine.py", *own)
-    done("list", "methods", *own)
+    assert "mine.Mine" not in done("list", "methods", *own).stdout
     done("evaluate", PLACE, "--dataset", "tetrominoes", *own)
-    assert "Mine" in done("report", *own).stdout
+    assert "mine.Mine" in done("report", *own).stdout
+    done("publish", PLACE, "--output", "model", *own)
+    assert "Learns one colour for all" in Path("model/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("slot_attention.demo", "unknown method 'slot_attention.demo': did you mean 'slot_attention'? Known: slot_attention; a variant"),
+        ("mine.Mina", "unknown method 'mine.Mina': did you mean 'mine.Mine'?"),
+    ],
+)  # fmt: skip
+def test_a_block_that_is_of_no_method_is_refused(name, message):
+    Path("mine.yaml").write_text(f"methods: {{{name}: {{config: {{learning_rate: 0.2}}}}}}\n")
+    assert message in refused(2, *RUN, "--config", "mine.yaml")
 
 
 @pytest.mark.parametrize(
@@ -174,21 +191,30 @@ def test_a_block_of_ones_own_changes_the_defaults_in_every_command():
         ("return Losses(", "import sys; sys.exit(0)\n        return Losses(", "sys.exit(0) was called (at "),
         ("return Segmentation(", "raise SystemExit\n        return Segmentation(", "sys.exit(None) was called (at "),
         ("super().__init__(image_shape, slots, settings)", "torch.nn.Module.__init__(self)",
-         "Mine.__init__ does not call super().__init__(image_shape, slots, settings)"),
+         "Mine.__init__ does not call super().__init__(image_shape, slots, settings)\n"),
+        ("super().__init__(image_shape, slots, settings)", "pass",
+         "Mine.__init__ does not call super().__init__(image_shape, slots, settings) before it makes anything (at "),
+        ("def optimizers", "def stages(self):\n        exit(0)\n\n    def optimizers", "sys.exit(0) was called (at "),
+        ("def optimizers", "def stages(self):\n        return ['train']\n\n    def optimizers",
+         "Mine.stages gave a str: expected a list of Stage(...)"),
     ],
 )  # fmt: skip
-def test_a_method_that_breaks_the_contract_fails_in_words_and_the_others_go_on(
-    tmp_path, before, after, message
-):
+def test_a_method_that_breaks_the_contract_fails_in_words(tmp_path, before, after, message):
     assert before in plain.TEXT
     plain.write(tmp_path, text=plain.TEXT.replace(before, after))
-    result = call(*RUN, "--debug")
+    result = call(*RUN)
     assert result.exit_code == 1
     assert message in result.stderr
+    assert "unexpected" not in result.stderr
     if "sys.exit" in message:
         assert str(tmp_path / "mine.py") in result.stderr
-        plain.write(tmp_path, "other.py", plain.TEXT.replace("Mine", "Other"))
-        both = call("run", "./mine.py", "./other.py", "--dataset", "tetrominoes")
-        assert both.exit_code == 1
-        assert "1 of 2 runs failed" in both.stderr
-        assert "other.Other seed 0 on test (10 images)" in both.stdout
+
+
+def test_a_method_that_ends_the_program_ends_its_run_alone(tmp_path):
+    exits = plain.TEXT.replace("return Losses(", "import sys; sys.exit(0)\n        return Losses(")
+    plain.write(tmp_path, text=exits)
+    plain.write(tmp_path, "other.py", plain.TEXT.replace("Mine", "Other"))
+    both = call("run", "./mine.py", "./other.py", "--dataset", "tetrominoes")
+    assert both.exit_code == 1
+    assert "1 of 2 runs failed" in both.stderr
+    assert "other.Other seed 0 on test (10 images)" in both.stdout

@@ -127,7 +127,7 @@ def test_bad_images_are_named_and_the_others_done():
          "photos/0.png, other/0.overlay.png would all be written as 0.overlay.png"),
         ((RUN, "other/0.components.png", "photos/0.png", "--output", "o", "--components"),
          "other/0.components.png, photos/0.png would all be written as 0.components.png"),
-        ((RUN, "photos/0.png", "other/0.PNG", "--output", "o"), "photos/0.png, other/0.PNG would all be written as 0.png"),
+        ((RUN, "photos", "photos/0.png", "--output", "o"), "photos/0.png, photos/0.png would all be written as 0.png"),
         ((RUN, ".", "--output", "o"), "no images in this folder (.bmp, "),
         ((RUN, "photos", "gone.png", "gone", "--output", "o"), "gone.png, gone: no such file or folder"),
         ((RUN, "photos", "--output", "photos/0.png"), "--output photos/0.png: a file, expected a folder"),
@@ -136,7 +136,7 @@ def test_bad_images_are_named_and_the_others_done():
 )  # fmt: skip
 def test_requests_that_cannot_be_met(arguments, message):
     Path("other").mkdir()
-    for name in ("0.jpg", "0.PNG", "0.overlay.png", "0.components.png"):
+    for name in ("0.jpg", "0.overlay.png", "0.components.png"):
         Path("other", name).touch()
     assert message in refused(2, "segment", *arguments)
     assert not Path("o").exists()

@@ -56,6 +56,9 @@ def test_a_batch_reaches_the_method():
         ("segment", {}, "Mine.segment gave a dict: expected Segmentation"),
         ("training_loss", torch.zeros(()), "Mine.training_loss gave a Tensor: expected Losses(total)"),
         ("training_loss", Losses(torch.zeros(2)), "Mine.training_loss gave a total of shape (2,): expected a scalar tensor"),
+        ("training_loss", Losses(torch.zeros(()), parts=3), "Mine.training_loss gave parts of the type int: expected a mapping"),
+        ("stages", None, "Mine.stages gave a NoneType: expected a list of Stage(...)"),
+        ("stages", [1], "Mine.stages gave a int: expected a list of Stage(...)"),
         ("training_loss", Losses(1.0), "Mine.training_loss gave a total of float: expected a scalar tensor"),
         ("optimizers", SGD([torch.zeros(1)]), "Mine.optimizers gave a SGD: expected a list of pairs (optimizer, learning"),
         ("optimizers", [SGD([torch.zeros(1)])], "Mine.optimizers gave a list with a SGD: expected pairs (optimizer, "),
@@ -65,9 +68,23 @@ def test_a_batch_reaches_the_method():
 def test_what_a_hook_must_give(hook, given, message):
     kind = type("Mine", (Method,), {hook: lambda self, *arguments: given})
     mine = kind((3, 2, 2), 2, settings=None)
-    arguments = (Stage("train"),) if hook == "optimizers" else (torch.zeros(1, 3, 2, 2), None)
+    usual = (torch.zeros(1, 3, 2, 2), None)
+    arguments = {"optimizers": (Stage("train"),), "stages": ()}.get(hook, usual)
     with pytest.raises(ObjbenchError, match=re.escape(message)):
         getattr(mine, hook)(*arguments)
+
+
+def test_a_loss_of_one_value_and_a_tuple_of_pairs_will_do():
+    pair = (SGD([torch.zeros(1)]), lambda progress: 0.1)
+    hooks = {
+        "training_loss": lambda self, *arguments: Losses(torch.ones(1)),
+        "optimizers": lambda self, stage: (pair,),
+        "stages": lambda self: (Stage("train"),),
+    }
+    mine = type("Mine", (Method,), hooks)((3, 2, 2), 2, settings=None)
+    assert mine.training_loss(torch.zeros(1, 3, 2, 2), None).total == 1
+    assert mine.optimizers(Stage("train")) == [pair]
+    assert mine.stages() == [Stage("train")]
 
 
 def test_a_segmentation_shows_shapes():

@@ -111,8 +111,9 @@ def test_what_says_nothing_about_a_file_does_not_call_it_damaged(tmp_path, label
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(zipfile, "ZipFile", failing)
-    with pytest.raises(OSError, match=os.strerror(code)), open_predictions(path) as predictions:
+    with pytest.raises(OSError, match=os.strerror(code)) as refused, open_predictions(path) as predictions:
         predictions.check(TARGET)
+    assert refused.value.filename == str(path)
 
 
 def test_compressed_archives_are_read(tmp_path, labels):

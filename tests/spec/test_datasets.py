@@ -58,6 +58,8 @@ def test_what_a_source_says_itself_goes_before() -> None:
         ({"folder": "f", "files": ["a"]}, r"download.files.a.urls\n.*Field required"),
         ({"folder": "f", "urls": ["https://a.example/"], "files": "a"}, "download.files\n.*valid dictionary"),
         ({"folder": "f", "files": {"a.bin": "hello"}}, "download.files.`a.bin`\n.*valid dictionary"),
+        ({"folder": "f", "urls": "https://a.example/", "files": {"a": {"urls": ["https://a.example/a"]}}},
+         "^1 validation error for SourceSpec\ndownload.urls\n.*valid tuple"),
         ({"folder": "f", "urls": "https://a.example/", "files": ["a"]}, "download.urls\n.*valid tuple"),
         ({"folder": "f", "urls": {"a": 1}, "files": ["a"]}, "download.urls\n.*valid tuple"),
         ({"urls": ["https://a.example/"], "files": ["a"]}, "download.folder\n.*Field required"),

@@ -129,7 +129,7 @@ published:
         ),
         (
             "methods: {objmae: {citation: vikstrom2021}}",
-            r"methods.objmae.citation: unknown reference .* did you mean 'vikstrom2022'\?",
+            r"mine.yaml: methods.objmae.citation: unknown reference .* did you mean 'vikstrom2022'\?",
         ),
         ("datasets: {tetrominoes: {citation: [no2025]}}", "tetrominoes.citation: unknown reference 'no2025'"),
         (

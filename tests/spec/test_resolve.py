@@ -99,6 +99,20 @@ def test_epochs_alone_are_the_same_as_epochs_without_steps():
     assert (one.overrides, one.hash) == (other.overrides, other.hash)
 
 
+def test_the_later_length_counts_within_mappings_too():
+    assignments = ["recipe={steps: 9}", "recipe.epochs=2", "recipe.steps=11"]
+    found = resolve(SPEC, "toy_geco", TETROMINOES, parse_assignments(assignments))
+    assert found.overrides == {"recipe.steps": 11}
+    assignments = ["recipe.steps=7", "recipe.epochs=2", "recipe={steps: 9}"]
+    found = resolve(SPEC, "toy_geco", TETROMINOES, parse_assignments(assignments))
+    assert found.overrides == {"recipe.steps": 9}
+
+
+def test_an_empty_mapping_within_another_is_refused():
+    with pytest.raises(RequestError, match=r"recipe.clip_norm: an empty mapping sets nothing"):
+        resolve(SPEC, "toy_geco", TETROMINOES, {"recipe": {"steps": 7, "clip_norm": {}}})
+
+
 @pytest.mark.parametrize("key", ["recipe", "recipe.steps"])
 def test_an_empty_mapping_is_refused(key):
     with pytest.raises(RequestError, match=f"{key}: an empty mapping sets nothing"):

@@ -61,6 +61,7 @@ def test_a_flipped_bit_in_any_part_of_a_checkpoint_is_found(tmp_path):
 NOT_OF_THE_CONTENT = [
     MemoryError(),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+    RuntimeError("unable to mmap 99 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
     PermissionError(errno.EACCES, "Permission denied"),
     OSError(errno.EIO, "Input/output error"),
 ]
@@ -75,7 +76,9 @@ def test_what_says_nothing_about_a_file_does_not_call_it_damaged(tmp_path, monke
         raise error
 
     monkeypatch.setattr(torch, "load", failing)
-    monkeypatch.setattr("objbench.train.checkpoint.load_file", failing)
+    monkeypatch.setattr(
+        "objbench.train.checkpoint.load_file", failing
+    )  # not what safetensors raises: see below
     with pytest.raises(type(error)) as of_checkpoint:
         load_checkpoint(tmp_path)
     if isinstance(error, OSError):
@@ -85,6 +88,21 @@ def test_what_says_nothing_about_a_file_does_not_call_it_damaged(tmp_path, monke
         load_weights(method, tmp_path, None)
     if isinstance(error, OSError):
         assert of_weights.value.filename == str(tmp_path / "model.safetensors")
+
+
+def test_weights_that_may_not_be_read_are_not_called_damaged(tmp_path, monkeypatch):
+    method = trained(tmp_path)
+    save_weights(method, tmp_path)
+    open_file = Path.open
+
+    def closed(path, *arguments, **options):
+        if path.name == "model.safetensors":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(PermissionError):
+        load_weights(method, tmp_path, None)
 
 
 def test_a_part_that_the_directory_calls_a_folder_is_found(tmp_path):

@@ -90,8 +90,7 @@ class Source(ABC):
 
     Attributes:
         native: Whether the scenes have the release's resolution, so that the protocol's transform must be applied.
-        selects: The keys of a protocol's `select` that it knows: `max_objects` is its own work; with either, its plan has
-            cuts of the scenes that qualify.
+        selects: Which keys of a protocol's `select` its `plan` and `read` follow; a protocol with another one is refused.
     """
 
     native: ClassVar[bool] = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objbench.records import External, Run, Trained
+from objbench.report.rows.records import title_of
 from objbench.report.rows.row import Measured
 from objbench.report.tables.plan import Plan
 from objbench.spec.schema import Spec
@@ -59,7 +60,7 @@ def runs_of(plans: Sequence[Plan], spec: Spec) -> list[ShownRun]:
             f"r{i}",
             folder,
             record,
-            spec.method_title(record.method, record.variant),
+            title_of(record, spec),
             tuple(key for key in record.scored if key in used[folder]),
         )
         for i, (folder, record) in enumerate(records.items())

@@ -12,7 +12,7 @@ from objbench.records import Record, Run
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.images import averaged_images
 from objbench.report.rows.notes import with_notes
-from objbench.report.rows.records import FoundRecord
+from objbench.report.rows.records import FoundRecord, title_of
 from objbench.report.rows.row import (
     ALL_SEEDS,
     Images,
@@ -142,7 +142,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
     changed = method.masks.get(masks) if method is not None and masks is not None else None
     return Measured(
         label=first.method_label if masks is None else f"{first.method_label} ({masks})",
-        title=spec.method_title(first.method, first.variant, masks, _told_apart(first, spec)),
+        title=title_of(first, spec, masks),
         who=MethodId(first.method, first.variant, first.overrides, trivial),
         dataset=scored.dataset,
         protocol=scored.protocol,
@@ -162,11 +162,6 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         devices=tuple(sorted({origin.record.device for origin in members})),
         origins={origin.record.seed: origin for origin in members},
     )
-
-
-def _told_apart(record: Record, spec: Spec) -> str | None:
-    """What tells predictions that were given the name of a method from runs of that method."""
-    return "predictions" if record.kind == "external" and record.method in spec.methods else None
 
 
 def _training(run: Run, spec: Spec) -> Training:

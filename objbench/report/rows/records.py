@@ -7,6 +7,7 @@ from pathlib import Path
 
 from objbench.errors import ObjbenchError
 from objbench.records import External, Record, Run, read_record, record_files
+from objbench.spec.schema import Spec
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class FoundRecords:
 
     records: list[FoundRecord]
     skipped: list[str]
+
+
+def title_of(record: Record, spec: Spec, masks: str | None = None) -> str:
+    """The name that tables print for the method of a record; predictions may have been given that of a registered one."""
+    made_elsewhere = record.kind == "external" and record.method in spec.methods
+    return spec.method_title(record.method, record.variant, masks, "predictions" if made_elsewhere else None)
 
 
 def find_records(runs: Path) -> FoundRecords:

@@ -214,7 +214,7 @@ def _notes(found: Pairwise) -> list[str]:
     for row in (first, second):
         name = _title(row)
         told += [f"{name}: {note}" for note in row.notes if note not in common]
-        if row.n == 1:
+        if row.n == 1 and any(result.interval for result in found.by_metric.values()):
             told.append(f"{name}: one seed, so the interval says nothing of how its seeds differ")
     return told
 
@@ -229,7 +229,7 @@ def _with_seeds(row: Measured) -> str:
 
 
 def _signed(metric: MetricSpec, value: float) -> str:
-    return f"+{metric.format(value)}" if value > 0 else metric.format(value)
+    return f"+{metric.format(value)}" if metric.rounded(value) > 0 else metric.format(value)
 
 
 def _ahead(metric: MetricSpec, result: Paired) -> tuple[float | None, float | None]:

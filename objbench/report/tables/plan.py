@@ -73,7 +73,7 @@ def _references(rows: list[Row], datasets: Sequence[str], spec: Spec) -> list[st
     wanted: list[str] = []
     for dataset in datasets:
         name, at, protocol = dataset.partition("@")
-        default = name in spec.datasets and protocol == spec.datasets[name].default_protocol
+        default = protocol == spec.default_protocol(name)
         asked = name if default else dataset
         found = [ref for ref in ranked if ref == asked or (not at and ref.partition("@")[0] == name)]
         wanted += found or [asked]

@@ -18,6 +18,7 @@ from objbench.data.download.receipts import RECEIPT
 from objbench.data.sources.own.rle import annotations_by_image
 from objbench.data.sources.own.scenes import Part
 from objbench.errors import ObjbenchError
+from objbench.files import naming
 from objbench.json_text import parse_json
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -136,7 +137,9 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 def _coco(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        found = annotations_by_image(parse_json(path.read_bytes()))
-    except (OSError, ValueError, RecursionError) as error:
+        with naming(path):
+            content = path.read_bytes()
+        found = annotations_by_image(parse_json(content))
+    except (ValueError, RecursionError) as error:
         raise ObjbenchError(f"{path}: no COCO file of annotations ({error})") from None
     return {_stem(PurePosixPath(name).as_posix()): annotations for name, annotations in found.items()}

@@ -14,7 +14,7 @@ from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.own.scenes import MOST_BYTES, OwnBlock, OwnScene, Part, blocks
 from objbench.data.sources.own.splits import HASHED, plans, split_by_hash
 from objbench.errors import ObjbenchError, RequestError, brief, first_few, is_of_the_content, unknown_name
-from objbench.files import CHUNK
+from objbench.files import CHUNK, naming
 from objbench.spec.datasets import SPLITS
 
 _DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
@@ -152,7 +152,7 @@ def samples(path: Path, wanted: tuple[str, ...]) -> Generator[Sample, None, None
     """
     last, sample = "none", None
     try:
-        with tarfile.open(path) as archive:
+        with naming(path), tarfile.open(path) as archive:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
                 last = member.name
