@@ -5,6 +5,7 @@ Cells that say something in words stay; a method without a row is refused, so th
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -255,6 +256,9 @@ def trained(folder: Path, record: Run) -> Row:
 
 def main() -> int:
     """Write the pages whose tables have changed, and name them."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     for path, text in pages().items():
         if path.read_text() != text:
             path.write_text(text)

@@ -111,6 +111,9 @@ def report(
             "--no-titles", help="With --figure: leave title and notes out of the picture and print them."
         ),
     ] = False,
+    no_published: Annotated[
+        bool, typer.Option("--no-published", help="Leave published numbers out.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if rows cannot be compared.")] = False,
     all_seeds: Annotated[bool, typer.Option("--all-seeds", help="Show each seed below the mean.")] = False,
     intervals: Annotated[

@@ -34,7 +34,9 @@ class Paired:
     n_images: int
 
 
-def paired(first: Values, second: Values, level: float = LEVEL, resamples: int = RESAMPLES) -> Paired:
+def paired(
+    first: Values, second: Values, level: float = LEVEL, resamples: int = RESAMPLES, together: bool = False
+) -> Paired:
     """Compare two methods by one metric.
 
     The estimand is the difference of two expectations, first minus second: of the score of a newly trained seed on a
@@ -55,6 +57,8 @@ def paired(first: Values, second: Values, level: float = LEVEL, resamples: int =
         second: float64 (S2,N), on the same images in the same order.
         level: Of the interval, in (0,1).
         resamples: How often images and seeds are drawn.
+        together: Whether row s of both is of the same training, as where two readings of the same masks are compared. Seeds
+            are then drawn for both together, and the spread between seeds is that of their differences.
 
     Raises:
         ValueError: There is no image for which the metric is defined for both.
@@ -66,10 +70,12 @@ def paired(first: Values, second: Values, level: float = LEVEL, resamples: int =
     per_seed = tuple(method.mean(axis=1) for method in values)
     means = tuple(float(seeds.mean()) for seeds in per_seed)
     difference = means[0] - means[1]
-    drawn = [_drawn(method, resamples, stream) for stream, method in enumerate(values, start=1)]
-    variance = float(np.var(drawn[0] - drawn[1], ddof=1))
+    scattered = (values[0] - values[1],) if together else values
+    drawn = [_drawn(method, resamples, stream) for stream, method in enumerate(scattered, start=1)]
+    variance = float(np.var(drawn[0] if together else drawn[0] - drawn[1], ddof=1))
     n_images = int(defined.sum())
-    half = _quantile(per_seed, variance, n_images, level) * variance**0.5
+    spread = tuple(method.mean(axis=1) for method in scattered)
+    half = _quantile(spread, variance, n_images, level) * variance**0.5
     interval = (difference - half, difference + half) if n_images > 1 else None
     gap = values[0].mean(axis=0) - values[1].mean(axis=0)
     ahead = (float((gap > _TIE).mean()), float((gap < -_TIE).mean()))

@@ -53,6 +53,7 @@ def write_report(request: ReportRequest, tell: Tell) -> None:
         tell(f"skipped {line}")
     request.check_names(collected.rows)
     rows = [row for row in collected.rows if _is_by(row, request.definition)]
+    rows = [row for row in rows if not (row.published and request.no_published)]
     if request.figure:
         _draw(request, collected, tell)
     elif request.compare:
@@ -96,7 +97,8 @@ def _compare(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
     pairs, refused = compare_methods(wanted, request.compare, request.metrics or list(request.spec.columns()))
     order = [*request.spec.datasets, *(pair.first.dataset for pair in pairs)]
     pairs.sort(key=lambda pair: order.index(pair.first.dataset))
-    _tell_unmeasured(request.metrics, {name for pair in pairs for name in pair.by_metric}, tell)
+    both = {name for pair in pairs for name in pair.first.values if name in pair.second.values}
+    _tell_unmeasured(request.metrics, both, tell)
     for line in refused:
         tell(f"not compared: {line}")
     exports = {"json": lambda: pairwise_json(pairs), "csv": lambda: pairwise_csv(pairs)}
@@ -175,7 +177,7 @@ def _refuse_mixtures(plans: Sequence[Plan]) -> None:
         raise ObjbenchError(
             f"--strict: rows that cannot be compared stand in one table:\n{refused}\n"
             "A dataset is comparable where all rows are of its standard splits and protocol; without --strict each "
-            "difference is marked, and --definition keeps the scores of one definition"
+            "difference is marked. --no-published leaves published numbers out, --definition keeps the scores of one definition"
         )
 
 

@@ -64,6 +64,7 @@ class ReportRequest(Strict):
     ] = "terminal"
     bibtex: Annotated[bool, OnlyFor("datasets", "table")] = False
     output: Path | None = None
+    no_published: Annotated[bool, OnlyFor("datasets", "table")] = False
     strict: Annotated[bool, OnlyFor("datasets", "table", "hyper-parameters", "compare")] = False
     all_seeds: Annotated[bool, OnlyFor("datasets", "table")] = False
     intervals: Annotated[bool, OnlyFor("datasets", "table")] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
 from pydantic import model_validator
@@ -66,7 +68,7 @@ class MetricSpec(Strict):
         """
         match self.unit:
             case "percent":
-                return f"{100 * value:z.{places}f}"
+                return _half_even(100 * value, places)
             case "hours" | "decibel":
                 return f"{value:z.2f}"
             case "count":
@@ -77,3 +79,10 @@ class MetricSpec(Strict):
     def rounded(self, value: float, places: int = 1) -> float:
         """`value` as exact as `format` prints it, to tell what looks equal in a table."""
         return float(self.format(value, places).replace(",", ""))
+
+
+def _half_even(value: float, places: int) -> str:
+    """A number as papers round it, by its decimal digits: 1.15 is 1.2 with one place, though its float is a little less."""
+    if not math.isfinite(value):
+        return f"{value:.{places}f}"
+    return f"{Decimal(f'{value:.9f}').quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):zf}"

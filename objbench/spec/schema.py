@@ -287,9 +287,13 @@ class Spec(Strict):
         Raises:
             RequestError: There is no such metric, it is a cost, or nothing says which of its values are better.
         """
-        known = {name: metric for name, metric in self.all_metrics().items() if not metric.cost}
+        known = self.all_metrics()
         if name not in known:
             raise unknown_name("metric", name, known)
+        if known[name].cost:
+            raise RequestError(
+                f"{name} is a cost, which tells of a device rather than of a method; choose another metric"
+            )
         if known[name].better is None:
             raise RequestError(
                 f"{name}: no layer of benchmarks.yaml says whether higher or lower values are better; "

@@ -152,7 +152,9 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
     """
     path = folder / WEIGHTS
     if not path.exists():
-        raise ObjbenchError(f"{path}: no such file; is the run finished?")
+        raise ObjbenchError(
+            f"{path}: no such file: the run is not finished, or its weights were not kept beside its record; run it again"
+        )
     if sha256 is not None and sha256_of(path) != sha256:
         raise ObjbenchError(
             f"{path}: not the weights of this record (its sha256 is not {sha256[:12]}...); run the seed again with "

@@ -14,6 +14,8 @@ from objbench.files import check_folder, explain_os_errors, replacing, write_ato
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
+from objbench.report.rows.measured import Selection, measured_rows
+from objbench.report.rows.records import FoundRecord
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.run_folder import CONFIG
@@ -104,6 +106,7 @@ def card(run: FinishedRun, spec: Spec, name: str, folder: str, licence: str | No
         implementation=run.record.implementation or spec.method_class(run.record.method),
         file=COPY if run.record.implementation else None,
         rows=_rows(run.record, spec),
+        remarks=_remarks(run.record, spec),
         generated=any(on.generator is not None for on in run.record.scored.values()),
         reference=spec.references[method.citation] if method.citation else None,
     )
@@ -130,6 +133,12 @@ def front_matter(record: Run, spec: Spec, name: str, licence: str | None) -> dic
         "tags": ["object-centric-learning", "unsupervised-segmentation", record.method, record.dataset],
         "model-index": [{"name": name, "results": results}],
     }
+
+
+def _remarks(record: Run, spec: Spec) -> list[str]:
+    """In what the training and the scores differ from the protocol, as tables mark it."""
+    found = measured_rows([FoundRecord(Path(RECORD), record)], spec, Selection())
+    return list(dict.fromkeys(note for row in found.rows for note in row.notes))
 
 
 def _rows(record: Run, spec: Spec) -> list[dict[str, Any]]:

@@ -176,6 +176,7 @@ def test_two_methods_are_compared(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--select", "top:3:hours"], "hours is a cost, which tells of a device rather than of a method"),
         (["--dataset", "tetrominos"], "unknown dataset 'tetrominos': did you mean 'tetrominoes'?"),
         (
             ["--dataset", "tetrominoes@alined"],
@@ -226,6 +227,20 @@ def test_strict_refuses_generated_beside_upstream_and_names_the_rows(tmp_path):
     assert (result.exit_code, result.stdout) == (1, "")
     assert "color_kmeans (generated) against objmae (emorl): source generated is not emorl" in result.stderr
     assert "iodine (greff2019) against objmae (emorl): protocol 'not stated'" in result.stderr
+
+
+@pytest.mark.usefixtures("runs")
+def test_published_numbers_can_be_left_out():
+    refused = call("--strict", "--dataset", "tetrominoes")
+    assert refused.exit_code == 1
+    assert "--no-published leaves published numbers out" in refused.stderr
+    alone = call("--strict", "--dataset", "tetrominoes", "--no-published")
+    assert alone.exit_code == 0
+    assert "[greff2019]" not in alone.stdout
+    assert (
+        "--no-published is not for --figure"
+        in call("--figure", "3", "--output", "a.png", "--no-published").stderr
+    )
 
 
 def test_strict_passes_a_table_of_one_protocol():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from scipy.stats import ttest_ind, ttest_rel
 
 from objbench.metrics.paired import paired
@@ -62,6 +63,23 @@ def test_one_image_shows_no_spread():
     found = paired(np.array([[0.8], [0.8]]), np.array([[0.5], [0.5]]))
     assert (found.difference, found.interval, found.n_images) == (pytest.approx(0.3), None, 1)
     assert paired(np.array([[0.8, np.nan]]), np.array([[0.5, 0.5]])).interval is None
+
+
+def test_readings_of_the_same_trainings_are_paired_by_seed():
+    rng = np.random.default_rng(0)
+    seeds, images = rng.normal(0.6, 0.2, (3, 1)), rng.normal(0, 0.1, (1, 400))
+    first = seeds + images + rng.normal(0, 0.01, (3, 400))
+    second = first - 0.012 - np.array([[0.001], [0.0], [-0.001]])
+    apart, together = paired(first, second), paired(first, second, together=True)
+    assert together.difference == apart.difference == pytest.approx(0.012)
+    per_seed = (first - second).mean(1)
+    half = (
+        student.ppf(0.975, 2) * per_seed.std(ddof=1) / 3**0.5
+    )  # what scatters are the differences of the seeds
+    assert together.interval == pytest.approx((0.012 - half, 0.012 + half), rel=0.1)
+    assert apart.interval[0] < 0 < together.interval[0]
+    same = paired(first, first, together=True)
+    assert (same.difference, same.interval) == (0.0, (0.0, 0.0))
 
 
 def test_the_difficulty_of_images_cancels():

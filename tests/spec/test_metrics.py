@@ -61,7 +61,7 @@ def test_a_metric_that_nothing_is_said_of_is_a_plain_number_without_a_best_or_a_
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [("ari", 0.98765, "98.8"), ("mse", 0.00125, "0.00125"), ("hours", 12.345, "12.35"), ("iterations", 154440, "154,440"),
-     ("ari", -0.0003, "0.0"), ("ari", -0.0006, "-0.1"), ("mse", -1e-7, "0.00000"), ("hours", -0.001, "0.00")],
+     ("ari", -0.0003, "0.0"), ("ari", 0.0115, "1.2"), ("ari", 0.0125, "1.2"), ("ari", math.inf, "inf"), ("ari", -0.0006, "-0.1"), ("mse", -1e-7, "0.00000"), ("hours", -0.001, "0.00")],
 )  # fmt: skip
 def test_values_are_printed_in_their_unit(name, value, text):
     assert load_spec().metric(name).format(value) == text
@@ -108,5 +108,5 @@ def test_nothing_is_chosen_by_a_metric_without_a_direction(tmp_path):
     layer.write_text("metrics: {own: {title: Own}}")
     with pytest.raises(RequestError, match=r"own: no layer .* metrics\.own\.better says it"):
         load_spec(layer).directed_metric("own")
-    with pytest.raises(RequestError, match="unknown metric 'hours'"):
+    with pytest.raises(RequestError, match="hours is a cost, which tells of a device"):
         load_spec().directed_metric("hours")

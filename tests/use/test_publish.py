@@ -62,6 +62,7 @@ def test_the_card_says_what_hubs_read_and_people_ask():
         "`recipe.steps=9000`",
         "06809ca4887718b6a765277e904bfc9dc276577112c72bc5be656042b85e9fca",
         "They are not the upstream release",
+        "- with recipe.steps=9000",
         "https://arxiv.org/abs/2210.14139",
     ):
         assert words in body

@@ -108,13 +108,16 @@ def seeds(n: int) -> str:
 
 
 def _default(rows: Sequence[Measured], tell: Tell) -> Measured:
-    own = [row for row in rows if row.who.method == PREFERRED]
+    own = [row for row in rows if row.who.method == PREFERRED and row.kind == "run"]
     if own:
         return _first([row for row in own if row.who.variant is None] or own, tell)
     here = [row for row in rows if row.scored.place == rows[0].scored.place]
     learned = [row for row in here if not row.who.trivial] or here
     best = max(learned, key=_ranked)
-    tell(f"no records of {PREFERRED} on {best.scored.place}: {best.name}, the best by {RANKING}, is drawn")
+    tell(
+        f"no records of {PREFERRED} on {best.scored.place} that this figure can show: {best.name}, the best of those that it "
+        f"can show by {RANKING}, is drawn"
+    )
     return best
 
 

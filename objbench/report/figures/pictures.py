@@ -192,5 +192,5 @@ def _again(row: Measured, seed: int) -> str:
     """The command that saves what is missing."""
     what = str(row.origins[seed].folder)
     if row.kind == "external":
-        what = f"PREDICTIONS --name {row.label} --seed {seed} --fresh"
+        what = f"PREDICTIONS --name {row.who.method} --seed {seed} --fresh"
     return f"objbench evaluate {what} --dataset {row.dataset}@{row.protocol} --source {row.scored.source} keeps it"

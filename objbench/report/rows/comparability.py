@@ -64,9 +64,7 @@ def best(rows: Iterable[Row], metric: str, printed: Callable[[float], float]) ->
 
 
 def comparable(one: Row, other: Row, metric: str) -> bool:
-    """Whether the values of `metric` can be compared: no difference, and the same selection of seeds."""
-    if one.selected != other.selected or (one.selected and one.selection != other.selection):
-        return False
+    """Whether the values of `metric` can be compared: no difference, and means over the same images."""
     row, reference = (one, other) if one.published else (other, one)
     return not differences(row, reference, [metric]) and not other_images(row, reference, [metric])
 
@@ -91,6 +89,7 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
         reasons = [*_scored_differences(row, reference), *_training_difference(row, reference)]
     else:
         reasons = [*_protocol_difference(row, reference), *_condition_differences(row, reference)]
+    reasons += _selection_difference(row, reference)
     for metric in metrics:
         value = row.values.get(metric)
         if value is None or value.metric.cost:
@@ -100,6 +99,12 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
         if mine == NOT_STATED or mine != theirs:
             reasons.append(f"{metric} is '{mine}', not '{theirs}'")
     return reasons
+
+
+def _selection_difference(row: Row, reference: Row) -> list[str]:
+    """Selected seeds beside all seeds, or beside seeds of another selection."""
+    mine, theirs = (one.selection if one.selected else "not of selected seeds" for one in (row, reference))
+    return [f"{mine}, not {theirs.removeprefix('not ')}"] if mine != theirs else []
 
 
 def _condition_differences(row: Row, reference: Row) -> list[str]:
@@ -162,4 +167,6 @@ def _protocol_difference(row: Row, reference: Row) -> list[str]:
     theirs = reference.protocol
     if isinstance(reference, Measured):
         theirs += f"/{reference.scored.source}"
+    if row.protocol == theirs:
+        return ["neither states its protocol"]
     return [f"protocol '{row.protocol}' is not '{theirs}'"]

@@ -12,7 +12,7 @@ from objbench.records import Record, Run
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.images import averaged_images
 from objbench.report.rows.notes import with_notes
-from objbench.report.rows.records import FoundRecord, title_of
+from objbench.report.rows.records import FoundRecord, label_of, title_of
 from objbench.report.rows.row import (
     ALL_SEEDS,
     Images,
@@ -72,7 +72,9 @@ class Selection:
             return seeds, f"{ALL_SEEDS} {len(seeds)} seeds, there is no {title} to select by"
         ranked.sort(key=lambda record: (-self.sign * self._score(record), record.seed))
         chosen = sorted(ranked[: self.top], key=lambda record: record.seed)
-        where = spec.dataset_title(chosen[0].scored[TEST].dataset)
+        on = chosen[0].scored[TEST]
+        usual = on.protocol == spec.default_protocol(on.dataset)
+        where = spec.dataset_title(on.dataset, None if usual else on.protocol)
         words = f"best {len(chosen)} of {len(seeds)} seeds by {title} on the test split of {where}"
         return chosen, words
 
@@ -141,7 +143,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
     masks = scores[0].masks
     changed = method.masks.get(masks) if method is not None and masks is not None else None
     return Measured(
-        label=first.method_label if masks is None else f"{first.method_label} ({masks})",
+        label=label_of(first, spec, masks),
         title=title_of(first, spec, masks),
         who=MethodId(first.method, first.variant, first.overrides, trivial),
         dataset=scored.dataset,

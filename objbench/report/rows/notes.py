@@ -143,7 +143,7 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
         notes.append(row.trained.shortened)
     if row.masks is not None:
         notes.append(f"scored by its {row.masks} masks, not by those that it segments with")
-    notes += _slots_notes(row)
+    notes += _slots_notes(row, spec)
     notes += varying.notes(row)
     if on.definition != DEFAULT_DEFINITION:
         notes.append(f"scored as {on.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
@@ -156,11 +156,11 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     return notes
 
 
-def _slots_notes(row: Measured) -> list[str]:
+def _slots_notes(row: Measured, spec: Spec) -> list[str]:
     """The number of slots, unless the dataset has as many; images with more objects than that."""
     notes = []
     if row.slots is not None and row.slots != row.dataset_slots:
-        there = f", {row.dataset} has {row.dataset_slots}" if row.dataset_slots else ""
+        there = f", {spec.dataset_title(row.dataset)} has {row.dataset_slots}" if row.dataset_slots else ""
         notes.append(f"{row.slots} slots{there}")
     if row.trained and row.evaluation_slots is not None:
         trained = "an unknown number of" if row.trained.slots is None else row.trained.slots

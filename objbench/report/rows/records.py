@@ -27,9 +27,19 @@ class FoundRecords:
 
 
 def title_of(record: Record, spec: Spec, masks: str | None = None) -> str:
-    """The name that tables print for the method of a record; predictions may have been given that of a registered one."""
-    made_elsewhere = record.kind == "external" and record.method in spec.methods
-    return spec.method_title(record.method, record.variant, masks, "predictions" if made_elsewhere else None)
+    """The name that tables print for the method of a record, with what tells it apart, as in `label_of`."""
+    return spec.method_title(record.method, record.variant, *_told_apart(record, spec, masks))
+
+
+def label_of(record: Record, spec: Spec, masks: str | None = None) -> str:
+    """The name that options take for the method of a record: `spair:demo (composited)`, `grid (predictions)`."""
+    told = ", ".join(filter(None, _told_apart(record, spec, masks)))
+    return record.method_label + (f" ({told})" if told else "")
+
+
+def _told_apart(record: Record, spec: Spec, masks: str | None) -> tuple[str | None, str | None]:
+    """The masks that were scored; and "predictions" for those that were given the name of a registered method."""
+    return masks, "predictions" if record.kind == "external" and record.method in spec.methods else None
 
 
 def find_records(runs: Path) -> FoundRecords:

@@ -125,10 +125,18 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> tuple[Pa
         elif not defined_for_both(one[metric], other[metric]).any():
             reason = "there is no image for which it is defined for both"
         else:
-            compared[metric] = paired(one[metric], other[metric])
+            compared[metric] = paired(
+                one[metric], other[metric], together=_are_of_the_same_runs(first, second)
+            )
             continue
         left_out.append(f"{first.dataset}: {describe(second)} against {describe(first)}: {metric}: {reason}")
     return Pairwise(first, second, compared), left_out
+
+
+def _are_of_the_same_runs(first: Measured, second: Measured) -> bool:
+    """Whether two rows are readings of the same trainings, such as a method's two kinds of masks."""
+    folders = [{seed: origin.folder for seed, origin in row.origins.items()} for row in (first, second)]
+    return folders[0] == folders[1]
 
 
 def _values(row: Measured) -> dict[str, NDArray[Any]]:
@@ -210,6 +218,8 @@ def _notes(found: Pairwise) -> list[str]:
         for metric, result in found.by_metric.items()
         if result.n_images < first.n_images
     ]
+    if _are_of_the_same_runs(first, second):
+        told.append("both are readings of the same trainings, whose seeds are paired")
     told += [f"both: {note}" for note in common]
     for row in (first, second):
         name = _title(row)

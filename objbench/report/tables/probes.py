@@ -100,8 +100,12 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     on = first.scored
     default = spec.default_protocol(on.dataset)
     where = spec.dataset_title(on.dataset, None if on.protocol == default else on.protocol)
+    probe = f"{group[0].probe.replace('_', ' ')} probe of {first.n_train:,} scenes"
+    tested = (
+        "" if on.standard else f", tested on {first.n_images:,} images, not the protocol's standard split"
+    )
     return Table(
-        f"{where}, {on.source}, {on.split}: {group[0].probe.replace('_', ' ')} probe of {first.n_train:,} scenes",
+        f"{where}, {on.source}, {on.split}: {probe}{tested}",
         "method",
         ("read from", "n"),
         [*({"accuracy": "accuracy", "r2": "R2"}[measure] for measure in measures), ""],
@@ -122,9 +126,8 @@ def _lines(found: Probed, columns: Sequence[str], notes: Footnotes, spec: Spec) 
         label = Cell(found.row.title, marks) if reading == "slots" else Cell("")
         missed = statistics.fmean(100 * one.missed for one in seeds)
         last = Cell(f"{missed:.1f}" if reading == "slots" else "")
-        yield Line(
-            f"{found.row.title} {','.join(marks)}", label, (title, str(len(seeds))), [*map(Cell, cells), last]
-        )
+        section = f"{found.row.title}{found.row.who.mark}"
+        yield Line(section, label, (title, str(len(seeds))), [*map(Cell, cells), last])
 
 
 def _remarks(found: Probed, spec: Spec) -> list[str]:

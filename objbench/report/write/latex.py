@@ -81,7 +81,8 @@ def _heading(table: Table) -> list[str]:
         while stop < len(names) and table.groups[stop] == table.groups[start]:
             stop += 1
         above.append(rf"\multicolumn{{{stop - start}}}{{c}}{{{escaped(table.groups[start])}}}")
-        rules.append(rf"\cmidrule(lr){{{len(leading) + start + 1}-{len(leading) + stop}}}")
+        if table.groups[start]:
+            rules.append(rf"\cmidrule(lr){{{len(leading) + start + 1}-{len(leading) + stop}}}")
         start = stop
     return [_row(above), "".join(rules), _row([*leading, *names])]
 

@@ -100,7 +100,8 @@ def test_objmae_comes_first_and_else_the_best_method_by_ari_fg(tmp_path):
     told = []
     assert "IODINE, seed 0" in text_of(tmp_path, told=told)
     assert told == [
-        "no records of objmae on tetrominoes@standard/emorl: iodine, the best by ari_fg, is drawn"
+        "no records of objmae on tetrominoes@standard/emorl that this figure can show: iodine, the best of those that it can show by "
+        "ari_fg, is drawn"
     ]
     run(tmp_path, metrics={"test": scores(ari_fg=0.1)})
     told.clear()

@@ -123,7 +123,7 @@ def test_slots_that_are_not_those_of_the_dataset_are_noted():
         record(0, slots=4), record(0, slots=11, config_hash="b"), record(0, config_hash="c")
     )
     assert any(note == "4 slots" for note in own.notes)
-    assert "11 slots, tetrominoes has 4" in more.notes
+    assert "11 slots, Tetrominoes has 4" in more.notes
     assert not any("slots" in note for note in old.notes)
     assert not any("slots" in note for note in measured(record(0, slots=4))[0].notes)
 
@@ -138,6 +138,6 @@ def test_an_evaluation_with_other_slots_is_a_row_of_its_own():
     rows = measured(record(0, slots=4, metrics=both, on=dict.fromkeys(both, scored())))
     (other,) = (row for row in rows if row.evaluation_slots)
     assert len(rows) == 2
-    assert "11 slots, tetrominoes has 4" in other.notes
+    assert "11 slots, Tetrominoes has 4" in other.notes
     assert "evaluated with 11 slots, trained with 4" in other.notes
     assert "3 of 320 images have more objects than predicted planes" in other.notes

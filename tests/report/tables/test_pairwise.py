@@ -11,10 +11,14 @@ import pytest
 from helpers.synthetic import generated, record, scored, scores
 
 from objbench.errors import ObjbenchError, RequestError
+from objbench.records import read_record
 from objbench.report.rows.collect import collect
+from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.records import find_records
 from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
+from objbench.report.tables.plan import dataset_plans
+from objbench.report.write.export import as_csv
 from objbench.report.write.text import text
 from objbench.spec.load import load_spec
 from objbench.train.artifacts import write_per_image
@@ -83,6 +87,54 @@ def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     assert cells["MSE"][:3] == ["0.00200", "0.00400", "-0.00200"]
     assert cells["MSE"][4:] == ["100", "0", "40"]
     assert "Colour k-means: one seed, so the interval says nothing of how its seeds differ" in text(table)
+
+
+def test_two_readings_of_the_same_runs_are_paired_by_seed(tmp_path):
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        soft = rng.uniform(0.2, 0.8, 40) - 0.2 * seed
+        folder = keep(tmp_path, seed, "spair", soft)
+        made = read_record(folder)
+        other = made.metrics["test"].model_copy(update={"masks": "composited"})
+        value = other.values["ari"].model_copy(update={"mean": other.values["ari"].mean - 0.01})
+        other = type(other).model_validate({**other.model_dump(), "ari": value.model_dump()})
+        key = "test+masks=composited"
+        made.model_copy(
+            update={
+                "metrics": made.metrics | {key: other},
+                "scored": made.scored | {key: made.scored["test"]},
+            }
+        ).save(folder)
+        write_per_image(
+            folder, {"test": {"ari": soft, "keys": KEYS}, key: {"ari": soft - 0.01, "keys": KEYS}}
+        )
+    names = ["spair", "spair (composited)"]
+    ((found,), _) = compare_methods(rows(tmp_path), names, ["ari"])
+    assert found.by_metric["ari"].interval == pytest.approx((0.01, 0.01))
+    assert "both are readings of the same trainings, whose seeds are paired" in text(
+        pairwise_table(found, load_spec())
+    )
+    lines = list(csv.DictReader(io.StringIO(as_csv(dataset_plans(rows(tmp_path), (), load_spec())))))
+    means = {
+        (line["method"], line["masks"]): float(line["value"])
+            for line in lines
+            if (line["seed"], line["metric"]) == ("mean", "ari")
+    }
+    assert means["spair", ""] - means["spair", "composited"] == pytest.approx(0.01)
+
+
+def test_selected_seeds_are_compared_with_the_same_selection_only(tmp_path):
+    for seed in range(3):
+        keep(tmp_path, seed, "objmae", np.linspace(0.2, 0.8, 40) + seed / 100)
+        keep(tmp_path, seed, "monet", np.linspace(0.1, 0.8, 40) + seed / 100)
+    keep(tmp_path, 0, "color_kmeans", np.linspace(0.1, 0.7, 40))
+    chosen = collect(load_spec(), tmp_path, Selection(2, "ari")).rows
+    ((found,), _) = compare_methods(chosen, ["objmae", "monet"], ["ari"])
+    assert found.by_metric["ari"].n_images == 40
+    with pytest.raises(ObjbenchError, match="not of selected seeds, not best 2 of 3 seeds by ARI"):
+        compare_methods(chosen, ["objmae", "color_kmeans"], ["ari"])
+    measured = [row for row in chosen if not row.published]
+    assert any("best 2 of 3 seeds" in line for line in conflicts(measured, ["ari"]))
 
 
 def test_nobody_is_ahead_in_a_metric_that_no_layer_describes(tmp_path):

@@ -64,7 +64,9 @@ def made(runs: Path, *options: object) -> str:
 
 def test_three_lines_a_method_and_one_for_the_majority(runs):
     lines = made(runs, "--format", "markdown").splitlines()
-    assert lines[0] == "### Tetrominoes, generated, test: linear probe of 20 scenes"
+    assert lines[0] == (
+        "### Tetrominoes, generated, test: linear probe of 20 scenes, tested on 10 images, not the protocol's standard split"
+    )
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert rows[0] == [
         "method",
@@ -123,7 +125,7 @@ def test_probes_of_other_scenes_stand_in_a_table_of_their_own(runs, prepared_dat
     with_probe(tmp_path / "tetrominoes/generated/toy_geco/seed-0", 0.5, 0.5, name="mlp")
     lines = made(tmp_path, "--format", "markdown").splitlines()
     titles = [line for line in lines if line.startswith("###")]
-    assert [title.split(": ")[1] for title in titles] == [
+    assert [title.split(": ")[1].partition(",")[0] for title in titles] == [
         "linear probe of 20 scenes", "mlp probe of 20 scenes", "linear probe of 24 scenes",
     ]  # fmt: skip
     only = call("report", "--runs", tmp_path, "--probes", "mlp", "--format", "markdown").stdout
