@@ -63,10 +63,8 @@ def write_declaration(context: Context, name: str, block: Mapping[str, Any]) -> 
     assert isinstance(context.data, Path)
     folder = context.data / name
     path, text = folder / DECLARATION, declaration_text(name, block)
-    with (
-        explain_os_errors(folder, "--data"),
-        exclusive_lock(folder / ".declaration.lock"),
-    ):  # parts start at once
+    lock = exclusive_lock(folder / ".declaration.lock")  # parts start at once
+    with explain_os_errors(folder, "--data"), lock:
         if path.is_file() and path.read_bytes() == text.encode():
             return
         made = folder / str(block["default_source"])

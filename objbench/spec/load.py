@@ -136,7 +136,8 @@ def _without_absent_files(layer: dict[str, Any], known: Mapping[str, Any]) -> di
         return layer
     kept = {}
     for name, block in methods.items():
-        if name in known or "." not in str(name) or not isinstance(block, dict) or "class" in block:
+        of_a_file = isinstance(name, str) and "." in name and isinstance(block, dict) and "class" not in block
+        if name in known or not of_a_file:
             kept[name] = block
             continue
         alike = [other for other in known if other.partition(".")[0] == name.partition(".")[0]]
