@@ -117,8 +117,8 @@ def test_two_readings_of_the_same_runs_are_paired_by_seed(tmp_path):
     lines = list(csv.DictReader(io.StringIO(as_csv(dataset_plans(rows(tmp_path), (), load_spec())))))
     means = {
         (line["method"], line["masks"]): float(line["value"])
-            for line in lines
-            if (line["seed"], line["metric"]) == ("mean", "ari")
+        for line in lines
+        if (line["seed"], line["metric"]) == ("mean", "ari")
     }
     assert means["spair", ""] - means["spair", "composited"] == pytest.approx(0.01)
 
