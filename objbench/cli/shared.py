@@ -26,6 +26,7 @@ def shared_command() -> Iterator[Ranks]:
         else:  # before they met, the first one speaks
             speaks = not shared() or os.environ["RANK"] == "0"
         sys.stderr = messages if speaks else _nowhere()
+        ranks.leave(failed=True)
         raise
     ranks.leave()
 

@@ -210,12 +210,17 @@ class Ranks:
             return f"cuda:{self.local}"
         return name
 
-    def leave(self) -> None:
-        """End the connection to the other processes; those that wait for this one are told at once."""
+    def leave(self, failed: bool = False) -> None:
+        """End the connection to the other processes; those that wait for this one are told at once.
+
+        Args:
+            failed: Whether this process ends with an error. Threads of gloo that were left to the end of the interpreter could
+                abort it (exit code -6 instead of that of the error); those of nccl may wait for what never comes.
+        """
         if self.several:
             from torch import distributed
 
-            if distributed.is_initialized():
+            if distributed.is_initialized() and not (failed and "nccl" in distributed.get_backend_config()):
                 distributed.destroy_process_group()
 
     def _share(self, call: Callable[[Any], Any]) -> None:
