@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import RequestError
 from objbench.labels import hard_labels
+from objbench.methods import hooks
 from objbench.metrics.contingency import MAX_PLANES
 from objbench.random import normal
 from objbench.ranks.share import Share
@@ -21,13 +21,6 @@ from objbench.spec.settings import Group, Recipe
 
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
-T = TypeVar("T")
-_EXPECTED = {
-    "segment": "Segmentation(masks=...) or Segmentation(labels=...)",
-    "training_loss": "Losses(total)",
-    "stages": "a list of Stage(...), [] if there is nothing to train",
-    "optimizers": "a list of pairs (optimizer, learning rate as a function of progress)",
-}
 
 
 @dataclass(frozen=True)
@@ -235,13 +228,13 @@ class Method(nn.Module):
         """Make the hooks of every method refuse what is no batch of images, and tell when they give something else."""
         super().__init_subclass__(**options)
         if "segment" in cls.__dict__:
-            cls.segment = _of_batches(cls.segment)  # type: ignore[method-assign]
+            cls.segment = hooks.of_batches(cls.segment, Segmentation)  # type: ignore[method-assign]
         if "training_loss" in cls.__dict__:
-            cls.training_loss = _of_losses(cls.training_loss)  # type: ignore[method-assign]
+            cls.training_loss = hooks.of_losses(cls.training_loss, Losses)  # type: ignore[method-assign]
         if "stages" in cls.__dict__:
-            cls.stages = _of_stages(cls.stages)  # type: ignore[method-assign]
+            cls.stages = hooks.of_stages(cls.stages, Stage)  # type: ignore[method-assign]
         if "optimizers" in cls.__dict__:
-            cls.optimizers = _of_pairs(cls.optimizers)  # type: ignore[method-assign]
+            cls.optimizers = hooks.of_pairs(cls.optimizers)  # type: ignore[method-assign]
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()
@@ -373,98 +366,3 @@ class Method(nn.Module):
     def seed_images(self, seeds: Tensor | None) -> None:
         """Called by the evaluator before `segment` with the seeds int64 (B,) of its images, in the end with None."""
         self._image_seeds, self._draws = seeds, 0
-
-
-_Segment = Callable[[Any, Tensor, "Progress | None"], Segmentation]
-_Loss = Callable[[Any, Tensor, Progress], Any]
-_Optimizers = Callable[[Any, Stage], Any]
-_Stages = Callable[[Any], Any]
-
-
-def _of_batches(segment: _Segment) -> Callable[..., Segmentation]:
-    """`segment` of a method, which refuses images that are no batch for it, and results that are no Segmentation."""
-
-    @wraps(segment)
-    def checked(self: Method, images: Tensor, progress: Progress | None = None) -> Segmentation:
-        shape = ",".join(map(str, self.image_shape))
-        expected = f"{type(self).__name__}.segment: expected float images in [0,1] of shape (B,{shape})"
-        if not isinstance(images, Tensor):
-            raise RequestError(f"{expected}, got {type(images).__name__}")
-        kind = str(images.dtype).removeprefix("torch.")
-        if images.ndim != 4 or images.shape[1] != self.image_shape[0] or not images.is_floating_point():
-            hint = ""
-            if images.shape == self.image_shape:
-                hint = "; images[None] is a batch of one"
-            elif not images.is_floating_point():
-                hint = "; images / 255 is float"
-            raise RequestError(f"{expected}, got {kind} {tuple(images.shape)}{hint}")
-        return _given(self, "segment", segment(self, images, progress), Segmentation)
-
-    return checked
-
-
-def _of_losses(training_loss: _Loss) -> Callable[..., Losses]:
-    """`training_loss` of a method, whose result must be Losses of a scalar."""
-
-    @wraps(training_loss)
-    def checked(self: Method, images: Tensor, progress: Progress) -> Losses:
-        losses: Losses = _given(self, "training_loss", training_loss(self, images, progress), Losses)
-        total = losses.total
-        if not isinstance(total, Tensor) or total.numel() != 1:
-            found = f"shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
-            raise ObjbenchError(
-                f"{type(self).__name__}.training_loss gave a total of {found}: expected a scalar tensor"
-            )
-        if not isinstance(losses.parts, Mapping):
-            raise ObjbenchError(
-                f"{type(self).__name__}.training_loss gave parts of the type {type(losses.parts).__name__}: expected a "
-                "mapping of names to scalar tensors"
-            )
-        return losses
-
-    return checked
-
-
-def _of_stages(stages: _Stages) -> Callable[..., list[Stage]]:
-    """`stages` of a method, whose result must be a list of stages."""
-
-    @wraps(stages)
-    def checked(self: Method) -> list[Stage]:
-        found: Sequence[Any] = _given(self, "stages", stages(self), list, tuple)
-        for stage in found:
-            _given(self, "stages", stage, Stage)
-        return list(found)
-
-    return checked
-
-
-def _of_pairs(optimizers: _Optimizers) -> Callable[..., list[tuple[Optimizer, LearningRate]]]:
-    """`optimizers` of a method, whose result must be a list of optimizers with their learning rates."""
-
-    @wraps(optimizers)
-    def checked(self: Method, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
-        pairs: Sequence[Any] = _given(self, "optimizers", optimizers(self, stage), list, tuple)
-        for pair in pairs:
-            if not (
-                isinstance(pair, tuple | list)
-                and len(pair) == 2
-                and isinstance(pair[0], Optimizer)
-                and callable(pair[1])
-            ):
-                found = type(pair).__name__
-                raise ObjbenchError(
-                    f"{type(self).__name__}.optimizers gave a list with a {found}: expected pairs (optimizer, learning "
-                    "rate as a function of progress)"
-                )
-        return list(pairs)
-
-    return checked
-
-
-def _given(method: Method, hook: str, found: Any, *expected: type[T]) -> T:
-    """What a hook gave; ObjbenchError if it is of another type."""
-    if not isinstance(found, expected):
-        raise ObjbenchError(
-            f"{type(method).__name__}.{hook} gave a {type(found).__name__}: expected {_EXPECTED[hook]}"
-        )
-    return found

@@ -269,8 +269,12 @@ class Spec(Strict):
 
     def place_title(self, dataset: str, protocol: str, source: str) -> str:
         """The name that tables and figures print for prepared data: `ClevrTex (generated)`."""
+        return self.title_under(dataset, protocol, source)
+
+    def title_under(self, dataset: str, protocol: str, *what: str) -> str:
+        """`dataset_title` with the protocol, where that is not the default one."""
         usual = protocol == self.default_protocol(dataset)
-        return self.dataset_title(dataset, None if usual else protocol, source)
+        return self.dataset_title(dataset, None if usual else protocol, *what)
 
     def default_protocol(self, dataset: str) -> str:
         """The default protocol of a dataset; of one that no layer describes, that of all datasets of one's own."""

@@ -73,8 +73,7 @@ class Selection:
         ranked.sort(key=lambda record: (-self.sign * self._score(record), record.seed))
         chosen = sorted(ranked[: self.top], key=lambda record: record.seed)
         on = chosen[0].scored[TEST]
-        usual = on.protocol == spec.default_protocol(on.dataset)
-        where = spec.dataset_title(on.dataset, None if usual else on.protocol)
+        where = spec.title_under(on.dataset, on.protocol)
         words = f"best {len(chosen)} of {len(seeds)} seeds by {title} on the test split of {where}"
         return chosen, words
 

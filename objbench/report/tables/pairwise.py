@@ -117,6 +117,7 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> tuple[Pa
             "one than for the other, though the fingerprints are the same: evaluate one of them again with --fresh"
         )
     shared = [metric for metric in metrics if metric in one and metric in other]
+    together = _are_of_the_same_runs(first, second)
     compared: dict[str, Paired] = {}
     left_out = []
     for metric in shared:
@@ -125,9 +126,7 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> tuple[Pa
         elif not defined_for_both(one[metric], other[metric]).any():
             reason = "there is no image for which it is defined for both"
         else:
-            compared[metric] = paired(
-                one[metric], other[metric], together=_are_of_the_same_runs(first, second)
-            )
+            compared[metric] = paired(one[metric], other[metric], together=together)
             continue
         left_out.append(f"{first.dataset}: {describe(second)} against {describe(first)}: {metric}: {reason}")
     return Pairwise(first, second, compared), left_out
@@ -196,8 +195,7 @@ def pairwise_table(found: Pairwise, spec: Spec) -> Table:
     ]
     on = first.scored
     by = "" if on.definition == DEFAULT_DEFINITION else f", as {on.definition} scores"
-    protocol = None if first.default_protocol else first.protocol
-    where = f"{spec.dataset_title(first.dataset, protocol)}, {on.source}, {on.split}{by}"
+    where = f"{spec.title_under(first.dataset, first.protocol)}, {on.source}, {on.split}{by}"
     return Table(
         f"{where}: {_with_seeds(first)} against {_with_seeds(second)}",
         "metric",

@@ -98,8 +98,7 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     majority = [_printed([found.first for found in group], name, lambda s: s.majority) for name in columns]
     lines.append(Line("majority", Cell("majority"), ("", ""), [*map(Cell, majority), Cell("-")]))
     on = first.scored
-    default = spec.default_protocol(on.dataset)
-    where = spec.dataset_title(on.dataset, None if on.protocol == default else on.protocol)
+    where = spec.title_under(on.dataset, on.protocol)
     probe = f"{group[0].probe.replace('_', ' ')} probe of {first.n_train:,} scenes"
     tested = (
         "" if on.standard else f", tested on {first.n_images:,} images, not the protocol's standard split"
