@@ -32,6 +32,7 @@ from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_sample
 from objbench.train.checkpoint import save_weights
 from objbench.train.environment import Environment, joined
 from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
+from objbench.train.heap import keep_freed_memory
 from objbench.train.interrupt import Interrupts
 from objbench.train.keep import keep_predictions
 from objbench.train.log import Log, NoLog
@@ -147,6 +148,8 @@ def _run(job: _Job) -> Run:
     method, data, seed = job.method, job.data, job.seed
     device = data.device
     metrics_of(DEFAULT_DEFINITION)  # refuses a plugin's before the training
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.manual_seed(seed_from(seed, "init"))
     model = build(method, data.dataset).to(device)
     if device.type == "cuda":

@@ -27,6 +27,7 @@ from objbench.methods.create import build
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
+from objbench.train.heap import keep_freed_memory
 
 DATASETS = ("tetrominoes", "multi_dsprites", "clevr6", "clevrtex")
 SMALL_BATCH = 8
@@ -174,6 +175,8 @@ def _paths(options: Namespace, dataset: DatasetRef) -> list[str]:
 def _sections(setting: Setting) -> Iterator[Section]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    if setting.device.type == "cpu":
+        keep_freed_memory()  # as trainings do
     try:
         with _no_compiled_kernels():
             cuda = setting.device.type == "cuda"
