@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -31,6 +31,27 @@ _KEYS = (
     "seed", "config_hash", "code_version", "torch_version", "device", "date", "steps", "train_seconds", "wall_seconds",
     "images_per_second", "peak_memory_bytes", "parameters", "metrics", "scored",
 )  # fmt: skip
+
+
+_THEN = ", then "
+
+
+def in_turn(values: Iterable[str]) -> str:
+    """Several versions or devices that worked on a record, each once, in order: the value of one field.
+
+    >>> in_turn(["0.1", "0.2", "0.1"])
+    '0.1, then 0.2'
+    """
+    return _THEN.join(dict.fromkeys(values))
+
+
+def versions(value: str) -> list[str]:
+    """The values that `in_turn` joined.
+
+    >>> versions("0.1, then 0.2")
+    ['0.1', '0.2']
+    """
+    return value.split(_THEN)
 
 
 class Trained(Strict):
@@ -107,9 +128,16 @@ class Record(Strict):
         """`METHOD[:VARIANT]`."""
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
-    def with_scores(self, key: str, scores: Scores, scored: Scored) -> Self:
-        """Return the record with these scores under `key`, which replace any others under that key."""
-        update = {"metrics": self.metrics | {key: scores}, "scored": self.scored | {key: scored}}
+    def with_scores(
+        self, key: str, scores: Scores, scored: Scored, code_version: str, torch_version: str
+    ) -> Self:
+        """Return the record with these scores under `key`, which replace any others, and the versions that made them."""
+        update = {
+            "metrics": self.metrics | {key: scores},
+            "scored": self.scored | {key: scored},
+            "code_version": in_turn([*versions(self.code_version), code_version]),
+            "torch_version": in_turn([*versions(self.torch_version), torch_version]),
+        }
         return self.model_copy(update=update)
 
     def with_probe(self, key: str, name: str, found: ProbeScores) -> Self:

@@ -81,10 +81,14 @@ def test_a_kind_that_is_not_known_is_refused(tmp_path):
 def test_scores_are_put_into_a_record_of_the_same_kind():
     on = scored(definition="deepmind")
     for item in (record(), external()):
-        more = item.with_scores("test#deepmind", scores(ari=0.1), on)
+        more = item.with_scores("test#deepmind", scores(ari=0.1), on, "0.2.0+abc", item.torch_version)
         assert type(more) is type(item)
         assert more.metrics == {"test": scores(), "test#deepmind": scores(ari=0.1)}
         assert more.scored == {"test": scored(), "test#deepmind": on}
+        assert more.code_version == f"{item.code_version}, then 0.2.0+abc"
+        assert more.torch_version == item.torch_version
+        again = more.with_scores("test", scores(), scored(), "0.2.0+abc", item.torch_version)
+        assert again.code_version == more.code_version
     assert isinstance(external(), External)
 
 

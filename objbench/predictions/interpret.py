@@ -53,8 +53,9 @@ def image_masks(where: str, shape: Shape, dtype: np.dtype, size: tuple[int, int]
                 f"{where}: {found} is a single plane, whose arg-max is 0 everywhere; {MASKS_EXPECTED}"
             )
         return size
-    if not 0 < planes[0] <= MAX_PLANES:
-        raise ObjbenchError(f"{where}: {found} has {planes[0]:,} planes, expected 2 to {MAX_PLANES:,}")
+    most = MAX_PLANES if dtype.kind == "f" else MAX_PLANES - 1  # of integers, pixels of no plane are one more
+    if not 0 < planes[0] <= most:
+        raise ObjbenchError(f"{where}: {found} has {planes[0]:,} planes, expected 2 to {most:,}")
     return planes[0], *size
 
 
@@ -81,9 +82,16 @@ def as_tensor(values: Array) -> Tensor:
 
 
 def to_labels(masks: Tensor, keys: Sequence[str], problems: Problems) -> Tensor:
-    """Integer label maps (B,H,W) of masks (B,H,W) or (B,M,H,W). Images with wrong values are added to `problems`."""
+    """Integer label maps (B,H,W) of masks (B,H,W) or (B,M,H,W). Images with wrong values are added to `problems`.
+
+    Planes are scored by arg-max. A pixel that is 0 in all planes of bool or integers belongs to none of them: all such
+    pixels of an image are a segment of their own, as the background of objects' masks is.
+    """
     if masks.ndim == 4:
-        return _arg_max(masks.byte() if masks.dtype == torch.bool else masks, keys, problems)
+        if masks.is_floating_point():
+            return _arg_max(masks, keys, problems)
+        labels = _arg_max(masks.byte() if masks.dtype == torch.bool else masks, keys, problems)
+        return labels.to(torch.int16).masked_fill_(~masks.bool().any(1), masks.shape[1])
     if masks.dtype == torch.bool:
         return masks.byte()
     if masks.is_floating_point():

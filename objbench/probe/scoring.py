@@ -85,7 +85,7 @@ def _value(target: Target, sums: Array) -> Array:
             return sums[:, 1] / sums[:, 0]
         n, error, total, square = np.split(sums, 4, axis=1)
         varied = square - total**2 / n
-        each = np.where(varied > 1e-12 * np.maximum(1, square), 1 - error / varied, np.nan)
+        each = np.where(varied > 1e-12 * square, 1 - error / varied, np.nan)
         known = (~np.isnan(each)).sum(1)
         return np.where(known > 0, np.nansum(each, 1) / known, np.nan)
 

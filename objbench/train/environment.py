@@ -12,6 +12,7 @@ import torch
 
 import objbench
 from objbench.device import describe
+from objbench.records import in_turn
 
 
 class Environment(NamedTuple):
@@ -34,7 +35,7 @@ def joined(environments: Iterable[Environment]) -> Environment:
     >>> joined([Environment("cpu", "0.1", "2.4"), Environment("H100", "0.1", "2.4")])
     Environment(device='cpu, then H100', code_version='0.1', torch_version='2.4')
     """
-    return Environment(*(", then ".join(dict.fromkeys(values)) for values in zip(*environments, strict=True)))
+    return Environment(*map(in_turn, zip(*environments, strict=True)))
 
 
 @cache

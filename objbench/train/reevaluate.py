@@ -24,6 +24,7 @@ from objbench.spec.schema import Spec
 from objbench.train.artifacts import read_per_image, read_samples, samples_key, write_per_image, write_samples
 from objbench.train.batches import setup_sample
 from objbench.train.checkpoint import load_weights
+from objbench.train.environment import Environment
 from objbench.train.evaluate import N_SAMPLES, evaluate
 from objbench.train.run_data import definition_suffix, scored, slots_suffix
 from objbench.train.run_folder import CONFIG, lock_run, read_config
@@ -69,9 +70,11 @@ def reevaluate(
             size = method.recipe.evaluation_batch_size
             found = evaluate(method, scenes, record.seed, size, None, N_SAMPLES, advance, definition)
         evaluations = found.by_key(key)
+        now = Environment.now(scenes.images.device)
         for name, evaluation in evaluations.items():
             scores = evaluation.for_record.model_copy(update={"slots": slots})
-            record = record.with_scores(name, scores, scored(scenes, definition))
+            on = scored(scenes, definition)
+            record = record.with_scores(name, scores, on, now.code_version, now.torch_version)
         per_image = {name: evaluation.per_image for name, evaluation in evaluations.items()}
         write_per_image(folder, read_per_image(folder, record.metrics) | per_image)
         write_samples(folder, read_samples(folder) | {samples_key(key): found.samples})

@@ -243,16 +243,16 @@ def _record(
     found: Evaluation,
 ) -> Record:
     on = scored(scenes, definition)
-    scores = found.for_record
+    scores, now = found.for_record, Environment.now(scenes.images.device)
     if known is not None:
-        return known.with_scores(key, scores, on)
+        return known.with_scores(key, scores, on, now.code_version, now.torch_version)
     return External(
         dataset=on.dataset,
         protocol=on.protocol,
         source=on.source,
         method=name,
         seed=seed,
-        **Environment.now(scenes.images.device)._asdict(),
+        **now._asdict(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         metrics={key: scores},
         scored={key: on},

@@ -90,6 +90,15 @@ def test_the_lowest_plane_wins_a_tie(tmp_path):
     assert (found == 1).all()
 
 
+@pytest.mark.parametrize("dtype", ["?", "u1", "i8"])
+def test_pixels_of_no_plane_are_a_segment_of_their_own(tmp_path, labels, dtype):
+    objects = (labels[:, None] == np.arange(1, 4)[:, None, None]).astype(dtype)  # without the background
+    found, _ = read(saved(tmp_path, masks=objects))
+    assert np.array_equal(found, (labels - 1) % 4)  # 3, one beyond the last plane, for the background
+    soft, _ = read(saved(tmp_path, masks=objects.astype("f4")))  # soft masks may tie at 0
+    assert np.array_equal(soft, np.maximum(labels, 1) - 1)
+
+
 def test_an_npy_holds_masks(tmp_path, labels):
     np.save(tmp_path / "p.npy", labels)
     assert np.array_equal(read(tmp_path / "p.npy")[0], labels)
@@ -193,7 +202,7 @@ def zeros(*shape, dtype="f4"):
         ({"masks": zeros(5, 1, H, W)}, "is a single plane, whose arg-max is 0 everywhere"),
         ({"masks": zeros(5, 1, H, W, dtype="?")}, "is a single plane"),
         ({"masks": zeros(5, 0, H, W)}, "has 0 planes, expected 2 to 1,024"),
-        ({"masks": zeros(5, 1025, H, W, dtype="?")}, "has 1,025 planes, expected 2 to 1,024"),
+        ({"masks": zeros(5, 1025, H, W, dtype="?")}, "has 1,025 planes, expected 2 to 1,023"),
         ({"masks": zeros(5, H, W, dtype="c8")}, "of integers, bool or float16 to float64, found complex64"),
         ({"masks": zeros(5, H, W, dtype="U3")}, "found <U3"),
         ({"masks": np.array([None] * 5)}, "an array of Python objects, which is not read because that would run code"),

@@ -75,9 +75,10 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
     if not isinstance(row, Measured):
         return (row.protocol, _conditions(row), *stated)
     learned = row.learned
-    trained = (learned.trained_on, learned.n_train, learned.standard_n_train) if learned else None
+    trained = (learned.trained_on, learned.n_train, learned.train_fingerprint) if learned else row.kind
+    shortened = learned.shortened if learned else None
     images = frozenset(row.values[metric].images.values())
-    return (row.scored, row.n_images, trained, images, *stated)
+    return (row.scored, row.n_images, trained, shortened, images, *stated)
 
 
 def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
@@ -86,10 +87,10 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
     If only one of the two is measured, it must be `reference`.
     """
     if isinstance(row, Measured) and isinstance(reference, Measured):
-        reasons = [*_scored_differences(row, reference), *_training_difference(row, reference)]
+        reasons = [*_scored_differences(row, reference), *method_differences(row, reference)]
     else:
         reasons = [*_protocol_difference(row, reference), *_condition_differences(row, reference)]
-    reasons += _selection_difference(row, reference)
+        reasons += _selection_difference(row, reference)
     for metric in metrics:
         value = row.values.get(metric)
         if value is None or value.metric.cost:
@@ -99,6 +100,11 @@ def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:
         if mine == NOT_STATED or mine != theirs:
             reasons.append(f"{metric} is '{mine}', not '{theirs}'")
     return reasons
+
+
+def method_differences(row: Measured, reference: Measured) -> list[str]:
+    """Return the reasons why what one method learned cannot be compared with what the other did, wherever it was scored."""
+    return [*_training_difference(row, reference), *_selection_difference(row, reference)]
 
 
 def _selection_difference(row: Row, reference: Row) -> list[str]:
@@ -152,12 +158,17 @@ def _training_difference(row: Measured, reference: Measured) -> list[str]:
         return []
     if one.trained_on != other.trained_on:
         return [f"trained on {one.trained_on}, not {other.trained_on}"]
-    return [f"trained on {one.n_train:,} scenes, not {other.n_train:,}"] * (one.n_train != other.n_train)
+    if one.n_train != other.n_train:
+        return [f"trained on {one.n_train:,} scenes, not {other.n_train:,}"]
+    mine, theirs = one.train_fingerprint, other.train_fingerprint
+    return [f"trained on a split of fingerprint {mine:.12}, not {theirs:.12}"] * (mine != theirs)
 
 
 def _protocol_difference(row: Row, reference: Row) -> list[str]:
     """Compare published numbers with others, published or measured."""
     if row.test_id is not None and row.test_id == reference.test_id:
+        if reference.kind == "external":
+            return ["trained on what is not known"]
         learned = reference.learned if isinstance(reference, Measured) else None
         if isinstance(reference, Measured) and learned and learned.trained_on != reference.scored.place:
             return [f"trained on {learned.trained_on}"]

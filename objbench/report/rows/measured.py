@@ -28,6 +28,8 @@ from objbench.spec.metrics import NOT_STATED, MetricSpec
 from objbench.spec.resolve import digest
 from objbench.spec.schema import Spec
 
+_ROUNDING = 1e-6  # of means of float32 numbers
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -96,8 +98,9 @@ class MeasuredRows:
 def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) -> MeasuredRows:
     """Make one row per method and test split, over the selected seeds; a seed that occurs twice counts once."""
     rows: list[Measured] = []
-    skipped: list[str] = []
-    for group in _grouped(found):
+    faults = {id(item): _out_of_range(item.record, spec) for item in found}
+    skipped = [f"{item.path}: {fault}" for item in found if (fault := faults[id(item)])]
+    for group in _grouped([item for item in found if not faults[id(item)]]):
         seeds: dict[int, FoundRecord] = {}
         for item in group:
             first = seeds.setdefault(item.record.seed, item)
@@ -108,6 +111,24 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
         chosen, words = selection.choose([item.record for _, item in sorted(seeds.items())], spec)
         rows += _rows_of([seeds[record.seed] for record in chosen], words, spec)
     return MeasuredRows(sorted(with_notes(rows, spec), key=lambda row: _rank(row, spec)), skipped)
+
+
+def _out_of_range(record: Record, spec: Spec) -> str | None:
+    """What is wrong with the first mean that its metric cannot have; None if all are possible. An undefined one (NaN) is."""
+    for key, scores in record.metrics.items():
+        for name, value in scores.values.items():
+            low, high = spec.metric(name).range
+            below = low is not None and value.mean < low - _ROUNDING
+            above = high is not None and value.mean > high + _ROUNDING
+            if below or above:
+                bounds = (
+                    f"{'-inf' if low is None else f'{low:g}'} to {'inf' if high is None else f'{high:g}'}"
+                )
+                return (
+                    f"{name} of '{key}' is {value.mean:g}, expected {bounds}; run that seed, or evaluate those "
+                    "predictions, again with --fresh"
+                )
+    return None
 
 
 def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
@@ -128,7 +149,12 @@ def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Measu
     for item in found:
         for key, scored in item.record.scored.items():
             splits.setdefault((key, scored), []).append(Origin(item.path.parent, item.record, key))
-    return [_row(members, selection, spec) for members in splits.values()]
+    rows = []
+    for members in splits.values():
+        lacking = selection != ALL_SEEDS and len(members) < len(found)
+        words = f"{selection}; {len(members)} of them scored here" if lacking else selection
+        rows.append(_row(members, words, spec))
+    return rows
 
 
 def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
@@ -167,7 +193,12 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
 
 def _training(run: Run, spec: Spec) -> Training:
     standard = _standard_n_train(run, spec)
-    return Training(**dict(run.trained), trained_on=run.place, standard_n_train=standard)
+    return Training(
+        **dict(run.trained),
+        trained_on=run.place,
+        train_fingerprint=run.fingerprint,
+        standard_n_train=standard,
+    )
 
 
 def _meanings(values: Mapping[str, Statistic], definition: str, masks: str | None) -> dict[str, str]:

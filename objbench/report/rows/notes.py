@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.images import same_images
-from objbench.report.rows.row import ALL_SEEDS, Images, Measured, Published, Row, Statistic
+from objbench.report.rows.row import ALL_SEEDS, Images, Measured, Published, Row, Statistic, Training
 from objbench.scores import Scored
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED
@@ -79,14 +79,15 @@ class _Varying:
     """In what the measured rows of one dataset differ: fingerprint, resolution, training size, slots, configuration."""
 
     def __init__(self, rows: Iterable[Measured]) -> None:
-        self.fingerprints: set[str] = set()
+        self.fingerprints: dict[str, set[str]] = {}  # of each split
+        self.trained_on: dict[str, set[tuple[int, str]]] = {}
         self.resolutions: set[tuple[int, int]] = set()
         self.training_sizes: set[int] = set()
         self.slots: set[int] = set()
         self.configurations: dict[object, set[tuple[str, int]]] = {}
         self.averages: dict[tuple[Scored, str], dict[frozenset[Images], Statistic]] = {}
         for row in rows:
-            self.fingerprints.add(row.scored.fingerprint)
+            self.fingerprints.setdefault(row.scored.split, set()).add(row.scored.fingerprint)
             self.resolutions.add((row.scored.height, row.scored.width))
             for metric, value in row.values.items():
                 distinct = self.averages.setdefault((row.scored, metric), {})
@@ -95,24 +96,37 @@ class _Varying:
                 self.slots.add(row.slots)
             if row.learned:
                 self.training_sizes.add(row.learned.n_train)
+                sets = self.trained_on.setdefault(row.learned.trained_on, set())
+                sets.add((row.learned.n_train, row.learned.train_fingerprint))
             if row.trained:
                 of_method = self.configurations.setdefault(row.who, set())
                 of_method.add((row.trained.config_hash, row.trained.steps))
 
-    def notes(self, row: Measured) -> list[str]:
-        """The values of `row` for everything in which the rows differ."""
+    def scored_notes(self, row: Measured) -> list[str]:
+        """In what the scenes of `row` differ from those of other rows."""
         on, notes = row.scored, []
-        if len(self.fingerprints) > 1:
+        if len(self.fingerprints[on.split]) > 1:
             notes.append(f"{on.split} split of fingerprint {on.fingerprint[:12]} ({on.source})")
         if len(self.resolutions) > 1:
             notes.append(f"scored at {on.height}x{on.width}")
+        return notes
+
+    def method_notes(self, row: Measured) -> list[str]:
+        """In what the training and the model of `row` differ from those of other rows."""
+        notes = []
         if row.learned and not row.learned.shortened and len(self.training_sizes) > 1:
             notes.append(f"trained on {row.learned.n_train:,} scenes")
+        if row.learned and self._of_several(row.learned):
+            notes.append(f"train split of fingerprint {row.learned.train_fingerprint[:12]}")
         if len(self.slots) > 1 and row.slots == row.dataset_slots is not None:
             notes.append(f"{row.slots} slots")
         if row.trained and len(self.configurations[row.who]) > 1:
             notes.append(f"configuration {row.trained.config_hash[:12]}, {row.trained.steps:,} steps")
         return notes
+
+    def _of_several(self, learned: Training) -> bool:
+        """Whether other rows learned from another split with as many scenes of the same name."""
+        return sum(n == learned.n_train for n, _ in self.trained_on[learned.trained_on]) > 1
 
     def mixed(self, row: Measured) -> frozenset[str]:
         """The metrics of `row` that another row, scored on the same split, averages over other images."""
@@ -139,25 +153,42 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     if row.learned and row.learned.trained_on != on.place:
         run = row.origins[min(row.origins)].record
         notes.append(f"trained on {spec.place_title(run.dataset, run.protocol, run.source)}")
-    if row.trained and row.trained.shortened:
-        notes.append(row.trained.shortened)
+    notes += _shortened(row)
     if row.masks is not None:
         notes.append(f"scored by its {row.masks} masks, not by those that it segments with")
     notes += _slots_notes(row, spec)
-    notes += varying.notes(row)
+    if row.crowded is not None:
+        notes.append(f"{row.crowded:,} of {row.n_images:,} images have more objects than predicted planes")
+    notes += varying.scored_notes(row)
+    notes += varying.method_notes(row)
     if on.definition != DEFAULT_DEFINITION:
         notes.append(f"scored as {on.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
     if row.kind == "external":
         notes.append("predictions made outside objbench")
-    if row.who.overrides:
-        notes.append(f"with {row.who.settings}")
-    if row.selection != ALL_SEEDS:
-        notes.append(row.selection)
-    return notes
+    releases = dict.fromkeys(version.partition("+")[0] for version in row.made_by("code_version"))
+    if len(releases) > 1:
+        notes.append(f"by objbench {' and '.join(releases)}")
+    return notes + _chosen(row)
+
+
+def method_notes(row: Measured, others: Iterable[Measured], spec: Spec) -> list[str]:
+    """In what the model of a row differs from its recipe and from the models of other rows, wherever they were scored."""
+    varying = _Varying(others)
+    return [*_shortened(row), *_slots_notes(row, spec), *varying.method_notes(row), *_chosen(row)]
+
+
+def _shortened(row: Measured) -> list[str]:
+    return [row.trained.shortened] if row.trained and row.trained.shortened else []
+
+
+def _chosen(row: Measured) -> list[str]:
+    """Settings and seeds that somebody chose."""
+    notes = [f"with {row.who.settings}"] if row.who.overrides else []
+    return notes + [row.selection] * (row.selection != ALL_SEEDS)
 
 
 def _slots_notes(row: Measured, spec: Spec) -> list[str]:
-    """The number of slots, unless the dataset has as many; images with more objects than that."""
+    """The number of slots, unless the dataset has as many."""
     notes = []
     if row.slots is not None and row.slots != row.dataset_slots:
         there = f", {spec.dataset_title(row.dataset)} has {row.dataset_slots}" if row.dataset_slots else ""
@@ -165,8 +196,6 @@ def _slots_notes(row: Measured, spec: Spec) -> list[str]:
     if row.trained and row.evaluation_slots is not None:
         trained = "an unknown number of" if row.trained.slots is None else row.trained.slots
         notes.append(f"evaluated with {row.evaluation_slots} slots, trained with {trained}")
-    if row.crowded is not None:
-        notes.append(f"{row.crowded:,} of {row.n_images:,} images have more objects than predicted planes")
     return notes
 
 

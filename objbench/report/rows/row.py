@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from objbench.records import External, Run, Trained
+from objbench.records import External, Run, Trained, versions
 from objbench.scores import Scored
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
@@ -105,10 +105,12 @@ class Training(Trained):
 
     Attributes:
         trained_on: `DATASET@PROTOCOL/SOURCE`.
+        train_fingerprint: Of the training split.
         standard_n_train: How many training scenes the protocol has there; None if it does not fix the number.
     """
 
     trained_on: str
+    train_fingerprint: str
     standard_n_train: int | None
 
     @property
@@ -226,6 +228,11 @@ class Measured(Row):
     def data(self) -> str:
         """The source of the scenes."""
         return self.scored.source
+
+    def made_by(self, name: Literal["code_version", "torch_version"]) -> tuple[str, ...]:
+        """The versions of objbench or torch that made the numbers, over all seeds, each once."""
+        found = (version for o in self.origins.values() for version in versions(getattr(o.record, name)))
+        return tuple(dict.fromkeys(found))
 
     @property
     def learned(self) -> Training | None:

@@ -68,7 +68,7 @@ class Success:
         return self.sign * value > self.sign * self.threshold
 
     def of(self, value: Statistic | None) -> Share | None:
-        """Compute the share of successful seeds; None if the seeds are not known (published numbers)."""
+        """Compute the share of successful seeds; an undefined value (NaN) is no success. None if the seeds are not known."""
         if value is None or not value.seeds:
             return None
         count = sum(self.reached(seed) for seed in value.seeds.values())

@@ -73,7 +73,9 @@ class _Printer:
             return Cell("-")
         if self.success is not None:
             found = self.success.of(value)
-            return Cell(share(found), footnotes.letters(notes)) if found else Cell("-")
+            if found is None:
+                return Cell("-")
+            return Cell(share(found), footnotes.letters([*notes, *cell_notes(row, self.metric)]))
         marks = footnotes.letters([*notes, *cell_notes(row, self.metric)])
         return Cell(printed(value, self.places, self.intervals), marks, id(row) in self.best)
 
@@ -127,7 +129,8 @@ def _lines(plan: Plan) -> list[dict[str, Row]]:
 def _same_data(row: Row) -> tuple[object, ...]:
     """What rows of several datasets must share to stand on one line."""
     if isinstance(row, Measured):
-        return (row.scored.source, row.default_protocol)
+        on = row.scored
+        return (on.source, None if row.default_protocol else on.protocol, on.split, on.definition)
     assert isinstance(row, Published)
     return (row.citation, row.quoted_in, row.selection)
 

@@ -16,7 +16,7 @@ from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import describe, differences
 from objbench.report.rows.row import Measured, Origin, Row
 from objbench.report.tables.csv_cells import csv_text
-from objbench.report.tables.table import Cell, Line, Table, bounds
+from objbench.report.tables.table import Cell, Line, Table
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
 from objbench.train.artifacts import PER_IMAGE, read_per_image
@@ -185,7 +185,7 @@ def pairwise_table(found: Pairwise, spec: Spec) -> Table:
             [
                 *(Cell(found.metric(metric).format(mean)) for mean in result.means),
                 Cell(_signed(found.metric(metric), result.difference)),
-                Cell(bounds(found.metric(metric), result.interval) if result.interval else "-"),
+                Cell(_limits(found.metric(metric), result.interval) if result.interval else "-"),
                 *(Cell("-" if s is None else f"{100 * s:.0f}") for s in _ahead(found.metric(metric), result)),
                 Cell(_of_images(result, found)),
             ],
@@ -238,6 +238,16 @@ def _with_seeds(row: Measured) -> str:
 
 def _signed(metric: MetricSpec, value: float) -> str:
     return f"+{metric.format(value)}" if metric.rounded(value) > 0 else metric.format(value)
+
+
+def _limits(metric: MetricSpec, interval: tuple[float, float]) -> str:
+    """`[low, high]`; a limit that would be rounded to zero has one digit, to tell on which side of zero it is."""
+    unit = 100 if metric.percent else 1
+    low, high = (
+        metric.format(limit) if metric.rounded(limit) or not limit else f"{unit * limit:.1g}"
+        for limit in interval
+    )
+    return f"[{low}, {high}]"
 
 
 def _ahead(metric: MetricSpec, result: Paired) -> tuple[float | None, float | None]:

@@ -55,13 +55,26 @@ def dataset_plans(
     plans = []
     for reference in _references(rows, datasets, spec):
         name = reference.partition("@")[0]
-        members = [row for row in rows if row.dataset_ref == (name if row.published else reference)]
+        members = [
+            _in_table(row, reference, spec)
+            for row in rows
+            if row.dataset_ref == (name if row.published else reference)
+        ]
         columns = [Column(name, m) for m in metrics if any(m in row.values for row in members)]
         members = [row for row in members if any(column.metric in row.values for column in columns)]
         if members:
             title = spec.dataset_title(name, reference.partition("@")[2])
             plans.append(Plan(title, tuple(columns), members))
     return plans
+
+
+def _in_table(row: Row, reference: str, spec: Spec) -> Row:
+    """A row as a table of this dataset and protocol shows it: published numbers of another test set say so."""
+    name, _, protocol = reference.partition("@")
+    if not row.published or not protocol or (row.test_id or "").partition("/")[0] == protocol:
+        return row
+    note = f"on {spec.dataset_title(name)}, not on its protocol {protocol}"
+    return replace(row, notes=(*row.notes, note))
 
 
 def _references(rows: list[Row], datasets: Sequence[str], spec: Spec) -> list[str]:

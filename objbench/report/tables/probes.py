@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from objbench.json_text import for_programs
+from objbench.report.rows.comparability import method_differences
+from objbench.report.rows.notes import method_notes
 from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Footnotes, Line, Table
@@ -19,7 +21,7 @@ _EXPLAINED = (
     "Accuracy and R2 in percent of factors predicted from slots; n: seeds; ±: sample std over seeds; missed: percent of "
     "the objects without a slot, for which the majority is predicted.",
     "masks alone: the same probe on colour and place of the predicted masks; untrained: on the slots of the untrained model; "
-    "majority: the most frequent class, or the mean, of the training objects.",
+    "majority: the most frequent class, or the mean, of the training objects that have a slot; ± over the methods.",
 )
 _READINGS: dict[str, tuple[str, Callable[[FactorScore], float | None]]] = {
     "slots": ("slots", lambda found: found.score),
@@ -94,7 +96,7 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     columns = [*first.factors, *first.means]
     measures = [first.factors[name].measure if name in first.factors else name for name in columns]
     notes = Footnotes()
-    lines = [line for found in group for line in _lines(found, columns, notes, spec)]
+    lines = [line for found in group for line in _lines(found, group, columns, notes, spec)]
     majority = [_printed([found.first for found in group], name, lambda s: s.majority) for name in columns]
     lines.append(Line("majority", Cell("majority"), ("", ""), [*map(Cell, majority), Cell("-")]))
     on = first.scored
@@ -115,8 +117,10 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     )
 
 
-def _lines(found: Probed, columns: Sequence[str], notes: Footnotes, spec: Spec) -> Iterator[Line]:
-    marks = notes.letters(_remarks(found, spec))
+def _lines(
+    found: Probed, group: Sequence[Probed], columns: Sequence[str], notes: Footnotes, spec: Spec
+) -> Iterator[Line]:
+    marks = notes.letters(_remarks(found, group, spec))
     seeds = list(found.seeds.values())
     for reading, (title, value) in _READINGS.items():
         cells = [_printed(seeds, name, value) for name in columns]
@@ -126,14 +130,16 @@ def _lines(found: Probed, columns: Sequence[str], notes: Footnotes, spec: Spec) 
         missed = statistics.fmean(100 * one.missed for one in seeds)
         last = Cell(f"{missed:.1f}" if reading == "slots" else "")
         section = f"{found.row.title}{found.row.who.mark}"
-        yield Line(section, label, (title, str(len(seeds))), [*map(Cell, cells), last])
+        yield Line(section, label, (title, str(len(seeds))), [*map(Cell, cells), last], (found.row,))
 
 
-def _remarks(found: Probed, spec: Spec) -> list[str]:
+def _remarks(found: Probed, group: Sequence[Probed], spec: Spec) -> list[str]:
     """In what the method differs from its recipe and from the others of its table."""
-    settings, run = found.row.who.settings, found.row.origins[min(found.seeds)].record
+    run = found.row.origins[min(found.seeds)].record
     place = spec.place_title(run.dataset, run.protocol, run.source)
-    return [f"with {settings}"] * bool(settings) + [f"trained on {place}"] * (found.key != TEST)
+    notes = method_notes(found.row, [other.row for other in group], spec)
+    n, of = len(found.seeds), len(found.row.origins)
+    return [*notes, *[f"trained on {place}"] * (found.key != TEST), *[f"{n} of {of} seeds probed"] * (n < of)]
 
 
 def _printed(seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorScore], float | None]) -> str:
@@ -150,28 +156,34 @@ def _score(found: ProbeScores, name: str) -> FactorScore:
 
 
 def _with_best(lines: Sequence[Line], columns: int) -> list[Line]:
-    """The lines with the highest of the slots of each column marked, if there are several methods."""
+    """The lines with the highest of the slots of each column marked: no lower than any that they can be compared with."""
     slots = [line for line in lines if line.facts[0] == "slots"]
-    best = {
-        column: max(values)
-        for column in range(columns)
-        if len(values := [v for line in slots if (v := _number(line.cells[column])) is not None]) > 1
-        and len(set(values)) > 1
-    }
+
+    def is_best(line: Line, column: int) -> bool:
+        mine = _number(line.cells[column])
+        rivals = [_number(other.cells[column]) for other in slots if _comparable(line, other)]
+        values = [value for value in rivals if value is not None]
+        return mine is not None and max(values) == mine > min(values)
+
     return [
-        line
-        if line.facts[0] != "slots"
-        else Line(
-            line.section,
-            line.label,
-            line.facts,
-            [
-                Cell(cell.text, best=column in best and _number(cell) == best[column])
+        replace(
+            line,
+            cells=[
+                replace(cell, best=column < columns and is_best(line, column))
                 for column, cell in enumerate(line.cells)
             ],
         )
+        if line.facts[0] == "slots"
+        else line
         for line in lines
     ]
+
+
+def _comparable(one: Line, other: Line) -> bool:
+    (mine,), (theirs,) = one.rows, other.rows
+    assert isinstance(mine, Measured)
+    assert isinstance(theirs, Measured)
+    return not method_differences(mine, theirs)
 
 
 def _number(cell: Cell) -> float | None:
@@ -218,11 +230,14 @@ def _each(groups: Iterable[Sequence[Probed]]) -> Iterator[tuple[Probed, int, Pro
 
 
 def _about(found: Probed, seed: int) -> dict[str, Any]:
-    record = found.row.origins[seed].record
+    record, row = found.row.origins[seed].record, found.row
     return {
-        "method": found.row.label,
-        "overrides": found.row.who.settings,
+        "method": row.label,
+        "overrides": row.who.settings,
         "seed": seed,
+        "selection": row.selection,
         "trained_on": record.place,
+        "train_fingerprint": row.trained.train_fingerprint if row.trained else None,
+        "training_scenes": row.trained.n_train if row.trained else None,
         "key": found.key,
     }

@@ -26,7 +26,7 @@ _FIELDS = [*Scored.model_fields, *Training.model_fields]
 _COLUMNS = (
     *_FIRST_COLUMNS,
     *(name for name in _FIELDS if name not in (*_FIRST_COLUMNS, "height", "width")),
-    *("dataset_slots", "evaluation_slots", "crowded", "masks"),
+    *("dataset_slots", "evaluation_slots", "crowded", "masks", "code_version", "torch_version"),
 )
 
 
@@ -75,6 +75,7 @@ def _facts(row: Row) -> list[Any]:
     if isinstance(row, Measured):
         known |= {**dict(row.scored), **dict(row.trained or {})}
         known["resolution"] = (row.scored.height, row.scored.width)
+        known |= {name: row.made_by(name) for name in ("code_version", "torch_version")}
     elif isinstance(row, Published):
         known["notes"] = row.remarks
     return [known.get(name) for name in _COLUMNS]

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.synthetic import generated, record, scored, scores
+from helpers.synthetic import external, generated, record, scored, scores
 
-from objbench.report.rows.comparability import comparable, conflicts, differences
+from objbench.report.rows.comparability import best, comparable, conflicts, differences
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
 from objbench.report.rows.records import FoundRecord
@@ -134,3 +134,23 @@ def test_published_rows_of_other_conditions_are_not_compared(name, value, text):
     assert differences(fixed, plain, ["ari_fg"]) == []
     assert "always 11 segments" in fixed.notes
     assert comparable(special, replace(special), "ari_fg")
+
+
+def test_trainings_on_another_split_of_the_same_size_conflict():
+    rows = measured(generated(), generated(method="slot_attention", fingerprint="0123456789abcdef"))
+    (line,) = conflicts(rows, ["ari_fg"])
+    assert "trained on a split of fingerprint train-finger, not 0123456789ab" in line
+    assert not comparable(*rows, "ari_fg")
+    assert best(rows, "ari_fg", lambda mean: mean) == set()
+
+
+def test_what_learns_nothing_does_not_depend_on_the_training_split():
+    rows = measured(generated(), generated(method="one_slot", steps=0, fingerprint="another"))
+    assert conflicts(rows, ["ari_fg"]) == []
+
+
+def test_predictions_made_outside_are_not_compared_with_published_numbers():
+    run, theirs = measured(record(), external())
+    assert conflicts([run, theirs], ["ari_fg"]) == []
+    assert differences(published("objmae"), run, ["ari_fg"]) == []
+    assert differences(published("objmae"), theirs, ["ari_fg"]) == ["trained on what is not known"]

@@ -181,3 +181,36 @@ def test_provenance_is_that_of_the_scored_split():
 def test_what_an_external_row_was_trained_on_is_not_known():
     (row,) = rows_of(external()).rows
     assert (row.kind, row.trained, row.learned) == ("external", None, None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean"),
+    [("miou", 37.0), ("miou", -0.01), ("ari", -3.0), ("ari_fg", 1.001), ("mse", -1e-3)],
+)
+def test_a_mean_that_its_metric_cannot_have_is_skipped_with_the_reason(metric, mean):
+    measured = rows_of(record(0), record(1, metrics={"test": scores(**{metric: mean})}))
+    assert [row.n for row in measured.rows] == [1]
+    (line,) = measured.skipped
+    assert line.startswith(f"1/result.json: {metric} of 'test' is {mean:g}, expected ")
+    assert "again with --fresh" in line
+
+
+def test_a_mean_may_be_rounded_beyond_its_bound_or_undefined():
+    found = rows_of(
+        record(0, metrics={"test": scores(ari_fg=1 + 1e-8)}),
+        record(1, metrics={"test": scores(ari_fg=float("nan"))}),
+    )
+    assert not found.skipped
+
+
+def test_a_further_test_set_that_lacks_a_chosen_seed_says_so():
+    both = {"test": scores(), "clevrtex_ood": scores()}
+    on = {"test": scored("clevrtex"), "clevrtex_ood": scored("clevrtex_ood")}
+    seeds = [
+        record(0, dataset="clevrtex", metrics=both, on=on),
+        record(1, dataset="clevrtex", metrics={"test": scores(miou=0.9)}, on={"test": scored("clevrtex")}),
+        record(2, dataset="clevrtex", metrics={"test": scores(miou=0.1)}, on={"test": scored("clevrtex")}),
+    ]
+    selections = {row.dataset: row.selection for row in rows_of(*seeds, select="top:2:miou").rows}
+    assert selections["clevrtex"].endswith("of ClevrTex")
+    assert selections["clevrtex_ood"].endswith("; 1 of them scored here")

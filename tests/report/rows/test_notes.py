@@ -141,3 +141,24 @@ def test_an_evaluation_with_other_slots_is_a_row_of_its_own():
     assert "11 slots, Tetrominoes has 4" in other.notes
     assert "evaluated with 11 slots, trained with 4" in other.notes
     assert "3 of 320 images have more objects than predicted planes" in other.notes
+
+
+def test_rows_trained_on_other_splits_of_the_same_size_name_them():
+    rows = measured(generated(), generated(method="monet", fingerprint="0123456789abcdef"))
+    notes = {row.label: row.notes for row in rows}
+    assert "train split of fingerprint train-finger" in notes["objmae"]
+    assert "train split of fingerprint 0123456789ab" in notes["monet"]
+
+
+def test_a_val_split_does_not_make_several_test_splits():
+    rows = measured(
+        record(), record(method="monet", on={"test": scored(split="val", fingerprint="that of val")})
+    )
+    assert not any("of fingerprint" in note for row in rows for note in row.notes)
+
+
+def test_seeds_of_two_releases_say_so():
+    (row,) = measured(record(0, code_version="0.1.0+abc"), record(1, code_version="0.2.0, then 0.1.0+dirty"))
+    assert "by objbench 0.1.0 and 0.2.0" in row.notes
+    (row,) = measured(record(0, code_version="0.1.0+abc"), record(1, code_version="0.1.0+def"))
+    assert row.notes == ()

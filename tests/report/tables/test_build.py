@@ -233,3 +233,35 @@ def test_json_has_every_row_with_its_provenance():
 def test_no_number_is_written_as_null():
     rows = json.loads(as_json(plans(record(metrics={"test": scores(mse=float("nan"))}))))
     assert rows[0]["values"]["mse"]["mean"] is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"split": "val"},
+        {"definition": "deepmind"},
+    ],
+)
+def test_a_line_of_several_datasets_is_of_one_split_and_definition(other):
+    rows = [
+        record(),
+        record(dataset="multi_dsprites", on={"test": scored("multi_dsprites", **other)}),
+    ]
+    spec = load_spec()
+    plan, *_ = paper_plans("1", [row for row in all_rows(*rows) if not row.published], [])
+    labels = [line.label.text for line in build(plan, spec).lines]
+    assert len(labels) == 2
+    assert sorted(labels)[0] == "objmae"
+
+
+def test_published_numbers_in_a_table_of_another_protocol_say_that_they_are_of_another_set():
+    (plan,) = plans(record(**ALIGNED))
+    table = build(plan, load_spec())
+    (letter,) = [
+        letter for letter, text in table.legend if text == "on Tetrominoes, not on its protocol aligned"
+    ]
+    published = [line for line in table.lines if line.section == "published"]
+    assert published
+    assert all(letter in line.label.marks for line in published)
+    (plan,) = plans(record())
+    assert not any("not on its protocol" in text for _, text in build(plan, load_spec()).legend)

@@ -16,7 +16,13 @@ from objbench.report.rows.collect import collect
 from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.records import find_records
-from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
+from objbench.report.tables.pairwise import (
+    _limits,
+    compare_methods,
+    pairwise_csv,
+    pairwise_json,
+    pairwise_table,
+)
 from objbench.report.tables.plan import dataset_plans
 from objbench.report.write.export import as_csv
 from objbench.report.write.text import text
@@ -277,3 +283,17 @@ def test_generated_data_is_told_of_both(tmp_path):
     assert "both: generated data, not the upstream release (generator version 1, seed 0)" in text(
         pairwise_table(found, load_spec())
     )
+
+
+@pytest.mark.parametrize(
+    ("interval", "shown"),
+    [
+        ((-0.000208, 0.052), "[-0.02, 5.2]"),
+        ((0.000371, 0.051), "[0.04, 5.1]"),
+        ((0.0, 0.0004), "[0.0, 0.04]"),
+        ((-0.0005, 0.0006), "[-0.05, 0.1]"),
+        ((-3e-9, 1.0), "[-3e-07, 100.0]"),
+    ],
+)
+def test_a_limit_shows_on_which_side_of_zero_it_is(interval, shown):
+    assert _limits(load_spec().metric("ari_fg"), interval) == shown

@@ -159,3 +159,29 @@ def test_scenes_of_another_dataset_say_by_its_title_what_the_method_was_trained_
     on = read_record(folder).scored["test"].model_copy(update={"dataset": "clevrtex_ood"})
     with_probe(folder, 0.5, 0.9, key="clevrtex_ood", scored=on)
     assert "trained on Tetrominoes (generated)" in made(tmp_path / "runs")
+
+
+def test_selected_seeds_say_so_and_are_not_the_best_beside_all_seeds(runs):
+    chosen = made(runs, "--format", "markdown", "--select", "top:1:miou")
+    assert "best 1 of 2 seeds by mIoU on the test split of Tetrominoes" in chosen
+    assert "**" not in chosen  # two rows, of which one is of a chosen seed
+    for one in json.loads(made(runs, "--json", "--select", "top:1:miou")):
+        assert one["selection"].startswith("best 1 of 2" if one["method"] == "toy_geco" else "all")
+    lines = csv.DictReader(made(runs, "--format", "csv").splitlines())
+    assert {line["selection"] for line in lines} == {"all"}
+
+
+def test_methods_of_fewer_training_scenes_say_so_and_are_not_compared(prepared_data, tmp_path):
+    with_probe(toy_runs.run(prepared_data, tmp_path)[0], 0.5, 0.5)
+    folder, _ = toy_runs.run(prepared_data, tmp_path, seed=1)
+    few = with_probe(folder, 0.9, 0.9).model_copy(update={"n_train": 7})
+    few.save(folder)
+    found = made(tmp_path, "--format", "markdown")
+    assert "trained on 7 scenes, the protocol has 60,000" in found
+    assert "**" not in found
+
+
+def test_seeds_that_were_not_probed_are_named(prepared_data, tmp_path):
+    with_probe(toy_runs.run(prepared_data, tmp_path)[0], 0.5, 0.5)
+    toy_runs.run(prepared_data, tmp_path, seed=1)
+    assert "1 of 2 seeds probed" in made(tmp_path, "--format", "markdown")
