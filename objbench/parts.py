@@ -117,9 +117,9 @@ def _by_scheduler(text: str, of: str, environment: Mapping[str, str]) -> Part:
         count = numbers.parse(of, "the number after auto/")
     elif PARTS_VARIABLE in environment:
         count = numbers.read(PARTS_VARIABLE)
-    elif found.count in environment:
+    elif found.count is not None and found.count in environment:
         count = numbers.read(found.count)
-    elif found.last in environment:
+    elif found.last is not None and found.last in environment:
         count = (numbers.read(found.last) - first) // step + 1
     else:
         raise RequestError(

@@ -49,8 +49,10 @@ def test_without_a_part_all_is_ours():
         ("auto", {**SGE, "SGE_TASK_ID": "10"}, Part(3, 3)),
     ],
 )
-def test_a_part_by_number_and_by_each_scheduler(text, environment, expected):
-    assert parse_part(text, environment) == expected
+def test_a_part_by_number_and_by_each_scheduler(monkeypatch, text, environment, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert parse_part(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,16 @@ def test_a_part_by_number_and_by_each_scheduler(text, environment, expected):
         ("auto", {}, "--part auto: not within an array of jobs (none of SLURM_ARRAY_TASK_ID, "),
         ("auto", {"SGE_TASK_ID": "undefined"}, "SGE_TASK_ID is 'undefined', not a number"),
         ("auto", {"JOB_COMPLETION_INDEX": "1"}, "does not tell how many tasks there are; say it with"),
+        ("auto", {"PBS_ARRAY_INDEX": "1"}, "does not tell how many tasks there are"),
+        ("auto", {"AWS_BATCH_JOB_ARRAY_INDEX": "1"}, "does not tell how many tasks there are"),
         ("auto/x", {"JOB_COMPLETION_INDEX": "1"}, "the number after auto/ is 'x', not a number"),
         ("auto/2", {"JOB_COMPLETION_INDEX": "2"}, "there is no part 3 of 2"),
         ("auto", {**SGE, "SGE_TASK_ID": "7"}, "not a number of this array (from 2 in steps of 4)"),
     ],
 )
-def test_other_texts_and_places_are_refused(text, environment, message):
+def test_other_texts_and_places_are_refused(monkeypatch, text, environment, message):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(RequestError) as error:
-        parse_part(text, environment)
+        parse_part(text)
     assert message in str(error.value)

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from arguments import minutes
 from kept import keep
 
 from objbench.records import RECORD
@@ -79,6 +80,9 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     end = time.monotonic() + 60 * options.minutes if options.minutes else None
     left = [run for run in planned() if fnmatch(run.label, options.only)]
+    if not left:
+        print(f"tools/paper: --only {options.only}: no such run; --list names all", file=sys.stderr)
+        return 2
     left = [run for run in left if not (options.results / run.folder / RECORD).exists()]
     if options.list:
         print("\n".join(run.label for run in left))
@@ -102,7 +106,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print the runs that have no record yet")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="e.g. 'tetrominoes/objmae/*'")
     parser.add_argument(
-        "--minutes", type=float, metavar="M", help="stop after so long; default: when all is done"
+        "--minutes", type=minutes, metavar="M", help="stop after so long; default: when all is done"
     )
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "paper", metavar="FOLDER")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER")

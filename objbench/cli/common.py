@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from objbench.cli.options import local_path
 from objbench.cli.shared import shared_command
 from objbench.cli.streams import UnwrittenError
 from objbench.errors import ObjbenchError, RequestError
@@ -98,7 +99,9 @@ COMMON: dict[str, tuple[Any, Any]] = {
         Annotated[
             Path | None,
             typer.Option(
-                metavar="PATH", help="YAML file whose entries replace or extend those of benchmarks.yaml."
+                parser=local_path,
+                metavar="PATH",
+                help="YAML file whose entries replace or extend those of benchmarks.yaml.",
             ),
         ],
         None,

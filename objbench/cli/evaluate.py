@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from objbench.cli.common import Context, one_of, print_json, say, verb
-from objbench.cli.options import DeviceName, PreparedDataset, PreparedSource, SplitName
+from objbench.cli.options import DeviceName, PreparedDataset, PreparedSource, SplitName, local_path
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import DEFAULT_DEFINITION, names
 
@@ -27,6 +27,7 @@ def evaluate(
     subject: Annotated[
         Path,
         typer.Argument(
+            parser=local_path,
             metavar="RUN|PREDICTIONS",
             help="Folder of a finished seed, or of a method with one seed; the name of shipped weights (objbench list weights); or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
         ),

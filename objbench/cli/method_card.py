@@ -67,6 +67,11 @@ def _by_value(values: Mapping[str, Any]) -> list[tuple[Any, list[str]]]:
 def _row(label: str, value: str) -> str:
     left = textwrap.wrap(label, LABEL - 1, subsequent_indent="    ", drop_whitespace=False)
     right = textwrap.wrap(value, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False) or [""]
+    if any(len(word) > LABEL - len("    ") - 1 for word in label.split()):  # names are not broken
+        above = textwrap.wrap(
+            label, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
+        return "\n".join([*above, *(f"{'':{LABEL}}{line}" for line in right)])
     height = max(len(left), len(right))
     left, right = ([*side, *[""] * (height - len(side))] for side in (left, right))
     return "\n".join(f"{one:<{LABEL}}{two}".rstrip() for one, two in zip(left, right, strict=True))

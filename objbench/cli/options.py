@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,18 @@ def complete_name(incomplete: str) -> list[str]:
     return [
         name for find in (complete_dataset, complete_method, complete_metric) for name in find(incomplete)
     ]
+
+
+def local_path(text: str | Path) -> Path:
+    """A path of this machine; a URL of an object store is refused, because nothing would be written to or read from it."""
+    from objbench.stores import place
+
+    path = place(str(text))
+    if isinstance(path, Path):
+        return path
+    raise typer.BadParameter(
+        f"{text} is in an object store, expected a path of this machine; copy it from or to the store by its own command"
+    )
 
 
 def completes_to(*values: str) -> Callable[[str], list[str]]:

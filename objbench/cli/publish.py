@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from objbench.cli.common import Context, print_json, verb
-from objbench.cli.options import RunName
+from objbench.cli.options import RunName, local_path
 from objbench.printable import printable
 
 
@@ -16,7 +16,9 @@ from objbench.printable import printable
 def publish(
     context: Context,
     run: RunName,
-    output: Annotated[Path, typer.Option(metavar="PATH", help="Folder to write: new, or of this run.")],
+    output: Annotated[
+        Path, typer.Option(parser=local_path, metavar="PATH", help="Folder to write: new, or of this run.")
+    ],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Title of the card. Default: the name of the folder.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from objbench.cli.common import Context, one_of, say, verb
-from objbench.cli.options import complete_dataset, complete_format, complete_method
+from objbench.cli.options import complete_dataset, complete_format, complete_method, local_path
 from objbench.errors import RequestError
 from objbench.registry import names
 
@@ -103,7 +103,7 @@ def report(
         ),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="File to write instead of stdout.")
+        Path | None, typer.Option(parser=local_path, metavar="PATH", help="File to write instead of stdout.")
     ] = None,
     no_titles: Annotated[
         bool,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from objbench.cli.common import Context, print_json, say, verb
-from objbench.cli.options import DeviceName, RunName
+from objbench.cli.options import DeviceName, RunName, local_path
 from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.printable import printable
 
@@ -23,9 +23,12 @@ def segment(
     context: Context,
     run: RunName,
     images: Annotated[
-        list[Path], typer.Argument(metavar="FILE|FOLDER...", help="Images, and folders of images.")
+        list[Path],
+        typer.Argument(parser=local_path, metavar="FILE|FOLDER...", help="Images, and folders of images."),
     ],
-    output: Annotated[Path, typer.Option(metavar="PATH", help="Folder for the label maps and overlays.")],
+    output: Annotated[
+        Path, typer.Option(parser=local_path, metavar="PATH", help="Folder for the label maps and overlays.")
+    ],
     slots: Annotated[
         bool, typer.Option("--slots", help="Also write the slots of each image: NAME.slots.npz.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from objbench.cli.common import Context, print_json, verb
-from objbench.cli.options import DatasetName, PreparedSource, SplitName
+from objbench.cli.options import DatasetName, PreparedSource, SplitName, local_path
 
 
 @verb
@@ -21,7 +21,10 @@ def show(
         int, typer.Option(metavar="N", min=1, help="Number of scenes, starting with the first.")
     ] = 16,
     output: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="PNG to write. Default: DATASET-SOURCE-SPLIT.png.")
+        Path | None,
+        typer.Option(
+            parser=local_path, metavar="PATH", help="PNG to write. Default: DATASET-SOURCE-SPLIT.png."
+        ),
     ] = None,
 ) -> None:
     """Draw scenes of DATASET, each image above its label map and its key, into a PNG and print its path.

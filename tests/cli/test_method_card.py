@@ -70,3 +70,9 @@ def test_json_carries_the_same():
         },
     }
     assert card["variants"].keys() == {"clevrtex", "demo"}
+
+
+def test_names_of_datasets_are_not_broken():
+    text = info("grid")
+    words = {word.strip(",") for word in text.split()}
+    assert {"objects_room_identical_color", "clevrtex_grassbg", "objects_room_six_objects"} <= words

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from helpers.commands import refused
 from typer.testing import CliRunner
 
 from objbench.cli.main import app
+from objbench.cli.options import local_path
 
 
 def completions(line: str) -> list[str]:
@@ -35,3 +37,28 @@ def completions(line: str) -> list[str]:
 )
 def test_verbs_options_and_names_are_completed(line: str, found: list[str]) -> None:
     assert completions(line) == found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("segment", "RUN", "a.png", "--output", "s3://b/seg"),
+        ("segment", "RUN", "gs://b/a.png", "--output", "seg"),
+        ("publish", "RUN", "--output", "gs://bucket/pub"),
+        ("report", "--output", "s3://b/x.html"),
+        ("show", "tetrominoes", "--output", "s3://b/x.png"),
+        ("evaluate", "s3://b/runs/x", "--dataset", "tetrominoes"),
+        ("evaluate", "s3://b/p.npz", "--dataset", "tetrominoes"),
+        ("list", "methods", "--config", "s3://b/x.yaml"),
+    ],
+)
+def test_a_url_where_only_a_path_can_be_is_refused_as_it_was_typed(tmp_path, monkeypatch, arguments) -> None:
+    monkeypatch.chdir(tmp_path)
+    (url,) = [argument for argument in arguments if "://" in argument]
+    message = " ".join(word for word in refused(2, *arguments).split() if word not in "│╭╮╰╯─")
+    assert f"{url} is in an object store, expected a path of this machine" in message
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_url_is_a_path(tmp_path) -> None:
+    assert local_path(f"file://{tmp_path}/a") == tmp_path / "a"

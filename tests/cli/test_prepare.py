@@ -199,3 +199,14 @@ def test_runs_are_not_written_to_a_store(memory: Store) -> None:
     assert message.startswith(
         "objbench: --runs memory://sets: runs are written to a folder that can be locked"
     )
+
+
+def test_a_missing_file_that_all_splits_need_is_not_to_be_left_out(tmp_path):
+    raw = tmp_path / "empty"
+    raw.mkdir()
+    options = ("prepare", "tetrominoes", "--source", "deepmind", "--raw", raw, "--data", tmp_path / "data")
+    message = refused(1, *options)
+    assert "Download it from" in message
+    assert "leave it out" not in message
+    nothing = refused(2, *options, "--train", 0, "--val", 0, "--test", 0)
+    assert "all splits are of size 0, there is nothing to prepare" in nothing

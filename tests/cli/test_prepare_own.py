@@ -286,3 +286,13 @@ def test_it_is_declared_in_a_folder_and_prepared_into_a_store_by_a_yaml(
     assert call("verify", "my_set", "--deep", *line).exit_code == 0
     shard = "my_set/folder/train-000000.tar"
     assert (memory / shard).read_bytes() == (tmp_path / "data" / shard).read_bytes()
+
+
+def test_a_seed_for_a_source_that_draws_nothing_is_refused(pictures):
+    command = ("prepare", "mine", "--source", "folder", "--raw", pictures, "--slots", 7, "--size", 16)
+    message = (
+        "--seed 6: the source 'folder' draws nothing, its scenes are those of the release; leave out --seed"
+    )
+    assert message in refused(2, *command, "--seed", 6)
+    assert call(*command).exit_code == 0
+    assert message in refused(2, *command, "--seed", 6)  # of what is prepared too

@@ -182,3 +182,31 @@ def test_random_numbers_depend_on_seed_name_and_number():
     assert len(draws) == 4
     assert random_of(1, "a", 1).random() == random_of(1, "a", 1).random()
     assert isinstance(random_of(1, "a", 1), Random)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trials", "0"], "--trials: expected a whole number of at least 1, found '0'"),
+        (["--jobs", "0"], "--jobs: expected a whole number of at least 1, found '0'"),
+        (["--minutes", "0"], "--minutes: expected a number above 0, found '0'"),
+        (["--minutes", "nan"], "--minutes: expected a number above 0, found 'nan'"),
+    ],
+)
+def test_no_time_and_no_trials_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_tables_of_files_that_are_none_are_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "text.json").write_text("{")
+    (tmp_path / "other.json").write_text("[1]")
+    for name, code, message in (
+        ("none.json", 2, "No such file or directory"),
+        ("text.json", 1, "not what --json writes"),
+        ("other.json", 2, "not what --json writes"),
+    ):
+        assert command.main(["--markdown", str(tmp_path / name)]) == code
+        assert message in capsys.readouterr().err

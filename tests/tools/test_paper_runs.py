@@ -63,3 +63,9 @@ def test_the_plan_holds_both_presets_and_the_ablations():
         "objmae", "objmae:code_weights", "objmae:no_object_entropy", "objmae:no_pixel_entropy",
         "objmae:no_entropy", "objmae:no_masking",
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("_few")
+def test_a_pattern_without_a_run_is_refused(tmp_path, capsys):
+    assert call(tmp_path, "--list", "--only", "nosuch") == 2
+    assert "--only nosuch: no such run; --list names all" in capsys.readouterr().err

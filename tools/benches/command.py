@@ -100,7 +100,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _options(name: str, line: str, bench: Any) -> ArgumentParser:
-    from benches.options import positive
+    from arguments import positive
 
     parser = ArgumentParser(prog=f"tools/bench {name}", description=line, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="little work and few repeats: a smoke test")

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from arguments import positive
 
-from benches.options import add_device, cores, positive
+from benches.options import add_device, cores
 from benches.report import Check, Report, Row, Section
 from benches.timing import Candidate, interleave, say
 from objbench.data.generate.generator import Generator, generator_of

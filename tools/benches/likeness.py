@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from arguments import positive
 
 from benches.clevr_records import CODES, Rendered, read
-from benches.options import positive
 from benches.picture_statistics import CHANNELS, Statistics, distance, statistics
 from benches.report import Check, Report, Row, Section
 from benches.timing import say

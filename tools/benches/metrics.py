@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from arguments import positive
 from torch import Tensor
 
 from benches import metrics_rivals
 from benches.metrics_memory import growth_while_scoring
-from benches.options import add_device, add_threads, positive
+from benches.options import add_device, add_threads
 from benches.process import host_synchronisations, in_fresh_process, memory_is_measurable
 from benches.report import Check, Report, Row, Section, Speedup
 from benches.scenes import label_maps

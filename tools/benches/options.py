@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"expected a whole number of at least 1, found '{text}'")
-    return int(text)
+from arguments import positive
 
 
 def add_device(parser: ArgumentParser) -> None:

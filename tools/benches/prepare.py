@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from arguments import positive
 
 from benches.generic_protobuf import parse_generically
-from benches.options import cores, positive
+from benches.options import cores
 from benches.png_alone import encode_pngs
 from benches.report import Check, Report, Row, Section, Speedup
 from benches.timing import Candidate, Timing, interleave, say

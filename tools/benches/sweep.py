@@ -15,7 +15,9 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benches.options import cores, positive
+from arguments import positive
+
+from benches.options import cores
 from benches.report import Report, Row, Section, Speedup
 from benches.timing import Clock, Timing, Turn, quartiles, say, timed, timing_of
 from objbench.data.prepare.prepare import prepare

@@ -7,10 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from arguments import positive
 
 import objbench
 from benches.likeness import LIGHT, SEED, distances, means
-from benches.options import positive
 from benches.picture_statistics import Statistics, statistics
 from benches.report import Check, Report, Row, Section
 from benches.timing import say

@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from arguments import positive
 
-from benches.options import add_device, positive
+from benches.options import add_device
 from benches.report import Check, Report, Row, Section, Speedup
 from benches.timing import Timing, quartiles, say
 from benches.train_ceilings import DTYPES, copying, products

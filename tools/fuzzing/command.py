@@ -7,20 +7,22 @@ import secrets
 import shlex
 import sys
 import tempfile
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from math import inf
 from pathlib import Path
+from typing import Any
 
+from arguments import count, minutes, positive
 from rich.console import Console
 
 from fuzzing.report import Report, markdown, print_report
 from fuzzing.runner import Work, run
 from fuzzing.target import Target
 from objbench.data.workers import available
-from objbench.errors import ObjbenchError, unknown_name
+from objbench.errors import ObjbenchError, RequestError, unknown_name
 from objbench.files import explain_os_errors, write_atomically
 
 MODULES = ("raw", "own", "prepared", "predicted", "settings", "runs", "used", "downloads", "killed")
@@ -50,7 +52,11 @@ def all_targets() -> dict[str, Target]:
 
 def _run(options: Namespace, arguments: Sequence[str]) -> int:
     if options.markdown:
-        print(markdown([json.loads(path.read_text(encoding="utf-8")) for path in options.markdown]), end="")
+        contents = [_report_in(path) for path in options.markdown]
+        try:
+            print(markdown(contents), end="")
+        except (KeyError, TypeError) as error:
+            raise RequestError(f"--markdown: not what --json writes ({error!r})") from None
         return 0
     chosen = _chosen(options.only)
     if options.list:
@@ -78,6 +84,16 @@ def _run(options: Namespace, arguments: Sequence[str]) -> int:
     return 1 if report.failed else 0
 
 
+def _report_in(path: Path) -> Any:
+    """What an earlier --json FILE holds; RequestError or ObjbenchError if it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise RequestError(f"--markdown {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ObjbenchError(f"--markdown {path}: not what --json writes ({error})") from None
+
+
 def _chosen(only: str | None) -> list[Target]:
     known = all_targets()
     if only is None:
@@ -95,14 +111,15 @@ def _chosen(only: str | None) -> list[Target]:
 
 def _works(options: Namespace, chosen: Sequence[Target], temporary: Path) -> list[Work]:
     costs = sum(target.cost for target in chosen)
-    minutes = options.minutes or (5.0 if options.trials is None and options.trial is None else inf)
+    endless = options.trials is None and options.trial is None
+    limit = options.minutes or (5.0 if endless else inf)
     trials = options.trials or _ENDLESS
     works = []
     for target in chosen:
         numbers = range(max(1, trials // target.cost))
         if options.trial is not None:
             numbers = range(options.trial, options.trial + 1)
-        seconds = 60 * minutes * options.jobs * target.cost / costs
+        seconds = 60 * limit * options.jobs * target.cost / costs
         works.append(Work(target, temporary / target.name, numbers, seconds))
     return works
 
@@ -124,24 +141,24 @@ def _options() -> ArgumentParser:
         description="Damage every input of objbench, kill its commands, lie to its downloads; count what goes unnoticed.",
     )  # fmt: skip
     parser.add_argument(
-        "--minutes", type=float, metavar="M", help="time for all targets (default 5, without --trials)"
+        "--minutes", type=minutes, metavar="M", help="time for all targets (default 5, without --trials)"
     )
     parser.add_argument(
-        "--trials", type=_count, metavar="N",
+        "--trials", type=positive, metavar="N",
         help="the most trials of each target; of kills and of the server, a tenth of them",
     )  # fmt: skip
     parser.add_argument(
-        "--trial", type=_count, metavar="N", help="only this trial, in full (with --seed and --only)"
+        "--trial", type=count, metavar="N", help="only this trial, in full (with --seed and --only)"
     )
     parser.add_argument(
-        "--seed", type=_count, metavar="S", help="random seed (default: a new one, which is printed)"
+        "--seed", type=count, metavar="S", help="random seed (default: a new one, which is printed)"
     )
     parser.add_argument(
         "--only", metavar="TARGET,...", help="only these targets; a prefix takes all of its kind"
     )
     parser.add_argument(
         "--jobs",
-        type=_count,
+        type=positive,
         default=available(),
         metavar="N",
         help="targets at a time (default: one per core)",
@@ -158,9 +175,3 @@ def _options() -> ArgumentParser:
         help="print the tables of earlier --json FILEs as one, in markdown; later ones replace earlier ones",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"expected a whole number, found '{text}'")
-    return int(text)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from subprocess import Popen
 
-from benches.options import positive
+from arguments import positive
 
 from miniatures import plan
 from miniatures.cost import OTHER_PREPARING, PREPARING, measured_steps, minutes_left

@@ -224,8 +224,10 @@ def plan(
     """
     source = dataset.source(source)
     _check_sizes(sizes)
+    _refuse_nothing(dataset, source, sizes)
     refuse_selection(dataset, source)
     opened: Source = registry.get("sources", source)(SourceRequest(dataset, source, raw, dict(sizes), seed))
+    _refuse_seed(opened.generator is not None, source, seed)
     plans = opened.plan()
     if not plans:
         raise RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
@@ -256,10 +258,24 @@ def finished(
         return None
     _remove_journal(folder)
     if read_manifest(folder).generator is None:
+        _refuse_seed(False, source, seed)
         return _same(folder, _settings(dataset, source, sizes, None), None)
     request = SourceRequest(dataset, source, None, dict(sizes), seed)
     generator = registry.get("sources", source)(request).generator
     return _same(folder, _settings(dataset, source, sizes, seed), generator)
+
+
+def _refuse_seed(draws: bool, source: str, seed: int) -> None:
+    if seed and not draws:
+        raise RequestError(
+            f"--seed {seed}: the source '{source}' draws nothing, its scenes are those of the release; leave out --seed"
+        )
+
+
+def _refuse_nothing(dataset: DatasetRef, source: str, sizes: Mapping[str, int]) -> None:
+    splits = dataset.rule.sources.get(source, {})
+    if splits and all(sizes.get(split) == 0 for split in splits):
+        raise RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
 
 
 def prepare(

@@ -84,10 +84,11 @@ def missing_file(request: SourceRequest, folder: Path, role: str) -> ObjbenchErr
     splits = sorted(
         split for split, rule in rules(request).items() if rule.file == role and wanted(request, split)
     )
-    without = " ".join(f"--{split} 0" for split in splits)
+    others = any(wanted(request, split) for split in set(rules(request)) - {*splits})
+    without = ", or leave it out with " + " ".join(f"--{split} 0" for split in splits) if others else ""
     return ObjbenchError(
         f"{folder}: holds no {names}, which {', '.join(splits)} of {label(request)} is made of. "
-        f"Download it from {source_spec(request).url}, or leave it out with {without}"
+        f"Download it from {source_spec(request).url}{without}"
     )
 
 
