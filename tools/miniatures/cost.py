@@ -16,7 +16,6 @@ from objbench.train.run_state import RunState
 
 # Milliseconds of one processor for a training step where there is no record yet: docs/miniatures.md (Small CLEVR).
 STEP: dict[tuple[str, str], float] = {
-    ("iodine:demo", SMALL_CLEVR): 476,
     ("comet:demo", SMALL_CLEVR): 238,
 }
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md
