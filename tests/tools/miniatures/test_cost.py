@@ -22,10 +22,10 @@ def test_a_step_takes_as_long_as_those_on_record():
 
 
 def test_without_a_record_it_takes_as_long_as_measured():
-    run = Run("iodine:demo", SMALL_CLEVR, 0)
-    assert minutes_left(run, START, SPEC, {}) == pytest.approx(5000 * 0.476 / 60)
-    half = RunState("stopped", step=2500, total=5000)
-    assert minutes_left(run, half, SPEC, {}) == pytest.approx(2500 * 0.476 / 60)
+    run = Run("comet:demo", SMALL_CLEVR, 0)
+    assert minutes_left(run, START, SPEC, {}) == pytest.approx(6000 * 0.238 / 60)
+    half = RunState("stopped", step=2500, total=6000)
+    assert minutes_left(run, half, SPEC, {}) == pytest.approx(3500 * 0.238 / 60)
     assert minutes_left(run, RunState("finished"), SPEC, {}) == 0.0
     assert minutes_left(Run("grid", SMALL_CLEVR, 0), START, SPEC, {}) == TRIVIAL
     assert minutes_left(Run("monet", SMALL_CLEVR, 0), START, SPEC, {}) is None
