@@ -33,12 +33,13 @@ def build(plan: Plan, spec: Spec, all_seeds: bool = False, intervals: bool = Fal
     lines: list[Line] = []
     for members in _lines(plan):
         first = next(iter(members.values()))
-        common = [note for note in first.notes if all(note in row.notes for row in members.values())]
-        label = Cell(_label(first), footnotes.letters(common))
+        notes = {dataset: plan.notes(row, spec) for dataset, row in members.items()}
+        shared = [note for note in plan.notes(first, spec) if all(note in found for found in notes.values())]
+        label = Cell(_label(first), footnotes.letters(shared))
         cells = []
         for column in columns:
             row = members.get(column.dataset)
-            own = [note for note in row.notes if note not in common] if row else []
+            own = [note for note in notes.get(column.dataset, ()) if note not in shared]
             cells.append(column.cell(row, own, footnotes))
         lines.append(_line(members, label, cells))
         if all_seeds:

@@ -21,11 +21,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a table shows. `rows` may contain rows without a value in any of the columns."""
+    """What a table shows.
+
+    Attributes:
+        rows: Some of them may have no value in any of the columns.
+        protocol: The only one that the table is of, if that is not the default one of its dataset.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: list[Row]
+    protocol: str | None = None
+
+    def notes(self, row: Row, spec: Spec) -> tuple[str, ...]:
+        """The notes of a row in this table: published numbers that are not of its protocol say so."""
+        if not row.published or not self.protocol or (row.test_id or "").partition("/")[0] == self.protocol:
+            return row.notes
+        return (*row.notes, f"on {spec.dataset_title(row.dataset)}, not on its protocol {self.protocol}")
 
 
 def with_success(plan: Plan, success: Success) -> Plan:
@@ -55,26 +67,14 @@ def dataset_plans(
     plans = []
     for reference in _references(rows, datasets, spec):
         name = reference.partition("@")[0]
-        members = [
-            _in_table(row, reference, spec)
-            for row in rows
-            if row.dataset_ref == (name if row.published else reference)
-        ]
+        members = [row for row in rows if row.dataset_ref == (name if row.published else reference)]
         columns = [Column(name, m) for m in metrics if any(m in row.values for row in members)]
         members = [row for row in members if any(column.metric in row.values for column in columns)]
         if members:
-            title = spec.dataset_title(name, reference.partition("@")[2])
-            plans.append(Plan(title, tuple(columns), members))
+            protocol = reference.partition("@")[2]
+            title = spec.dataset_title(name, protocol)
+            plans.append(Plan(title, tuple(columns), members, protocol or None))
     return plans
-
-
-def _in_table(row: Row, reference: str, spec: Spec) -> Row:
-    """A row as a table of this dataset and protocol shows it: published numbers of another test set say so."""
-    name, _, protocol = reference.partition("@")
-    if not row.published or not protocol or (row.test_id or "").partition("/")[0] == protocol:
-        return row
-    note = f"on {spec.dataset_title(name)}, not on its protocol {protocol}"
-    return replace(row, notes=(*row.notes, note))
 
 
 def _references(rows: list[Row], datasets: Sequence[str], spec: Spec) -> list[str]:

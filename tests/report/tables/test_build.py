@@ -265,3 +265,12 @@ def test_published_numbers_in_a_table_of_another_protocol_say_that_they_are_of_a
     assert all(letter in line.label.marks for line in published)
     (plan,) = plans(record())
     assert not any("not on its protocol" in text for _, text in build(plan, load_spec()).legend)
+
+
+def test_published_rows_of_two_tables_are_exported_once():
+    both = plans(record(), record(**ALIGNED))
+    assert len(both) == 2
+    names = [(one["kind"], one["name"], one["citation"], one["tables"]) for one in json.loads(as_json(both))]
+    published = [name for name in names if name[0] == "published"]
+    assert published
+    assert len(published) == len({json.dumps(name) for name in published})
