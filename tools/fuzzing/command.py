@@ -111,8 +111,8 @@ def _chosen(only: str | None) -> list[Target]:
 
 def _works(options: Namespace, chosen: Sequence[Target], temporary: Path) -> list[Work]:
     costs = sum(target.cost for target in chosen)
-    endless = options.trials is None and options.trial is None
-    limit = options.minutes or (5.0 if endless else inf)
+    unlimited = options.trials is None and options.trial is None
+    limit = options.minutes or (5.0 if unlimited else inf)
     trials = options.trials or _ENDLESS
     works = []
     for target in chosen:

@@ -224,14 +224,18 @@ def plan(
     """
     source = dataset.source(source)
     _check_sizes(sizes)
-    _refuse_nothing(dataset, source, sizes)
+    rules = dataset.rule.sources.get(source, {})
+    if rules and all(sizes.get(split) == 0 for split in rules):  # before a file is missed that nothing needs
+        raise _nothing(dataset, source)
     refuse_selection(dataset, source)
     opened: Source = registry.get("sources", source)(SourceRequest(dataset, source, raw, dict(sizes), seed))
-    _refuse_seed(opened.generator is not None, source, seed)
+    draws = opened.generator is not None
+    if not draws:
+        _refuse_seed(source, seed)
     plans = opened.plan()
     if not plans:
-        raise RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
-    settings = _settings(dataset, source, sizes, seed if opened.generator is not None else None)
+        raise _nothing(dataset, source)
+    settings = _settings(dataset, source, sizes, seed if draws else None)
     return Preparation(dataset, source, folder_of(data, dataset, source), opened, plans, settings)
 
 
@@ -258,24 +262,23 @@ def finished(
         return None
     _remove_journal(folder)
     if read_manifest(folder).generator is None:
-        _refuse_seed(False, source, seed)
+        _refuse_seed(source, seed)
         return _same(folder, _settings(dataset, source, sizes, None), None)
     request = SourceRequest(dataset, source, None, dict(sizes), seed)
     generator = registry.get("sources", source)(request).generator
     return _same(folder, _settings(dataset, source, sizes, seed), generator)
 
 
-def _refuse_seed(draws: bool, source: str, seed: int) -> None:
-    if seed and not draws:
+def _refuse_seed(source: str, seed: int) -> None:
+    """Raise RequestError if a seed is given to a source that is no generator."""
+    if seed:
         raise RequestError(
             f"--seed {seed}: the source '{source}' draws nothing, its scenes are those of the release; leave out --seed"
         )
 
 
-def _refuse_nothing(dataset: DatasetRef, source: str, sizes: Mapping[str, int]) -> None:
-    splits = dataset.rule.sources.get(source, {})
-    if splits and all(sizes.get(split) == 0 for split in splits):
-        raise RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
+def _nothing(dataset: DatasetRef, source: str) -> RequestError:
+    return RequestError(f"{dataset} ({source}): all splits are of size 0, there is nothing to prepare")
 
 
 def prepare(

@@ -75,10 +75,11 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
     if not isinstance(row, Measured):
         return (row.protocol, _conditions(row), *stated)
     learned = row.learned
-    trained = (learned.trained_on, learned.n_train, learned.train_fingerprint) if learned else row.kind
-    shortened = learned.shortened if learned else None
+    trained: object = row.kind
+    if learned:
+        trained = (learned.trained_on, learned.n_train, learned.train_fingerprint, learned.shortened)
     images = frozenset(row.values[metric].images.values())
-    return (row.scored, row.n_images, trained, shortened, images, *stated)
+    return (row.scored, row.n_images, trained, images, *stated)
 
 
 def differences(row: Row, reference: Row, metrics: Sequence[str]) -> list[str]:

@@ -98,9 +98,14 @@ class MeasuredRows:
 def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) -> MeasuredRows:
     """Make one row per method and test split, over the selected seeds; a seed that occurs twice counts once."""
     rows: list[Measured] = []
-    faults = {id(item): _out_of_range(item.record, spec) for item in found}
-    skipped = [f"{item.path}: {fault}" for item in found if (fault := faults[id(item)])]
-    for group in _grouped([item for item in found if not faults[id(item)]]):
+    sound: list[FoundRecord] = []
+    skipped: list[str] = []
+    for item in found:
+        if fault := _out_of_range(item.record, spec):
+            skipped.append(f"{item.path}: {fault}")
+        else:
+            sound.append(item)
+    for group in _grouped(sound):
         seeds: dict[int, FoundRecord] = {}
         for item in group:
             first = seeds.setdefault(item.record.seed, item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from objbench.registry import DEFAULT_DEFINITION
@@ -80,7 +80,7 @@ class _Varying:
 
     def __init__(self, rows: Iterable[Measured]) -> None:
         self.fingerprints: dict[str, set[str]] = {}  # of each split
-        self.trained_on: dict[str, set[tuple[int, str]]] = {}
+        self.training_splits: dict[tuple[str, int], set[str]] = {}  # their fingerprints, by name and size
         self.resolutions: set[tuple[int, int]] = set()
         self.training_sizes: set[int] = set()
         self.slots: set[int] = set()
@@ -96,8 +96,8 @@ class _Varying:
                 self.slots.add(row.slots)
             if row.learned:
                 self.training_sizes.add(row.learned.n_train)
-                sets = self.trained_on.setdefault(row.learned.trained_on, set())
-                sets.add((row.learned.n_train, row.learned.train_fingerprint))
+                same = self.training_splits.setdefault(_training_split(row.learned), set())
+                same.add(row.learned.train_fingerprint)
             if row.trained:
                 of_method = self.configurations.setdefault(row.who, set())
                 of_method.add((row.trained.config_hash, row.trained.steps))
@@ -116,17 +116,13 @@ class _Varying:
         notes = []
         if row.learned and not row.learned.shortened and len(self.training_sizes) > 1:
             notes.append(f"trained on {row.learned.n_train:,} scenes")
-        if row.learned and self._of_several(row.learned):
+        if row.learned and len(self.training_splits[_training_split(row.learned)]) > 1:
             notes.append(f"train split of fingerprint {row.learned.train_fingerprint[:12]}")
         if len(self.slots) > 1 and row.slots == row.dataset_slots is not None:
             notes.append(f"{row.slots} slots")
         if row.trained and len(self.configurations[row.who]) > 1:
             notes.append(f"configuration {row.trained.config_hash[:12]}, {row.trained.steps:,} steps")
         return notes
-
-    def _of_several(self, learned: Training) -> bool:
-        """Whether other rows learned from another split with as many scenes of the same name."""
-        return sum(n == learned.n_train for n, _ in self.trained_on[learned.trained_on]) > 1
 
     def mixed(self, row: Measured) -> frozenset[str]:
         """The metrics of `row` that another row, scored on the same split, averages over other images."""
@@ -171,10 +167,17 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     return notes + _chosen(row)
 
 
-def method_notes(row: Measured, others: Iterable[Measured], spec: Spec) -> list[str]:
-    """In what the model of a row differs from its recipe and from the models of other rows, wherever they were scored."""
-    varying = _Varying(others)
-    return [*_shortened(row), *_slots_notes(row, spec), *varying.method_notes(row), *_chosen(row)]
+def method_notes(rows: Sequence[Measured], spec: Spec) -> list[list[str]]:
+    """In what the model of each row differs from its recipe and from those of the others, wherever they were scored."""
+    varying = _Varying(rows)
+    return [
+        [*_shortened(row), *_slots_notes(row, spec), *varying.method_notes(row), *_chosen(row)]
+        for row in rows
+    ]
+
+
+def _training_split(learned: Training) -> tuple[str, int]:
+    return learned.trained_on, learned.n_train
 
 
 def _shortened(row: Measured) -> list[str]:

@@ -96,7 +96,12 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     columns = [*first.factors, *first.means]
     measures = [first.factors[name].measure if name in first.factors else name for name in columns]
     notes = Footnotes()
-    lines = [line for found in group for line in _lines(found, group, columns, notes, spec)]
+    of_methods = method_notes([found.row for found in group], spec)
+    lines = [
+        line
+        for found, marks in zip(group, of_methods, strict=True)
+        for line in _lines(found, columns, notes.letters([*marks, *_remarks(found, spec)]))
+    ]
     majority = [_printed([found.first for found in group], name, lambda s: s.majority) for name in columns]
     lines.append(Line("majority", Cell("majority"), ("", ""), [*map(Cell, majority), Cell("-")]))
     on = first.scored
@@ -117,10 +122,7 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     )
 
 
-def _lines(
-    found: Probed, group: Sequence[Probed], columns: Sequence[str], notes: Footnotes, spec: Spec
-) -> Iterator[Line]:
-    marks = notes.letters(_remarks(found, group, spec))
+def _lines(found: Probed, columns: Sequence[str], marks: tuple[str, ...]) -> Iterator[Line]:
     seeds = list(found.seeds.values())
     for reading, (title, value) in _READINGS.items():
         cells = [_printed(seeds, name, value) for name in columns]
@@ -133,13 +135,12 @@ def _lines(
         yield Line(section, label, (title, str(len(seeds))), [*map(Cell, cells), last], (found.row,))
 
 
-def _remarks(found: Probed, group: Sequence[Probed], spec: Spec) -> list[str]:
-    """In what the method differs from its recipe and from the others of its table."""
+def _remarks(found: Probed, spec: Spec) -> list[str]:
+    """Where the method was trained, if it was probed elsewhere, and whether seeds of it were not probed."""
     run = found.row.origins[min(found.seeds)].record
     place = spec.place_title(run.dataset, run.protocol, run.source)
-    notes = method_notes(found.row, [other.row for other in group], spec)
     n, of = len(found.seeds), len(found.row.origins)
-    return [*notes, *[f"trained on {place}"] * (found.key != TEST), *[f"{n} of {of} seeds probed"] * (n < of)]
+    return [f"trained on {place}"] * (found.key != TEST) + [f"{n} of {of} seeds probed"] * (n < of)
 
 
 def _printed(seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorScore], float | None]) -> str:
