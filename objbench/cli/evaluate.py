@@ -89,7 +89,8 @@ def evaluate(
     reference = context.spec.dataset(dataset)
     from objbench.data.read.load import load
     from objbench.device import choose_device
-    from objbench.use.weights import run_to_extend
+    from objbench.predictions.read import neither
+    from objbench.use.weights import run_to_extend, shipped_weights
 
     if definition not in names("definitions"):
         raise unknown_name("definition", definition, names("definitions"))
@@ -99,6 +100,9 @@ def evaluate(
         return load(str(reference), split, source, context.data, chosen, context.config)
 
     folder = run_to_extend(subject, context.runs, context.spec)
+    if folder is None and not subject.exists():
+        shipped = ", ".join(shipped_weights()) or "none"
+        raise RequestError(f"{neither(subject)}, and no shipped weights of that name (known: {shipped})")
     if folder is None:
         if slots is not None:
             raise RequestError(f"--slots: only for a run, but {subject} is not one")

@@ -97,6 +97,12 @@ class Predictions:
         problems.refuse()
 
 
+def neither(path: Path) -> str:
+    """What is said of a path that is no run and holds no predictions."""
+    found = "a file of another name" if path.exists() else "nothing"
+    return f"{path}: expected the folder of a run, or predictions: {FORMS}; found {found}"
+
+
 @contextmanager
 def open_predictions(path: Path, by_order: bool = False) -> Iterator[Predictions]:
     """Open the predictions in `path`: an .npz or .npy, or a folder or tar of PNGs.
@@ -117,5 +123,4 @@ def open_predictions(path: Path, by_order: bool = False) -> Iterator[Predictions
         with open_files(path) as files:
             yield Predictions(PngFiles(path, files, by_order))
     else:
-        found = "a file of another name" if path.exists() else "nothing"
-        raise RequestError(f"{path}: expected the folder of a run, or predictions: {FORMS}; found {found}")
+        raise RequestError(neither(path))

@@ -327,6 +327,11 @@ def test_what_is_neither_run_nor_predictions_exits_with_2(name):
     )
 
 
+def test_a_misspelt_name_of_shipped_weights_is_told_the_names():
+    message = refused(2, "evaluate", "objmae-demo-tetrominoe", *ON)
+    assert "found nothing, and no shipped weights of that name (known: objmae-demo-tetrominoes, " in message
+
+
 def test_a_run_takes_a_definition_but_no_options_of_predictions(scenes):
     done("run", "one_slot", *ON)
     folder = Path("runs/tetrominoes/generated/one_slot/seed-0")
