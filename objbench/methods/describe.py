@@ -7,7 +7,7 @@ from typing import Any
 
 from objbench.methods.create import method_class
 from objbench.spec.explain import in_words
-from objbench.spec.nested import flatten
+from objbench.spec.nested import value_at
 from objbench.spec.resolve import resolve, shared_config
 from objbench.spec.schema import Spec
 from objbench.spec.settings import fields_of, parse
@@ -39,7 +39,7 @@ def settings_of(spec: Spec, name: str) -> dict[str, Setting]:
         RequestError: unknown method or variant, or values in its yaml that its class refuses.
     """
     method, _, variant = name.partition(":")
-    default = flatten(shared_config(spec, name))
+    default = shared_config(spec, name)
     kind = method_class(method, spec.method_class(method)).Settings
     known = spec.method(method)
     own = {*known.datasets, *(known.variants[variant].datasets if variant else ())}
@@ -47,14 +47,14 @@ def settings_of(spec: Spec, name: str) -> dict[str, Setting]:
 
     def values(name: str) -> dict[str, dict[str, Any]]:
         configs = {dataset: resolve(spec, name, spec.dataset(dataset), {}).config for dataset in datasets}
-        return {dataset: flatten(parse(kind, config).model_dump()) for dataset, config in configs.items()}
+        return {dataset: parse(kind, config).model_dump(mode="json") for dataset, config in configs.items()}
 
     plain = values(name)
     varied = {} if variant else {other: values(f"{method}:{other}") for other in known.variants}
     found = {}
     for key, field in sorted(fields_of(kind), key=lambda item: item[0].startswith("recipe.")):
-        here = {dataset: plain[dataset][key] for dataset in datasets}
-        there = {other: {d: of[d][key] for d in datasets} for other, of in varied.items()}
+        here = {dataset: value_at(plain[dataset], key) for dataset in datasets}
+        there = {other: {d: value_at(of[d], key) for d in datasets} for other, of in varied.items()}
         changed = {other: by_dataset for other, by_dataset in there.items() if by_dataset != here}
-        found[key] = Setting(field.description or "", in_words(field), default[key], here, changed)
+        found[key] = Setting(field.description or "", in_words(field), value_at(default, key), here, changed)
     return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from objbench.methods.base import Method
 from objbench.methods.plain_file import MethodFile, loaded_file, read_file, split_reference
 from objbench.registry import names
 from objbench.spec.load import load_spec
-from objbench.spec.nested import deep_merge, flatten, unflatten
+from objbench.spec.nested import deep_merge, unflatten
 from objbench.spec.schema import MethodSpec, Spec
 from objbench.spec.settings import SHARED_KEYS, fields_of
 from objbench.stores import Place
@@ -108,13 +110,13 @@ def block(file: MethodFile, spec: Spec) -> dict[str, Any]:
     inherited = spec.methods[base].model_dump(by_alias=True, exclude_unset=True) if base else {}
     own = (key for key, field in fields_of(kind.Settings) if key not in SHARED_KEYS)
     text = inspect.cleandoc(kind.__dict__.get("__doc__") or f"The class {file.kind} of {file.file}")
-    layers = (dict.fromkeys(own), flatten(inherited.get("config", {})), flatten(defaults(kind.Settings)))
+    layers = (unflatten(dict.fromkeys(own)), inherited.get("config", {}), defaults(kind.Settings))
     return {
         **{key: inherited[key] for key in _INHERITED if key in inherited},
         "title": file.kind,
         "summary": text.splitlines()[0].removesuffix("."),
         "class": file.implementation,
-        "config": unflatten({key: value for layer in layers for key, value in layer.items()}),
+        "config": reduce(deep_merge, layers),
     }
 
 
@@ -142,7 +144,10 @@ def _registered_base(kind: type[Method], spec: Spec) -> str | None:
 
 
 def defaults(settings: type[BaseModel]) -> dict[str, Any]:
-    """The defaults of Settings, as the `config` of a block. Those of a group may be some of its keys.
+    """The defaults of Settings as the `config` of a block, a tuple as a list. Those of a group may be some of its keys.
+
+    Raises:
+        RequestError: A default is no value that a yaml can have.
 
     >>> from objbench.spec.settings import Recipe
     >>> from pydantic import Field
@@ -162,7 +167,16 @@ def defaults(settings: type[BaseModel]) -> dict[str, Any]:
             if isinstance(given, Mapping):
                 inner = deep_merge(inner, given)
             if inner:
-                found[name] = inner
+                found[name] = _as_yaml(name, inner)
         elif not field.is_required():
-            found[name] = given
+            found[name] = _as_yaml(name, given)
     return found
+
+
+def _as_yaml(name: str, given: Any) -> Any:
+    try:
+        return json.loads(json.dumps(given))
+    except (TypeError, ValueError):
+        raise RequestError(
+            f"Settings.{name}: its default {given!r:.40} is no value that a yaml can have (a number, word, list or mapping)"
+        ) from None

@@ -37,6 +37,18 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return block
 
 
+def value_at(block: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key, which may be a mapping itself; None where there is none.
+
+    >>> value_at({"model": {"width": 96}}, "model.width")
+    96
+    """
+    found: Any = block
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
 def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """`top` laid over `base`: mappings are merged, all else is replaced.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -71,9 +72,13 @@ AnyGroup = TypeVar("AnyGroup", bound=Group)
 
 
 def parse(kind: type[AnyGroup], values: Mapping[str, Any]) -> AnyGroup:
-    """The values of a configuration, typed. Raises RequestError with one line per mistake."""
+    """The values of a configuration, typed as JSON is: a list is a tuple where the type is one, a word may be a path.
+
+    Raises:
+        RequestError: One line per mistake.
+    """
     try:
-        return kind.model_validate(values)
+        return kind.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise RequestError("\n".join(explain(kind, error))) from None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from helpers import plain
 
 from objbench.errors import RequestError
 from objbench.methods.create import build, create
+from objbench.methods.describe import settings_of
 from objbench.methods.plain_block import named, with_files
 from objbench.spec.resolve import resolve
 from objbench.testing import check_method
@@ -134,3 +137,45 @@ def test_python_and_the_contract_kit_take_a_file(tmp_path):
     path = plain.write(tmp_path)
     assert create(f"{path}:Mine", "tetrominoes", learning_rate=0.5).settings.learning_rate == 0.5
     assert {"settings", "resume"} <= set(check_method(str(path), "tetrominoes"))
+
+
+COMPOSED = """
+from pathlib import Path
+from typing import Any
+from pydantic import Field
+from objbench.methods.base import Method
+
+
+class Mine(Method):
+    class Settings(Method.Settings):
+        pair: tuple[int, float] = Field((1, 2.5), description="of numbers")
+        grid: list[tuple[int, int]] = Field([(1, 2), (3, 4)], description="of places")
+        weights: dict[str, float] = Field({"left": 0.5, "right": 1.0}, description="by side")
+        none: dict[str, int] = Field({}, description="by nobody")
+
+    def stages(self):
+        return []
+"""
+
+
+def test_defaults_of_composed_types_are_as_a_yaml_has_them_and_arrive_typed(tmp_path):
+    path = plain.write(tmp_path, text=COMPOSED)
+    resolved = config(path, **{"weights.left": 0.25})
+    assert resolved.config == json.loads(json.dumps(resolved.config))  # what config.json gives back
+    spec, (name,) = with_files([str(path)])
+    dataset = spec.dataset("tetrominoes")
+    settings = build(resolved, dataset).settings
+    assert (settings.pair, settings.grid) == ((1, 2.5), [(1, 2), (3, 4)])
+    assert (settings.weights, settings.none) == ({"left": 0.25, "right": 1.0}, {})
+    for given in ([3, 4], (3, 4)):
+        assert build(resolve(spec, name, dataset, {"pair": given}), dataset).settings.pair == (3, 4.0)
+    assert settings_of(spec, name)["weights"].default == {"left": 0.5, "right": 1.0}
+
+
+@pytest.mark.parametrize("default", ["Path('here')", "{1, 2}", "b'x'", "object()"])
+def test_a_default_that_no_yaml_can_have_is_refused(tmp_path, default):
+    text = COMPOSED.replace("dict[str, int] = Field({},", f"Any = Field({default},")
+    with pytest.raises(
+        RequestError, match=r"Settings\.none: its default .* is no value that a yaml can have"
+    ):
+        config(plain.write(tmp_path, text=text))
