@@ -115,11 +115,12 @@ def _follow(context: Context, plan: Plan, submitted: list[Submitted]) -> None:
 
     done: list[tuple[Path, Record]] = []
     note = _noting(context, plan, done)
-    for planned in plan.left_alone:
-        note(_left_alone(planned))
+    before = [_left_alone(planned) for planned in plan.left_alone]
+    for outcome in before:
+        note(outcome)
     outcomes = follow(submitted, context.interrupts, note)
     _print_json(context, done)
-    refuse_failures(outcomes, plan)
+    refuse_failures(before + outcomes, plan)
 
 
 def _noting(context: Context, plan: Plan, done: list[tuple[Path, Record]]) -> Callable[[Outcome], None]:
@@ -168,19 +169,29 @@ def _in_a_pool(
     from objbench.launch.pool import Pool, devices_of, seats
 
     places = seats(workers, devices_of(plan.request.device), available())
-    for planned in plan.left_alone:
-        note(_left_alone(planned))
-    return Pool(plan, places, context.interrupts, say).run(note)
+    trying = plan.to_try
+    before = [_left_alone(planned) for planned in plan.left_alone if planned not in trying]
+    for outcome in before:
+        note(outcome)
+    return before + Pool(plan, places, context.interrupts, say).run(note)
 
 
 def _left_alone(planned: Planned) -> Outcome:
     """The outcome of a run that is finished, or at work elsewhere, before anything was done."""
+    from objbench.errors import ObjbenchError
     from objbench.launch.work import Outcome
+    from objbench.train.run_folder import refuse_other_record
 
     elsewhere = planned.state.state == "at work"
+    outcome = Outcome(planned.task, planned.folder, elsewhere=elsewhere)
+    if not elsewhere:
+        try:
+            refuse_other_record(planned.folder)
+        except ObjbenchError as error:
+            return outcome._replace(failure=str(error))
     why = "; left to it" if elsewhere else " before; --fresh runs it again"
     say(f"{planned.task}: {planned.state}{why}")
-    return Outcome(planned.task, planned.folder, elsewhere=elsewhere)
+    return outcome
 
 
 def print_scores(record: Record, keys: list[str], spec: Spec) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from objbench.errors import RequestError, first_few
+from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.launch.request import RunRequest, Task
 from objbench.methods.create import build
 from objbench.parts import Part
@@ -73,6 +74,11 @@ class Plan:
         return [planned for planned in self.runs if planned.state.state in self._closed]
 
     @property
+    def to_try(self) -> list[Planned]:
+        """The runs to carry out, and behind them those that seem to be at work: only their lock tells whether they are."""
+        return self.open + [planned for planned in self.left_alone if planned.state.state == "at work"]
+
+    @property
     def _closed(self) -> set[State]:
         """The states of runs that are not carried out."""
         if self.request.fresh:
@@ -110,6 +116,7 @@ def make_plan(request: RunRequest) -> Plan:
         resolved, where = methods[task.method, task.dataset], data[task.dataset]
         folder = seed_folder(request.runs, str(where.reference), where.source, resolved, task.seed)
         runs.append(Planned(task, resolved, folder, run_state(folder)))
+    _refuse_twice(runs)
     plan = Plan(request, spec, tuple(runs), len(runs), tuple(filter(None, notes)))
     if not request.fresh:
         _refuse_others(plan, data)
@@ -145,6 +152,17 @@ class _Data:
             self.source = self.prepared.source
 
 
+def _refuse_twice(runs: Sequence[Planned]) -> None:
+    """Refuse two names for one run, such as a dataset with and without its default protocol."""
+    known: dict[Path, Task] = {}
+    for planned in runs:
+        other = known.setdefault(planned.folder, planned.task)
+        if other is not planned.task:
+            raise RequestError(
+                f"{other} and {planned.task} are the same run, {planned.folder}: leave out one of them"
+            )
+
+
 def _refuse_others(plan: Plan, data: dict[str, _Data]) -> None:
     """Refuse folders that hold runs of another configuration, all at once and before any work."""
     refused = []
@@ -152,7 +170,12 @@ def _refuse_others(plan: Plan, data: dict[str, _Data]) -> None:
         prepared = data[planned.task.dataset].prepared
         if prepared is None:  # scenes in memory have no fingerprint before they are made
             continue
-        other = other_configuration(planned.folder, run_config(planned.method, prepared, planned.task.seed))
+        try:
+            other = other_configuration(
+                planned.folder, run_config(planned.method, prepared, planned.task.seed)
+            )
+        except ObjbenchError as error:  # its config.json is damaged
+            other = str(error)
         if other is not None:
             refused.append(other)
     if len(refused) == 1:

@@ -71,7 +71,7 @@ class Pool:
         self, plan: Plan, places: list[Seat], interrupts: Interrupts, say: Callable[[str], None]
     ) -> None:
         self._request, self._interrupts, self._say = plan.request.elsewhere(), interrupts, say
-        self._waiting = list(plan.open)
+        self._waiting = plan.to_try
         self._places = places[: len(self._waiting)]
         self._busy: dict[Connection, _Hand] = {}
 

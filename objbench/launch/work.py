@@ -138,6 +138,5 @@ def refuse_failures(outcomes: list[Outcome], plan: Plan) -> None:
     names = first_few([str(outcome.task) for outcome in failed])
     again = "the same command without --fresh" if plan.request.fresh else "the same command"
     raise kind(
-        f"{len(failed)} of {len(plan.runs)} runs failed ({names}); {again} goes on with them, objbench list runs "
-        "shows the reasons"
+        f"{len(failed)} of {len(plan.runs)} runs failed ({names}), for the reasons above; {again} tries them again"
     )

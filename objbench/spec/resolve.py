@@ -43,13 +43,18 @@ class MethodConfig:
     @property
     def hash(self) -> str:
         """sha256 of the class of the method and of its `identity`, the number of slots included."""
-        return digest({"implementation": self.implementation, "config": self.identity})
+        return hash_of({"implementation": self.implementation, "config": self.identity})
 
     @property
     def label(self) -> str:
         """The name of the run's folder: `method[-variant][+hash6 of the overrides]`."""
         label = f"{self.method}-{self.variant}" if self.variant else self.method
         return f"{label}+{digest(self.overrides)[:6]}" if self.overrides else label
+
+
+def hash_of(run: Mapping[str, Any]) -> str:
+    """sha256 of the class and the hyper-parameters of a run, of its config.json or of what will be in it."""
+    return digest({key: run[key] for key in ("implementation", "config")})
 
 
 def digest(content: Any) -> str:

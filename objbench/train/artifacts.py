@@ -20,7 +20,7 @@ PER_IMAGE, SAMPLES, SAMPLE_SHEET = "per_image.npz", "samples.npz", "samples.png"
 _HEADER, _NAME_LENGTH = 30, 26  # bytes of a zip entry's header, and where it says how long its name is
 _UTF8 = 0x800  # the flag of names in UTF-8
 _REMEDY = {
-    PER_IMAGE: "run that seed, or evaluate those predictions, again with --fresh",
+    PER_IMAGE: "remove it and run objbench evaluate on each dataset again; of predictions, with --fresh",
     SAMPLES: "remove it and run objbench evaluate",
 }
 

@@ -34,6 +34,7 @@ class Checkpoint:
         wall_seconds: Time spent in total.
         unvalidated: Whether the validation that follows the last step was interrupted.
         environments: Those of the processes that trained, in order; empty in files of versions that did not write it.
+        seed: Of the training; None in files of versions that did not write it.
     """
 
     stage: int
@@ -46,6 +47,7 @@ class Checkpoint:
     wall_seconds: float
     unvalidated: bool = False
     environments: list[dict[str, str]] = field(default_factory=list)
+    seed: int | None = None
 
     def save(self, folder: Path) -> None:
         """Replace the checkpoint in `folder` atomically."""
@@ -60,11 +62,15 @@ class Checkpoint:
             ) from error
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
+def load_checkpoint(folder: Path, seed: int | None = None) -> Checkpoint | None:
     """The checkpoint in `folder`, on the CPU, or None if there is none.
 
+    Args:
+        folder: Of the run.
+        seed: Of the training that goes on with it; None if none does.
+
     Raises:
-        ObjbenchError: The file is damaged, or of another version.
+        ObjbenchError: The file is damaged, of another version, or of another seed.
         OSError: The file cannot be read; it is the filename.
     """
     path = folder / CHECKPOINT
@@ -73,11 +79,16 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     try:
         with naming(path):
             _check_archive(path)
-            return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+            found = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # damaged files raise errors of every kind
         if not is_of_the_content(error):
             raise
         raise unusable_checkpoint(folder, error) from error
+    if None not in (seed, found.seed) and found.seed != seed:
+        raise ObjbenchError(
+            f"{path}: of seed {found.seed}, not of seed {seed}; --fresh starts this seed anew"
+        )
+    return found
 
 
 def _check_archive(path: Path) -> None:

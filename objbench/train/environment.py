@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable
 from functools import cache
@@ -13,6 +14,8 @@ import torch
 import objbench
 from objbench.device import describe
 from objbench.records import in_turn
+
+_OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
 
 
 class Environment(NamedTuple):
@@ -38,6 +41,11 @@ def joined(environments: Iterable[Environment]) -> Environment:
     return Environment(*map(in_turn, zip(*environments, strict=True)))
 
 
+def _of_this_repository() -> dict[str, str]:
+    """The environment without what names another repository, as git sets it in hooks."""
+    return {name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY}
+
+
 @cache
 def code_version() -> str:
     """The version of objbench, followed by the commit if it runs from a checkout."""
@@ -47,7 +55,7 @@ def code_version() -> str:
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         commit = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
+            command, capture_output=True, text=True, check=True, timeout=10, env=_of_this_repository()
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return objbench.__version__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ _BYTES = 1 + 3 * 4  # per pixel: a label, and three channels of float32
 
 
 def keep_predictions(folder: Path, record: Run, method: MethodConfig, data: RunData) -> Path:
-    """Write predictions.npz into the folder of a finished run, unless it is there.
+    """Write predictions.npz into the folder of a finished run, unless the file of these weights is there, undamaged.
 
     It holds `masks` (N,H,W), the label maps that were scored, `keys` (N,), and of methods that reconstruct
     `reconstruction` float32 (N,3,H,W), not clamped, with `unclamped` (N,) to say so. Before compression that is 1 or 13
@@ -38,10 +40,10 @@ def keep_predictions(folder: Path, record: Run, method: MethodConfig, data: RunD
         method: Its configuration.
         data: Its data.
     """
-    path = folder / PREDICTIONS
-    if path.exists():
+    path, scenes = folder / PREDICTIONS, data.tests[TEST]
+    origin = f"weights {record.weights_sha256}, seed {record.seed}, test split {record.scored[TEST].fingerprint}".encode()
+    if _is_whole(path, origin):
         return path
-    scenes = data.tests[TEST]
     check_space(
         folder, _BYTES * scenes.masks.numel(), "the predictions need", "or leave out --keep predictions"
     )
@@ -62,9 +64,21 @@ def keep_predictions(folder: Path, record: Run, method: MethodConfig, data: RunD
     arrays = {name: np.concatenate(values) for name, values in parts.items() if values}
     if "reconstruction" in arrays:
         arrays["unclamped"] = np.ones(len(scenes), bool)  # a model that learned little leaves [0,1] by far
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, keys=np.array(scenes.keys), **arrays)  # type: ignore[arg-type]
+    with replacing(path) as partial:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, keys=np.array(scenes.keys), **arrays)  # type: ignore[arg-type]
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.comment = origin
     return path
+
+
+def _is_whole(path: Path, origin: bytes) -> bool:
+    """Whether the file is undamaged and its comment says `origin`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == origin and archive.testzip() is None
+    except (FileNotFoundError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 def _batches(keys: list[str], size: int) -> list[list[str]]:

@@ -21,9 +21,8 @@ from filelock import SoftFileLease, Timeout
 from objbench.files import LockedError, exclusive_lock, log
 
 LEASE_SECONDS = 30.0
-_SHOWN_SECONDS = (
-    4 * LEASE_SECONDS
-)  # that long another host's record counts as alive where nobody waits for it
+_SHOWN_SECONDS = 4 * LEASE_SECONDS  # that long a record counts as alive where nobody waits for it
+_NAMESPACE = "?pidns-"  # filelock adds it and a number to the name of the host in a container
 
 
 class Holder(NamedTuple):
@@ -93,17 +92,16 @@ def _refreshed(folder: Path) -> float | None:
 def holder(folder: Path) -> Holder | None:
     """The process that is at work on the run of `folder`, by the record that it left; None if there is none.
 
-    A record of this host counts while its process lives, one of another host while it is refreshed.
+    A record counts while it is refreshed, one of this host only while its process lives. Whoever must know tries the
+    lock: a record of a killed process, in a container or on another host, counts for two minutes more.
     """
     refreshed = _refreshed(folder)
     owner = SoftFileLease(_lease_path(folder), lease_duration=LEASE_SECONDS).owner if refreshed else None
-    if owner is None or refreshed is None:
+    if owner is None or refreshed is None or abs(time.time() - refreshed) >= _SHOWN_SECONDS:
         return None
-    if owner.hostname == socket.gethostname():
-        alive = _lives(owner.pid)
-    else:
-        alive = abs(time.time() - refreshed) < _SHOWN_SECONDS
-    return Holder(owner.hostname, owner.pid) if alive else None
+    if owner.hostname == socket.gethostname() and not _lives(owner.pid):
+        return None
+    return Holder(owner.hostname.partition(_NAMESPACE)[0], owner.pid)
 
 
 def _lives(process: int) -> bool:

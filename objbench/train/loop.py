@@ -82,7 +82,7 @@ class Training:
         interrupts: Interrupts | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.method, self.folder, self.validate, self.ranks = method, folder, validate, ranks
+        self.method, self.seed, self.folder, self.validate, self.ranks = method, seed, folder, validate, ranks
         self.log = log or (Log(folder) if ranks.first else NoLog())
         self.noted, self.interrupts = noted, interrupts or Interrupts()
         self.pauses = Pauses(ranks, self.interrupts, 60 * method.recipe.checkpoint_minutes)
@@ -106,7 +106,9 @@ class Training:
             Interrupted: A signal asked to stop; the checkpoint holds all finished steps.
         """
         self.advance = advance
-        resumed = self.ranks.on_first(lambda: load_checkpoint(self.folder)) if self.stages else None
+        resumed = (
+            self.ranks.on_first(lambda: load_checkpoint(self.folder, self.seed)) if self.stages else None
+        )
         first = self._stage_of(resumed) if resumed else 0
         before = sum(scenes.steps for scenes in self.stages[:first])
         self.interrupts.step = before + (resumed.step if resumed else 0)
@@ -274,6 +276,7 @@ class Training:
                 self.earlier + time.perf_counter() - self.started,
                 unvalidated,
                 [environment._asdict() for environment in self.environments],
+                self.seed,
             ).save(self.folder)
 
         if not unvalidated:

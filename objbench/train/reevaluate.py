@@ -64,6 +64,7 @@ def reevaluate(
             slots = None
         method = load_run(folder, record, spec, slots)
         refuse_other_size(folder, method, scenes)
+        per_image, samples = read_per_image(folder, record.metrics), read_samples(folder)
         method.to(scenes.images.device)
         key = split_key(record, scenes, spec) + slots_suffix(slots) + definition_suffix(definition)
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
@@ -75,9 +76,9 @@ def reevaluate(
             scores = evaluation.for_record.model_copy(update={"slots": slots})
             on = scored(scenes, definition)
             record = record.with_scores(name, scores, on, now.code_version, now.torch_version)
-        per_image = {name: evaluation.per_image for name, evaluation in evaluations.items()}
-        write_per_image(folder, read_per_image(folder, record.metrics) | per_image)
-        write_samples(folder, read_samples(folder) | {samples_key(key): found.samples})
+        per_image |= {name: evaluation.per_image for name, evaluation in evaluations.items()}
+        write_per_image(folder, per_image)
+        write_samples(folder, samples | {samples_key(key): found.samples})
         record.save(folder)
     return key, record
 

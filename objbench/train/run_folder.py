@@ -13,13 +13,14 @@ from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.files import explain_os_errors, replacing, resolved, sync, write_atomically
 from objbench.json_text import parse_json
 from objbench.methods.plain_file import COPY, changed_since, is_copy, loaded_file
-from objbench.records import RECORD
+from objbench.records import RECORD, Run, read_record
 from objbench.spec.nested import differences
-from objbench.spec.resolve import MethodConfig
+from objbench.spec.resolve import MethodConfig, hash_of
 from objbench.train.checkpoint import CHECKPOINT
 from objbench.train.lock import sole_owner
 
 CONFIG = "config.json"
+_OF_A_RUN = ("dataset", "protocol", "source", "method", "variant", "seed")  # in a record and in config.json
 
 
 def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, seed: int) -> Path:
@@ -53,6 +54,7 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
 
     Raises:
         RequestError: The folder holds results of another configuration, or files that are no run.
+        ObjbenchError: Its record is damaged, or that of another run.
     """
     if fresh:
         empty(folder)
@@ -66,7 +68,29 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     if file is not None and not is_copy(folder / COPY, file):
         with replacing(folder / COPY) as partial:
             partial.write_bytes(file.source)
-    return known and (folder / RECORD).exists()
+    if not known or not (folder / RECORD).exists():
+        return False
+    refuse_other_record(folder)
+    return True
+
+
+def refuse_other_record(folder: Path) -> None:
+    """Refuse a record in the folder of a run that is not of its configuration.
+
+    Raises:
+        ObjbenchError: It is another one's, or a file is damaged.
+    """
+    record, config = read_record(folder), read_config(folder)
+    there: dict[str, Any] = {key: getattr(record, key) for key in _OF_A_RUN}
+    here = {key: config.get(key) for key in _OF_A_RUN}
+    if isinstance(record, Run) and "implementation" in config:  # the first versions wrote none
+        there |= {"fingerprint": record.fingerprint, "config_hash": record.config_hash}
+        here |= {"fingerprint": config["fingerprints"]["train"], "config_hash": hash_of(config)}
+    if different := differences(there, here):
+        raise ObjbenchError(
+            f"{folder / RECORD}: the record of another run ({different[0].replace('asked', 'in ' + CONFIG)}); "
+            "--fresh runs this seed again"
+        )
 
 
 def other_configuration(folder: Path, config: dict[str, Any]) -> str | None:
@@ -146,9 +170,17 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def empty(folder: Path) -> None:
-    """Empty `folder`, whose lock is held. If the process is killed, the folder holds all but its record, or nothing."""
+    """Empty `folder`, whose lock is held. If the process is killed, nothing in it passes for a run that can go on.
+
+    A link to a folder elsewhere stays.
+    """
     aside = _thrown_away(folder)
     (folder / RECORD).unlink(missing_ok=True)
+    if folder.is_symlink():
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == CONFIG):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        return
     folder.replace(aside)
     folder.mkdir()
     sync(folder.parent)

@@ -180,12 +180,11 @@ def reporting(folder: Path) -> Iterator[Reporter]:
 
 
 def leave_reason(folder: Path, reason: str) -> None:
-    """Say of a run whose process died without a word why it failed, unless another process is at work on it."""
-    if holder(folder) is None:
-        said = StateFile.read_if_valid(state_path(folder)) or _here()
-        update = {"state": "failed", "seconds_left": None, "reason": reason, "updated": _now()}
-        with suppress(OSError):
-            said.model_copy(update=update).save(state_path(folder))
+    """Say of a run whose process died without a word why it failed; if another one works on it, it will say so again."""
+    said = StateFile.read_if_valid(state_path(folder)) or _here()
+    update = {"state": "failed", "seconds_left": None, "reason": reason, "updated": _now()}
+    with suppress(OSError):
+        said.model_copy(update=update).save(state_path(folder))
 
 
 def _here() -> StateFile:

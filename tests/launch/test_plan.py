@@ -125,3 +125,26 @@ def test_scenes_in_memory_are_not_made_for_a_plan(tmp_path, monkeypatch):
 def test_settings_that_nobody_published_are_noted(prepared_data, tmp_path):
     assert plan_of(prepared_data, tmp_path).notes == ()
     assert module.borrowed_settings(load_spec(), "slot_attention", load_spec().dataset("clevrtex_ood"))
+
+
+def test_a_damaged_configuration_is_refused_beside_the_others(prepared_data, tmp_path):
+    folder = run(prepared_data, tmp_path)[0]
+    (folder / "config.json").write_text("{")
+    with pytest.raises(RequestError, match=r"config.json: damaged .*--fresh"):
+        plan_of(prepared_data, tmp_path)
+
+
+def test_two_names_of_one_run_are_refused(prepared_data, tmp_path):
+    with pytest.raises(
+        RequestError, match=r"toy_geco on tetrominoes, seed 0 and toy_geco on tetrominoes@standard, seed 0 "
+    ):
+        plan_of(prepared_data, tmp_path, datasets=("tetrominoes", "tetrominoes@standard"))
+
+
+def test_runs_at_work_are_tried_last(prepared_data, tmp_path):
+    held = plan_of(prepared_data, tmp_path).runs[0].folder
+    held.parent.mkdir(parents=True)
+    with sole_owner(held):
+        plan = plan_of(prepared_data, tmp_path)
+        assert [planned.task.seed for planned in plan.open] == [1]
+        assert [planned.task.seed for planned in plan.to_try] == [1, 0]

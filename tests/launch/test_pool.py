@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -167,3 +168,27 @@ def test_seats_share_the_processors(monkeypatch):
 def test_a_wrong_request_starts_nothing(tmp_path, options, message):
     assert message in refused(2, "run", "toy_geco", "--dataset", "tetrominoes", *options)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_only_seems_to_be_at_work_is_taken_over(tmp_path):
+    folder = tmp_path / "runs/tetrominoes/generated/toy_geco/seed-0"
+    folder.mkdir(parents=True)
+    owner = f"filelock/2\npid=7\nhost={socket.gethostname()}?pidns-f0000152\nmode=lease\ntoken=00ff\nduration=30.0\n"
+    left = folder.with_name(".seed-0.owner")
+    left.write_text(owner)  # of a container that was killed
+    os.utime(left, (time.time() - 40, time.time() - 40))
+    assert run_state(folder).state == "at work"
+    result = call(*pooled())
+    assert result.exit_code == 0, result.stderr
+    assert "toy_geco seed 0 on test" in result.stdout
+
+
+def test_a_damaged_record_is_a_failure_of_its_run_alone(tmp_path):
+    assert call("run", "toy_geco", "--dataset", "tetrominoes").exit_code == 0
+    record = tmp_path / "runs/tetrominoes/generated/toy_geco/seed-0/result.json"
+    record.write_text(record.read_text()[:300])
+    result = call(*pooled())
+    assert result.exit_code == 1
+    assert "toy_geco on tetrominoes, seed 0: " in result.stderr
+    assert "result.json: damaged" in result.stderr
+    assert "toy_geco seed 1 on test" in result.stdout

@@ -47,8 +47,7 @@ def test_a_failed_run_is_told_and_the_next_one_runs(prepared_data, tmp_path, mon
     with pytest.raises(ObjbenchError) as error:
         refuse_failures(outcomes, plan)
     assert str(error.value) == (
-        "1 of 2 runs failed (toy_geco on tetrominoes, seed 0); the same command goes on with them, objbench list runs "
-        "shows the reasons"
+        "1 of 2 runs failed (toy_geco on tetrominoes, seed 0), for the reasons above; the same command tries them again"
     )
     assert error.value.exit_code == 1
     assert plan_of(prepared_data, tmp_path).runs[0].state.reason == outcomes[0].failure
@@ -104,5 +103,5 @@ def test_wrong_requests_alone_make_a_wrong_request(prepared_data, tmp_path):
     with pytest.raises(RequestError, match=r"^a batch too large$"):
         refuse_failures([wrong], alone)
     afresh = plan_of(prepared_data, tmp_path, fresh=True)
-    with pytest.raises(RequestError, match="the same command without --fresh goes on with them"):
+    with pytest.raises(RequestError, match="the same command without --fresh tries them again"):
         refuse_failures([wrong], afresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -66,3 +67,22 @@ def test_a_finished_seed_gets_the_file_without_training_again():
 def test_what_cannot_be_kept_is_named():
     assert "did you mean 'predictions'" in refused(2, "run", "grid", *ON, "--keep", "prediction")
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("there", ["of another seed", "damaged", "of nobody"])
+def test_a_file_of_other_weights_or_a_damaged_one_is_made_again(there):
+    folder, _ = run("grid", "--keep", "predictions")
+    path = folder / "predictions.npz"
+    right = path.read_bytes()
+    if there == "of another seed":
+        other, _ = run("grid", "--seed", "1", "--keep", "predictions")
+        path.write_bytes((other / "predictions.npz").read_bytes())
+    elif there == "damaged":
+        path.write_bytes(right[:200] + b"x" + right[201:])
+    else:
+        np.savez(path, masks=np.zeros((10, 35, 35), np.uint8))
+    run("grid", "--keep", "predictions")
+    with np.load(path) as kept, np.load(io.BytesIO(right)) as wanted:
+        assert {name: kept[name].tolist() for name in kept} == {
+            name: wanted[name].tolist() for name in wanted
+        }

@@ -111,3 +111,17 @@ def test_a_holder_whose_run_was_taken_over_is_told(tmp_path, monkeypatch):
         marker(folder)
         wait_for(lost.is_set)
     assert "elsewhere" in path.read_text()  # the other one's record stays
+
+
+def test_a_process_that_has_the_number_of_a_dead_one_does_not_hold_its_run(tmp_path):
+    folder = tmp_path / "seed-0"
+    path = marker(folder, host=socket.gethostname(), process=os.getpid())
+    assert holder(folder) == Holder(socket.gethostname(), os.getpid())
+    os.utime(path, (time.time() - 600, time.time() - 600))
+    assert holder(folder) is None
+
+
+def test_the_name_of_a_host_is_told_without_the_mark_of_a_container(tmp_path):
+    folder = tmp_path / "seed-0"
+    marker(folder, host=f"{socket.gethostname()}?pidns-f0000152", process=2**22 + 1)  # unknown out here
+    assert holder(folder) == Holder(socket.gethostname(), 2**22 + 1)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from helpers.synthetic import record
+from helpers.toy_runs import run
 
+from objbench.errors import ObjbenchError
 from objbench.records import read_record, record_files
 from objbench.train import run_folder
-from objbench.train.run_folder import claim, empty, lock_run
+from objbench.train.run_folder import claim, empty, lock_run, refuse_other_record
 
 CONFIG = {"seed": 0}
 
@@ -77,3 +79,41 @@ def test_what_cannot_be_removed_does_not_stop_the_run(tmp_path, monkeypatch):
     (found,) = record_files(tmp_path)
     assert read_record(found).seed == 1
     shutil.rmtree(tmp_path / ".seed-0.thrown-away")
+
+
+def test_the_record_of_another_run_is_not_taken_for_its_own(prepared_data, tmp_path):
+    def of_seed(seed: int) -> Path:
+        return run(prepared_data, tmp_path, seed=seed)[0]
+
+    first, second = of_seed(0), of_seed(1)
+    shutil.copy(first / "result.json", second)
+    with pytest.raises(
+        ObjbenchError, match=r"the record of another run \(seed is 0 there, 1 in config.json\)"
+    ):
+        of_seed(1)
+    changed = (first / "config.json").read_text().replace('"width": ', '"width": 1')
+    (first / "config.json").write_text(changed)
+    with pytest.raises(ObjbenchError, match=r"the record of another run \(config_hash is "):
+        refuse_other_record(first)
+
+
+def test_a_checkpoint_of_another_seed_is_not_gone_on_with(prepared_data, tmp_path):
+    first, second = (run(prepared_data, tmp_path, seed=seed)[0] for seed in (0, 1))
+    shutil.copy(first / "checkpoint.pt", second)
+    (second / "result.json").unlink()
+    with pytest.raises(ObjbenchError, match=r"checkpoint.pt: of seed 0, not of seed 1; --fresh"):
+        run(prepared_data, tmp_path, seed=1)
+
+
+def test_a_linked_folder_is_emptied_and_stays_a_link(tmp_path):
+    there, folder = tmp_path / "other disk", tmp_path / "seed-0"
+    finished(there)
+    (there / "checkpoint.pt").touch()
+    (there / "more").mkdir()
+    folder.symlink_to(there)
+    for _ in range(2):
+        with lock_run(folder):
+            assert claim(folder, CONFIG, fresh=True) is False
+    assert folder.is_symlink()
+    assert [path.name for path in there.iterdir()] == ["config.json"]
+    assert [path.name for path in tmp_path.iterdir() if "thrown" in path.name] == []
