@@ -80,8 +80,8 @@ class Optimization(Group):
     """Two Adams: of sprites and background, and of the networks."""
 
     learning_rate: Positive = Field(description="of both; that of sprites and background never falls")
-    encoder_scale: Positive = Field(
-        description="times the learning rate, for the encoder: as often as the published code steps it; 1: as in the paper"
+    encoder_scale: Positive | None = Field(
+        description="times the learning rate, for the encoder; 1: as in the paper; null: as often as the published code steps it"
     )
     weight_decay: PositiveOrZero = Field(description="of the networks, added to the gradient")
     warmup_steps: CountOrZero = Field(description="steps in which the rates rise from 0; 0: no warm-up")

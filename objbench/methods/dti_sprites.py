@@ -13,8 +13,10 @@ Choices and deviations; values are in benchmarks.yaml:
 - Homographies sample at the centres of pixels. The published code takes the outer edges for the outer centres, so that even
   the identity zooms and blurs.
 - In the published code the encoder stands several times in the list of the optimizer's parameters: Adam steps it L + 1 + M
-  times per iteration, M the number of backgrounds (once on Tetrominoes). Here it has a learning rate
-  `optimizer.encoder_scale` times as high, which is that number by default; 1 is what the paper says.
+  times per iteration, M the number of backgrounds, where sprites and background have transformations (once on
+  Tetrominoes). Here it has a learning rate `optimizer.encoder_scale` times as high, by default that number; 1 is what the
+  paper says.
+- The background begins with the mean of up to 1,024 images, that of the published code with the mean of 100.
 - After a renewal each sprite has moments of its own; in the published code renewed ones share them for good. A sprite's
   colours keep their own.
 - Schedules count `recipe.nominal_epochs` of the published length; a shorter training goes through all of them faster.
@@ -141,7 +143,7 @@ class DTISprites(Method):
         encoder = list(self.encoder.parameters())
         others = {id(parameter) for parameter in (*painted, *encoder)}
         networks: list[dict[str, Any]] = [
-            {"params": encoder, "lr_scale": o.encoder_scale},
+            {"params": encoder, "lr_scale": o.encoder_scale or self._times_listed()},
             {"params": [parameter for parameter in self.parameters() if id(parameter) not in others]},
         ]
 
@@ -156,6 +158,12 @@ class DTISprites(Method):
             (Adam(painted, o.learning_rate, fused=True), warm),
             (Adam(networks, o.learning_rate, weight_decay=o.weight_decay, fused=True), falling),
         ]
+
+    def _times_listed(self) -> float:
+        """How often the encoder stands in the published optimizer's list: once, and once for each user of its features."""
+        model = self.settings.model
+        sprites = self.layers if model.early or model.late else 0
+        return 1.0 + sprites + bool(model.background_transforms)
 
     def capture_key(self, progress: Progress) -> Phase:
         """Steps change when sprites begin to learn and when the late transformations begin."""

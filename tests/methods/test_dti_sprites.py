@@ -207,10 +207,12 @@ def test_the_encoder_learns_as_fast_as_it_is_stepped_often():
 
 
 def test_the_published_multipliers_are_layers_backgrounds_and_one():
-    for dataset, layers, backgrounds in (("multi_dsprites", 5, 1), ("clevr6", 6, 1), ("clevrtex", 10, 1)):
+    for dataset, times in (("tetrominoes", 1), ("multi_dsprites", 7), ("clevr6", 8), ("clevr10", 12), ("clevrtex", 12)):
         method = tiny(dataset)
-        assert method.layers == layers
-        assert method.settings.optimizer.encoder_scale == layers + 1 + backgrounds
+        _, (networks, _) = method.optimizers(method.stages()[0])
+        assert networks.param_groups[0]["lr_scale"] == times
+    fewer = create("dti_sprites:clevrtex", "tetrominoes", slots=4)
+    assert fewer.optimizers(fewer.stages()[0])[1][0].param_groups[0]["lr_scale"] == 5
 
 
 def test_every_parameter_has_one_optimizer():
