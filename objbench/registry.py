@@ -6,12 +6,13 @@ in its block in benchmarks.yaml.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from objbench.errors import ObjbenchError, is_out_of_memory, unknown_name
+from objbench.errors import ObjbenchError, RequestError, is_out_of_memory, unknown_name
 from objbench.place import own_line
 
 DEFAULT_DEFINITION = "clevrtex"  # of the metrics
@@ -63,9 +64,29 @@ def names(kind: str) -> dict[str, str]:
 
     Args:
         kind: methods (of plugins only), sources, generators, metrics or definitions.
+
+    Raises:
+        RequestError: Two packages have one name.
     """
-    plugins = {point.name: point.value for point in entry_points(group=f"objbench.{kind}")}
-    return {**plugins, **BUILT_IN.get(kind, {})}
+    return with_plugins(kind, BUILT_IN.get(kind, {}))
+
+
+def with_plugins(kind: str, built_in: Mapping[str, str]) -> dict[str, str]:
+    """Names of objbench itself with their `module:attribute`, and those of plugins behind them.
+
+    Raises:
+        RequestError: A plugin has the name of another one, or of objbench.
+    """
+    known = {name: ("objbench", target) for name, target in built_in.items()}
+    for point in entry_points(group=f"objbench.{kind}"):
+        package = point.dist.name if point.dist is not None else "a package without a name"
+        owner, target = known.setdefault(point.name, (package, point.value))
+        if target != point.value:
+            raise RequestError(
+                f"{owner} and {package} both have the {kind.removesuffix('s')} '{point.name}': rename that entry point, or "
+                "uninstall the package"
+            )
+    return {name: target for name, (_, target) in known.items()}
 
 
 def foreign(kind: str) -> list[str]:

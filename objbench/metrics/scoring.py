@@ -30,8 +30,8 @@ def score(
 
     A value depends on its own image only, not on the batch and not on the number of empty planes after the last
     occupied one. A plugin (entry point group objbench.metrics) is a `Metric`, or a function of (pred, true,
-    reconstruction, images): it gets label maps (B,H,W) and returns one value per image, or None if it needs a
-    reconstruction and there is none.
+    reconstruction, images): it gets label maps (B,H,W), which it must not change, and returns a tensor with one value per
+    image, or None if it needs a reconstruction and there is none.
 
     Args:
         pred: float masks (B,M,H,W), scored by arg-max, the lowest plane on ties; or integer labels (B,H,W).
@@ -60,13 +60,22 @@ def score(
 
 
 def _score(batch: Comparison, metrics: Mapping[str, Any]) -> dict[str, Tensor]:
-    results = {}
+    results, before = {}, _writes(batch)
     for name, metric in metrics.items():
         if isinstance(metric, Metric):
             values = metric.of(batch)
         else:
             values = metric(batch.pred, batch.true, batch.reconstruction, batch.images)
+        if _writes(batch) != before:
+            raise ObjbenchError(
+                f"metric '{name}' changes the tensors that it is given; it must work on copies"
+            )
         if values is not None:
+            if not isinstance(values, Tensor) or values.is_complex():
+                kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+                raise ObjbenchError(
+                    f"metric '{name}' returned {kind}; expected a tensor of real numbers (B,)"
+                )
             if values.shape != batch.pred.shape[:1]:
                 raise ObjbenchError(
                     f"metric '{name}' returned shape {tuple(values.shape)} for {len(batch.pred)} images;"
@@ -74,6 +83,12 @@ def _score(batch: Comparison, metrics: Mapping[str, Any]) -> dict[str, Tensor]:
                 )
             results[name] = values.double()
     return results
+
+
+def _writes(batch: Comparison) -> list[int]:
+    """How often each tensor of the batch was written to; tensors of torch's inference mode do not count it."""
+    tensors = (batch.pred, batch.true, batch.reconstruction, batch.images)
+    return [tensor._version for tensor in tensors if tensor is not None and not tensor.is_inference()]
 
 
 def _images_per_pass(batch: Comparison) -> int:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from objbench.errors import RequestError, shortened, unknown_name
 from objbench.files import resolved
 from objbench.folders import data_folder
+from objbench.registry import with_plugins
 from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten
 from objbench.spec.own import check_declaration, declarations
@@ -61,6 +62,8 @@ def _load(config: Path | None, changed: int | None, declared: tuple[tuple[Path, 
 
 def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further: Sequence[Layer]) -> Spec:
     layers = [("benchmarks.yaml", _read(importlib.resources.files("objbench") / "benchmarks.yaml"))]
+    own_methods = {name: block["class"] for name, block in layers[0][1]["methods"].items()}
+    with_plugins("methods", own_methods)
     layers += [(str(path), _read(path)) for path in _plugin_layers()]
     own = {str(path): path for path, _ in declared}
     layers += [(name, _read(path)) for name, path in own.items()]

@@ -207,7 +207,13 @@ def test_the_encoder_learns_as_fast_as_it_is_stepped_often():
 
 
 def test_the_published_multipliers_are_layers_backgrounds_and_one():
-    for dataset, times in (("tetrominoes", 1), ("multi_dsprites", 7), ("clevr6", 8), ("clevr10", 12), ("clevrtex", 12)):
+    for dataset, times in (
+        ("tetrominoes", 1),
+        ("multi_dsprites", 7),
+        ("clevr6", 8),
+        ("clevr10", 12),
+        ("clevrtex", 12),
+    ):
         method = tiny(dataset)
         _, (networks, _) = method.optimizers(method.stages()[0])
         assert networks.param_groups[0]["lr_scale"] == times

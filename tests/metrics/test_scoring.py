@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -186,3 +187,37 @@ def test_a_plugin_that_does_not_return_one_value_per_image_is_named(plugin: Call
     plugin(lambda pred, true, reconstruction, images: pred.float().mean())
     with pytest.raises(ObjbenchError, match=r"metric 'own' returned shape \(\) for 2 images"):
         score(LABELS, LABELS)
+
+
+def _overwritten(pred: Tensor, true: Tensor, reconstruction: Tensor | None, images: Tensor | None) -> Tensor:
+    true[true == 1] = 0
+    return true.flatten(1).sum(1)
+
+
+@pytest.mark.parametrize(
+    "metric", [_overwritten, Metric(lambda batch: _overwritten(batch.pred, batch.true, None, None))]
+)
+def test_a_plugin_that_writes_into_what_it_is_given_is_refused(
+    plugin: Callable[[Any], None], metric: Any
+) -> None:
+    plugin(metric)
+    with pytest.raises(ObjbenchError, match="metric 'own' changes the tensors that it is given"):
+        score(LABELS.clone(), LABELS.clone())
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.5, 0.5], "list"),
+        (np.ones(2), "ndarray"),
+        (torch.ones(2, dtype=torch.complex64), "torch.complex64"),
+    ],
+)
+def test_a_plugin_that_returns_no_real_tensor_is_named(
+    plugin: Callable[[Any], None], values: Any, kind: str
+) -> None:
+    plugin(lambda pred, true, reconstruction, images: values)
+    with pytest.raises(
+        ObjbenchError, match=f"metric 'own' returned {kind}; expected a tensor of real numbers"
+    ):
+        score(LABELS.clone(), LABELS.clone())

@@ -244,3 +244,38 @@ def test_more_than_eight_mistakes_are_counted_and_long_values_are_cut(tmp_path):
     assert "datasets.one.title: expected a word, found ['xxx" in told[0]
     assert re.search(r": \d more mistakes$", told[-1])
     assert len(str(caught.value)) < 2500
+
+
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        ({"one": "[objbench.metrics]\nari = one:x\n"}, "objbench and one both have the metric 'ari': rename"),
+        (
+            {"one": "[objbench.methods]\ngrid = one:x\n"},
+            "objbench and one both have the method 'grid': rename",
+        ),
+        ({"one": "[objbench.methods]\nobjmae = one:x\n"}, " both have the method 'objmae': rename"),
+        (
+            {name: f"[objbench.metrics]\nmine = {name}:x\n" for name in ("one", "two")},
+            "both have the metric 'mine': rename",
+        ),
+    ],
+    ids=["metric", "method", "plugin", "two plugins"],
+)
+def test_a_name_of_two_packages_is_refused(tmp_path, points, told):
+    for name, text in points.items():
+        info = tmp_path / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(text)
+    kind = "metrics" if "metric" in told else "methods"
+    listed = subprocess.run(
+        [sys.executable, "-m", "objbench", "list", kind],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+    )
+    assert listed.returncode != 0, listed.stdout
+    assert told in listed.stderr
+    assert "Traceback" not in listed.stderr
