@@ -315,7 +315,7 @@ class DTISprites(Method):
 
 
 def _bump(side: int, deviation: float) -> Tensor:
-    """A Gaussian (1,1,side,side) whose largest value, in the middle, is 1."""
+    """A Gaussian (1,1,side,side) around the middle, where it is 1."""
     place = torch.arange(side) - (side - 1) / 2
     line = (-0.5 * (place / deviation).square()).exp()
     return (line[:, None] * line)[None, None]
