@@ -138,6 +138,25 @@ published:
         ),
         ("published: [{table: '1'}]", r"published.0.citation: expected a word, found nothing"),
         ("published: [{table: '1', rows: {}}]", r"mine.yaml: published.0.rows: expected a list of rows"),
+        (
+            "methods: {grid: {variants: {'x/../../b': {description: d}}}}",
+            r"mine.yaml: methods.grid.variants: 'x/../../b' cannot name a folder of results: expected letters, digits",
+        ),
+        ("methods: {'..': {title: T, summary: s, class: 'a:B'}}", r"methods: '\.\.' cannot name a folder"),
+        ("methods: {'a:b': {title: T, summary: s, class: 'a:B'}}", "methods: 'a:b' cannot name a folder"),
+        (
+            "datasets: {tetrominoes: {protocols: {'': {description: d, sources: {}}}}}",
+            "datasets.tetrominoes.protocols: '' cannot name a folder",
+        ),
+        (
+            "datasets: {tetrominoes: {sources: {/tmp/x: {title: t, licence: l}}}}",
+            "datasets.tetrominoes.sources: '/tmp/x' cannot name a folder",
+        ),
+        (
+            "datasets: {a@b: {title: T, description: d, slots: 1, height: 8, width: 8, default_source: s, "
+            "sources: {s: {title: t, licence: l}}, protocols: {p: {description: d, sources: {s: {}}}}}}",
+            "datasets: 'a@b' cannot name a folder",
+        ),
         ("- a list", "expected a mapping"),
         ("a: [", "not valid YAML"),
     ],
