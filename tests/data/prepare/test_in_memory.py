@@ -106,6 +106,12 @@ def test_generate_gives_scenes_in_memory() -> None:
     assert (str(scenes.spec), scenes.split, len(scenes)) == ("tetrominoes@aligned", "val", 12)
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    expected = objbench.generate("tetrominoes", 2, seed=5)
+    found = objbench.generate("tetrominoes", np.int64(2), seed=np.uint8(5))
+    assert torch.equal(found.images, expected.images)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -113,8 +119,32 @@ def test_generate_gives_scenes_in_memory() -> None:
         (lambda: objbench.generate("tetrominoes@align", 1), "did you mean 'aligned'"),
         (lambda: objbench.generate("tetrominoes", 1, split="trian"), "did you mean 'train'"),
         (lambda: objbench.generate("clevr6@first70k", 4), "unknown source of clevr6@first70k 'generated'"),
-        (lambda: objbench.generate("tetrominoes", 1, seed=-3), "seed -3: expected a number of at least 0"),
-        (lambda: objbench.generate("tetrominoes", 0), "asked for 0 scenes"),
+        (
+            lambda: objbench.generate("tetrominoes", 1, seed=-3),
+            "seed: expected a whole number of at least 0, found -3",
+        ),
+        (lambda: objbench.generate("tetrominoes", 1, seed=1.0), "seed: expected a whole number .* found 1.0"),
+        (
+            lambda: objbench.generate("tetrominoes", 1, seed=True),
+            "seed: expected a whole number .* found True",
+        ),
+        (
+            lambda: objbench.generate("tetrominoes", 1, seed=None),
+            "seed: expected a whole number .* found None",
+        ),
+        (lambda: objbench.generate("tetrominoes", 0), "n: expected a whole number of at least 1, found 0"),
+        (
+            lambda: objbench.generate("tetrominoes", 2.0),
+            "n: expected a whole number of at least 1, found 2.0",
+        ),
+        (
+            lambda: objbench.generate("tetrominoes", "3"),
+            "n: expected a whole number of at least 1, found '3'",
+        ),
+        (
+            lambda: objbench.generate("tetrominoes", np.True_),
+            "n: expected a whole number of at least 1, found np.T",
+        ),
         (lambda: objbench.generate("tetrominoes", 1, device="tpu"), "unknown device 'tpu'"),
     ],
 )
