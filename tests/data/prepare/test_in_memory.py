@@ -280,6 +280,31 @@ def test_generated_scenes_cannot_be_selected(tmp_path: Path) -> None:
         splits_in_memory(load_spec(layer).dataset("tetrominoes@few"), {}, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("{}", "found start 0 and stop null"),
+        ("{stop: -4}", "found start 0 and stop -4"),
+        ("{start: 5, stop: 3}", "found start 5 and stop 3"),
+        ("{start: -2, stop: 3}", "found start -2 and stop 3"),
+    ],
+)
+def test_a_split_of_a_stream_has_an_end(tmp_path: Path, rule: str, found: str) -> None:
+    layer = tmp_path / "mine.yaml"
+    layer.write_text(
+        f"datasets: {{tetrominoes: {{protocols: {{own: {{description: d, sources: {{generated: {{train: {rule}, "
+        "val: {stop: 2}, test: {stop: 2}}}}}}}"
+    )
+    tetrominoes = load_spec(layer).dataset("tetrominoes@own")
+    message = (
+        rf"tetrominoes\.protocols\.own\.sources\.generated\.train: expected 0 <= start < stop, .*; {found}"
+    )
+    with pytest.raises(RequestError, match=message):
+        prepare(tetrominoes, "generated", tmp_path, workers=1)
+    with pytest.raises(RequestError, match=message):
+        splits_in_memory(tetrominoes, {}, CPU)
+
+
 def test_a_size_that_the_generator_does_not_make_is_refused(tmp_path: Path) -> None:
     layer = tmp_path / "mine.yaml"
     layer.write_text("datasets: {tetrominoes: {height: 64}}")
