@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import errno
+import operator
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 _BRIEF = 200  # letters
 _NO_MEMORY = (  # what torch, threading, zlib and the loader of shared libraries say
@@ -100,10 +102,22 @@ def first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def refuse_negative(seed: int) -> None:
-    """Raise RequestError if `seed` is below 0."""
-    if seed < 0:
-        raise RequestError(f"seed {seed}: expected a number of at least 0")
+def whole_number(what: str, value: Any, least: int) -> int:
+    """`value`, which may be of a type of numpy, as an int.
+
+    >>> whole_number("seed", 7, least=0)
+    7
+
+    Raises:
+        RequestError: It is no whole number, or below `least`. 1.0 and True are none: as seeds they would be others than 1.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise RequestError(f"{what}: expected a whole number of at least {least}, found {value!r}")
+    return number
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:

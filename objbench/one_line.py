@@ -32,7 +32,7 @@ def no_exit() -> Iterator[None]:
 
 
 def in_a_line(error: Exception, less_memory: str = "") -> str:
-    """One line about an error; what has no remedy is told with its place in somebody's own code, if it passed any.
+    """One line about an error, or one for each mistake of an ObjbenchError; what has no remedy is told with its place in somebody's own code, if it passed any.
 
     Args:
         error: The error.
@@ -57,4 +57,4 @@ def in_a_line(error: Exception, less_memory: str = "") -> str:
         return f"{where}{error.strerror or error}{more}"
     logging.getLogger("objbench").debug("unexpected", exc_info=error)
     where = f"unexpected, at {line_of(error)}; --debug shows the traceback"
-    return f"{type(error).__name__}: {error} ({where})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({where})"

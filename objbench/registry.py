@@ -116,4 +116,5 @@ def load(target: str, what: str) -> Any:
         if is_out_of_memory(error):
             raise
         own = own_line(error)
-        raise ObjbenchError(f"{what} {target}: {error}{f' (at {own})' if own else ''}") from error
+        told = " ".join(str(error).split())
+        raise ObjbenchError(f"{what} {target}: {told}{f' (at {own})' if own else ''}") from error

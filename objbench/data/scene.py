@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from objbench.errors import ObjbenchError
 
 Array = npt.NDArray[Any]
 
+FACTOR_KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text"}  # by the kind of their dtype
 SCENES_PER_JOB = 250
 BYTES_PER_JOB = 16 << 20  # of undecoded scenes, as several jobs per worker wait; a CLEVR record has 3.2 MB
 
@@ -79,12 +81,74 @@ class SceneBatch:
         """Itself."""
         return self
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each factor: that of its JSON, whatever its width in memory, and its shape in a scene."""
+        return {
+            name: f"{FACTOR_KINDS[values.dtype.kind]} {values.shape[1:]}"
+            for name, values in self.factors.items()
+        }
+
     @staticmethod
     def concatenate(batches: list[SceneBatch]) -> SceneBatch:
-        """The scenes of `batches`, one after the other."""
+        """The scenes of `batches`, one after the other; ObjbenchError if their factors have other names or types."""
+        for batch in batches:
+            refuse_other_types("the factors", batch.types, batches[0].types)
         return SceneBatch(
             np.concatenate([batch.index for batch in batches]),
             np.concatenate([batch.images for batch in batches]),
             np.concatenate([batch.masks for batch in batches]),
             {name: np.concatenate([b.factors[name] for b in batches]) for name in batches[0].factors},
+        )
+
+
+class Shaped(Protocol):
+    """An array or a tensor."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+
+
+def check_shapes(who: str, count: int, images: Shaped, masks: Shaped, factors: Mapping[str, Shaped]) -> None:
+    """Raise ObjbenchError unless these can be the fields of `count` scenes, as SceneBatch says.
+
+    Args:
+        who: Whoever gave them, for the message.
+    """
+    shape = (count, *masks.shape[1:3])
+    if tuple(masks.shape) != shape or len(shape) != 3 or tuple(images.shape) != (*shape, 3):
+        raise ObjbenchError(
+            f"{who} gave images {tuple(images.shape)} and masks {tuple(masks.shape)} for {count} scenes; "
+            "expected (N,H,W,3) and (N,H,W)"
+        )
+    types = [str(values.dtype).removeprefix("torch.") for values in (images, masks)]
+    if types != ["uint8", "uint8"]:
+        raise ObjbenchError(f"{who} gave {types[0]} images and {types[1]} masks, not uint8")
+    for name, values in factors.items():
+        if tuple(values.shape[:1]) != (count,) or (name == "visibility" and len(values.shape) == 1):
+            expected = "(N,E)" if name == "visibility" else "(N,E,...) or (N,)"
+            raise ObjbenchError(
+                f"{who} gave the factor '{name}' as {tuple(values.shape)} for {count} scenes; expected {expected}"
+            )
+
+
+def not_finite(factors: Mapping[str, Array]) -> dict[int, str]:
+    """The scenes whose factors hold NaN or infinity, which JSON does not have: row -> what is wrong there."""
+    faults: dict[int, str] = {}
+    for name, values in factors.items():
+        if values.dtype.kind == "f":
+            for row, *place in np.argwhere(~np.isfinite(values)).tolist():
+                faults.setdefault(
+                    row, f"its factor '{name}' holds {values[row, *place]}; expected finite numbers"
+                )
+    return faults
+
+
+def refuse_other_types(what: str, found: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """Raise ObjbenchError if factors, `what` in the message, have other names, types or shapes than those before."""
+    if found != before:
+        raise ObjbenchError(
+            f"{what} must have the same names, types and shapes in every scene: found {found} after {before}"
         )

@@ -44,9 +44,11 @@ class ColorKMeans(Method):
         """Cluster indices as labels, cluster centres as reconstruction, colour and place of each cluster as slots."""
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()  # B,H,W,3
         seeds = self.image_seeds(len(images)).tolist()
-        labels, colors = zip(*(self._cluster(p, s) for p, s in zip(pixels, seeds, strict=True)), strict=True)
-        label_map = torch.from_numpy(np.stack(labels)).to(images.device)
-        painted = torch.from_numpy(np.stack(colors)).permute(0, 3, 1, 2)  # B,3,H,W
+        labels, colors = np.empty(pixels.shape[:3], np.int64), np.empty(pixels.shape, np.float32)
+        for row, (of_image, seed) in enumerate(zip(pixels, seeds, strict=True)):
+            labels[row], colors[row] = self._cluster(of_image, seed)
+        label_map = torch.from_numpy(labels).to(images.device)
+        painted = torch.from_numpy(colors).permute(0, 3, 1, 2)  # B,3,H,W
         slots = plane_moments(images, label_map, self.slots)
         return Segmentation(labels=label_map, reconstruction=painted.to(images), slots=slots)
 
@@ -60,5 +62,5 @@ class ColorKMeans(Method):
             max_iter=self.settings.model.iterations,
             random_state=seed % 2**32,
         ).fit(colors, sample_weight=counts)
-        labels = model.labels_[inverse].reshape(packed.shape).astype(np.int64)
-        return labels, model.cluster_centers_.astype(np.float32)[labels]
+        labels = model.labels_[inverse].reshape(packed.shape)
+        return labels, model.cluster_centers_[labels]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from objbench.spec.settings import parse
 _NO_SUPER = ".__init__ does not call super().__init__(image_shape, slots, settings)"
 
 
-def create(method: str, dataset: str, *, config: Path | None = None, **overrides: Any) -> Method:
+def create(
+    method: str | os.PathLike[str], dataset: str, *, config: Path | None = None, **overrides: Any
+) -> Method:
     """The method `METHOD[:VARIANT]` for `DATASET[@PROTOCOL]`, with dotted overrides: `**{"model.width": 96}`.
 
     A method from a plain file is named `FILE.py:CLASS[:VARIANT]`, or `FILE.py` if it has only one. `config` is a yaml file of your own, laid over benchmarks.yaml. Parameters are initialised from torch's
@@ -28,7 +31,7 @@ def create(method: str, dataset: str, *, config: Path | None = None, **overrides
     >>> create("grid", "tetrominoes", slots=9).slots
     9
     """
-    spec, (name,) = with_files([method], config)
+    spec, (name,) = with_files([os.fspath(method)], config)
     reference = spec.dataset(dataset)
     return build(resolve(spec, name, reference, overrides), reference)
 

@@ -19,11 +19,11 @@ from types import ModuleType
 from objbench.errors import ObjbenchError, RequestError, brief, first_few, is_out_of_memory, unknown_name
 from objbench.methods.base import Method
 from objbench.place import own_line
+from objbench.spec.names import EXPECTED, is_name
 
 COPY = "method.py"  # in the folder of a run: the file that was run, whatever its name was
 _REFERENCE = re.compile(r"(?P<path>.*\.py)(?::(?P<class>[^:]*))?(?::(?P<variant>.*))?", re.DOTALL)
 _IMPLEMENTATION = re.compile(r"(?P<file>.+\.py)@(?P<sha256>[0-9a-f]{64}):(?P<class>\w+)")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}")
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def method_name(file: str, kind: str) -> str:
         RequestError: It cannot name a folder.
     """
     name = f"{file.removesuffix('.py')}.{kind}"
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise RequestError(
-            f"{file}:{kind}: the method would be called '{name}', but its name is that of a folder: expected letters, "
-            "digits and _ . -, no . or - first, at most 99; rename the file or the class"
+            f"{file}:{kind}: the method would be called '{name}', but its name is that of a folder: {EXPECTED}; rename "
+            "the file or the class"
         )
     return name
 

@@ -98,6 +98,9 @@ def compare(
         if given is None and name in ("pred", "true"):
             hint = "; a Segmentation has labels or masks, and always a prediction" if name == "pred" else ""
             raise ObjbenchError(f"{name} must be a tensor, found None{hint}")
+    reconstruction, images = (  # metrics are no losses: their values keep no graph alive
+        given if given is None else given.detach() for given in (reconstruction, images)
+    )
     found = f"found pred {_describe(pred)} and true {_describe(true)}"
     labels = true[:, 0] if true.ndim == 4 and true.shape[1] == 1 else true
     if labels.ndim != 3 or not _is_integer(labels):

@@ -19,6 +19,9 @@ def contingency(pred: Tensor, true: Tensor, n_pred: int | None = None, n_true: i
         n_pred: P, at most 1024; by default the largest label of the batch + 1.
         n_true: T, likewise.
 
+    Raises:
+        ObjbenchError: These are no such maps of one shape, there is no pixel, or a label does not fit.
+
     Example:
         >>> pred, true = torch.tensor([[[0, 0], [2, 2]]]), torch.tensor([[[0, 1], [1, 1]]])
         >>> contingency(pred, true)
@@ -26,6 +29,19 @@ def contingency(pred: Tensor, true: Tensor, n_pred: int | None = None, n_true: i
                  [0, 0],
                  [0, 2]]])
     """
+    if (
+        pred.shape != true.shape
+        or pred.ndim != 3
+        or not pred.numel()
+        or pred.is_floating_point()
+        or true.is_floating_point()
+    ):
+        found = " and ".join(
+            f"{str(of.dtype).removeprefix('torch.')} {tuple(of.shape)}" for of in (pred, true)
+        )
+        raise ObjbenchError(
+            f"pred and true must be integer label maps (B,H,W) of one shape with pixels; found {found}"
+        )
     P, T = count_planes("pred", pred, n_pred), count_planes("true", true, n_true)
     B, cells = len(pred), P * T
     if pred.device.type == "cpu":

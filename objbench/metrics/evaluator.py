@@ -18,6 +18,8 @@ from objbench.metrics.scoring import score
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.scores import mean_and_squares
 
+_OWN = ("n_images", "keys")  # of `compute` and `per_image`, beside the metrics
+
 
 class Evaluator:
     """Accumulates `score` over batches: update, compute, reset, and merge across processes.
@@ -59,7 +61,7 @@ class Evaluator:
         true: Tensor,
         reconstruction: Tensor | None = None,
         images: Tensor | None = None,
-        keys: Sequence[str] | None = None,
+        keys: Sequence[str] | NDArray[Any] | None = None,
         further: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         """Score a batch and keep the values.
@@ -73,21 +75,34 @@ class Evaluator:
             further: Values of something else to be averaged, (B,) each, by name.
 
         Raises:
-            ObjbenchError: A key was seen before, or this batch gives other metrics than earlier ones.
+            ObjbenchError: A key was seen before, this batch gives other metrics than earlier ones, or `further` has the
+                name of a metric or another number of values.
         """
         scores = score(pred, true, reconstruction, images, self.definition)
-        scores |= {name: values.to(pred.device, torch.float64) for name, values in further.items()}
-        if keys is not None and len(keys) != len(pred):
-            raise ObjbenchError(f"{len(keys)} keys were given for {len(pred)} images")
+        for name, column in further.items():
+            if name in scores or name in _OWN:
+                raise ObjbenchError(
+                    f"further '{name}': the evaluator has this name itself; choose another one"
+                )
+            if column.shape != pred.shape[:1]:
+                raise ObjbenchError(
+                    f"further '{name}' has shape {tuple(column.shape)} for {len(pred)} images; expected one value per image"
+                )
+        scores |= {name: column.to(pred.device, torch.float64) for name, column in further.items()}
+        named = [] if keys is None else np.asarray(keys).tolist()
+        if keys is not None and len(named) != len(pred):
+            raise ObjbenchError(f"{len(named)} keys were given for {len(pred)} images")
         values = torch.stack(list(scores.values())).tolist()
-        self._append(dict(zip(scores, values, strict=True)), list(keys or ()), len(pred))
+        self._append(dict(zip(scores, values, strict=True)), named, len(pred))
 
     def merge(self, other: Evaluator) -> None:
         """Add the images of `other`, which another process evaluated by the same definition.
 
         Raises:
-            ObjbenchError: The definitions differ, or both contain the same key.
+            ObjbenchError: The definitions differ, both contain the same key, or `other` is this evaluator.
         """
+        if other is self:
+            raise ObjbenchError("an Evaluator was to be merged into itself: every image would count twice")
         if other.definition != self.definition:
             raise ObjbenchError(
                 f"scores by '{other.definition}' cannot be merged into those by '{self.definition}'"

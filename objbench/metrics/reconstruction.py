@@ -24,7 +24,7 @@ def mse_sum(batch: Comparison) -> Tensor | None:
 def _squared_error(batch: Comparison) -> Tensor | None:
     if batch.reconstruction is None or batch.images is None:
         return None
-    return _summed((batch.reconstruction.detach() - _doubled(batch.images)).square())
+    return _summed((batch.reconstruction - _doubled(batch.images)).square())
 
 
 def _summed(values: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def ssim(batch: Comparison) -> Tensor | None:
     """
     if batch.reconstruction is None or batch.images is None or min(batch.images.shape[2:]) < _WINDOW:
         return None
-    x, y = _doubled(batch.images), batch.reconstruction.detach().double()
+    x, y = _doubled(batch.images), batch.reconstruction.double()
     mean_x, mean_y = _smoothed(x), _smoothed(y)
     product = mean_x * mean_y
     squares = mean_x**2 + mean_y**2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from objbench.errors import unknown_name
+from objbench.spec.names import EXPECTED, is_name
 from objbench.stored import Strict
 
 TEST = "test"  # the split that methods are scored on; in a record, the key of those scores
@@ -126,6 +128,15 @@ class Download(Strict):
     folder: str
     urls: tuple[str, ...] = Field(default=(), exclude=True)
     files: dict[str, RemoteFile]
+
+    @model_validator(mode="after")
+    def _stay_in_the_folder(self) -> Download:
+        if not is_name(self.folder):
+            raise ValueError(f"folder: '{self.folder}' cannot name a folder of downloads: {EXPECTED}")
+        for name in self.files:
+            if PurePath(name).name != name or "\\" in name:
+                raise ValueError(f"files: expected the name of a file without a folder, found '{name}'")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,7 +18,7 @@ from objbench.files import resolved
 from objbench.folders import data_folder
 from objbench.registry import with_plugins
 from objbench.spec.explain import explain
-from objbench.spec.nested import deep_merge, flatten
+from objbench.spec.nested import deep_merge, expand, flatten
 from objbench.spec.own import check_declaration, declarations
 from objbench.spec.schema import Spec
 from objbench.spec.settings import SHARED_KEYS
@@ -81,7 +81,7 @@ def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further
                 check_declaration(own[name], layer, merged["datasets"])
             published += _published(layer)
             known = merged.get("methods", {})
-            here = _without_absent_files(layer, known)
+            here = _with_nested_settings(_without_absent_files(layer, known))
             _refuse_new_keys(known, here.get("methods", {}))
             merged = {**deep_merge(merged, here), "published": [row for _, row in published]}
             spec = Spec.model_validate(merged)
@@ -152,6 +152,37 @@ def _without_absent_files(layer: dict[str, Any], known: Mapping[str, Any]) -> di
             )
             raise RequestError(f"methods: {unknown_name('method', name, alike)}{hint}")
     return {**layer, "methods": kept}
+
+
+def _with_nested_settings(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer whose methods and variants have no dotted keys, so that later layers replace what they say."""
+    methods = layer.get("methods")
+    if not isinstance(methods, dict):
+        return layer
+    return {**layer, "methods": {name: _nested(block) for name, block in methods.items()}}
+
+
+def _nested(block: Any) -> Any:
+    """The block of a method or of a variant without dotted keys in its settings."""
+    if not isinstance(block, dict):
+        return block
+    parts: dict[str, Callable[[Any], Any]] = {
+        "config": _expanded,
+        "datasets": _each(_expanded),
+        "variants": _each(_nested),
+    }
+    return {key: parts[key](value) if key in parts else value for key, value in block.items()}
+
+
+def _expanded(settings: Any) -> Any:
+    return expand(settings) if isinstance(settings, dict) else settings
+
+
+def _each(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`change` for each value of a mapping."""
+    return lambda block: (
+        {name: change(value) for name, value in block.items()} if isinstance(block, dict) else block
+    )
 
 
 def plugin_folders() -> list[Path]:

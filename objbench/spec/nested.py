@@ -49,6 +49,22 @@ def value_at(block: Mapping[str, Any], key: str) -> Any:
     return found
 
 
+def expand(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested mapping whose keys may be dotted, without dots; of what is said twice, the later counts.
+
+    >>> expand({"model": {"width": 96, "mlp.depth": 2}, "model.width": 64})
+    {'model': {'width': 64, 'mlp': {'depth': 2}}}
+    """
+    expanded: dict[str, Any] = {}
+    for key, value in block.items():
+        *path, leaf = key.split(".") if isinstance(key, str) else [key]
+        inner = {leaf: expand(value) if isinstance(value, Mapping) else value}
+        for part in reversed(path):
+            inner = {part: inner}
+        expanded = deep_merge(expanded, inner)
+    return expanded
+
+
 def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """`top` laid over `base`: mappings are merged, all else is replaced.
 

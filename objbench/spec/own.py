@@ -11,6 +11,7 @@ import yaml
 
 from objbench.errors import RequestError, unknown_name
 from objbench.spec.datasets import OWN_PROTOCOL, SPLITS, DatasetRef, DatasetSpec
+from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.nested import differences
 
 DECLARATION = "dataset.yaml"  # in the dataset's folder: a layer over benchmarks.yaml with this one dataset
@@ -18,7 +19,6 @@ SOURCES = {
     "folder": "Images beside label maps, from a folder",
     "webdataset": "Images and label maps in tar archives (WebDataset)",
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _SIZE = re.compile(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?")
 
 
@@ -63,10 +63,8 @@ def declare(
     """
     if source not in SOURCES:
         raise unknown_name("source for a dataset of one's own", source, SOURCES)
-    if not _NAME.fullmatch(name):
-        raise RequestError(
-            f"'{name}' is no name for a dataset: letters, digits and _ . - , up to 100, first a letter or digit"
-        )
+    if not is_name(name):
+        raise RequestError(f"'{name}' is no name for a dataset: {EXPECTED}")
     missing = [
         what for what, given in (("--slots N", slots), ("--size N or --size HxW", size)) if given is None
     ]

@@ -95,7 +95,10 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
 
 
 def _leaves(overrides: Mapping[str, Any], block: str = "") -> dict[str, Any]:
-    """Overrides under the dotted keys of single settings, the later ones behind: `model: {width: 96}` is `model.width: 96`."""
+    """Overrides under the dotted keys of single settings, the later ones behind: `model: {width: 96}` is `model.width: 96`.
+
+    Numbers and arrays of numpy and torch are numbers and lists, as in a yaml.
+    """
     leaves: dict[str, Any] = {}
     for name, value in overrides.items():
         key = f"{block}{name}"
@@ -103,8 +106,9 @@ def _leaves(overrides: Mapping[str, Any], block: str = "") -> dict[str, Any]:
             raise RequestError(
                 f"{key}: an empty mapping sets nothing; expected a value, such as {key}.NAME=VALUE"
             )
+        plain = value.tolist() if hasattr(value, "tolist") else value
         for leaf, found in (
-            _leaves(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+            _leaves(plain, f"{key}.") if isinstance(plain, Mapping) else {key: plain}
         ).items():
             leaves.pop(leaf, None)
             leaves[leaf] = found

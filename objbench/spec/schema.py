@@ -11,6 +11,7 @@ from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
 from objbench.spec.datasets import OWN_PROTOCOL, DatasetRef, DatasetSpec
 from objbench.spec.metrics import MetricSpec
+from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.nested import flatten
 from objbench.spec.settings import SHARED_KEYS, Recipe
 from objbench.stored import Strict
@@ -187,6 +188,21 @@ class Spec(Strict):
             if key not in Recipe.model_fields:
                 raise ValueError(f"recipe: {unknown_name('key', key, Recipe.model_fields)}")
         return recipe
+
+    @model_validator(mode="after")
+    def _names_can_name_folders(self) -> Spec:
+        blocks = {"datasets": [*self.datasets], "methods": [*self.methods]}
+        for name, dataset in self.datasets.items():
+            blocks |= {
+                f"datasets.{name}.protocols": [*dataset.protocols],
+                f"datasets.{name}.sources": [*dataset.sources],
+            }
+        blocks |= {f"methods.{name}.variants": [*method.variants] for name, method in self.methods.items()}
+        for where, names_there in blocks.items():
+            for name in names_there:
+                if not is_name(name):
+                    raise ValueError(f"{where}: '{name}' cannot name a folder of results: {EXPECTED}")
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> Spec:

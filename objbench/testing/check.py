@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ Check = Callable[[Kit], None]
 
 
 def check_method(
-    name: str,
+    name: str | os.PathLike[str],
     dataset: str,
     *,
     config: Path | None = None,
@@ -41,7 +42,7 @@ def check_method(
         >>> check_method("grid", "tetrominoes")[:3]
         ['settings', 'stages', 'segmentation']
     """
-    kit = Kit(name, dataset, config, dict(overrides or {}), device)
+    kit = Kit(os.fspath(name), dataset, config, dict(overrides or {}), device)
     passed = []
     for check in _checks(kit):
         check(kit)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from objbench.data.download.copies import copy_of
 from objbench.device import choose_device
-from objbench.errors import RequestError
+from objbench.errors import RequestError, whole_number
 from objbench.folders import runs_folder
 from objbench.methods.base import Method
 from objbench.methods.plain_block import described
@@ -101,9 +101,8 @@ class FinishedRun:
         self, images: Iterator[NamedImage], batch_size: int | None = None
     ) -> Iterator[SegmentedImage]:
         """The same for images that are read one batch at a time."""
-        count = self.method.recipe.evaluation_batch_size if batch_size is None else batch_size
-        if count < 1:
-            raise RequestError(f"batch_size {count}: expected at least 1")
+        default = self.method.recipe.evaluation_batch_size
+        count = default if batch_size is None else whole_number("batch_size", batch_size, least=1)
         scaled = (_Scaled.of(image, self.size, self.device) for image in images)
         while batch := list(islice(scaled, count)):
             yield from self._segment(batch)

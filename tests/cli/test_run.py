@@ -252,11 +252,11 @@ def test_how_often_checkpoints_are_made_is_no_part_of_what_a_run_is(tmp_path):
 
 def test_a_method_that_breaks_is_told_with_the_place(monkeypatch):
     def segment(self, images, progress=None):
-        raise KeyError("oops")
+        raise ValueError("oops:\n  two lines")
 
     monkeypatch.setattr(OneSlot, "segment", segment)
     message = refused(1, "run", "one_slot", "--dataset", "tetrominoes")
-    assert f"KeyError: 'oops' (unexpected, at {__file__}:" in message
+    assert f"ValueError: oops: two lines (unexpected, at {__file__}:" in message
 
 
 def test_an_installed_method_without_a_block_is_told_what_it_lacks(monkeypatch):

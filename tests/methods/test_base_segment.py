@@ -36,6 +36,13 @@ def test_one_image_without_an_axis_of_batches(name, dataset):
                 method.segment(images)
 
 
+@pytest.mark.parametrize("name", ["one_slot", "grid", "color_kmeans"])
+def test_no_images_have_no_segments(name):
+    found = create(name, "tetrominoes").segment(torch.zeros(0, 3, 35, 35))
+    assert found.prediction.shape == (0, 35, 35)
+    assert found.slots.shape[::2] == (0, 9)
+
+
 def test_a_batch_reaches_the_method():
     class Mine(Method):
         def segment(self, images, progress=None):

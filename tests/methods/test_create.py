@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from helpers import plain
 from objbench_toys.methods import ToyGeco
 
 from objbench.errors import ObjbenchError, RequestError
@@ -19,6 +21,20 @@ def test_a_method_holds_its_settings_typed():
     assert isinstance(method, ToyGeco)
     assert (method.settings.model.width, method.settings.recipe.lr) == (3, 0.001)
     assert method.recipe is method.settings.recipe
+
+
+def test_numbers_of_numpy_and_torch_are_settings():
+    values = {"model.width": np.int64(3), "recipe": {"lr": np.float64(0.5), "steps": torch.tensor(7)}}
+    settings = create("toy_geco", "tetrominoes", slots=np.float32(9), **values).settings
+    found = (settings.slots, settings.model.width, settings.recipe.lr, settings.recipe.steps)
+    assert [(value, type(value)) for value in found] == [(9, int), (3, int), (0.5, float), (7, int)]
+    with pytest.raises(RequestError, match="slots: expected a whole number >= 1 and <= 1024, found True"):
+        create("grid", "tetrominoes", slots=np.True_)
+
+
+def test_a_path_is_a_method_from_a_file(tmp_path):
+    path = plain.write(tmp_path)
+    assert type(create(path, "tetrominoes")) is type(create(str(path), "tetrominoes"))
 
 
 def test_a_method_without_settings_of_its_own_has_a_recipe():

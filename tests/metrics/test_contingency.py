@@ -30,3 +30,20 @@ def test_contingency_counts_at_every_width_of_its_codes(planes: int) -> None:
 def test_contingency_refuses_labels_beyond_the_planes() -> None:
     with pytest.raises(ObjbenchError, match="pred holds labels from 0 to 2; expected 0 to 1"):
         contingency(LABELS, LABELS, n_pred=2)
+
+
+@pytest.mark.parametrize(
+    ("pred", "true", "found"),
+    [
+        (LABELS[:0], LABELS[:0], r"int64 \(0, 2, 2\) and int64 \(0, 2, 2\)"),
+        (LABELS[:1], LABELS, r"int64 \(1, 2, 2\) and int64 \(2, 2, 2\)"),
+        (LABELS[:, :1], LABELS, r"int64 \(2, 1, 2\) and int64 \(2, 2, 2\)"),
+        (LABELS[0], LABELS[0], r"int64 \(2, 2\) and int64 \(2, 2\)"),
+        (LABELS + 0.5, LABELS, r"float32 \(2, 2, 2\) and int64 \(2, 2, 2\)"),
+    ],
+)
+def test_contingency_refuses_what_are_no_maps_of_one_shape(
+    pred: torch.Tensor, true: torch.Tensor, found: str
+) -> None:
+    with pytest.raises(ObjbenchError, match=rf"must be integer label maps \(B,H,W\) .*; found {found}"):
+        contingency(pred, true)

@@ -117,6 +117,37 @@ def test_a_key_that_stands_twice_in_a_batch_is_refused() -> None:
         Evaluator().update(PRED[:2], TRUE[:2], keys=["a", "a"])
 
 
+def test_an_evaluator_is_not_merged_into_itself() -> None:
+    evaluator = Evaluator()
+    evaluator.update(PRED, TRUE)
+    with pytest.raises(ObjbenchError, match="merged into itself: every image would count twice"):
+        evaluator.merge(evaluator)
+    assert evaluator.compute()["n_images"] == 7
+
+
+def test_keys_may_be_an_array() -> None:
+    evaluator = Evaluator()
+    evaluator.update(PRED, TRUE, IMAGES.roll(1, 0), IMAGES, keys=np.array(KEYS))
+    assert evaluator.per_image()["keys"].tolist() == KEYS
+    with pytest.raises(ObjbenchError, match="image 0003 was evaluated twice"):
+        evaluator.update(PRED[3:4], TRUE[3:4], IMAGES[3:4], IMAGES[3:4], keys=KEYS[3:4])
+
+
+@pytest.mark.parametrize("name", ["ari", "n_images", "keys"])
+def test_further_values_replace_nothing(name: str) -> None:
+    evaluator = Evaluator()
+    with pytest.raises(ObjbenchError, match=f"further '{name}': the evaluator has this name itself"):
+        evaluator.update(PRED, TRUE, further={name: torch.zeros(7)})
+    assert evaluator.compute() == {"n_images": 0}
+
+
+def test_further_values_are_one_per_image() -> None:
+    with pytest.raises(
+        ObjbenchError, match=r"further 'own' has shape \(3,\) for 7 images; expected one value"
+    ):
+        Evaluator().update(PRED, TRUE, further={"own": torch.zeros(3)})
+
+
 def test_keys_are_for_all_images_or_for_none() -> None:
     evaluator = evaluate(slice(0, 3))
     with pytest.raises(ObjbenchError, match="keys must be given for all images or for none"):

@@ -95,8 +95,8 @@ def test_arrays_are_refused() -> None:
 
 
 def test_no_value_is_part_of_a_graph() -> None:
-    reconstruction = IMAGES.clone().requires_grad_()
-    assert not any(values.requires_grad for values in score(LABELS, LABELS, reconstruction, IMAGES).values())
+    reconstruction, images = IMAGES.clone().requires_grad_(), IMAGES.clone().requires_grad_()
+    assert not any(values.requires_grad for values in score(LABELS, LABELS, reconstruction, images).values())
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [

@@ -63,6 +63,10 @@ def test_what_a_source_says_itself_goes_before() -> None:
         ({"folder": "f", "urls": "https://a.example/", "files": ["a"]}, "download.urls\n.*valid tuple"),
         ({"folder": "f", "urls": {"a": 1}, "files": ["a"]}, "download.urls\n.*valid tuple"),
         ({"urls": ["https://a.example/"], "files": ["a"]}, "download.folder\n.*Field required"),
+        ({"folder": "../f", "urls": ["https://a.example/"], "files": ["a"]},
+         "folder: '../f' cannot name a folder of downloads: expected letters, digits"),
+        ({"folder": "f", "urls": ["https://a.example/"], "files": ["a", "../b"]},
+         "files: expected the name of a file without a folder, found '../b'"),
     ],
 )  # fmt: skip
 def test_a_download_that_says_too_little_is_refused(download: dict[str, Any], message: str) -> None:

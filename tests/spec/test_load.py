@@ -14,6 +14,7 @@ from helpers.paths import ROOT
 
 from objbench.errors import RequestError
 from objbench.spec.load import load_spec
+from objbench.spec.resolve import resolve
 
 
 def layer(tmp_path: Path, text: str) -> Path:
@@ -53,6 +54,25 @@ def test_a_users_layer_goes_on_top(tmp_path):
     assert spec.methods["toy_geco"].config["recipe"]["batch_size"] == 2
     assert spec.datasets["tetrominoes"].slots == 5
     assert load_spec().datasets["tetrominoes"].slots == 4
+
+
+def test_keys_of_settings_may_be_dotted_everywhere(tmp_path):
+    text = """
+methods:
+  toy_geco:
+    config: {model.width: 99, 'recipe.batch_size': 3}
+    datasets: {tetrominoes: {model.width: 98}}
+    variants: {wide: {description: d, config: {recipe.batch_size: 4}, datasets: {clevr6: {model.width: 97}}}}
+"""
+    spec = load_spec(layer(tmp_path, text))
+    method = spec.methods["toy_geco"]
+    assert (method.config["model"], method.config["recipe"]["batch_size"]) == ({"width": 99}, 3)
+    assert method.datasets["tetrominoes"] == {"model": {"width": 98}}
+    assert method.variants["wide"].config == {"recipe": {"batch_size": 4}}
+    assert method.variants["wide"].datasets == {"clevr6": {"model": {"width": 97}}}
+    assert resolve(spec, "toy_geco", spec.dataset("clevr10"), {}).config["recipe"]["batch_size"] == 3
+    with pytest.raises(RequestError, match=r"toy_geco\.config: unknown key 'model\.widht': did you mean"):
+        load_spec(layer(tmp_path, "methods: {toy_geco: {config: {model.widht: 3}}}"))
 
 
 def test_published_rows_add_up(tmp_path):
@@ -138,6 +158,25 @@ published:
         ),
         ("published: [{table: '1'}]", r"published.0.citation: expected a word, found nothing"),
         ("published: [{table: '1', rows: {}}]", r"mine.yaml: published.0.rows: expected a list of rows"),
+        (
+            "methods: {grid: {variants: {'x/../../b': {description: d}}}}",
+            r"mine.yaml: methods.grid.variants: 'x/../../b' cannot name a folder of results: expected letters, digits",
+        ),
+        ("methods: {'..': {title: T, summary: s, class: 'a:B'}}", r"methods: '\.\.' cannot name a folder"),
+        ("methods: {'a:b': {title: T, summary: s, class: 'a:B'}}", "methods: 'a:b' cannot name a folder"),
+        (
+            "datasets: {tetrominoes: {protocols: {'': {description: d, sources: {}}}}}",
+            "datasets.tetrominoes.protocols: '' cannot name a folder",
+        ),
+        (
+            "datasets: {tetrominoes: {sources: {/tmp/x: {title: t, licence: l}}}}",
+            "datasets.tetrominoes.sources: '/tmp/x' cannot name a folder",
+        ),
+        (
+            "datasets: {a@b: {title: T, description: d, slots: 1, height: 8, width: 8, default_source: s, "
+            "sources: {s: {title: t, licence: l}}, protocols: {p: {description: d, sources: {s: {}}}}}}",
+            "datasets: 'a@b' cannot name a folder",
+        ),
         ("- a list", "expected a mapping"),
         ("a: [", "not valid YAML"),
     ],

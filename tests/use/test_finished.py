@@ -147,8 +147,11 @@ def test_batches_change_nothing_and_the_callers_random_numbers_stay(runs, scenes
     whole = run.segment(scenes.images)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(run.segment(scenes.images, batch_size=3).labels, whole.labels)
-    with pytest.raises(RequestError, match="batch_size 0: expected at least 1"):
-        run.segment(scenes.images, batch_size=0)
+    for size in (0, 1.5):
+        with pytest.raises(
+            RequestError, match=f"batch_size: expected a whole number of at least 1, found {size}"
+        ):
+            run.segment(scenes.images, batch_size=size)
 
 
 def test_an_image_that_is_none_is_named():

@@ -53,11 +53,18 @@ class Generator(ABC):
     def scenes(
         self, split: str, start: int, stop: int, seed: int, device: torch.device | str | None = None
     ) -> Iterator[SceneTensors]:
-        """The scenes [start, stop) of a stream, in batches."""
+        """The scenes [start, stop) of a stream, in batches.
+
+        Raises:
+            ObjbenchError: `make` gave something else.
+        """
+        from objbench.data.generate.tensors import checked
+
         for first in range(start, stop, BATCH):
+            last = min(first + BATCH, stop)
             with _one_thread():
-                batch = self.make(split, first, min(first + BATCH, stop), seed, device)
-            yield batch
+                batch = self.make(split, first, last, seed, device)
+            yield checked(batch, f"the generator {type(self).__name__}", first, last)
 
     def blocks(self, split: str, start: int, stop: int, seed: int) -> Iterator[GeneratedBlock]:
         """The scenes [start, stop) of a stream, still to be made."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from objbench.data.scene import Array, SceneBatch
+from objbench.data.scene import FACTOR_KINDS, Array, SceneBatch, check_shapes, not_finite, refuse_other_types
+from objbench.errors import ObjbenchError
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,19 @@ class SceneTensors:
         words = {name: np.array(names)[arrays[name]] for name, names in self.names.items()}
         return {**arrays, **words}
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each factor and its shape in a scene; of one that is codes, their words."""
+        return {
+            name: f"{self.names.get(name, values.dtype)} {tuple(values.shape[1:])}"
+            for name, values in self.factors.items()
+        }
+
     @staticmethod
     def concatenate(parts: list[SceneTensors]) -> SceneTensors:
-        """The scenes of `parts`, one after the other."""
+        """The scenes of `parts`, one after the other; ObjbenchError if their factors have other names or types."""
+        for part in parts:
+            refuse_other_types("the factors", part.types, parts[0].types)
         return SceneTensors(
             torch.cat([part.index for part in parts]),
             torch.cat([part.images for part in parts]),
@@ -50,6 +62,30 @@ class SceneTensors:
             {name: torch.cat([part.factors[name] for part in parts]) for name in parts[0].factors},
             parts[0].names,
         )
+
+
+def checked(made: Any, who: str, start: int, stop: int) -> SceneTensors:
+    """What a generator, `who` in messages, made for the scenes [start, stop).
+
+    Raises:
+        ObjbenchError: It breaks its contract: these are other scenes, or not as SceneTensors says.
+    """
+    if not isinstance(made, SceneTensors):
+        raise ObjbenchError(f"{who} gave {made!r}, expected SceneTensors")
+    index = made.index.tolist()
+    if index != list(range(start, stop)):
+        found = f"{len(index):,} scenes" + (f", {index[0]} to {index[-1]}" if index else "")
+        raise ObjbenchError(f"{who} gave {found}; asked for {stop - start:,}, {start} to {stop - 1}")
+    check_shapes(who, len(index), made.images, made.masks, made.factors)
+    factors = made.factor_arrays()
+    for name, values in factors.items():
+        if values.dtype.kind not in FACTOR_KINDS:
+            raise ObjbenchError(
+                f"{who} gave the factor '{name}' as {values.dtype}, expected numbers or strings"
+            )
+    for row, fault in not_finite(factors).items():
+        raise ObjbenchError(f"{who}, scene {index[row]}: {fault}")
+    return made
 
 
 def with_background(values: Tensor) -> Tensor:

@@ -10,10 +10,16 @@ import numpy as np
 
 from objbench.data.format.sample import KEY_DIGITS, digest, encode, samples
 from objbench.data.prepare.preprocessing import Preprocessing
-from objbench.data.scene import Array, BadScene, Block, SceneBatch
+from objbench.data.scene import (
+    FACTOR_KINDS,
+    Array,
+    BadScene,
+    Block,
+    SceneBatch,
+    check_shapes,
+    not_finite,
+)
 from objbench.errors import ObjbenchError
-
-_KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text"}
 
 
 class Job(NamedTuple):
@@ -76,12 +82,9 @@ def encode_block(job: Job) -> Encoded:
             scenes.append(_skipped(job, bad.index, bad.where, bad.reason))
             todo += [part for part in (block[bad.row + 1 :], block[: bad.row]) if len(part)]
         else:
-            _check(batch)
-            batch = replace(
-                batch, factors={name: _typed(name, values) for name, values in batch.factors.items()}
-            )
-            if (found := _types(batch)) not in types:
-                types.append(found)
+            batch = _checked(batch)
+            if batch.types not in types:
+                types.append(batch.types)
             scenes += _encode_batch(job, job.preprocessing(batch))
     return Encoded(job.split, sorted(scenes, key=attrgetter("index")), types)
 
@@ -102,33 +105,17 @@ def qualifying(job: Job) -> list[int]:
 
 
 def _encode_batch(job: Job, batch: SceneBatch) -> list[EncodedScene]:
-    scenes = []
-    for sample in samples(batch):
-        index = sample.facts["index"]
-        try:
-            scenes.append(EncodedScene(index, encode(sample), digest(sample), sample.facts["n_objects"]))
-        except ValueError as error:
-            reason = f"its factors cannot be written as JSON: {error}"
-            scenes.append(_skipped(job, index, f"record {index}", reason))
+    faults = not_finite(batch.factors)
+    scenes = [
+        _skipped(job, index, f"record {index}", faults[row])
+        for row, index in enumerate(batch.index.tolist())
+        if row in faults
+    ]
+    sound = batch[np.array([row not in faults for row in range(len(batch))], bool)]
+    for sample in samples(sound):
+        facts = sample.facts
+        scenes.append(EncodedScene(facts["index"], encode(sample), digest(sample), facts["n_objects"]))
     return scenes
-
-
-def _typed(name: str, values: Array) -> Array:
-    """A factor with one type for all scenes, also if the source gave Python objects; ObjbenchError if that fails."""
-    try:
-        typed = np.array(values.tolist()) if values.dtype == object else values
-    except ValueError:  # rows of different lengths
-        typed = values
-    if typed.dtype.kind not in _KINDS:
-        raise ObjbenchError(
-            f"the source gave the factor '{name}' as {typed.dtype}, expected numbers or strings"
-        )
-    return typed
-
-
-def _types(batch: SceneBatch) -> dict[str, str]:
-    """The type of each factor: that of its JSON, whatever its width in memory, and its shape."""
-    return {name: f"{_KINDS[values.dtype.kind]} {values.shape[1:]}" for name, values in batch.factors.items()}
 
 
 def _skipped(job: Job, index: int, where: str, reason: str) -> EncodedScene:
@@ -137,17 +124,25 @@ def _skipped(job: Job, index: int, where: str, reason: str) -> EncodedScene:
     return EncodedScene(index, b"", b"", 0, reason)
 
 
-def _check(batch: SceneBatch) -> None:
-    count, (height, width) = len(batch), batch.masks.shape[1:3]
-    if batch.images.shape != (count, height, width, 3) or batch.masks.shape != (count, height, width):
-        raise ObjbenchError(
-            f"the source gave images {batch.images.shape} and masks {batch.masks.shape} for {count} scenes"
-        )
-    if batch.images.dtype != np.uint8 or batch.masks.dtype != np.uint8:
-        raise ObjbenchError(
-            f"the source gave {batch.images.dtype} images and {batch.masks.dtype} masks, not uint8"
-        )
+def _checked(batch: SceneBatch) -> SceneBatch:
+    """The batch, its factors with one type for all scenes; ObjbenchError if the source breaks its contract."""
+    factors = {name: _typed(name, values) for name, values in batch.factors.items()}
+    check_shapes("the source", len(batch), batch.images, batch.masks, factors)
     ascending = np.diff(batch.index, prepend=-1) > 0
-    if not ascending.all() or (count and batch.index[-1] >= 10**KEY_DIGITS):
+    if not ascending.all() or (len(batch) and batch.index[-1] >= 10**KEY_DIGITS):
         wrong = batch.index[-1] if ascending.all() else batch.index[int(np.argmin(ascending))]
         raise ObjbenchError(f"indices must ascend and have at most {KEY_DIGITS} digits: found {wrong}")
+    return replace(batch, factors=factors)
+
+
+def _typed(name: str, values: Array) -> Array:
+    """A factor with one type for all scenes, also if the source gave Python objects; ObjbenchError if that fails."""
+    try:
+        typed = np.array(values.tolist()) if values.dtype == object else values
+    except ValueError:  # rows of different lengths
+        typed = values
+    if typed.dtype.kind not in FACTOR_KINDS:
+        raise ObjbenchError(
+            f"the source gave the factor '{name}' as {typed.dtype}, expected numbers or strings"
+        )
+    return typed

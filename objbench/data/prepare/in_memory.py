@@ -23,7 +23,7 @@ from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
 from objbench.data.workers import available, run
 from objbench.device import choose_device, free_memory
-from objbench.errors import RequestError, refuse_negative, unknown_name
+from objbench.errors import RequestError, unknown_name, whole_number
 from objbench.files import megabytes
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.load import load_spec
@@ -67,7 +67,8 @@ def generate(
         config: Your own yaml, laid over benchmarks.yaml.
 
     Raises:
-        RequestError: The dataset is unknown, it or its protocol has no generator, or the device is not available.
+        RequestError: The dataset is unknown, it or its protocol has no generator, `n` or `seed` is no such number, or
+            the device is not available.
 
     Example:
         >>> generate("tetrominoes", 8, seed=7)
@@ -78,9 +79,7 @@ def generate(
     refuse_selection(reference, reference.source(SOURCE))
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    if n < 1:
-        raise RequestError(f"generate {dataset}: asked for {n} scenes; at least 1 is needed")
-    refuse_negative(seed)
+    n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
     where = choose_device(device)
     _check_memory(reference, [n], where)
     scenes = SceneTensors.concatenate(list(generator.scenes(split, 0, n, seed, where)))

@@ -9,6 +9,7 @@ from typing import Protocol
 from objbench.data.format.manifest import Records, Skipped
 from objbench.data.prepare.encode import Encoded, EncodedScene
 from objbench.data.prepare.journal import Closed
+from objbench.data.scene import refuse_other_types
 from objbench.data.sources.base import SplitPlan
 from objbench.errors import ObjbenchError
 
@@ -84,11 +85,7 @@ class SplitAssigner:
         for types in encoded.types:
             if self._types is None:
                 self._types = types
-            if types != self._types:
-                raise ObjbenchError(
-                    f"the factors of {self.lead.split} must have the same names, types and shapes in every scene: found "
-                    f"{types} after {self._types}"
-                )
+            refuse_other_types(f"the factors of {self.lead.split}", types, self._types)
         for scene in encoded.scenes:
             if scene.index < self._next:
                 raise ObjbenchError(f"the indices of {self.lead.split} must ascend: found {scene.index}")

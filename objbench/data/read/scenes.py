@@ -78,19 +78,8 @@ class Scenes(Dataset[dict[str, Any]]):
     def __getitem__(self, index: slice | Sequence[int] | Array | Tensor) -> Scenes: ...
     def __getitem__(self, index: int | slice | Sequence[int] | Array | Tensor) -> dict[str, Any] | Scenes:
         """A sample, or the scenes of a slice, of positions, or where a mask of bools is set."""
-        if isinstance(index, slice):
-            return self.select(index)
-        positions = np.asarray(index.cpu() if isinstance(index, Tensor) else index)
-        if positions.dtype == bool and positions.shape == (len(self),):
-            return self.select(positions.nonzero()[0])
-        if positions.ndim > 1 or (positions.size and positions.dtype.kind not in "iu"):
-            raise TypeError(
-                f"Scenes are indexed by whole numbers, slices and lists of these, not by {index!r}"
-            )
-        outside = positions[(positions < -len(self)) | (positions >= len(self))]
-        if outside.size:
-            raise IndexError(f"scene {outside.flat[0]} of {len(self)}")
-        return self._sample(int(positions) % len(self)) if positions.ndim == 0 else self.select(positions)
+        rows = self._rows(index)
+        return self._sample(int(rows)) if rows.ndim == 0 else self._at(rows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self._sample(row) for row in range(len(self)))
@@ -118,8 +107,8 @@ class Scenes(Dataset[dict[str, Any]]):
     def n_objects(self) -> Array:
         """The number of objects of each scene, int64 (N,): by the factor `visibility`, else by the visible ids."""
         if "visibility" in self.factors:
-            objects = self.factors["visibility"][:, 1:].reshape(len(self), -1)
-            counts: Array = np.rint(objects.sum(1)).astype(np.int64)
+            objects = self.factors["visibility"][:, 1:]
+            counts: Array = np.rint(objects.sum(axis=tuple(range(1, objects.ndim)))).astype(np.int64)
             return counts
         labels = self.masks.flatten(1)
         return torch.cat([_visible(part) for part in torch.split(labels, _CHUNK)]).cpu().numpy()
@@ -132,10 +121,41 @@ class Scenes(Dataset[dict[str, Any]]):
         """The same scenes as a split of the dataset that `manifest` describes."""
         return self._with(manifest=manifest)
 
-    def select(self, indices: Sequence[int] | Array | slice) -> Scenes:
-        """The scenes at these positions."""
-        rows = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices, np.int64)]
-        at = torch.from_numpy(rows).to(self.images.device)
+    def select(self, indices: slice | Sequence[int] | Array | Tensor) -> Scenes:
+        """The scenes of a slice, of positions, or where a mask of bools is set: `scenes[indices]`."""
+        rows = self._rows(indices)
+        if rows.ndim == 0:
+            raise TypeError(
+                f"select takes several scenes, as a list or a slice; scenes[{indices}] is a sample"
+            )
+        return self._at(rows)
+
+    def _rows(self, index: int | slice | Sequence[int] | Array | Tensor) -> Array:
+        """What is indexed, as rows in [0, N): () for one scene, (n,) for several.
+
+        Raises:
+            TypeError: It is no whole number, slice, list of positions or mask of N bools.
+            IndexError: A position is outside.
+        """
+        if isinstance(index, slice):
+            return np.arange(len(self))[index]
+        positions = np.asarray(index.cpu() if isinstance(index, Tensor) else index)
+        if positions.dtype == bool and positions.shape == (len(self),):
+            return positions.nonzero()[0]
+        if positions.ndim > 1 or (positions.size and positions.dtype.kind not in "iu"):
+            raise TypeError(
+                f"Scenes are indexed by whole numbers, slices and lists of these, not by {index!r}"
+            )
+        outside = positions[(positions < -len(self)) | (positions >= len(self))]
+        if outside.size:
+            raise IndexError(f"scene {outside.flat[0]} of {len(self)}")
+        return np.asarray(positions.astype(np.int64) % len(self))
+
+    def _at(self, rows: Array) -> Scenes:
+        """The scenes of these rows, int64 (n,)."""
+        at = torch.from_numpy(np.ascontiguousarray(rows)).to(
+            self.images.device
+        )  # torch takes no negative strides
         return self._with(
             images=self.images[at],
             masks=self.masks[at],

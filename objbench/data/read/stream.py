@@ -20,7 +20,7 @@ from objbench.data.format.sample import FACTS, IMAGE, MASK, SUFFIXES, parse, row
 from objbench.data.read.decode import changed, read_shard, unreadable
 from objbench.data.read.located import Located
 from objbench.data.scene import Array
-from objbench.errors import RequestError
+from objbench.errors import whole_number
 from objbench.files import sha256_of
 from objbench.folders import data_folder
 from objbench.spec.load import load_spec
@@ -69,8 +69,7 @@ def stream(
         ...     [sample["image"].shape for sample in stream("tetrominoes", "test", data=data)][0]
         torch.Size([3, 35, 35])
     """
-    if shuffle < 0:
-        raise RequestError(f"shuffle must be True, False or a number of samples, not {shuffle}")
+    pool, seed = _pool(shuffle), whole_number("seed", seed, least=0)
     folder, manifest = find(data_folder(data), load_spec(config, data_folder(data)).dataset(dataset), source)
     located = Located.of(folder, manifest)
     shards = {str(located.here / shard.name): shard for shard in manifest.split(split).shards}
@@ -79,8 +78,15 @@ def stream(
             read_shard(Path(path))
     else:
         refuse_incomplete(folder, manifest)
-    reader = ShardReader(located, shards, _POOL if shuffle is True else int(shuffle), seed)
+    reader = ShardReader(located, shards, pool, seed)
     return wds.DataPipeline(wds.SimpleShardList(list(shards)), wds.split_by_node, wds.split_by_worker, reader)
+
+
+def _pool(shuffle: bool | int) -> int:
+    """The size of the pool that samples are drawn from; 0: they are not shuffled."""
+    if isinstance(shuffle, bool):
+        return _POOL if shuffle else 0
+    return whole_number("shuffle (True, False or a number of samples)", shuffle, least=0)
 
 
 class OpenShard(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from objbench.data.scene import Block
-from objbench.errors import refuse_negative
+from objbench.errors import whole_number
 from objbench.spec.datasets import DatasetRef, slice_size
 
 
@@ -68,7 +68,7 @@ class SourceRequest:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        refuse_negative(self.seed)
+        whole_number("seed", self.seed, least=0)
 
 
 class SourceTree(NamedTuple):

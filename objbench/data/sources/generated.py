@@ -33,14 +33,22 @@ class GeneratedSource(Source):
     def plan(self) -> list[SplitPlan]:
         """The protocol's sizes, or smaller ones, or a larger train split."""
         plans = []
-        rules = self.request.dataset.rule.sources[self.request.source]
+        dataset = self.request.dataset
+        rules = dataset.rule.sources[self.request.source]
+        for split, rule in rules.items():
+            if rule.stop is None or not 0 <= rule.start < rule.stop:
+                raise RequestError(
+                    f"datasets.{dataset.name}.protocols.{dataset.protocol}.sources.{self.request.source}.{split}: expected "
+                    f"0 <= start < stop, as a stream has no end; found start {rule.start} and stop "
+                    f"{'null' if rule.stop is None else rule.stop}"
+                )
         for split in SPLITS:
             rule = rules.get(split, SplitRule(stop=0))
-            standard = (rule.stop or 0) - rule.start
+            standard = rule.size or 0
             size = self.request.sizes.get(split, standard)
             if size > standard and split != "train":
                 raise RequestError(
-                    f"--{split} {size}: {self.request.dataset} (generated) has {standard:,} {split} scenes; "
+                    f"--{split} {size}: {dataset} (generated) has {standard:,} {split} scenes; "
                     "only train can be made larger"
                 )
             if size:

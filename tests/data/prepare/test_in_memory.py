@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +14,17 @@ import objbench
 from objbench.data.format.manifest import read_manifest
 from objbench.data.generate.clevr.generator import Clevr
 from objbench.data.generate.generator import generator_of
+from objbench.data.generate.tensors import SceneTensors
 from objbench.data.generate.tetrominoes import Tetrominoes
 from objbench.data.prepare.in_memory import splits_in_memory
 from objbench.data.prepare.prepare import prepare
 from objbench.data.read.load import load
 from objbench.data.scene import SceneBatch
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.spec.load import load_spec
 
 CPU = torch.device("cpu")
+Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,12 @@ def test_generate_gives_scenes_in_memory() -> None:
     assert (str(scenes.spec), scenes.split, len(scenes)) == ("tetrominoes@aligned", "val", 12)
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    expected = objbench.generate("tetrominoes", 2, seed=5)
+    found = objbench.generate("tetrominoes", np.int64(2), seed=np.uint8(5))
+    assert torch.equal(found.images, expected.images)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -109,14 +119,111 @@ def test_generate_gives_scenes_in_memory() -> None:
         (lambda: objbench.generate("tetrominoes@align", 1), "did you mean 'aligned'"),
         (lambda: objbench.generate("tetrominoes", 1, split="trian"), "did you mean 'train'"),
         (lambda: objbench.generate("clevr6@first70k", 4), "unknown source of clevr6@first70k 'generated'"),
-        (lambda: objbench.generate("tetrominoes", 1, seed=-3), "seed -3: expected a number of at least 0"),
-        (lambda: objbench.generate("tetrominoes", 0), "asked for 0 scenes"),
+        (
+            lambda: objbench.generate("tetrominoes", 1, seed=-3),
+            "seed: expected a whole number of at least 0, found -3",
+        ),
+        (lambda: objbench.generate("tetrominoes", 1, seed=1.0), "seed: expected a whole number .* found 1.0"),
+        (
+            lambda: objbench.generate("tetrominoes", 1, seed=True),
+            "seed: expected a whole number .* found True",
+        ),
+        (
+            lambda: objbench.generate("tetrominoes", 1, seed=None),
+            "seed: expected a whole number .* found None",
+        ),
+        (lambda: objbench.generate("tetrominoes", 0), "n: expected a whole number of at least 1, found 0"),
+        (
+            lambda: objbench.generate("tetrominoes", 2.0),
+            "n: expected a whole number of at least 1, found 2.0",
+        ),
+        (
+            lambda: objbench.generate("tetrominoes", "3"),
+            "n: expected a whole number of at least 1, found '3'",
+        ),
+        (
+            lambda: objbench.generate("tetrominoes", np.True_),
+            "n: expected a whole number of at least 1, found np.T",
+        ),
         (lambda: objbench.generate("tetrominoes", 1, device="tpu"), "unknown device 'tpu'"),
     ],
 )
 def test_generate_refuses_what_it_does_not_know(call: Callable[[], object], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         call()
+
+
+def _same(values: torch.Tensor) -> torch.Tensor:
+    return values
+
+
+def _three(values: torch.Tensor) -> torch.Tensor:
+    return values[:3]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"index": _three, "images": _three, "masks": _three}, "gave 3 scenes, 0 to 2; asked for 4, 0 to 3"),
+        ({"index": lambda index: index + 1}, "gave 4 scenes, 1 to 4; asked for 4, 0 to 3"),
+        ({"images": _three}, r"gave images \(3, 35, 35, 3\) and masks \(4, 35, 35\) for 4 scenes"),
+        ({"masks": lambda masks: masks[..., None]}, r"masks \(4, 35, 35, 1\) for 4 scenes; expected"),
+        ({"images": lambda images: images / 255}, "gave float32 images and uint8 masks, not uint8"),
+        ({"masks": torch.Tensor.long}, "gave uint8 images and int64 masks, not uint8"),
+        ({"masks": torch.Tensor.bool}, "gave uint8 images and bool masks, not uint8"),
+        ({"x": _three}, r"gave the factor 'x' as \(3, 4\) for 4 scenes; expected \(N,E,...\) or \(N,\)"),
+        (
+            {"x": lambda x: x.where(x.sum(1, True) != x[2].sum(), torch.nan)},
+            "scene 2: its factor 'x' holds nan",
+        ),
+        ({"x": lambda x: x * 1j}, "gave the factor 'x' as complex64, expected numbers"),
+    ],
+)
+def test_a_generator_that_breaks_its_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Change], message: str
+) -> None:
+    make = Tetrominoes.make
+
+    def broken(*args: Any) -> SceneTensors:
+        made = make(*args)
+        factors = {name: change.get(name, _same)(values) for name, values in made.factors.items()}
+        fields = {name: change.get(name, _same)(getattr(made, name)) for name in ("index", "images", "masks")}
+        return SceneTensors(**fields, factors=factors, names=made.names)
+
+    monkeypatch.setattr(Tetrominoes, "make", broken)
+    tetrominoes = load_spec().dataset("tetrominoes")
+    sizes = {"train": 4, "val": 0, "test": 0}
+    for call in (
+        lambda: objbench.generate("tetrominoes", 4),
+        lambda: splits_in_memory(tetrominoes, sizes, CPU),
+        lambda: prepare(tetrominoes, "generated", tmp_path, sizes=sizes, workers=1),
+    ):
+        with pytest.raises(ObjbenchError, match=f"the generator Tetrominoes.*{message}"):
+            call()
+
+
+def test_a_generator_that_gives_no_tensors_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tetrominoes, "make", lambda *_: None)
+    with pytest.raises(ObjbenchError, match="the generator Tetrominoes gave None, expected SceneTensors"):
+        objbench.generate("tetrominoes", 4)
+
+
+def test_factors_have_the_same_types_in_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Tetrominoes.make
+
+    def broken(generator: Tetrominoes, split: str, start: int, *args: Any) -> SceneTensors:
+        made = make(generator, split, start, *args)
+        return replace(
+            made, factors={**made.factors, "x": made.factors["x"].int() if start else made.factors["x"]}
+        )
+
+    monkeypatch.setattr(Tetrominoes, "make", broken)
+    monkeypatch.setattr("objbench.data.generate.generator.BATCH", 3)
+    message = "the factors must have the same names, types and shapes in every scene: found .*'x': '.*int"
+    with pytest.raises(ObjbenchError, match=message):
+        objbench.generate("tetrominoes", 4)
+    with pytest.raises(ObjbenchError, match=message):
+        splits_in_memory(load_spec().dataset("tetrominoes"), {"train": 4, "val": 0, "test": 0}, CPU)
 
 
 def test_scenes_that_do_not_fit_into_memory_are_refused_before_any_is_made(
@@ -171,6 +278,31 @@ def test_generated_scenes_cannot_be_selected(tmp_path: Path) -> None:
         objbench.generate("tetrominoes@few", 1, config=layer)
     with pytest.raises(RequestError, match=message):
         splits_in_memory(load_spec(layer).dataset("tetrominoes@few"), {}, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("{}", "found start 0 and stop null"),
+        ("{stop: -4}", "found start 0 and stop -4"),
+        ("{start: 5, stop: 3}", "found start 5 and stop 3"),
+        ("{start: -2, stop: 3}", "found start -2 and stop 3"),
+    ],
+)
+def test_a_split_of_a_stream_has_an_end(tmp_path: Path, rule: str, found: str) -> None:
+    layer = tmp_path / "mine.yaml"
+    layer.write_text(
+        f"datasets: {{tetrominoes: {{protocols: {{own: {{description: d, sources: {{generated: {{train: {rule}, "
+        "val: {stop: 2}, test: {stop: 2}}}}}}}"
+    )
+    tetrominoes = load_spec(layer).dataset("tetrominoes@own")
+    message = (
+        rf"tetrominoes\.protocols\.own\.sources\.generated\.train: expected 0 <= start < stop, .*; {found}"
+    )
+    with pytest.raises(RequestError, match=message):
+        prepare(tetrominoes, "generated", tmp_path, workers=1)
+    with pytest.raises(RequestError, match=message):
+        splits_in_memory(tetrominoes, {}, CPU)
 
 
 def test_a_size_that_the_generator_does_not_make_is_refused(tmp_path: Path) -> None:

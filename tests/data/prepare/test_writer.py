@@ -180,6 +180,21 @@ def test_encoding_workers_import_neither_torch_nor_pydantic() -> None:
 
 
 def test_a_factor_that_is_no_number_names_the_record() -> None:
-    scenes = SceneBatch(np.array([5]), IMAGE[None], MASK[None], {"x": np.array([[0.5, np.nan]])})
-    with pytest.raises(ObjbenchError, match="record 5: its factors cannot be written as JSON"):
+    scenes = SceneBatch(np.array([5]), IMAGE[None], MASK[None], {"visibility": np.array([[1, np.nan]])})
+    message = "record 5: its factor 'visibility' holds nan; expected finite numbers; --skip-bad leaves"
+    with pytest.raises(ObjbenchError, match=message):
+        encoded(scenes)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("x", np.zeros((2, 2)), r"'x' as \(2, 2\) for 1 scenes; expected \(N,E,...\) or \(N,\)"),
+        ("x", np.float64(3), r"'x' as \(\) for 1 scenes"),
+        ("visibility", np.ones(1), r"'visibility' as \(1,\) for 1 scenes; expected \(N,E\)"),
+    ],
+)
+def test_factors_of_another_length_are_refused(name: str, values: np.ndarray, found: str) -> None:
+    scenes = SceneBatch(np.array([5]), IMAGE[None], MASK[None], {name: values})
+    with pytest.raises(ObjbenchError, match=f"the source gave the factor {found}"):
         encoded(scenes)

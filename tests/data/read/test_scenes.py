@@ -40,10 +40,15 @@ def test_positions_slices_lists_and_masks(scenes):
         (torch.tensor([4]), [4]),
         (scenes.n_objects < 0, []),
         (np.arange(10) > 7, [8, 9]),
+        ([True] * 2 + [False] * 8, [0, 1]),
+        (slice(None, None, -4), [9, 5, 1]),
+        (np.arange(10)[::-3], [9, 6, 3, 0]),
         ([], []),
     ):
         part = scenes[index]
         assert isinstance(part, Scenes)
+        assert scenes.select(index).keys == part.keys
+        assert part.n_objects.tolist() == [3] * len(expected)
         assert part.keys == [scenes.keys[row] for row in expected]
         assert torch.equal(part.images, scenes.images[expected])
         assert np.array_equal(part.factors["x"], scenes.factors["x"][expected])
@@ -56,12 +61,27 @@ def test_positions_slices_lists_and_masks(scenes):
 def test_positions_outside_end_a_loop(scenes, index):
     with pytest.raises(IndexError, match=r"scene -?1[01] of 10"):
         scenes[index]
+    with pytest.raises(IndexError, match=r"scene -?1[01] of 10"):
+        scenes.select(index)
 
 
 @pytest.mark.parametrize("index", [1.5, "image", [0.5], None, [[1]], [True, False]])
 def test_other_indices_are_refused(scenes, index):
     with pytest.raises(TypeError, match="Scenes are indexed by whole numbers, slices and lists"):
         scenes[index]
+    with pytest.raises(TypeError, match="Scenes are indexed by whole numbers, slices and lists"):
+        scenes.select(index)
+
+
+def test_one_scene_is_no_selection(scenes):
+    with pytest.raises(TypeError, match=r"select takes several scenes, .*; scenes\[3\] is a sample"):
+        scenes.select(3)
+
+
+def test_objects_of_scenes_without_a_visibility_are_counted_in_the_masks(scenes):
+    bare = Scenes(scenes.images, scenes.masks, scenes.keys, scenes.spec, "train", {})
+    assert bare.n_objects.tolist() == [3] * 10
+    assert bare[[]].n_objects.tolist() == []
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def stream(data: Path, **options: bool | int) -> object:
+def stream(data: Path, **options: Any) -> object:
     return objbench.stream("toy", "train", data=data, config=data / "toy.yaml", **options)
 
 
@@ -86,9 +87,20 @@ def test_few_shards_are_open_at_once(data: Path, monkeypatch: pytest.MonkeyPatch
     assert max(starts) > min(ends)  # the third shard begins when another has ended
 
 
-def test_a_negative_pool_is_refused(data: Path) -> None:
-    with pytest.raises(RequestError, match="shuffle must be True, False or a number of samples, not -1"):
-        stream(data, shuffle=-1)
+@pytest.mark.parametrize("shuffle", [-1, 1.5, "yes", None])
+def test_other_pools_are_refused(data: Path, shuffle: Any) -> None:
+    with pytest.raises(
+        RequestError, match=rf"shuffle \(True, False or a number of samples\): .* found '?{shuffle}"
+    ):
+        stream(data, shuffle=shuffle)
+
+
+def test_numbers_of_numpy_are_those_of_python(data: Path) -> None:
+    assert keys_of(stream(data, shuffle=np.int64(5), seed=np.uint8(1))) == keys_of(
+        stream(data, shuffle=5, seed=1)
+    )
+    with pytest.raises(RequestError, match=r"seed: expected a whole number of at least 0, found 1\.0"):
+        stream(data, shuffle=5, seed=1.0)
 
 
 def test_loaders_continue_the_epochs(data: Path) -> None:
