@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_type_hints, runtime_checkable
 
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.labels import hard_labels
 from objbench.methods import hooks
 from objbench.metrics.contingency import MAX_PLANES
 from objbench.random import normal
 from objbench.ranks.share import Share
-from objbench.spec.settings import Group, Recipe
+from objbench.spec.explain import in_words, refusal
+from objbench.spec.settings import Count, Group, Positive, Recipe
 
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
+_TO_LEARN = "write training_loss and optimizers, or let stages() return []"
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Stage:
     """One part of a training: its length in steps or in epochs (exactly one), batches, clipping, precision.
+
+    Its values have the types and ranges that those of a Recipe have.
 
     Attributes:
         clip_norm: the largest norm of all gradients together; None: no clipping.
@@ -33,12 +38,21 @@ class Stage:
     """
 
     name: str
-    steps: int | None = None
-    epochs: int | None = None
-    batch_size: int = 64
-    clip_norm: float | None = None
+    steps: Count | None = None
+    epochs: Count | None = None
+    batch_size: Count = 64
+    clip_norm: Positive | None = None
     precision: Precision = "fp32"
-    clip_order: float = 2.0
+    clip_order: Annotated[Positive, Field(allow_inf_nan=True)] = 2.0
+
+    def check_values(self) -> None:
+        """Raise RequestError for a value of another type or out of its range, by the name of its field."""
+        for name, kind in get_type_hints(Stage, include_extras=True).items():
+            value = getattr(self, name)
+            try:
+                TypeAdapter(kind, config=_STRICT).validate_python(value)
+            except ValidationError:
+                raise refusal(name, in_words(kind).replace("null", "None"), value) from None
 
     def check_length(self) -> None:
         """Raise RequestError unless it has either steps or epochs."""
@@ -80,7 +94,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` is what is minimised; `parts` are its named terms, for the log. All scalar tensors."""
+    """`total` is what is minimised; `parts` are its named terms, for the log. All scalar tensors.
+
+    No part is named "total", which the log has of the loss itself.
+    """
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
@@ -92,7 +109,7 @@ class Segmentation:
 
     Attributes:
         masks: float (B,M,H,W), M the method's own number of planes; scored by arg-max, lowest index on ties.
-        labels: int64 (B,H,W), 0..M-1.
+        labels: integers (B,H,W), 0..M-1.
         partition: whether the masks sum to one (False: SPAIR*, GNM, whose 1 - sum may be slightly below 0).
         reconstruction: (B,3,H,W) in image units [0,1], not clamped.
         components: (B,M,3,H,W), the image of each plane before it is masked.
@@ -124,10 +141,6 @@ class Segmentation:
     attention: Tensor | None = None
     alternatives: Mapping[str, Tensor] = field(default_factory=dict)
     extras: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if (self.masks is None) == (self.labels is None):
-            raise ValueError("a Segmentation holds either masks or labels")
 
     def __repr__(self) -> str:
         named = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -163,6 +176,7 @@ class TrainingScenes(Protocol):
         """The progress before `step`."""
 
 
+@runtime_checkable
 class Stepper(Protocol):
     """A training step of a method's own, such as a captured CUDA graph, with the results of the plain one."""
 
@@ -192,7 +206,8 @@ class Method(nn.Module):
 
         settings: Settings
 
-    All mutable state is in parameters, buffers or get_extra_state. Random numbers come from torch's default generators,
+    All mutable state is in parameters, buffers or get_extra_state, which have their names and shapes from `__init__` on, so
+    that what is saved can be loaded; `setup` may change values. Random numbers come from torch's default generators,
     which the trainer reseeds before each step, and in `segment` from `self.normal`.
 
     A run can be shared by several processes (torchrun), each with a part of every batch. Then a loss and each of its
@@ -235,6 +250,8 @@ class Method(nn.Module):
             cls.stages = hooks.of_stages(cls.stages, Stage)  # type: ignore[method-assign]
         if "optimizers" in cls.__dict__:
             cls.optimizers = hooks.of_pairs(cls.optimizers)  # type: ignore[method-assign]
+        if "stepper" in cls.__dict__:
+            cls.stepper = hooks.of_stepper(cls.stepper, Stepper)  # type: ignore[method-assign]
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()
@@ -267,13 +284,14 @@ class Method(nn.Module):
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """The optimizers of a stage, each with its learning rate as a function of progress. Called after `setup`.
 
-        They are zeroed, clipped jointly and stepped together. A parameter group may scale the rate by "lr_scale".
+        They are zeroed, clipped jointly and stepped together. A parameter group may scale the rate by "lr_scale". Their
+        tensors are parameters of the method, each in no more than one of them. A learning rate is finite and >= 0.
         """
-        return []
+        raise ObjbenchError(f"{type(self).__name__} has stages but no optimizers: {_TO_LEARN}")
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
         """The loss of a batch: images float (B,3,H,W) in [0,1]."""
-        raise TypeError(f"{type(self).__name__} has stages but no training_loss")
+        raise ObjbenchError(f"{type(self).__name__} has stages but no training_loss: {_TO_LEARN}")
 
     def after_step(self, progress: Progress, losses: Losses, optimizers: list[Optimizer]) -> None:
         """Called after each step: for GECO, temperatures, changes of parameters and optimizer state."""
@@ -289,7 +307,7 @@ class Method(nn.Module):
         Raises:
             RequestError: `images` is no such batch. The base class checks it for every subclass.
         """
-        raise TypeError(f"{type(self).__name__} does not say how to segment")
+        raise ObjbenchError(f"{type(self).__name__} does not say how to segment: write segment")
 
     def capture_key(self, progress: Progress) -> Hashable | None:
         """What a captured training step (a CUDA graph) depends on: it is replayed while the key stays the same.

@@ -8,6 +8,7 @@ from typing import Any
 
 from objbench import registry
 from objbench.errors import ObjbenchError, RequestError
+from objbench.methods import hooks
 from objbench.methods.base import Method
 from objbench.methods.plain_block import with_files
 from objbench.place import line_of
@@ -53,6 +54,7 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
         raise RequestError("\n".join(lines)) from None
     if "settings" not in vars(method):
         raise ObjbenchError(f"{kind.__name__}{_NO_SUPER}")
+    hooks.check_signatures(method, Method)
     return method
 
 

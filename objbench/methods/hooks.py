@@ -5,14 +5,19 @@ The types of results are arguments, as `base`, which declares them, imports this
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from numbers import Real
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from objbench.errors import ObjbenchError, RequestError
+from objbench.methods.segmentation_check import check_segmentation
 
 T = TypeVar("T")
 _EXPECTED = {
@@ -20,7 +25,29 @@ _EXPECTED = {
     "training_loss": "Losses(total)",
     "stages": "a list of Stage(...), [] if there is nothing to train",
     "optimizers": "a list of pairs (optimizer, learning rate as a function of progress)",
+    "stepper": "a Stepper, with advance, losses, state_dict and load_state_dict, or None",
 }
+_HOOKS = (
+    *_EXPECTED,
+    "setup",
+    "after_step",
+    "after_evaluation",
+    "capture_key",
+    "training_flops",
+)
+
+
+def check_signatures(method: Any, base: type[Any]) -> None:
+    """Raise ObjbenchError if a hook of a method cannot be called with the arguments of that of `base`."""
+    for hook in _HOOKS:
+        _, *arguments = inspect.signature(getattr(base, hook)).parameters
+        try:
+            inspect.signature(getattr(method, hook)).bind(*arguments)
+        except TypeError as error:
+            raise ObjbenchError(
+                f"{type(method).__name__}.{hook} is called with ({', '.join(arguments)}), which it does not take "
+                f"({error}): write {hook}({', '.join(['self', *arguments])})"
+            ) from None
 
 
 def of_batches(segment: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
@@ -40,43 +67,83 @@ def of_batches(segment: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
             elif not images.is_floating_point():
                 hint = "; images / 255 is float"
             raise RequestError(f"{expected}, got {dtype} {tuple(images.shape)}{hint}")
-        return _given(self, "segment", segment(self, images, progress), kind)
+        found = _given(self, "segment", segment(self, images, progress), kind)
+        check_segmentation(f"{type(self).__name__}.segment", found, images)
+        return found
 
     return checked
 
 
 def of_losses(training_loss: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
-    """`training_loss` of a method, whose result must be a `kind` with a scalar and a mapping of its parts."""
+    """`training_loss` of a method, whose result must be a `kind` with a scalar and a mapping of names to its parts.
+
+    Values are not read: for them a step would wait for the device.
+    """
 
     @wraps(training_loss)
     def checked(self: Any, images: Tensor, progress: Any) -> T:
         losses: Any = _given(self, "training_loss", training_loss(self, images, progress), kind)
         total, parts, name = losses.total, losses.parts, f"{type(self).__name__}.training_loss"
-        if not isinstance(total, Tensor) or total.numel() != 1:
-            found = f"shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
-            raise ObjbenchError(f"{name} gave a total of {found}: expected a scalar tensor")
+        if not _is_scalar(total):
+            raise ObjbenchError(f"{name} gave a total of {_described(total)}: expected a scalar tensor")
         if not isinstance(parts, Mapping):
             raise ObjbenchError(
                 f"{name} gave parts of the type {type(parts).__name__}: expected a mapping of names to scalar tensors"
+            )
+        for key, part in parts.items():
+            if not isinstance(key, str) or key == "total":
+                raise ObjbenchError(
+                    f"{name} gave a part of the name {key!r}: expected a word other than 'total', the loss's own name"
+                )
+            if not _is_scalar(part):
+                raise ObjbenchError(
+                    f"{name} gave the part '{key}' of {_described(part)}: expected a scalar tensor"
+                )
+        if torch.is_grad_enabled() and not total.requires_grad:
+            raise ObjbenchError(
+                f"{name} gave a total that depends on no parameter: expected one with a gradient, made without detach "
+                "and no_grad"
             )
         return losses  # type: ignore[no-any-return]
 
     return checked
 
 
-def of_stages(stages: Callable[..., Any], kind: type[T]) -> Callable[..., list[T]]:
-    """`stages` of a method, whose result must be a list of this `kind`."""
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.numel() == 1
+
+
+def _described(value: Any) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list[Any]]:
+    """`stages` of a method, whose result must be a list of this `kind`, with sound values and different names."""
 
     @wraps(stages)
-    def checked(self: Any) -> list[T]:
+    def checked(self: Any) -> list[Any]:
+        name = f"{type(self).__name__}.stages"
         found: Sequence[Any] = _given(self, "stages", stages(self), list, tuple)
-        return [_given(self, "stages", stage, kind) for stage in found]
+        for stage in found:
+            _given(self, "stages", stage, kind)
+            try:
+                stage.check_values()
+            except RequestError as error:
+                raise ObjbenchError(f"{name} gave a stage '{stage.name}' with {error}") from None
+        names = [stage.name for stage in found]
+        if len(set(names)) < len(names):
+            raise ObjbenchError(f"{name} gave stages whose names repeat: {', '.join(names)}")
+        return list(found)
 
     return checked
 
 
 def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
-    """`optimizers` of a method, whose result must be a list of optimizers with their learning rates."""
+    """`optimizers` of a method, whose result must be a list of optimizers with their learning rates.
+
+    Each of their tensors must be a parameter of the method, and none may be in two of them. What the learning rates
+    give is checked, too.
+    """
 
     @wraps(optimizers)
     def checked(self: Any, stage: Any) -> list[Any]:
@@ -87,7 +154,57 @@ def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
                     f"{type(self).__name__}.optimizers gave a list with a {type(pair).__name__}: expected pairs "
                     "(optimizer, learning rate as a function of progress)"
                 )
-        return list(pairs)
+        _check_parameters(self, stage, [optimizer for optimizer, _ in pairs])
+        return [(optimizer, _checked_rate(self, optimizer, rate)) for optimizer, rate in pairs]
+
+    return checked
+
+
+def _check_parameters(method: Any, stage: Any, optimizers: list[Optimizer]) -> None:
+    hook, names = (
+        f"{type(method).__name__}.optimizers",
+        {id(p): name for name, p in method.named_parameters()},
+    )
+    held = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    if not held:
+        raise ObjbenchError(
+            f"{hook} gave no parameter for the stage '{stage.name}': give each that it trains to one optimizer"
+        )
+    seen: set[int] = set()
+    for parameter in held:
+        if id(parameter) not in names:
+            raise ObjbenchError(
+                f"{hook} gave a tensor of shape {tuple(parameter.shape)} that is no parameter of the method, and would "
+                "not be saved: make it an nn.Parameter, or a part of an nn.Module, in __init__"
+            )
+        if id(parameter) in seen:
+            raise ObjbenchError(
+                f"{hook} gave the parameter '{names[id(parameter)]}' twice for the stage '{stage.name}': give it to one "
+                "optimizer"
+            )
+        seen.add(id(parameter))
+
+
+def _checked_rate(method: Any, optimizer: Optimizer, learning_rate: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(progress: Any) -> Any:
+        rate = learning_rate(progress)
+        if not (isinstance(rate, Real) and math.isfinite(rate) and float(rate) >= 0):
+            raise ObjbenchError(
+                f"{type(method).__name__}.optimizers gave {type(optimizer).__name__} a learning rate of {rate!r} at step "
+                f"{progress.step} of the stage '{progress.stage}': expected a finite number >= 0"
+            )
+        return rate
+
+    return checked
+
+
+def of_stepper(stepper: Callable[..., Any], kind: type[T]) -> Callable[..., T | None]:
+    """`stepper` of a method, whose result must be a `kind` or None."""
+
+    @wraps(stepper)
+    def checked(self: Any, scenes: Any, stage: Any) -> T | None:
+        found = stepper(self, scenes, stage)
+        return None if found is None else _given(self, "stepper", found, kind)
 
     return checked
 

@@ -60,7 +60,7 @@ def codes(
         advance: Called with the number of images after each batch.
 
     Raises:
-        RequestError: The method gives no slots, or another number of them than it has planes.
+        RequestError: The method gives no slots.
     """
     parts: list[tuple[Tensor, ...]] = []
     training = method.training
@@ -75,11 +75,7 @@ def codes(
                     f"{type(method).__name__} gives no slots (`Segmentation.slots`) to be probed"
                 )
             slots, labels = found.slots, found.prediction.long()
-            planes = slots.shape[1] if found.masks is None else found.masks.shape[1]
-            if slots.shape[1] != planes:
-                raise RequestError(
-                    f"{type(method).__name__} gives {slots.shape[1]} slots for {planes} planes: a probe needs one for each"
-                )
+            planes = slots.shape[1]
             table = contingency(labels, masks.long(), planes, objects + 1)
             parts.append(
                 (

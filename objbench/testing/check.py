@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from objbench.testing import segmentation, settings, training
-from objbench.testing.kit import Kit
+from objbench.testing.kit import Kit, promised
 
 Check = Callable[[Kit], None]
 
@@ -36,7 +36,9 @@ def check_method(
         The names of the checks that passed.
 
     Raises:
-        ContractError: the first broken promise.
+        ContractError: the first broken promise; in the words of an error that the method raised, with the name of the
+            check and the line of the method.
+        RequestError: an unknown name or key, or a value that the method refuses.
 
     Example:
         >>> check_method("grid", "tetrominoes")[:3]
@@ -45,8 +47,10 @@ def check_method(
     kit = Kit(os.fspath(name), dataset, config, dict(overrides or {}), device)
     passed = []
     for check in _checks(kit):
-        check(kit)
-        passed.append(check.__name__.removeprefix("check_"))
+        name = check.__name__.removeprefix("check_")
+        with promised(f"check '{name}'"):
+            check(kit)
+        passed.append(name)
     return passed
 
 
@@ -56,20 +60,24 @@ def _checks(kit: Kit) -> list[Check]:
         settings.check_stages,
         segmentation.check_segmentation,
         segmentation.check_batch_size_does_not_matter,
+        segmentation.check_scores,
         segmentation.check_segment_changes_nothing,
-        segmentation.check_save_and_load,
         segmentation.check_other_slots,
         segmentation.check_bad_input,
     ]
-    if kit.method().stages():
+    if kit.stages:
+        with promised("capture_key"):
+            captured = training.captured(kit)
         checks += [
+            training.check_optimizers,
             training.check_losses,
             training.check_gradients,
             training.check_determinism,
             training.check_resume,
         ]
-        if training.captured(kit):
+        if captured:
             checks.append(training.check_captured_steps)
+    checks.append(segmentation.check_save_and_load)
     if kit.device:
         checks.append(training.check_device_moves)
     return checks

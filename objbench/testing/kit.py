@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from objbench.errors import ObjbenchError
+from objbench.data.read.scenes import Scenes
+from objbench.errors import ObjbenchError, RequestError, brief, is_out_of_memory
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.methods.create import build
 from objbench.methods.plain_block import with_files
+from objbench.one_line import no_exit
+from objbench.place import line_of
 from objbench.random import seed_from
 from objbench.spec.resolve import resolve
-from objbench.train.evaluate import segment
+from objbench.train.evaluate import Evaluation, evaluate, segment
 from objbench.train.loop import Training
 
 BATCH, STEPS = 2, 4
@@ -24,6 +28,28 @@ TOLERANCE = 1e-4
 
 class ContractError(ObjbenchError):
     """A method breaks a promise of the contract; the message says which and how."""
+
+
+@contextmanager
+def promised(what: str, *but: type[Exception]) -> Iterator[None]:
+    """Around work of a method: every error in it is a ContractError that says in what, and in which line of its own.
+
+    A lack of memory is none of its promises, and remains what it is; so do errors of the kinds `but`.
+    """
+    as_it_is: tuple[type[Exception], ...] = (ContractError, *but)
+    try:
+        with no_exit():
+            yield
+    except as_it_is:
+        raise
+    except ObjbenchError as error:
+        raise ContractError(f"{what}: {error}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ContractError(
+            f"{what}: {type(error).__name__}: {brief(error)} (at {line_of(error)})"
+        ) from error
 
 
 class Kit:
@@ -43,13 +69,17 @@ class Kit:
             "recipe.evaluations": 2,
         }
         self.config = resolve(spec, name, self.dataset, short | overrides)
-        batches = [stage.batch_size for stage in self.method().stages()]
-        self.images = random_scenes(3 * max(batches, default=BATCH), self.dataset.spec.image_shape)
-        self.keys = [f"{index:08d}" for index in range(len(self.images))]
+        method = self.method()
+        with promised("stages"):
+            self.stages = method.stages()
+        count = 3 * max((stage.batch_size for stage in self.stages), default=BATCH)
+        self.images, self.masks = _rectangles(count, self.dataset.spec.image_shape, seed=0)
+        self.keys = [f"{index:08d}" for index in range(count)]
 
     def method(self) -> Method:
         torch.manual_seed(seed_from(0, "init"))
-        return build(self.config, self.dataset)
+        with promised("__init__", RequestError):  # which refuses values of the request
+            return build(self.config, self.dataset)
 
     def segment(self, method: Method, part: slice = slice(None)) -> Segmentation:
         method.eval()
@@ -65,24 +95,37 @@ class Kit:
         return method
 
     def validate(self, method: Method, progress: Progress | None) -> Mapping[str, float]:
-        training = method.training
-        found = self.segment(method)
-        method.train(training)
-        return {"planes": float(found.prediction.max())}
+        return self.evaluate(method, len(self.keys), len(self.keys), progress).means
+
+    def evaluate(
+        self, method: Method, count: int, batch_size: int, progress: Progress | None = None
+    ) -> Evaluation:
+        """Score the first `count` images, as a run does."""
+        device, part = device_of(method), slice(count)
+        images, masks = self.images[part].to(device), self.masks[part].to(device)
+        scenes = Scenes(images, masks, self.keys[part], self.dataset, "val", {})
+        return evaluate(method, scenes, 0, batch_size, progress, n_samples=count)
 
 
 def random_scenes(count: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
     """uint8 (count,*shape): rectangles of one colour each on a plain background."""
+    return _rectangles(count, shape, seed)[0]
+
+
+def _rectangles(count: int, shape: tuple[int, int, int], seed: int) -> tuple[Tensor, Tensor]:
+    """Images uint8 (count,*shape) of three rectangles on a background, and the masks of these, uint8 (count,H,W)."""
     generator = torch.Generator().manual_seed(seed)
     channels, height, width = shape
     images = torch.empty(count, channels, height, width, dtype=torch.uint8)
-    for image in images:
+    masks = torch.zeros(count, height, width, dtype=torch.uint8)
+    for image, mask in zip(images, masks, strict=True):
         image[:] = torch.randint(256, (channels, 1, 1), generator=generator)
-        for _ in range(3):
+        for label in (1, 2, 3):
             y, x = (int(torch.randint(side - side // 3, (), generator=generator)) for side in (height, width))
             color = torch.randint(256, (channels, 1, 1), generator=generator).to(torch.uint8)
             image[:, y : y + height // 3, x : x + width // 3] = color
-    return images
+            mask[y : y + height // 3, x : x + width // 3] = label
+    return images, masks
 
 
 def demand(condition: bool, promise: str) -> None:

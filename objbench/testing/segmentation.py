@@ -10,73 +10,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objbench.methods.base import Segmentation
 from objbench.methods.create import build
 from objbench.testing.kit import BATCH, ContractError, Kit, demand, demand_equal, same
 from objbench.train.checkpoint import load_weights, save_weights
 from objbench.train.evaluate import segment
+from objbench.train.state_names import StateNames
 
 IMAGES = 6
+FAR = 10.0  # of values in units of the image
 
 
 def check_segmentation(kit: Kit) -> None:
-    """`segment` gives labels and masks of the promised shapes and ranges, for one image and for several."""
+    """`segment` gives finite masks that sum to one, and images and boxes in the promised units.
+
+    `Method` checks all dtypes and shapes; units are checked here, as a failed training may leave them.
+    """
     for count in (1, BATCH + 1):
-        _check_one(kit, kit.segment(kit.method(), slice(count)), count)
+        found = kit.segment(kit.method(), slice(count))
+        if found.masks is not None:
+            demand(bool(found.masks.isfinite().all()), "masks are not finite")
+            near = bool((found.masks.float().sum(1) - 1).abs().max() < 1e-3)
+            demand(near or not found.partition, "masks do not sum to one although partition is True")
+        for name in ("reconstruction", "components", "slots"):
+            value = getattr(found, name)
+            demand(value is None or bool(value.isfinite().all()), f"{name}: not finite")
+        for name in ("reconstruction", "components"):
+            _demand_near(name, getattr(found, name), "image units, [0,1]")
+        _demand_near("boxes", found.extras.get("boxes"), "fractions of the image")
 
 
-def _check_one(kit: Kit, found: Segmentation, count: int) -> None:
-    channels, height, width = kit.dataset.spec.image_shape
-    prediction = found.prediction
-    demand(
-        tuple(prediction.shape) == (count, height, width),
-        f"prediction of shape {tuple(prediction.shape)}",
-    )
-    if found.masks is not None:
-        demand(found.masks.is_floating_point(), f"masks are {found.masks.dtype}, expected floating point")
-        demand(bool(found.masks.isfinite().all()), "masks are not finite")
-        sums = found.masks.float().sum(1)
-        near = bool((sums - 1).abs().max() < 1e-3)
-        demand(near or not found.partition, "masks do not sum to one although partition is True")
-    planes = int(prediction.max()) + 1 if found.masks is None else found.masks.shape[1]
-    demand(int(prediction.min()) >= 0, "labels below 0")
-    shapes = {
-        "reconstruction": (found.reconstruction, (count, channels, height, width)),
-        "components": (found.components, (count, planes, channels, height, width)),
-    }
-    for name, (value, shape) in shapes.items():
-        if value is not None:
-            fits = tuple(value.shape) == shape
-            demand(fits, f"{name} of shape {tuple(value.shape)}, expected {shape}")
-            demand(bool(value.isfinite().all()), f"{name} is not finite")
-    for name, value, dims in (("slots", found.slots, 3), ("attention", found.attention, 4)):
-        fits = value is None or (value.ndim == dims and len(value) == count)
-        demand(fits, f"{name} has to have {dims} axes, the images first")
-    if found.slots is not None:
-        rows, finite = found.slots.shape[1], bool(found.slots.isfinite().all())
-        demand(rows == planes or (found.masks is None and rows > planes), f"{rows} slots for {planes} planes")
-        demand(finite, "slots are not finite")
-    for name, reading in found.alternatives.items():
-        size = tuple(reading.shape) if reading.ndim == 3 else (*reading.shape[:1], *reading.shape[2:])
-        fits = size == (count, height, width)
-        demand(fits, f"alternatives['{name}'] of shape {tuple(reading.shape)}: neither masks nor labels")
-    _check_boxes(found, count, planes)
-
-
-def _check_boxes(found: Segmentation, count: int, planes: int) -> None:
-    boxes, presence = found.extras.get("boxes"), found.extras.get("presence")
-    if boxes is None or presence is None:
-        demand(boxes is presence, "extras have either both boxes and presence or neither")
+def _demand_near(name: str, values: Tensor | None, unit: str) -> None:
+    """Demand that values lie no farther from [0,1] than those of a method in the right unit, before any training."""
+    if values is None or not values.numel():
         return
-    number = presence.shape[-1]
-    for name, shape in (("boxes", (count, number, 4)), ("presence", (count, number))):
-        values = found.extras[name]
-        demand(tuple(values.shape) == shape, f"{name} of shape {tuple(values.shape)}, expected {shape}")
-        demand(bool(values.isfinite().all()), f"{name} are not finite")
-    low, high = (float(extreme) for extreme in presence.aminmax())
-    demand(low >= 0 and high <= 1, f"presence from {low:.3g} to {high:.3g}, expected [0,1]")
-    fits = found.masks is None or planes == number + 1
-    demand(fits, f"{planes} planes for {number} boxes, expected one more, the background first")
+    low, high = (float(extreme) for extreme in values.aminmax())
+    demand(low >= -FAR and high <= FAR, f"{name} from {low:.4g} to {high:.4g}: expected {unit}")
+
+
+def check_scores(kit: Kit) -> None:
+    """Every reading of an output can be scored, and every batch gives the same ones."""
+    kit.evaluate(kit.method(), IMAGES, batch_size=IMAGES - BATCH)
 
 
 def check_batch_size_does_not_matter(kit: Kit) -> None:
@@ -90,8 +63,10 @@ def check_batch_size_does_not_matter(kit: Kit) -> None:
 def check_segment_changes_nothing(kit: Kit) -> None:
     """`segment` changes no weights and leaves no gradients."""
     method = kit.method()
+    names = StateNames(method)
     before = {name: _copy(value) for name, value in method.state_dict().items()}
     kit.segment(method)
+    names.check()
     changed = [name for name, value in method.state_dict().items() if not same(value, before[name])]
     demand(not changed, f"segment changes the state of the method: {', '.join(changed)}")
     left = [name for name, parameter in method.named_parameters() if parameter.grad is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from objbench.errors import RequestError
-from objbench.methods.base import Stage
 from objbench.methods.create import method_class
 from objbench.spec.nested import deep_merge, flatten, unflatten
 from objbench.spec.settings import fields_of, parse
@@ -25,11 +24,6 @@ def check_settings(kit: Kit) -> None:
 
 
 def check_stages(kit: Kit) -> None:
-    """Stages have different names, a batch size, and either steps or epochs."""
-    for stage in kit.method().stages():
-        demand(isinstance(stage, Stage), f"stages() gave a {type(stage).__name__}, expected Stage")
-        one = (stage.steps is None) != (stage.epochs is None)
-        demand(one, f"stage '{stage.name}' has to have either steps or epochs")
-        demand(stage.batch_size > 0, f"stage '{stage.name}' has batch size {stage.batch_size}")
-    names = [stage.name for stage in kit.method().stages()]
-    demand(len(set(names)) == len(names), f"stage names repeat: {names}")
+    """Each stage has either steps or epochs; `Method` checks what else `stages` gives."""
+    for stage in kit.stages:
+        stage.check_length()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from objbench.methods.base import Method, Precision, Progress
+from objbench.errors import first_few
+from objbench.methods.base import Method, Precision, Progress, Stage
 from objbench.testing.kit import BATCH, STEPS, TOLERANCE, Kit, demand, demand_equal, device_of, same
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper
@@ -25,20 +27,76 @@ ROUNDING = 0.05  # how far a loss may be off in bfloat16, of itself or of 1
 _ROUNDING_SHARE = 1e-6  # of the largest gradient: what rounding leaves where the true gradient is zero
 
 
+def check_optimizers(kit: Kit) -> None:
+    """Every parameter that is not listed in `frozen` has an optimizer in some stage.
+
+    `Method` checks that in each stage it has no more than one.
+    """
+    method = kit.method()
+    held: set[int] = set()
+    for _, optimizers in _stages(kit, method):
+        held |= {
+            id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]
+        }
+    without = [name for name, parameter in method.named_parameters() if id(parameter) not in held]
+    forgotten = sorted(set(without) - _frozen(method))
+    demand(
+        not forgotten,
+        f"no optimizer of any stage has {first_few(forgotten)}: give them to one, or list them in `frozen`",
+    )
+
+
 def check_losses(kit: Kit) -> None:
-    """The first loss of each stage and its parts are finite scalars."""
+    """The first loss of each stage and its parts are finite scalars, made of parameters that the method has."""
     method = kit.method()
     images = kit.images[:BATCH].float() / 255
-    for stage in method.stages():
-        with torch.no_grad():
-            method.setup(images, stage)
-        method.optimizers(stage)
+    for stage, _ in _stages(kit, method):
         progress = Progress(stage.name, 0, STEPS, 0, method.recipe.nominal_epochs)
         losses = method.training_loss(images, progress)
         for name, value in {"total": losses.total, **losses.parts}.items():
             what = f"loss '{name}' of stage '{stage.name}'"
             demand(value.ndim == 0, f"{what} has shape {tuple(value.shape)}, expected a scalar")
             demand(bool(value.isfinite()), f"{what} is {value.item()}")
+        known = {id(parameter) for parameter in method.parameters()}
+        strange = [tuple(p.shape) for p in _parameters_in(losses.total) if id(p) not in known]
+        demand(
+            not strange,
+            f"training_loss uses parameters that the method does not have, of shape {', '.join(map(str, strange[:3]))}: "
+            "make them its attributes, lists of modules an nn.ModuleList",
+        )
+
+
+def _parameters_in(loss: Tensor) -> Iterator[nn.Parameter]:
+    """The parameters that a loss was made of, each once."""
+    seen, ahead = set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        ahead += [before for before, _ in node.next_functions]
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, nn.Parameter):
+            yield variable
+
+
+def _stages(kit: Kit, method: Method) -> Iterator[tuple[Stage, list[Optimizer]]]:
+    """Each stage, set up, with its optimizers."""
+    images = kit.images[:BATCH].float() / 255
+    for stage in kit.stages:
+        with torch.no_grad():
+            method.setup(images, stage)
+        yield stage, [optimizer for optimizer, _ in method.optimizers(stage)]
+
+
+def _frozen(method: Method) -> set[str]:
+    """What `frozen` lists; ContractError unless these are parameters."""
+    frozen, names = method.frozen, [name for name, _ in method.named_parameters()]
+    listed = isinstance(frozen, tuple | list | set | frozenset) and all(isinstance(n, str) for n in frozen)
+    demand(listed, f"`frozen` is {frozen!r}: expected a tuple of names of parameters")
+    unknown = sorted(set(frozen) - set(names))
+    demand(not unknown, f"`frozen` lists {first_few(unknown)}: no parameter of that name")
+    return set(frozen)
 
 
 def check_gradients(kit: Kit) -> None:
@@ -50,12 +108,13 @@ def check_gradients(kit: Kit) -> None:
         parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         kit.train(Path(folder), method)
-    missing = {name for name, _ in method.named_parameters()} - reached - set(method.frozen)
+    frozen = _frozen(method)
+    missing = {name for name, _ in method.named_parameters()} - reached - frozen
     promise = (
         f"no gradient ever reaches {', '.join(sorted(missing)[:5])}: list them in `frozen` if that is meant"
     )
     demand(not missing, promise)
-    both = sorted(reached & set(method.frozen))
+    both = sorted(reached & frozen)
     demand(not both, f"listed as frozen, yet a gradient arrives: {', '.join(both)}")
 
 
@@ -88,7 +147,7 @@ def _demand_same_run(one: Method, two: Method, folder_one: Path, folder_two: Pat
 def captured(kit: Kit) -> list[int]:
     """The indices of the stages whose steps the method lets be captured."""
     method = kit.method()
-    progress = [Progress(stage.name, 0, STEPS, 0, method.recipe.nominal_epochs) for stage in method.stages()]
+    progress = [Progress(stage.name, 0, STEPS, 0, method.recipe.nominal_epochs) for stage in kit.stages]
     return [index for index, start in enumerate(progress) if method.capture_key(start) is not None]
 
 
@@ -140,7 +199,7 @@ def _steps(kit: Kit, index: int, kind: type[EagerStepper | CudaGraphStepper], pr
     """Take a few steps of a stage; earlier stages are only set up."""
     method = kit.method().to(kit.device or "cpu")
     images = kit.images.to(device_of(method))
-    stages = [replace(stage, precision=precision) for stage in method.stages()[: index + 1]]
+    stages = [replace(stage, precision=precision) for stage in kit.stages[: index + 1]]
     for stage in stages:
         scenes = StageScenes(images, stage, method.recipe.nominal_epochs, seed=0)
         with torch.no_grad():
@@ -160,7 +219,7 @@ def check_device_moves(kit: Kit) -> None:
     here = kit.segment(method)
     there = kit.segment(method.to(kit.device))
     demand_equal(here, [there], f"the method segments differently on {kit.device}")
-    if method.stages():
+    if kit.stages:
         with tempfile.TemporaryDirectory() as folder:
             kit.train(Path(folder), method)
 

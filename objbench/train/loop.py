@@ -31,6 +31,7 @@ from objbench.train.interrupt import Interrupted, Interrupts
 from objbench.train.log import Log, NoLog
 from objbench.train.pause import Pauses
 from objbench.train.shared_step import begin_alike, refuse_drift
+from objbench.train.state_names import StateNames
 from objbench.train.steppers import choose_stepper
 from objbench.train.utilisation import Utilisation
 
@@ -90,6 +91,7 @@ class Training:
         self.stages = [StageScenes(images, stage, nominal, seed, ranks) for stage in method.stages()]
         self.total = sum(scenes.steps for scenes in self.stages)
         self.events = Events(self.total, method.recipe)
+        self.state_names = StateNames(method)
         self.seconds = self.earlier = 0.0
         self.environment = Environment.now(images.device, ranks.size)
         self.environments = [self.environment]
@@ -102,7 +104,8 @@ class Training:
         """Train the method in place.
 
         Raises:
-            ObjbenchError: The loss or the model is not finite any more.
+            ObjbenchError: The loss or the model is not finite any more; or its state has other names or shapes than it
+                was made with, or parameters that no optimizer has.
             Interrupted: A signal asked to stop; the checkpoint holds all finished steps.
         """
         self.advance = advance
@@ -130,6 +133,7 @@ class Training:
     def _begin(self, scenes: StageScenes) -> Stepper:
         with torch.no_grad():
             self.method.setup(scenes.setup_sample(), scenes.stage)
+        self.state_names.check()
         begin_alike(self.ranks, self.method)
         return self._stepper(scenes)
 
@@ -167,7 +171,9 @@ class Training:
 
     def _stepper(self, scenes: StageScenes) -> Stepper:
         self.method.share_batches(scenes.share)
-        return choose_stepper(self.method, scenes, scenes.stage)
+        stepper = choose_stepper(self.method, scenes, scenes.stage)
+        self.state_names.begin_stage()
+        return stepper
 
     def _run_stage(self, stage: _StageRun, step: int, unvalidated: bool) -> None:
         """Train from `step` to the end of the stage; first validate if a signal had stopped the validation there."""
@@ -257,6 +263,8 @@ class Training:
     def _save(self, stage: _StageRun, step: int, unvalidated: bool = False) -> None:
         """Write a checkpoint. After a validation that was stopped no process waits for the others any more."""
         self.interrupts.refuse_if_lost()
+        self.state_names.check()
+        self.state_names.check_parameters()
         state = stage.stepper.state_dict()
         infinite = infinite_tensor(self.method, state)
         if infinite:

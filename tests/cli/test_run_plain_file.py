@@ -197,6 +197,17 @@ def test_a_block_that_is_of_no_method_is_refused(name, message):
         ("def optimizers", "def stages(self):\n        exit(0)\n\n    def optimizers", "sys.exit(0) was called (at "),
         ("def optimizers", "def stages(self):\n        return ['train']\n\n    def optimizers",
          "Mine.stages gave a str: expected a list of Stage(...)"),
+        ("def optimizers", "def setup(self, images, stage):\n        self.late = torch.nn.Parameter(images[0])\n\n    def optimizers",
+         "Mine registers 'late' in setup or later: make it in __init__"),
+        ("[(torch.optim.Adam(self.parameters(), rate), lambda progress: rate)]", "[]",
+         "Mine.optimizers gave no parameter for the stage 'train'"),
+        ("lambda progress: rate", "lambda progress: None", "Mine.optimizers gave Adam a learning rate of None at step 0 of"),
+        ("square().mean())", "square().mean().detach())", "Mine.training_loss gave a total that depends on no parameter"),
+        ("square().mean())", "square().mean(), {'total': self.color.sum()})", "gave a part of the name 'total'"),
+        ("def segment(self, images, progress=None)", "def segment(self, images)",
+         "Mine.segment is called with (images, progress), which it does not take"),
+        ("return Segmentation(", "return Segmentation(masks=images[:, 0].numpy())\n        return Segmentation(", "Mine.segment gave masks of type ndarray"),
+        ("return Segmentation(", "return Segmentation()\n        return Segmentation(", "Mine.segment gave a Segmentation with neither masks nor labels"),
     ],
 )  # fmt: skip
 def test_a_method_that_breaks_the_contract_fails_in_words(tmp_path, before, after, message):

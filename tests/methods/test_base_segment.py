@@ -1,16 +1,18 @@
-"""Every method refuses what is no batch of images, in the same words."""
+"""Every method refuses what is no batch of images, and what its hooks may not give, in the same words."""
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import SGD
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.methods.base import Losses, Method, Segmentation, Stage
+from objbench.methods.base import Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.create import create
 from objbench.spec.load import load_spec
 
@@ -46,14 +48,46 @@ def test_no_images_have_no_segments(name):
 def test_a_batch_reaches_the_method():
     class Mine(Method):
         def segment(self, images, progress=None):
-            return Segmentation(labels=images[:, 0].long(), extras={"progress": progress})
+            return Segmentation(
+                labels=images[:, 0].long(), extras={"double": progress * images.sum((1, 2, 3))}
+            )
 
     mine = Mine((3, 2, 2), 2, settings=None)
     images = torch.ones(1, 3, 2, 2)
-    found = mine.segment(images, "then")
+    found = mine.segment(images, 2)
     assert (found.labels == 1).all()
-    assert found.extras["progress"] == "then"
+    assert found.extras["double"].tolist() == [24]
     assert Mine.segment.__name__ == "segment"
+
+
+class Weighted(Method):
+    """A method with a parameter, whose hooks give what a test wants."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.weight = nn.Parameter(torch.ones(1))
+
+
+def made(**given):
+    """Such a method; a hook that is a function is called with the method alone."""
+
+    def hook(value):
+        return lambda self, *arguments: value(self) if callable(value) else value
+
+    kind = type("Mine", (Weighted,), {name: hook(value) for name, value in given.items()})
+    return kind((3, 2, 2), 2, None)
+
+
+def call(mine, hook):
+    arguments = {"optimizers": (STAGE,), "stepper": (None, STAGE), "stages": ()}
+    return getattr(mine, hook)(*arguments.get(hook, (torch.zeros(2, 3, 2, 2), None)))
+
+
+STAGE, TOTAL = Stage("train"), torch.ones((), requires_grad=True)
+
+
+def sgd(*tensors):
+    return SGD(list(tensors)), lambda progress: 0.1
 
 
 @pytest.mark.parametrize(
@@ -63,35 +97,168 @@ def test_a_batch_reaches_the_method():
         ("segment", {}, "Mine.segment gave a dict: expected Segmentation"),
         ("training_loss", torch.zeros(()), "Mine.training_loss gave a Tensor: expected Losses(total)"),
         ("training_loss", Losses(torch.zeros(2)), "Mine.training_loss gave a total of shape (2,): expected a scalar tensor"),
-        ("training_loss", Losses(torch.zeros(()), parts=3), "Mine.training_loss gave parts of the type int: expected a mapping"),
+        ("training_loss", Losses(TOTAL, parts=3), "Mine.training_loss gave parts of the type int: expected a mapping"),
+        ("training_loss", Losses(1.0), "Mine.training_loss gave a total of float: expected a scalar tensor"),
+        ("training_loss", Losses(TOTAL.detach()), "Mine.training_loss gave a total that depends on no parameter: expected one"),
+        ("training_loss", Losses(TOTAL, {"a": 0.5}), "Mine.training_loss gave the part 'a' of float: expected a scalar tensor"),
+        ("training_loss", Losses(TOTAL, {"a": torch.ones(2)}), "Mine.training_loss gave the part 'a' of shape (2,): expected"),
+        ("training_loss", Losses(TOTAL, {"total": TOTAL}), "gave a part of the name 'total': expected a word other than 'total'"),
+        ("training_loss", Losses(TOTAL, {1: TOTAL}), "gave a part of the name 1: expected a word other than 'total'"),
         ("stages", None, "Mine.stages gave a NoneType: expected a list of Stage(...)"),
         ("stages", [1], "Mine.stages gave a int: expected a list of Stage(...)"),
-        ("training_loss", Losses(1.0), "Mine.training_loss gave a total of float: expected a scalar tensor"),
+        ("stages", [Stage("a"), Stage("b"), Stage("a")], "Mine.stages gave stages whose names repeat: a, b, a"),
         ("optimizers", SGD([torch.zeros(1)]), "Mine.optimizers gave a SGD: expected a list of pairs (optimizer, learning"),
         ("optimizers", [SGD([torch.zeros(1)])], "Mine.optimizers gave a list with a SGD: expected pairs (optimizer, "),
         ("optimizers", [(SGD([torch.zeros(1)]), 0.1)], "Mine.optimizers gave a list with a tuple: expected pairs"),
+        ("optimizers", [], "Mine.optimizers gave no parameter for the stage 'train': give each that it trains to one optimizer"),
+        ("optimizers", [sgd(torch.zeros(3, 2))], "gave a tensor of shape (3, 2) that is no parameter of the method, and would"),
+        (
+            "optimizers",
+            lambda self: [sgd(self.weight), sgd(self.weight)],
+            "Mine.optimizers gave the parameter 'weight' twice for the stage 'train': give it to one optimizer",
+        ),
+        ("stepper", "fast", "Mine.stepper gave a str: expected a Stepper, with advance, losses, state_dict and load_state_dict"),
     ],
 )  # fmt: skip
 def test_what_a_hook_must_give(hook, given, message):
-    kind = type("Mine", (Method,), {hook: lambda self, *arguments: given})
-    mine = kind((3, 2, 2), 2, settings=None)
-    usual = (torch.zeros(1, 3, 2, 2), None)
-    arguments = {"optimizers": (Stage("train"),), "stages": ()}.get(hook, usual)
     with pytest.raises(ObjbenchError, match=re.escape(message)):
-        getattr(mine, hook)(*arguments)
+        call(made(**{hook: given}), hook)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": 3}, "Mine.stages gave a stage '3' with name: expected a word, found 3"),
+        ({"steps": 4.0}, "a stage 'a' with steps: expected a whole number >= 1 or None, found 4.0"),
+        ({"steps": 0}, "a stage 'a' with steps: expected a whole number >= 1 or None, found 0"),
+        ({"epochs": -1}, "a stage 'a' with epochs: expected a whole number >= 1 or None, found -1"),
+        ({"batch_size": -2}, "a stage 'a' with batch_size: expected a whole number >= 1, found -2"),
+        ({"batch_size": None}, "a stage 'a' with batch_size: expected a whole number >= 1, found None"),
+        ({"clip_norm": -1.0}, "a stage 'a' with clip_norm: expected a number > 0 or None, found -1.0"),
+        ({"clip_norm": math.inf}, "a stage 'a' with clip_norm: expected a number > 0 or None, found inf"),
+        ({"precision": "fp16"}, "a stage 'a' with precision: expected fp32 or bf16, found 'fp16'"),
+        ({"clip_order": math.nan}, "a stage 'a' with clip_order: expected a number > 0, found nan"),
+    ],
+)
+def test_values_of_a_stage_are_refused_by_their_names(values, message):
+    with pytest.raises(ObjbenchError, match=re.escape(message) + "$"):
+        made(stages=[Stage(**{"name": "a", **values})]).stages()
+
+
+def test_a_stage_may_clip_the_largest_gradient():
+    stage = Stage("a", steps=1, clip_norm=1, clip_order=math.inf)
+    assert made(stages=[stage]).stages() == [stage]
+
+
+@pytest.mark.parametrize("rate", [-0.1, math.nan, math.inf, None, "fast"])
+def test_a_learning_rate_is_a_finite_number_of_at_least_zero(rate):
+    mine = made(optimizers=lambda self: [(SGD([self.weight]), lambda progress: rate)])
+    ((_, learning_rate),) = mine.optimizers(STAGE)
+    message = f"Mine.optimizers gave SGD a learning rate of {rate!r} at step 7 of the stage 'train': expected a finite"
+    with pytest.raises(ObjbenchError, match=re.escape(message)):
+        learning_rate(Progress("train", 7, 10, 0, 1))
 
 
 def test_a_loss_of_one_value_and_a_tuple_of_pairs_will_do():
-    pair = (SGD([torch.zeros(1)]), lambda progress: 0.1)
-    hooks = {
-        "training_loss": lambda self, *arguments: Losses(torch.ones(1)),
-        "optimizers": lambda self, stage: (pair,),
-        "stages": lambda self: (Stage("train"),),
-    }
-    mine = type("Mine", (Method,), hooks)((3, 2, 2), 2, settings=None)
-    assert mine.training_loss(torch.zeros(1, 3, 2, 2), None).total == 1
-    assert mine.optimizers(Stage("train")) == [pair]
-    assert mine.stages() == [Stage("train")]
+    mine = made(
+        training_loss=Losses(TOTAL[None], {"a": torch.ones(1)}),
+        optimizers=lambda self: (sgd(self.weight),),
+        stages=(STAGE,),
+    )
+    assert call(mine, "training_loss").total == 1
+    ((optimizer, rate),) = call(mine, "optimizers")
+    assert isinstance(optimizer, SGD)
+    assert rate(None) == 0.1
+    assert mine.stages() == [STAGE]
+
+
+def test_a_loss_needs_no_gradient_where_there_is_none():
+    with torch.no_grad():
+        assert call(made(training_loss=Losses(TOTAL.detach())), "training_loss").total == 1
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        ("segment", "Method does not say how to segment: write segment"),
+        ("training_loss", "Method has stages but no training_loss: write training_loss and optimizers, or let stages()"),
+        ("optimizers", "Method has stages but no optimizers: write training_loss and optimizers, or let stages() return []"),
+    ],
+)  # fmt: skip
+def test_a_hook_that_is_missing(hook, message):
+    with pytest.raises(ObjbenchError, match=re.escape(message)):
+        call(Method((3, 2, 2), 2, None), hook)
+
+
+MASKS = torch.full((2, 3, 2, 2), 1 / 3)
+LABELS = torch.zeros(2, 2, 2, dtype=torch.long)
+BOXES = {"boxes": torch.full((2, 2, 4), 0.5), "presence": torch.ones(2, 2), "depth": torch.zeros(2, 2)}
+
+
+def test_everything_that_a_segmentation_may_hold():
+    found = Segmentation(
+        masks=MASKS,
+        partition=True,
+        reconstruction=torch.full((2, 3, 2, 2), -0.5),
+        components=torch.zeros(2, 3, 3, 2, 2),
+        slots=torch.zeros(2, 3, 8),
+        attention=torch.zeros(2, 3, 1, 1),
+        alternatives={"other": MASKS[:, :1], "labels": LABELS.to(torch.uint8)},
+        extras={**BOXES, "loss": torch.zeros(2), "own": torch.zeros(2, dtype=torch.bool)},
+    )
+    assert call(made(segment=found), "segment") is found
+
+
+def test_a_segmentation_by_labels_may_have_more_slots_than_labels():
+    found = Segmentation(labels=LABELS.int(), slots=torch.zeros(2, 5, 8), extras=BOXES)
+    assert call(made(segment=found), "segment") is found
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"masks": None}, "with neither masks nor labels: expected one of them"),
+        ({"labels": LABELS}, "with both masks and labels: expected one of them"),
+        ({"masks": MASKS.numpy()}, "masks of type ndarray: expected a tensor of floats (2,M,2,2)"),
+        ({"masks": MASKS.long()}, "masks of int64 (2,3,2,2): expected a tensor of floats (2,M,2,2)"),
+        ({"masks": MASKS[..., :1]}, "masks of float32 (2,3,2,1): expected a tensor of floats (2,M,2,2)"),
+        ({"masks": MASKS[:, :0]}, "masks of float32 (2,0,2,2): expected a tensor of floats (2,M,2,2)"),
+        ({"masks": MASKS.to_sparse()}, "masks of sparse float32 (2,3,2,2): expected a tensor of floats"),
+        ({"masks": None, "labels": LABELS.float()}, "labels of float32 (2,2,2): expected a tensor of integers (2,2,2)"),
+        ({"masks": None, "labels": LABELS > 0}, "labels of bool (2,2,2): expected a tensor of integers (2,2,2)"),
+        ({"masks": None, "labels": LABELS - 1}, "labels from -1 to -1: expected 0 to 1023"),
+        ({"masks": None, "labels": LABELS + 5, "slots": torch.zeros(2, 5, 8)}, "labels from 5 to 5: expected 0 to 4"),
+        ({"masks": None, "labels": LABELS + 1024}, "labels from 1024 to 1024: expected 0 to 1023"),
+        ({"reconstruction": torch.zeros(2, 3, 2, 2).byte()}, "reconstruction of uint8 (2,3,2,2): expected a tensor of floats"),
+        ({"reconstruction": torch.zeros(2, 1, 2, 2)}, "reconstruction of float32 (2,1,2,2): expected a tensor of floats (2,3,2,2)"),
+        ({"components": torch.zeros(2, 2, 3, 2, 2)}, "components of float32 (2,2,3,2,2): expected a tensor of floats (2,3,3,2,2)"),
+        ({"slots": torch.zeros(2, 2, 8)}, "slots of float32 (2,2,8): expected a tensor of floats (2,3,D)"),
+        ({"slots": torch.zeros(2, 3, 8).long()}, "slots of int64 (2,3,8): expected a tensor of floats (2,3,D)"),
+        ({"attention": torch.zeros(2, 3, 4)}, "attention of float32 (2,3,4): expected a tensor of floats (2,3,h,w)"),
+        ({"alternatives": [MASKS]}, "alternatives of type list: expected a mapping of names to tensors"),
+        ({"alternatives": {1: MASKS}}, "alternatives of type dict: expected a mapping of names to tensors"),
+        (
+            {"alternatives": {"a": LABELS.float()}},
+            "alternatives['a'] of float32 (2,2,2): expected a tensor of floats (2,M,2,2) or integers (2,2,2)",
+        ),
+        ({"alternatives": {"a": LABELS - 5}}, "alternatives['a'] from -5 to -5: expected 0 to 1023"),
+        ({"extras": {"k": 3}}, "extras['k'] of type int: expected a tensor of numbers (2,...)"),
+        ({"extras": {"k": torch.zeros(3)}}, "extras['k'] of float32 (3): expected a tensor of numbers (2,...)"),
+        ({"extras": {"loss": torch.zeros(2, 1)}}, "extras['loss'] of float32 (2,1): expected a tensor of floats (2)"),
+        ({"extras": {"boxes": BOXES["boxes"]}}, "extras['boxes'] without extras['presence']: expected both or neither"),
+        ({"extras": {"presence": BOXES["presence"]}}, "extras['presence'] without extras['boxes']: expected both or neither"),
+        ({"extras": BOXES | {"boxes": torch.zeros(2, 4, 2)}}, "extras['boxes'] of float32 (2,4,2): expected a tensor of floats (2,2,4)"),
+        ({"extras": BOXES | {"depth": torch.zeros(2, 7)}}, "extras['depth'] of float32 (2,7): expected a tensor of floats (2,2)"),
+        ({"extras": BOXES | {"depth": torch.full((2, 2), math.nan)}}, "extras['depth'] that are not finite; did the training"),
+        ({"extras": BOXES | {"presence": torch.full((2, 2), 1.5)}}, "extras['presence'] from 1.5 to 1.5: expected 0 to 1"),
+        ({"extras": BOXES | {"presence": torch.full((2, 2), math.nan)}}, "from nan to nan: expected 0 to 1; did the training diverge?"),
+        ({"masks": MASKS[:, :2], "extras": BOXES}, "2 planes for 2 boxes: expected one more than boxes, the background first"),
+    ],
+)  # fmt: skip
+def test_what_a_segmentation_must_hold(given, message):
+    found = Segmentation(**{"masks": MASKS, **given})
+    with pytest.raises(ObjbenchError, match="^Mine.segment gave .*" + re.escape(message)):
+        call(made(segment=found), "segment")
 
 
 def test_a_segmentation_shows_shapes():

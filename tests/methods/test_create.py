@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,30 @@ def test_what_is_no_method_is_refused(mine):
     layer = mine("objbench.methods.trivial:grid_labels", "{}")
     with pytest.raises(ObjbenchError, match=r"'mine' is a <function grid_labels .*>, expected a subclass of"):
         create("mine", "tetrominoes", config=layer)
+
+
+@pytest.mark.parametrize(
+    ("hook", "function", "message"),
+    [
+        (
+            "segment",
+            lambda self, images: None,
+            "Toy.segment is called with (images, progress), which it does not take (too many positional arguments): "
+            "write segment(self, images, progress)",
+        ),
+        (
+            "after_step",
+            lambda self, progress, losses, optimizers, more: None,
+            "Toy.after_step is called with (progress, losses, optimizers), which it does not take (missing a required "
+            "argument: 'more'): write after_step(self, progress, losses, optimizers)",
+        ),
+    ],
+)
+def test_a_hook_takes_what_it_is_called_with(monkeypatch, hook, function, message):
+    kind = type("Toy", (ToyGeco,), {hook: function})
+    monkeypatch.setattr("objbench_toys.methods.ToyGeco", kind)
+    with pytest.raises(ObjbenchError, match=f"^{re.escape(message)}$"):
+        create("toy_geco", "tetrominoes")
 
 
 @pytest.mark.parametrize("value", [0, 2.5, True, "many", None])

@@ -225,7 +225,7 @@ def _losses(work: Work, path: str, steps: int) -> list[float]:
     method, scenes = work.begin()
     stepper, _ = open_path(path, method, scenes, scenes.stage)
     losses = []
-    for _ in range(steps):
+    for _ in range(min(steps, scenes.steps)):  # schedules promise nothing beyond
         stepper.advance(1)
         losses.append(stepper.losses()["total"])
     return losses
