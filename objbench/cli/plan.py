@@ -74,6 +74,7 @@ def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str
     command follows them, prints the scores of each run, and raises if some failed.
     """
     from objbench.launch.jobs import parse_resources, submit
+    from objbench.launch.work import refuse_failures
 
     given = parse_resources(resources)
     blocks = {name: method.resources for name, method in plan.spec.methods.items()}
@@ -94,8 +95,9 @@ def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str
             say(line)
         _follow(context, plan, submitted)
         return
-    for planned in plan.left_alone:
-        _left_alone(planned)
+    before = [_left_alone(planned) for planned in plan.left_alone]
+    for outcome in before:
+        _tell(outcome, plan)
     if context.json:
         print_json(
             [
@@ -106,6 +108,7 @@ def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str
     else:
         for line in lines:
             print(line)
+    refuse_failures(before, plan)
 
 
 def _follow(context: Context, plan: Plan, submitted: list[Submitted]) -> None:
@@ -130,8 +133,7 @@ def _noting(context: Context, plan: Plan, done: list[tuple[Path, Record]]) -> Ca
         context.interrupts.step = None
         if not context.ranks.first:
             return  # it prints nothing, and may not see the folder
-        if outcome.failure is not None and len(plan.runs) > 1:
-            say(f"{outcome.task}: {outcome.failure}")
+        _tell(outcome, plan)
         if (record := outcome.record) is not None:
             done.append((outcome.folder, record))
             if not context.json:
@@ -139,6 +141,16 @@ def _noting(context: Context, plan: Plan, done: list[tuple[Path, Record]]) -> Ca
                 print(f"  {outcome.folder}", flush=True)
 
     return note
+
+
+def _tell(outcome: Outcome, plan: Plan) -> None:
+    """Say why a run failed, if that is not the last word, or that another process is at work on it."""
+    from objbench.train.run_state import run_state
+
+    if outcome.elsewhere:
+        say(f"{outcome.task}: {run_state(outcome.folder)}; left to it")
+    elif outcome.failure is not None and len(plan.runs) > 1:
+        say(f"{outcome.task}: {outcome.failure}")
 
 
 def _print_json(context: Context, done: list[tuple[Path, Record]]) -> None:
@@ -189,8 +201,7 @@ def _left_alone(planned: Planned) -> Outcome:
             refuse_other_record(planned.folder)
         except ObjbenchError as error:
             return outcome._replace(failure=str(error))
-    why = "; left to it" if elsewhere else " before; --fresh runs it again"
-    say(f"{planned.task}: {planned.state}{why}")
+        say(f"{planned.task}: finished before; --fresh runs it again")
     return outcome
 
 

@@ -28,6 +28,7 @@ from objbench.launch.request import RunRequest
 from objbench.launch.view import View, view
 from objbench.launch.work import Outcome, Worker
 from objbench.train.interrupt import Interrupted, Interrupts
+from objbench.train.lock import holder
 from objbench.train.run_state import leave_reason
 
 _POLL_SECONDS = 0.5
@@ -136,7 +137,9 @@ class Pool:
                 del self._busy[connection]
                 hand.process.join()
                 reason = _death(hand.process.exitcode)
-                leave_reason(hand.run.folder, reason)
+                owner = holder(hand.run.folder)
+                if owner is None or owner.process == hand.process.pid:  # else it died while it tried the lock
+                    leave_reason(hand.run.folder, reason)
                 done(Outcome(hand.run.task, hand.run.folder, reason))
                 if self._waiting:
                     self._hire(hand.place)

@@ -18,7 +18,6 @@ from objbench.spec.schema import Spec
 from objbench.train.interrupt import Interrupts
 from objbench.train.run import run_seed
 from objbench.train.run_data import RunData, generated_run_data, prepared_run_data
-from objbench.train.run_state import run_state
 
 
 class Outcome(NamedTuple):
@@ -89,7 +88,6 @@ class Worker:
         except LockedError as error:
             if request.fresh:  # what was asked for is not done
                 return Outcome(task, planned.folder, str(error))
-            self._say(f"{task}: {run_state(planned.folder)}; left to it")
             return Outcome(task, planned.folder, elsewhere=True)
         except Exception as error:
             self._interrupts.check()  # libraries may have turned a signal's exception into one of their own

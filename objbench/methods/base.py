@@ -18,6 +18,7 @@ from objbench.metrics.contingency import MAX_PLANES
 from objbench.random import normal
 from objbench.ranks.share import Share
 from objbench.spec.explain import in_words, refusal
+from objbench.spec.nested import as_yaml
 from objbench.spec.settings import Count, Group, Positive, Recipe
 
 LearningRate = Callable[["Progress"], float]
@@ -48,7 +49,7 @@ class Stage:
     def check_values(self) -> None:
         """Raise RequestError for a value of another type or out of its range, by the name of its field."""
         for name, kind in get_type_hints(Stage, include_extras=True).items():
-            value = getattr(self, name)
+            value = as_yaml(getattr(self, name))  # a number of numpy is one
             try:
                 TypeAdapter(kind, config=_STRICT).validate_python(value)
             except ValidationError:
@@ -242,16 +243,17 @@ class Method(nn.Module):
     def __init_subclass__(cls, **options: Any) -> None:
         """Make the hooks of every method refuse what is no batch of images, and tell when they give something else."""
         super().__init_subclass__(**options)
-        if "segment" in cls.__dict__:
-            cls.segment = hooks.of_batches(cls.segment, Segmentation)  # type: ignore[method-assign]
-        if "training_loss" in cls.__dict__:
-            cls.training_loss = hooks.of_losses(cls.training_loss, Losses)  # type: ignore[method-assign]
-        if "stages" in cls.__dict__:
-            cls.stages = hooks.of_stages(cls.stages, Stage)  # type: ignore[method-assign]
-        if "optimizers" in cls.__dict__:
-            cls.optimizers = hooks.of_pairs(cls.optimizers)  # type: ignore[method-assign]
-        if "stepper" in cls.__dict__:
-            cls.stepper = hooks.of_stepper(cls.stepper, Stepper)  # type: ignore[method-assign]
+        checks = {
+            "segment": (hooks.of_batches, Segmentation),
+            "training_loss": (hooks.of_losses, Losses),
+            "stages": (hooks.of_stages, Stage),
+            "optimizers": (hooks.of_pairs, tuple),
+            "stepper": (hooks.of_stepper, Stepper),
+        }
+        for hook, (checked, kind) in checks.items():
+            owner = next(base for base in cls.__mro__ if hook in base.__dict__)
+            if owner is cls or not issubclass(owner, Method):  # else it is checked already
+                setattr(cls, hook, checked(getattr(cls, hook), kind))
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from numbers import Real
 from typing import Any, TypeVar
@@ -37,6 +38,11 @@ _HOOKS = (
 )
 
 
+def _is_called_by_heir(method: Any, hook: str, checked: Callable[..., Any]) -> bool:
+    """Whether a hook is not that of the method itself but of a class above, called by `super()`: what it gives is no result."""
+    return getattr(type(method), hook) is not checked
+
+
 def check_signatures(method: Any, base: type[Any]) -> None:
     """Raise ObjbenchError if a hook of a method cannot be called with the arguments of that of `base`."""
     for hook in _HOOKS:
@@ -55,6 +61,8 @@ def of_batches(segment: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
 
     @wraps(segment)
     def checked(self: Any, images: Any, progress: Any = None) -> T:
+        if _is_called_by_heir(self, "segment", checked):
+            return segment(self, images, progress)  # type: ignore[no-any-return]
         shape = ",".join(map(str, self.image_shape))
         expected = f"{type(self).__name__}.segment: expected float images in [0,1] of shape (B,{shape})"
         if not isinstance(images, Tensor):
@@ -77,11 +85,14 @@ def of_batches(segment: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
 def of_losses(training_loss: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
     """`training_loss` of a method, whose result must be a `kind` with a scalar and a mapping of names to its parts.
 
+    Tensors of one value are made scalars, as steps put them together.
     Values are not read: for them a step would wait for the device.
     """
 
     @wraps(training_loss)
     def checked(self: Any, images: Tensor, progress: Any) -> T:
+        if _is_called_by_heir(self, "training_loss", checked):
+            return training_loss(self, images, progress)  # type: ignore[no-any-return]
         losses: Any = _given(self, "training_loss", training_loss(self, images, progress), kind)
         total, parts, name = losses.total, losses.parts, f"{type(self).__name__}.training_loss"
         if not _is_scalar(total):
@@ -104,6 +115,9 @@ def of_losses(training_loss: Callable[..., Any], kind: type[T]) -> Callable[...,
                 f"{name} gave a total that depends on no parameter: expected one with a gradient, made without detach "
                 "and no_grad"
             )
+        if total.ndim or any(part.ndim for part in parts.values()):
+            scalars = {key: part.reshape(()) for key, part in parts.items()}
+            losses = replace(losses, total=total.reshape(()), parts=scalars)
         return losses  # type: ignore[no-any-return]
 
     return checked
@@ -122,6 +136,8 @@ def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list
 
     @wraps(stages)
     def checked(self: Any) -> list[Any]:
+        if _is_called_by_heir(self, "stages", checked):
+            return stages(self)  # type: ignore[no-any-return]
         name = f"{type(self).__name__}.stages"
         found: Sequence[Any] = _given(self, "stages", stages(self), list, tuple)
         for stage in found:
@@ -138,7 +154,7 @@ def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list
     return checked
 
 
-def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
+def of_pairs(optimizers: Callable[..., Any], kind: type[Any]) -> Callable[..., list[Any]]:
     """`optimizers` of a method, whose result must be a list of optimizers with their learning rates.
 
     Each of their tensors must be a parameter of the method, and none may be in two of them. What the learning rates
@@ -147,6 +163,8 @@ def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
 
     @wraps(optimizers)
     def checked(self: Any, stage: Any) -> list[Any]:
+        if _is_called_by_heir(self, "optimizers", checked):
+            return optimizers(self, stage)  # type: ignore[no-any-return]
         pairs: Sequence[Any] = _given(self, "optimizers", optimizers(self, stage), list, tuple)
         for pair in pairs:
             if not (isinstance(pair, tuple | list) and len(pair) == 2 and _optimizes(*pair)):
@@ -203,6 +221,8 @@ def of_stepper(stepper: Callable[..., Any], kind: type[T]) -> Callable[..., T | 
 
     @wraps(stepper)
     def checked(self: Any, scenes: Any, stage: Any) -> T | None:
+        if _is_called_by_heir(self, "stepper", checked):
+            return stepper(self, scenes, stage)  # type: ignore[no-any-return]
         found = stepper(self, scenes, stage)
         return None if found is None else _given(self, "stepper", found, kind)
 

@@ -16,7 +16,7 @@ from objbench.methods.base import Method
 from objbench.methods.plain_file import MethodFile, loaded_file, read_file, split_reference
 from objbench.registry import names
 from objbench.spec.load import load_spec
-from objbench.spec.nested import deep_merge, unflatten
+from objbench.spec.nested import as_yaml, deep_merge, unflatten
 from objbench.spec.schema import MethodSpec, Spec
 from objbench.spec.settings import SHARED_KEYS, fields_of
 from objbench.stores import Place
@@ -175,7 +175,7 @@ def defaults(settings: type[BaseModel]) -> dict[str, Any]:
 
 def _as_yaml(name: str, given: Any) -> Any:
     try:
-        return json.loads(json.dumps(given))
+        return json.loads(json.dumps(as_yaml(given)))
     except (TypeError, ValueError):
         raise RequestError(
             f"Settings.{name}: its default {given!r:.40} is no value that a yaml can have (a number, word, list or mapping)"

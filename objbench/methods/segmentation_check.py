@@ -18,14 +18,12 @@ _ROUNDING = 1e-3  # by which a presence may leave [0,1]
 class _Kind(NamedTuple):
     """A kind of tensor. A letter stands for any size of an axis; planes M are at least one."""
 
-    word: str  # floats, integers or numbers
+    word: str  # floats or integers
     shape: tuple[int | str, ...]
 
     def fits(self, value: Tensor) -> bool:
         integer = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
-        right = {"floats": value.is_floating_point(), "integers": integer, "numbers": True}[self.word]
-        if self.shape[-1] == "...":
-            return right and value.shape[: len(self.shape) - 1] == self.shape[:-1]
+        right = {"floats": value.is_floating_point(), "integers": integer}[self.word]
         return right and len(self.shape) == value.ndim and all(map(_same_size, self.shape, value.shape))
 
     def __str__(self) -> str:
@@ -83,8 +81,6 @@ def check_segmentation(hook: str, found: Any, images: Tensor) -> None:
 
 
 def _check_extras(hook: str, extras: Mapping[str, Any], planes: int | None, batch: int) -> None:
-    for name, value in extras.items():
-        _check(hook, f"extras['{name}']", value, _Kind("numbers", (batch, "...")))
     if "loss" in extras:
         _check(hook, "extras['loss']", extras["loss"], _Kind("floats", (batch,)))
     if ("boxes" in extras) != ("presence" in extras):

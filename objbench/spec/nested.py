@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 
@@ -35,6 +37,21 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
             inner = inner.setdefault(part, {})
         inner[leaf] = value
     return block
+
+
+def as_yaml(value: Any) -> Any:
+    """A value as a yaml would have it: of a number or array of numpy or torch, a tuple, a path, a member of an Enum.
+
+    >>> as_yaml(((1, 2), 3))
+    [[1, 2], 3]
+    """
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Enum):
+        return value.value
+    return [as_yaml(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def value_at(block: Mapping[str, Any], key: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
 from objbench.spec.datasets import DatasetRef
-from objbench.spec.nested import deep_merge, flatten, unflatten
+from objbench.spec.nested import as_yaml, deep_merge, flatten, unflatten
 from objbench.spec.schema import MethodSpec, Spec, VariantSpec
 from objbench.spec.yaml_text import parse_yaml
 
@@ -106,7 +106,7 @@ def _leaves(overrides: Mapping[str, Any], block: str = "") -> dict[str, Any]:
             raise RequestError(
                 f"{key}: an empty mapping sets nothing; expected a value, such as {key}.NAME=VALUE"
             )
-        plain = value.tolist() if hasattr(value, "tolist") else value
+        plain = as_yaml(value)
         for leaf, found in (
             _leaves(plain, f"{key}.") if isinstance(plain, Mapping) else {key: plain}
         ).items():

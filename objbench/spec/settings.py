@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from objbench.errors import RequestError
-from objbench.spec.explain import explain
+from objbench.spec.explain import explain, refusal
+from objbench.spec.nested import flatten
 from objbench.stored import Strict
 
 
@@ -77,10 +78,24 @@ def parse(kind: type[AnyGroup], values: Mapping[str, Any]) -> AnyGroup:
     Raises:
         RequestError: One line per mistake.
     """
+    strange = [
+        refusal(key, "a value of yaml", value)
+        for key, value in flatten(values).items()
+        if not _is_json(value)
+    ]
+    if strange:
+        raise RequestError("\n".join(map(str, strange)))
     try:
         return kind.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise RequestError("\n".join(explain(kind, error))) from None
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return bool(json.dumps(value, ensure_ascii=False).encode())
+    except (TypeError, ValueError):  # of another type, or a word that is no text
+        return False
 
 
 def fields_of(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

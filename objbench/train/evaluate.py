@@ -11,6 +11,7 @@ from torch import Tensor
 
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
+from objbench.errors import ObjbenchError
 from objbench.labels import hard_labels
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
@@ -120,6 +121,11 @@ def evaluate(
             assert prediction is not None
             further = _further(found, masks)
             readings: list[tuple[str | None, Tensor]] = [(None, prediction), *found.alternatives.items()]
+            if start > first and scorings.keys() != {name for name, _ in readings}:
+                raise ObjbenchError(
+                    f"{type(method).__name__}.segment gave the alternatives {sorted(found.alternatives)} for some images and "
+                    f"{sorted(filter(None, scorings))} for others: expected the same for all"
+                )
             for name, reading in readings:
                 scoring = scorings.setdefault(name, _Scoring(Evaluator(definition)))
                 scoring.evaluator.update(reading, masks, found.reconstruction, images, keys, further)

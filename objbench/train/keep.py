@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from objbench.data.scene import Array
+from objbench.errors import is_of_the_content
 from objbench.files import check_space, replacing
 from objbench.methods.create import build
 from objbench.progress import bar
@@ -74,10 +74,14 @@ def keep_predictions(folder: Path, record: Run, method: MethodConfig, data: RunD
 
 def _is_whole(path: Path, origin: bytes) -> bool:
     """Whether the file is undamaged and its comment says `origin`."""
+    if not path.exists():
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment == origin and archive.testzip() is None
-    except (FileNotFoundError, zipfile.BadZipFile, zlib.error):
+    except Exception as error:  # damaged bytes raise errors of many kinds
+        if not is_of_the_content(error):
+            raise
         return False
 
 

@@ -18,7 +18,7 @@ class StateNames:
 
     def __init__(self, method: Method) -> None:
         self._method = method
-        self._shapes = {name: _shape(value) for name, value in method.state_dict().items()}
+        self._shapes = {name: _shape(name, value) for name, value in method.state_dict().items()}
         self._parameters = dict(method.named_parameters())
 
     def begin_stage(self) -> None:
@@ -38,7 +38,7 @@ class StateNames:
     def check(self) -> None:
         """Raise ObjbenchError if the state has other names or shapes than at first."""
         name = type(self._method).__name__
-        now = {key: _shape(value) for key, value in self._method.state_dict().items()}
+        now = {key: _shape(key, value) for key, value in self._method.state_dict().items()}
         for key in now.keys() - self._shapes.keys():
             raise ObjbenchError(f"{name} registers '{key}' {_LATER}: make it in __init__")
         for key, shape in self._shapes.items():
@@ -51,6 +51,8 @@ class StateNames:
                 )
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of a tensor; None for what has none: other state, and a lazy parameter before its first use."""
-    return tuple(value.shape) if isinstance(value, Tensor) and not is_lazy(value) else None
+def _shape(name: str, value: Any) -> tuple[int, ...] | None:
+    """The shape of a parameter or buffer; None for what may have any: extra state, a lazy parameter before its first use."""
+    if name.rpartition(".")[2] == "_extra_state" or not isinstance(value, Tensor) or is_lazy(value):
+        return None
+    return tuple(value.shape)

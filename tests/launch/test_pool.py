@@ -21,7 +21,7 @@ from objbench.launch import pool as module
 from objbench.launch.log import log_path
 from objbench.launch.pool import Pool, devices_of, seats
 from objbench.train.interrupt import Interrupts
-from objbench.train.lock import holder
+from objbench.train.lock import holder, sole_owner
 from objbench.train.run_state import run_state
 
 
@@ -192,3 +192,14 @@ def test_a_damaged_record_is_a_failure_of_its_run_alone(tmp_path):
     assert "toy_geco on tetrominoes, seed 0: " in result.stderr
     assert "result.json: damaged" in result.stderr
     assert "toy_geco seed 1 on test" in result.stdout
+
+
+def test_a_run_that_is_at_work_is_left_to_it_and_told(tmp_path):
+    folder = tmp_path / "runs/tetrominoes/generated/toy_geco/seed-0"
+    folder.parent.mkdir(parents=True)
+    with sole_owner(folder):
+        result = call(*pooled())
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"toy_geco on tetrominoes, seed 0: at work on .*; left to it", result.stderr)
+    assert "toy_geco seed 1 on test" in result.stdout
+    assert "left to it" not in log_path(folder).read_text()

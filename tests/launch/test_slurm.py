@@ -177,3 +177,18 @@ def test_a_missing_extra_is_named(tmp_path, in_jobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     message = refused(2, "run", "grid", "--dataset", "tetrominoes", "--launcher", "slurm")
     assert "--launcher slurm needs the package submitit: pip install 'objbench[slurm]'" in message
+
+
+def test_a_damaged_record_is_told_although_nothing_is_submitted(tmp_path, in_jobs, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    sbatch(tmp_path / "bin", monkeypatch)
+    assert call("run", "grid", "--dataset", "tetrominoes").exit_code == 0
+    record = tmp_path / "runs/tetrominoes/generated/grid/seed-0/result.json"
+    record.write_text(record.read_text()[:200])
+    result = call(
+        "run", "grid", "--dataset", "tetrominoes", "--seeds", "2", "--launcher", "slurm", "--device", "cuda"
+    )
+    assert result.exit_code == 1
+    assert "7_1  grid on tetrominoes, seed 1" in result.stdout
+    assert "grid on tetrominoes, seed 0: " in result.stderr
+    assert "result.json: damaged" in result.stderr

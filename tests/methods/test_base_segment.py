@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -204,7 +205,7 @@ def test_everything_that_a_segmentation_may_hold():
         slots=torch.zeros(2, 3, 8),
         attention=torch.zeros(2, 3, 1, 1),
         alternatives={"other": MASKS[:, :1], "labels": LABELS.to(torch.uint8)},
-        extras={**BOXES, "loss": torch.zeros(2), "own": torch.zeros(2, dtype=torch.bool)},
+        extras={**BOXES, "loss": torch.zeros(2), "own": torch.zeros(5, 7), "temperature": 0.5},
     )
     assert call(made(segment=found), "segment") is found
 
@@ -242,8 +243,6 @@ def test_a_segmentation_by_labels_may_have_more_slots_than_labels():
             "alternatives['a'] of float32 (2,2,2): expected a tensor of floats (2,M,2,2) or integers (2,2,2)",
         ),
         ({"alternatives": {"a": LABELS - 5}}, "alternatives['a'] from -5 to -5: expected 0 to 1023"),
-        ({"extras": {"k": 3}}, "extras['k'] of type int: expected a tensor of numbers (2,...)"),
-        ({"extras": {"k": torch.zeros(3)}}, "extras['k'] of float32 (3): expected a tensor of numbers (2,...)"),
         ({"extras": {"loss": torch.zeros(2, 1)}}, "extras['loss'] of float32 (2,1): expected a tensor of floats (2)"),
         ({"extras": {"boxes": BOXES["boxes"]}}, "extras['boxes'] without extras['presence']: expected both or neither"),
         ({"extras": {"presence": BOXES["presence"]}}, "extras['presence'] without extras['boxes']: expected both or neither"),
@@ -272,3 +271,67 @@ def test_a_segmentation_shows_shapes():
         repr(found)
         == "Segmentation(masks (2, 3, 4, 4), slots (2, 3, 8), extras.boxes (2, 3, 4); no partition)"
     )
+
+
+def test_hooks_of_a_mixin_or_under_another_name_are_checked():
+    def wrong(self, images, progress=None):
+        return Segmentation(labels=images[:, 0])
+
+    class Mixin:
+        def training_loss(self, images, progress):
+            return Losses(images.sum())
+
+    class Mine(Mixin, Method):
+        segment = wrong
+
+    class Heir(Mine):
+        pass
+
+    for kind in (Mine, Heir):
+        method = kind((3, 2, 2), 2, settings=None)
+        with pytest.raises(ObjbenchError, match=rf"^{kind.__name__}\.segment gave labels of float32"):
+            method.segment(torch.ones(2, 3, 2, 2))
+        with pytest.raises(
+            ObjbenchError, match=rf"^{kind.__name__}\.training_loss gave a total that depends on no"
+        ):
+            method.training_loss(torch.ones(2, 3, 2, 2), None)
+
+
+def test_what_super_gives_is_no_result_yet():
+    class Base(Method):
+        def optimizers(self, stage):
+            return []
+
+        def training_loss(self, images, progress):
+            return Losses(images.sum().detach(), {"total": images.sum()})
+
+        def segment(self, images, progress=None):
+            return Segmentation()
+
+    class Mine(Base):
+        def __init__(self):
+            super().__init__((3, 2, 2), 2, settings=None)
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def optimizers(self, stage):
+            return [*super().optimizers(stage), (SGD(self.parameters(), 0.1), lambda progress: 0.1)]
+
+        def training_loss(self, images, progress):
+            return Losses(super().training_loss(images, progress).total * self.weight)
+
+        def segment(self, images, progress=None):
+            super().segment(images, progress)
+            return Segmentation(labels=torch.zeros(2, 2, 2, dtype=torch.int64))
+
+    mine, images = Mine(), torch.ones(2, 3, 2, 2)
+    assert len(mine.optimizers(Stage("a", steps=1))) == 1
+    assert mine.training_loss(images, None).total == 24
+    assert mine.segment(images).prediction.shape == (2, 2, 2)
+    with pytest.raises(ObjbenchError, match=r"Base\.segment gave a Segmentation with neither"):
+        Base((3, 2, 2), 2, settings=None).segment(images)
+
+
+def test_numbers_of_numpy_are_values_of_a_stage():
+    Stage("a", steps=np.int64(3), batch_size=np.int32(2), clip_norm=np.float32(1)).check_values()
+    with pytest.raises(RequestError, match="batch_size: expected a whole number >= 1, found 0"):
+        Stage("a", steps=3, batch_size=np.int64(0)).check_values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers import plain
@@ -152,6 +153,7 @@ class Mine(Method):
         grid: list[tuple[int, int]] = Field([(1, 2), (3, 4)], description="of places")
         weights: dict[str, float] = Field({"left": 0.5, "right": 1.0}, description="by side")
         none: dict[str, int] = Field({}, description="by nobody")
+        file: Path = Field(Path("a.bin"), description="to read")
 
     def stages(self):
         return []
@@ -167,12 +169,16 @@ def test_defaults_of_composed_types_are_as_a_yaml_has_them_and_arrive_typed(tmp_
     settings = build(resolved, dataset).settings
     assert (settings.pair, settings.grid) == ((1, 2.5), [(1, 2), (3, 4)])
     assert (settings.weights, settings.none) == ({"left": 0.25, "right": 1.0}, {})
+    assert settings.file == Path("a.bin")
+    assert build(resolve(spec, name, dataset, {"file": Path("b.bin")}), dataset).settings.file == Path(
+        "b.bin"
+    )
     for given in ([3, 4], (3, 4)):
         assert build(resolve(spec, name, dataset, {"pair": given}), dataset).settings.pair == (3, 4.0)
     assert settings_of(spec, name)["weights"].default == {"left": 0.5, "right": 1.0}
 
 
-@pytest.mark.parametrize("default", ["Path('here')", "{1, 2}", "b'x'", "object()"])
+@pytest.mark.parametrize("default", ["{1, 2}", "b'x'", "object()"])
 def test_a_default_that_no_yaml_can_have_is_refused(tmp_path, default):
     text = COMPOSED.replace("dict[str, int] = Field({},", f"Any = Field({default},")
     with pytest.raises(

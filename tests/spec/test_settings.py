@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 
 import pytest
 from pydantic import Field, ValidationError
 
 from objbench.errors import RequestError
+from objbench.methods.create import create
 from objbench.spec.load import load_spec
 from objbench.spec.settings import Count, Group, Positive, Recipe, fields_of, parse
 
@@ -59,3 +61,9 @@ def test_fields_are_found_by_their_dotted_keys():
 def test_the_shared_recipe_has_all_keys_of_a_recipe_and_nothing_else():
     assert parse(Recipe, load_spec().recipe | {"steps": 3}).steps == 3
     assert list(load_spec().recipe) == list(Recipe.model_fields)
+
+
+def test_a_value_that_no_yaml_has_is_refused_by_its_key():
+    for value in (datetime.date(2024, 1, 1), {1, 2}, "\ud800"):
+        with pytest.raises(RequestError, match=r"recipe\.precision: expected a value of yaml, found "):
+            create("grid", "tetrominoes", **{"recipe.precision": value})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from helpers import toy
 
 from objbench.data.read.scenes import Scenes
+from objbench.errors import ObjbenchError
 from objbench.methods.base import Segmentation
 from objbench.methods.create import create
 from objbench.train.evaluate import evaluate
@@ -92,3 +94,18 @@ def test_methods_without_boxes_have_no_counts():
     assert "n_boxes" not in found.means
     assert "boxes" not in found.samples
     assert found.alternatives == ()
+
+
+def test_alternative_masks_of_some_images_alone_are_refused(monkeypatch):
+    method = create("one_slot", "tetrominoes")
+    calls = iter(range(9))
+
+    def segment(images, progress=None):
+        labels = torch.zeros(len(images), 5, 7, dtype=torch.int64)
+        return Segmentation(labels=labels, alternatives={"more": labels} if next(calls) == 1 else {})
+
+    monkeypatch.setattr(method, "segment", segment)
+    with pytest.raises(
+        ObjbenchError, match=r"the alternatives \['more'\] for some images and \[\] for others"
+    ):
+        evaluate(method, scenes(), 0, 2)

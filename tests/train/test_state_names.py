@@ -87,3 +87,17 @@ def test_setup_may_replace_a_parameter(tmp_path, monkeypatch):
 
     train(tmp_path, monkeypatch, setup=setup)
     assert (load_checkpoint(tmp_path).method["colors"] != 0.5).any()
+
+
+def test_extra_state_may_grow(tmp_path, monkeypatch):
+    def after_step(self, progress, losses, optimizers):
+        self.history = [*getattr(self, "history", []), progress.step]
+
+    train(
+        tmp_path,
+        monkeypatch,
+        after_step=after_step,
+        get_extra_state=lambda self: torch.tensor(getattr(self, "history", [])),
+        set_extra_state=lambda self, state: setattr(self, "history", state.tolist()),
+    )
+    assert load_checkpoint(tmp_path).method["_extra_state"].tolist() == list(range(8))
