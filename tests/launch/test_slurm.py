@@ -189,6 +189,6 @@ def test_a_damaged_record_is_told_although_nothing_is_submitted(tmp_path, in_job
         "run", "grid", "--dataset", "tetrominoes", "--seeds", "2", "--launcher", "slurm", "--device", "cuda"
     )
     assert result.exit_code == 1
-    assert "7_1  grid on tetrominoes, seed 1" in result.stdout
+    assert "7  grid on tetrominoes, seed 1" in result.stdout
     assert "grid on tetrominoes, seed 0: " in result.stderr
     assert "result.json: damaged" in result.stderr

@@ -250,7 +250,7 @@ def test_missing_values_per_image_are_named(tmp_path):
     two(tmp_path)
     path = next(tmp_path.glob("color*/seed-0")) / "per_image.npz"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ObjbenchError, match=rf"{path}: damaged \(.*\); run that seed, or"):
+    with pytest.raises(ObjbenchError, match=rf"{path}: damaged \(.*\); remove it and run objbench evaluate"):
         compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     path.unlink()
     with pytest.raises(ObjbenchError, match=f"{path}: no values per image of 'test', which --compare needs"):
