@@ -22,13 +22,23 @@ _GO_ON = "the same command goes on with the runs that are left"
 
 def print_plan(context: Context, plan: Plan) -> None:
     """Every run of the plan: what is to be done, and where it lives."""
-    rows = [(planned, todo(planned, plan.request.fresh)) for planned in plan.runs]
+    rows = []
+    for planned in plan.runs:
+        what = todo(planned, plan.request.fresh)
+        fault = _fault(planned) if what == "finished" else None
+        rows.append((planned, what if fault is None else f"damaged: {fault}"))
     if context.json:
         print_json([_entry(planned, what) for planned, what in rows])
         return
     for planned, what in rows:
         print(printable(f"{planned.task}: {what}\n  {planned.folder}"))
-    kinds = {"finished": "finished", "go on": "to go on", "start": "to start", "at work": "at work"}
+    kinds = {
+        "finished": "finished",
+        "damaged": "damaged",
+        "go on": "to go on",
+        "start": "to start",
+        "at work": "at work",
+    }
     counts = {said: sum(what.startswith(kind) for _, what in rows) for kind, said in kinds.items()}
     of = f" (a part of {plan.whole})" if plan.whole != len(rows) else ""
     say(
@@ -190,19 +200,26 @@ def _in_a_pool(
 
 def _left_alone(planned: Planned) -> Outcome:
     """The outcome of a run that is finished, or at work elsewhere, before anything was done."""
-    from objbench.errors import ObjbenchError
     from objbench.launch.work import Outcome
+
+    if planned.state.state == "at work":
+        return Outcome(planned.task, planned.folder, elsewhere=True)
+    fault = _fault(planned)
+    if fault is None:
+        say(f"{planned.task}: finished before; --fresh runs it again")
+    return Outcome(planned.task, planned.folder, failure=fault)
+
+
+def _fault(planned: Planned) -> str | None:
+    """Why the record of a finished run cannot be used; None if it can."""
+    from objbench.errors import ObjbenchError
     from objbench.train.run_folder import refuse_other_record
 
-    elsewhere = planned.state.state == "at work"
-    outcome = Outcome(planned.task, planned.folder, elsewhere=elsewhere)
-    if not elsewhere:
-        try:
-            refuse_other_record(planned.folder)
-        except ObjbenchError as error:
-            return outcome._replace(failure=str(error))
-        say(f"{planned.task}: finished before; --fresh runs it again")
-    return outcome
+    try:
+        refuse_other_record(planned.folder)
+    except ObjbenchError as error:
+        return str(error)
+    return None
 
 
 def print_scores(record: Record, keys: list[str], spec: Spec) -> None:

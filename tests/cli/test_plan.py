@@ -144,3 +144,13 @@ def test_runs_that_cannot_be_gone_on_with_are_named_before_any_work(tmp_path, pr
     message = refused(2, "run", "color_kmeans", "one_slot", "--dataset", "tetrominoes")
     assert "one_slot/seed-0 holds a run of another configuration" in message
     assert not (folder / "color_kmeans").exists()
+
+
+def test_a_damaged_record_is_not_called_finished(tmp_path):
+    assert call("run", "grid", "--dataset", "tetrominoes", "--seeds", "2").exit_code == 0
+    record = tmp_path / "runs/tetrominoes/generated/grid/seed-1/result.json"
+    record.write_text(record.read_text()[:200])
+    dry = call("run", "grid", "--dataset", "tetrominoes", "--seeds", "3", "--dry-run")
+    assert "grid on tetrominoes, seed 0: finished" in dry.stdout
+    assert f"grid on tetrominoes, seed 1: damaged: {record}: damaged" in dry.stdout
+    assert dry.stderr == "3 runs: 1 finished, 1 damaged, 1 to start\n"
