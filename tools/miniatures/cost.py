@@ -1,4 +1,4 @@
-"""How long runs are expected to take: as long a step as those on record, else as one that was measured by itself."""
+"""How long runs are expected to take: as long a step as those on record."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
 from objbench.train.run_state import RunState
 
-# Milliseconds of one processor for a training step where there is no record yet: docs/miniatures.md (Small CLEVR).
-STEP: dict[tuple[str, str], float] = {
-    ("comet:demo", SMALL_CLEVR): 238,
-}
 TRIVIAL = 0.2  # minutes: the trivial baselines in results/README.md
 PREPARING = {SMALL_CLEVR: 18.0}  # minutes of two free processors: results/bench/generate-2-cores.json, clevr6
 OTHER_PREPARING = 1.0
@@ -51,6 +47,6 @@ def minutes_left(run: Run, state: RunState, spec: Spec, steps: Steps) -> float |
     config = run.resolved(spec)
     if spec.method(config.method).trivial:
         return TRIVIAL
-    step = steps.get((config.label, run.dataset)) or STEP.get((run.method, run.dataset))
+    step = steps.get((config.label, run.dataset))
     total = config.config["recipe"]["steps"]
     return None if step is None or total is None else step * max(total - (state.step or 0), 0) / 60_000

@@ -1,10 +1,10 @@
-"""Expected minutes: those of records by the step, else of measured steps; a checkpoint counts."""
+"""Expected minutes: those of records by the step; a checkpoint counts."""
 
 from __future__ import annotations
 
 import pytest
 from helpers.paths import ROOT
-from miniatures.cost import STEP, TRIVIAL, measured_steps, minutes_left
+from miniatures.cost import TRIVIAL, measured_steps, minutes_left
 from miniatures.plan import ALIGNED, PARTS, SMALL_CLEVR, Run
 
 from objbench.spec.load import load_spec
@@ -21,18 +21,17 @@ def test_a_step_takes_as_long_as_those_on_record():
     assert minutes_left(Run("objmae:demo", ALIGNED, 3), START, SPEC, steps) == pytest.approx(8.6, abs=0.1)
 
 
-def test_without_a_record_it_takes_as_long_as_measured():
-    run = Run("comet:demo", SMALL_CLEVR, 0)
-    assert minutes_left(run, START, SPEC, {}) == pytest.approx(6000 * 0.238 / 60)
+def test_only_what_is_left_of_a_run_counts():
+    run, steps = Run("comet:demo", SMALL_CLEVR, 0), {("comet-demo", SMALL_CLEVR): 238.0}
+    assert minutes_left(run, START, SPEC, steps) == pytest.approx(6000 * 0.238 / 60)
     half = RunState("stopped", step=2500, total=6000)
-    assert minutes_left(run, half, SPEC, {}) == pytest.approx(3500 * 0.238 / 60)
-    assert minutes_left(run, RunState("finished"), SPEC, {}) == 0.0
+    assert minutes_left(run, half, SPEC, steps) == pytest.approx(3500 * 0.238 / 60)
+    assert minutes_left(run, RunState("finished"), SPEC, steps) == 0.0
     assert minutes_left(Run("grid", SMALL_CLEVR, 0), START, SPEC, {}) == TRIVIAL
-    assert minutes_left(Run("monet", SMALL_CLEVR, 0), START, SPEC, {}) is None
+    assert minutes_left(run, START, SPEC, {}) is None
 
 
 def test_the_length_of_every_run_of_the_miniature_is_known():
     steps = measured_steps(ROOT / "results")
     runs = [run for part in PARTS.values() for command in part(SPEC) for run in command.runs]
     assert [run for run in runs if minutes_left(run, START, SPEC, steps) is None] == []
-    assert set(STEP) <= {(run.method, run.dataset) for run in runs}
