@@ -105,9 +105,7 @@ def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str
             say(line)
         _follow(context, plan, submitted)
         return
-    before = [_left_alone(planned) for planned in plan.left_alone]
-    for outcome in before:
-        _tell(outcome, plan)
+    before = _leave(plan.left_alone, lambda outcome: _tell(outcome, plan))
     if context.json:
         print_json(
             [
@@ -128,9 +126,7 @@ def _follow(context: Context, plan: Plan, submitted: list[Submitted]) -> None:
 
     done: list[tuple[Path, Record]] = []
     note = _noting(context, plan, done)
-    before = [_left_alone(planned) for planned in plan.left_alone]
-    for outcome in before:
-        note(outcome)
+    before = _leave(plan.left_alone, note)
     outcomes = follow(submitted, context.interrupts, note)
     _print_json(context, done)
     refuse_failures(before + outcomes, plan)
@@ -191,15 +187,19 @@ def _in_a_pool(
     from objbench.launch.pool import Pool, devices_of, seats
 
     places = seats(workers, devices_of(plan.request.device), available())
-    trying = plan.to_try
-    before = [_left_alone(planned) for planned in plan.left_alone if planned not in trying]
-    for outcome in before:
-        note(outcome)
+    before = _leave([planned for planned in plan.left_alone if planned.state.state == "finished"], note)
     return before + Pool(plan, places, context.interrupts, say).run(note)
 
 
+def _leave(runs: list[Planned], note: Callable[[Outcome], None]) -> list[Outcome]:
+    """The outcomes of runs that are finished, or at work elsewhere, before anything was done; `note` is told of each."""
+    outcomes = [_left_alone(planned) for planned in runs]
+    for outcome in outcomes:
+        note(outcome)
+    return outcomes
+
+
 def _left_alone(planned: Planned) -> Outcome:
-    """The outcome of a run that is finished, or at work elsewhere, before anything was done."""
     from objbench.launch.work import Outcome
 
     if planned.state.state == "at work":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal, Protocol, get_type_hints, runtime_checkable
 
 import torch
@@ -243,17 +244,18 @@ class Method(nn.Module):
     def __init_subclass__(cls, **options: Any) -> None:
         """Make the hooks of every method refuse what is no batch of images, and tell when they give something else."""
         super().__init_subclass__(**options)
-        checks = {
-            "segment": (hooks.of_batches, Segmentation),
-            "training_loss": (hooks.of_losses, Losses),
-            "stages": (hooks.of_stages, Stage),
-            "optimizers": (hooks.of_pairs, tuple),
-            "stepper": (hooks.of_stepper, Stepper),
+        checks: dict[str, Callable[..., Any]] = {
+            "segment": partial(hooks.of_batches, kind=Segmentation),
+            "training_loss": partial(hooks.of_losses, kind=Losses),
+            "stages": partial(hooks.of_stages, kind=Stage),
+            "optimizers": hooks.of_pairs,
+            "stepper": partial(hooks.of_stepper, kind=Stepper),  # type: ignore[type-abstract]
         }
-        for hook, (checked, kind) in checks.items():
+        for hook, check in checks.items():
             owner = next(base for base in cls.__mro__ if hook in base.__dict__)
             if owner is cls or not issubclass(owner, Method):  # else it is checked already
-                setattr(cls, hook, checked(getattr(cls, hook), kind))
+                given = getattr(cls, hook)
+                setattr(cls, hook, hooks.of_the_method_itself(hook, given, check(given)))
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__()

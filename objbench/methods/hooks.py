@@ -38,9 +38,16 @@ _HOOKS = (
 )
 
 
-def _is_called_by_heir(method: Any, hook: str, checked: Callable[..., Any]) -> bool:
-    """Whether a hook is not that of the method itself but of a class above, called by `super()`: what it gives is no result."""
-    return getattr(type(method), hook) is not checked
+def of_the_method_itself(
+    hook: str, given: Callable[..., Any], checked: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A hook that is `checked` where it is the method's own; called by `super()` it is as `given`: that is no result yet."""
+
+    @wraps(given)
+    def called(self: Any, *arguments: Any, **named: Any) -> Any:
+        return (checked if getattr(type(self), hook) is called else given)(self, *arguments, **named)
+
+    return called
 
 
 def check_signatures(method: Any, base: type[Any]) -> None:
@@ -61,8 +68,6 @@ def of_batches(segment: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
 
     @wraps(segment)
     def checked(self: Any, images: Any, progress: Any = None) -> T:
-        if _is_called_by_heir(self, "segment", checked):
-            return segment(self, images, progress)  # type: ignore[no-any-return]
         shape = ",".join(map(str, self.image_shape))
         expected = f"{type(self).__name__}.segment: expected float images in [0,1] of shape (B,{shape})"
         if not isinstance(images, Tensor):
@@ -91,8 +96,6 @@ def of_losses(training_loss: Callable[..., Any], kind: type[T]) -> Callable[...,
 
     @wraps(training_loss)
     def checked(self: Any, images: Tensor, progress: Any) -> T:
-        if _is_called_by_heir(self, "training_loss", checked):
-            return training_loss(self, images, progress)  # type: ignore[no-any-return]
         losses: Any = _given(self, "training_loss", training_loss(self, images, progress), kind)
         total, parts, name = losses.total, losses.parts, f"{type(self).__name__}.training_loss"
         if not _is_scalar(total):
@@ -136,8 +139,6 @@ def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list
 
     @wraps(stages)
     def checked(self: Any) -> list[Any]:
-        if _is_called_by_heir(self, "stages", checked):
-            return stages(self)  # type: ignore[no-any-return]
         name = f"{type(self).__name__}.stages"
         found: Sequence[Any] = _given(self, "stages", stages(self), list, tuple)
         for stage in found:
@@ -154,7 +155,7 @@ def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list
     return checked
 
 
-def of_pairs(optimizers: Callable[..., Any], kind: type[Any]) -> Callable[..., list[Any]]:
+def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
     """`optimizers` of a method, whose result must be a list of optimizers with their learning rates.
 
     Each of their tensors must be a parameter of the method, and none may be in two of them. What the learning rates
@@ -163,8 +164,6 @@ def of_pairs(optimizers: Callable[..., Any], kind: type[Any]) -> Callable[..., l
 
     @wraps(optimizers)
     def checked(self: Any, stage: Any) -> list[Any]:
-        if _is_called_by_heir(self, "optimizers", checked):
-            return optimizers(self, stage)  # type: ignore[no-any-return]
         pairs: Sequence[Any] = _given(self, "optimizers", optimizers(self, stage), list, tuple)
         for pair in pairs:
             if not (isinstance(pair, tuple | list) and len(pair) == 2 and _optimizes(*pair)):
@@ -221,8 +220,6 @@ def of_stepper(stepper: Callable[..., Any], kind: type[T]) -> Callable[..., T | 
 
     @wraps(stepper)
     def checked(self: Any, scenes: Any, stage: Any) -> T | None:
-        if _is_called_by_heir(self, "stepper", checked):
-            return stepper(self, scenes, stage)  # type: ignore[no-any-return]
         found = stepper(self, scenes, stage)
         return None if found is None else _given(self, "stepper", found, kind)
 

@@ -18,7 +18,7 @@ from objbench.files import resolved
 from objbench.folders import data_folder
 from objbench.registry import with_plugins
 from objbench.spec.explain import explain
-from objbench.spec.nested import deep_merge, expand, flatten
+from objbench.spec.nested import deep_merge, flatten, unflatten
 from objbench.spec.own import check_declaration, declarations
 from objbench.spec.schema import Spec
 from objbench.spec.settings import SHARED_KEYS
@@ -62,8 +62,8 @@ def _load(config: Path | None, changed: int | None, declared: tuple[tuple[Path, 
 
 def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further: Sequence[Layer]) -> Spec:
     layers = [("benchmarks.yaml", _read(importlib.resources.files("objbench") / "benchmarks.yaml"))]
-    own_methods = {name: block["class"] for name, block in layers[0][1]["methods"].items()}
-    with_plugins("methods", own_methods)
+    built_in = {name: block["class"] for name, block in layers[0][1]["methods"].items()}
+    with_plugins("methods", built_in)  # refuses a plugin's method of the same name
     layers += [(str(path), _read(path)) for path in _plugin_layers()]
     own = {str(path): path for path, _ in declared}
     layers += [(name, _read(path)) for name, path in own.items()]
@@ -167,15 +167,15 @@ def _nested(block: Any) -> Any:
     if not isinstance(block, dict):
         return block
     parts: dict[str, Callable[[Any], Any]] = {
-        "config": _expanded,
-        "datasets": _each(_expanded),
+        "config": _unflattened,
+        "datasets": _each(_unflattened),
         "variants": _each(_nested),
     }
     return {key: parts[key](value) if key in parts else value for key, value in block.items()}
 
 
-def _expanded(settings: Any) -> Any:
-    return expand(settings) if isinstance(settings, dict) else settings
+def _unflattened(settings: Any) -> Any:
+    return unflatten(settings) if isinstance(settings, dict) else settings
 
 
 def _each(change: Callable[[Any], Any]) -> Callable[[Any], Any]:

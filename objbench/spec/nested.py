@@ -23,22 +23,6 @@ def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested mapping whose leaves these are.
-
-    >>> unflatten({"model.width": 96, "seed": 1})
-    {'model': {'width': 96}, 'seed': 1}
-    """
-    block: dict[str, Any] = {}
-    for dotted_key, value in leaves.items():
-        *path, leaf = dotted_key.split(".")
-        inner = block
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[leaf] = value
-    return block
-
-
 def as_yaml(value: Any) -> Any:
     """A value as a yaml would have it: of a number or array of numpy or torch, a tuple, a path, a member of an Enum.
 
@@ -66,20 +50,20 @@ def value_at(block: Mapping[str, Any], key: str) -> Any:
     return found
 
 
-def expand(block: Mapping[str, Any]) -> dict[str, Any]:
+def unflatten(block: Mapping[str, Any]) -> dict[str, Any]:
     """A nested mapping whose keys may be dotted, without dots; of what is said twice, the later counts.
 
-    >>> expand({"model": {"width": 96, "mlp.depth": 2}, "model.width": 64})
+    >>> unflatten({"model": {"width": 96, "mlp.depth": 2}, "model.width": 64})
     {'model': {'width': 64, 'mlp': {'depth': 2}}}
     """
-    expanded: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for key, value in block.items():
         *path, leaf = key.split(".") if isinstance(key, str) else [key]
-        inner = {leaf: expand(value) if isinstance(value, Mapping) else value}
+        inner = {leaf: unflatten(value) if isinstance(value, Mapping) else value}
         for part in reversed(path):
             inner = {part: inner}
-        expanded = deep_merge(expanded, inner)
-    return expanded
+        nested = deep_merge(nested, inner)
+    return nested
 
 
 def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class StateNames:
     def __init__(self, method: Method) -> None:
         self._method = method
         self._shapes = {name: _shape(name, value) for name, value in method.state_dict().items()}
-        self._parameters = dict(method.named_parameters())
+        self.begin_stage()
 
     def begin_stage(self) -> None:
         """Remember the parameters, which the optimizers of the stage have now."""
