@@ -108,7 +108,7 @@ class Record(Strict):
     @model_serializer(mode="wrap")
     def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        for name in ("weights_sha256", "slots", "processes", "implementation", "probes"):
+        for name in ("weights_sha256", "slots", "processes", "implementation", "probes", "trained_on"):
             if values.get(name) is None:
                 values.pop(name, None)
         return {key: values.get(key) for key in _KEYS} | values
@@ -183,9 +183,15 @@ class Run(Record, Trained):
 
 
 class External(Record):
-    """Scores of predictions made outside objbench; `method` is the name given to them."""
+    """Scores of predictions made outside objbench; `method` is the name given to them.
+
+    Attributes:
+        trained_on: The `DATASET@PROTOCOL/SOURCE` whose train split their model learned from, as whoever scored them
+            said; None if nobody said it.
+    """
 
     kind: Literal["external"] = "external"
+    trained_on: str | None = None
 
 
 def _kind(content: Any) -> str | None:

@@ -59,6 +59,13 @@ def evaluate(
         int | None,
         typer.Option(metavar="N", min=0, help="Seed of the model behind PREDICTIONS. Default: 0."),
     ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET[@PROTOCOL]/SOURCE",
+            help="The data whose train split, and nothing else, the model behind PREDICTIONS learned from: only then does a report compare them with published numbers. Default: not known.",
+        ),
+    ] = None,
     by_order: Annotated[
         bool,
         typer.Option(
@@ -84,7 +91,7 @@ def evaluate(
     Example:
         objbench evaluate runs/clevrtex/generated/objmae/seed-0 --dataset clevrtex_ood
         objbench evaluate masks.npz --dataset tetrominoes --name my_model --seed 2
-        objbench evaluate label_maps/ --dataset clevr6 --definition emorl
+        objbench evaluate label_maps/ --dataset clevr6 --definition emorl --trained-on clevr6/emorl
     """
     reference = context.spec.dataset(dataset)
     from objbench.data.read.load import load
@@ -106,11 +113,14 @@ def evaluate(
     if folder is None:
         if slots is not None:
             raise RequestError(f"--slots: only for a run, but {subject} is not one")
-        scored = _evaluate_predictions(context, subject, scenes, definition, name, seed, by_order, fresh)
+        scored = _evaluate_predictions(
+            context, subject, scenes, definition, name, seed, trained_on, by_order, fresh
+        )
     else:
         given = {
             "--name": name is not None,
             "--seed": seed is not None,
+            "--trained-on": trained_on is not None,
             "--by-order": by_order,
             "--fresh": fresh,
         }
@@ -142,16 +152,18 @@ def _evaluate_predictions(
     definition: str,
     name: str | None,
     seed: int | None,
+    trained_on: str | None,
     by_order: bool,
     fresh: bool,
 ) -> Scored:
     from objbench.predictions import open_predictions
     from objbench.train.score_predictions import external_name, score_predictions
 
+    learned_from = None if trained_on is None else context.spec.training_place(trained_on)
     with open_predictions(path, by_order) as predictions:
         record_name = external_name(path, name)
         return score_predictions(
-            predictions, scenes(), context.runs, record_name, seed or 0, definition, fresh, say
+            predictions, scenes(), context.runs, record_name, seed or 0, definition, learned_from, fresh, say
         )
 
 

@@ -248,6 +248,21 @@ class Spec(Strict):
             name, protocol or spec.default_protocol, spec.under(protocol or spec.default_protocol)
         )
 
+    def training_place(self, text: str) -> str:
+        """The `DATASET@PROTOCOL/SOURCE` with a train split that `DATASET[@PROTOCOL]/SOURCE` names.
+
+        >>> from objbench.spec.load import load_spec
+        >>> load_spec().training_place("clevrtex/official")
+        'clevrtex@standard/official'
+        """
+        reference, slash, source = text.partition("/")
+        if not slash:
+            raise RequestError(f"'{text}': expected DATASET[@PROTOCOL]/SOURCE, such as clevrtex/official")
+        dataset = self.dataset(reference)
+        if "train" not in dataset.rule.sources[dataset.source(source)]:
+            raise RequestError(f"{dataset} has no train split in {source}")
+        return f"{dataset.name}@{dataset.protocol}/{source}"
+
     def method_class(self, name: str) -> str:
         """The `module:Class` of the method `name`: as its block says, or as a plugin registers it.
 

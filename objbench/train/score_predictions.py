@@ -70,6 +70,7 @@ def score_predictions(
     name: str,
     seed: int = 0,
     definition: str = DEFAULT_DEFINITION,
+    trained_on: str | None = None,
     fresh: bool = False,
     say: Callable[[str], None] = print,
 ) -> tuple[Path, str, Record]:
@@ -85,6 +86,8 @@ def score_predictions(
         name: Name of the record.
         seed: Seed of the record.
         definition: Definition of the metrics.
+        trained_on: The `DATASET@PROTOCOL/SOURCE` whose train split, and nothing else, the model behind the predictions
+            learned from; None if that is not known. It can be said of a record that does not say it yet.
         fresh: Score again; delete the record first if it is of other predictions.
         say: Called with messages for the user.
 
@@ -93,7 +96,8 @@ def score_predictions(
         otherwise `DATASET[@PROTOCOL]/SOURCE:SPLIT`; followed by `#DEFINITION` unless that is the default one.
 
     Raises:
-        RequestError: The record is of other predictions, and `fresh` is not set.
+        RequestError: The record is of other predictions, or says that they were trained on other data, and `fresh` is
+            not set.
         ObjbenchError: The predictions do not fit the scenes.
     """
     split_key, target = _split_key(scenes), target_of(scenes)
@@ -107,17 +111,21 @@ def score_predictions(
             known = read_record(folder) if (folder / RECORD).exists() else None
             if known is not None:
                 _refuse_other_predictions(folder, known, config, split_key, claimed)
+                _refuse_other_training(folder, known, trained_on)
         except ObjbenchError:
             if not fresh:
                 raise
             config, known = {}, None
+        if isinstance(known, External) and trained_on is not None:
+            known = known.model_copy(update={"trained_on": trained_on})
         if known is not None and key in known.metrics and not fresh:
             say(f"{key}: scored before; --fresh scores it again")
+            known.save(folder)
             return folder, key, known
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             found = _evaluate(predictions, scenes, target, definition, advance)
         config = _config(scenes, name, seed) | {"predictions": config.get("predictions", {}) | {key: claimed}}
-        record = _record(known, scenes, name, seed, key, definition, found)
+        record = _record(known, scenes, name, seed, key, definition, found, trained_on)
         if known is None:
             empty(folder)
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
@@ -229,6 +237,16 @@ def _refuse_other_predictions(
                 )
 
 
+def _refuse_other_training(folder: Path, known: Record, trained_on: str | None) -> None:
+    """Raise RequestError if the record says that the predictions were trained on something else."""
+    said = known.trained_on if isinstance(known, External) else None
+    if None not in (said, trained_on) and said != trained_on:
+        raise RequestError(
+            f"{folder} holds scores of predictions trained on {said}, not on {trained_on}: give these another --name "
+            "or --seed, or delete all scores in there with --fresh"
+        )
+
+
 def _identifying(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: str(value)[:12] for name, value in entry.items() if name != "file"}
 
@@ -241,6 +259,7 @@ def _record(
     key: str,
     definition: str,
     found: Evaluation,
+    trained_on: str | None,
 ) -> Record:
     on = scored(scenes, definition)
     scores, now = found.for_record, Environment.now(scenes.images.device)
@@ -252,6 +271,7 @@ def _record(
         source=on.source,
         method=name,
         seed=seed,
+        trained_on=trained_on,
         **now._asdict(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         metrics={key: scores},

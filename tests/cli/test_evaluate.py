@@ -127,6 +127,26 @@ def test_the_record_says_what_is_known_and_by_whom_it_was_made(scenes):
     assert len(config["predictions"]["test"]["sha256"]) == 64
 
 
+def test_what_predictions_were_trained_on_can_be_said_once_and_stands_in_record_and_report(scenes):
+    path, said = saved(masks=scenes.masks.numpy()), ("--trained-on", "tetrominoes/emorl")
+    done("evaluate", path, *ON)
+    assert json.loads((external() / "result.json").read_text()).keys().isdisjoint({"trained_on"})
+    assert "scored before" in call("evaluate", path, *ON, *said).stderr
+    assert read_record(external()).trained_on == "tetrominoes@standard/emorl"
+    done("evaluate", path, *ON, "--definition", "emorl")
+    record = read_record(external())
+    assert (record.trained_on, set(record.metrics)) == ("tetrominoes@standard/emorl", {"test", "test#emorl"})
+    assert "predictions made outside objbench, said to be trained on Tetrominoes (emorl)" in done(
+        "report", *ON
+    )
+    message = refused(2, "evaluate", path, *ON, "--trained-on", "tetrominoes/generated")
+    assert (
+        "predictions trained on tetrominoes@standard/emorl, not on tetrominoes@standard/generated" in message
+    )
+    done("evaluate", path, *ON, "--trained-on", "tetrominoes@aligned/generated", "--fresh")
+    assert read_record(external()).trained_on == "tetrominoes@aligned/generated"
+
+
 def test_report_and_list_show_the_record(scenes):
     done("run", "one_slot", *ON)
     done("evaluate", saved(masks=scenes.masks.numpy()), *ON)
@@ -301,6 +321,10 @@ def test_nan_is_named_by_key(scenes):
         (["--name", " "], "' ' cannot name a record"),
         (["--seed", "-1"], "Invalid value for '--seed'"),
         (["--by-order"], "--by-order is for PNGs"),
+        (["--trained-on", "tetrominoes"], "'tetrominoes': expected DATASET[@PROTOCOL]/SOURCE"),
+        (["--trained-on", "tetrominos/emorl"], "did you mean 'tetrominoes'?"),
+        (["--trained-on", "clevrtex/upstream"], "unknown source of clevrtex 'upstream'"),
+        (["--trained-on", "clevrtex_ood/official"], "clevrtex_ood has no train split in official"),
         (["--definition", "deepmnd"], "unknown definition 'deepmnd': did you mean 'deepmind'?"),
         (["--split", "tset"], "unknown split 'tset': did you mean 'test'?"),
         (["--device", "tpu"], "unknown device 'tpu'"),

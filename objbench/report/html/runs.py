@@ -78,7 +78,8 @@ def facts(run: ShownRun) -> list[tuple[str, str]]:
         ("folder", "/".join(run.folder.parts[-_FOLDERS:])),
     ]
     if not isinstance(record, Run):
-        return [("kind", "predictions made outside objbench"), *made]
+        said = [("said to be trained on", record.trained_on)] if record.trained_on else []
+        return [("kind", "predictions made outside objbench"), *said, *made]
     titles = {name: field.title or name for name, field in Trained.model_fields.items()}
     speed = record.images_per_second
     return [

@@ -75,7 +75,7 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
     if not isinstance(row, Measured):
         return (row.protocol, _conditions(row), *stated)
     learned = row.learned
-    trained: object = row.kind
+    trained: object = (row.kind, row.trained_on)
     if learned:
         trained = (learned.trained_on, learned.n_train, learned.train_fingerprint, learned.shortened)
     images = frozenset(row.values[metric].images.values())
@@ -154,11 +154,12 @@ def _scored_differences(row: Measured, reference: Measured) -> list[str]:
 
 
 def _training_difference(row: Measured, reference: Measured) -> list[str]:
+    place, other_place = row.trained_on, reference.trained_on
+    if None not in (place, other_place) and place != other_place:
+        return [f"trained on {place}, not {other_place}"]
     one, other = row.learned, reference.learned
     if one is None or other is None:
         return []
-    if one.trained_on != other.trained_on:
-        return [f"trained on {one.trained_on}, not {other.trained_on}"]
     if one.n_train != other.n_train:
         return [f"trained on {one.n_train:,} scenes, not {other.n_train:,}"]
     mine, theirs = one.train_fingerprint, other.train_fingerprint
@@ -168,12 +169,7 @@ def _training_difference(row: Measured, reference: Measured) -> list[str]:
 def _protocol_difference(row: Row, reference: Row) -> list[str]:
     """Compare published numbers with others, published or measured."""
     if row.test_id is not None and row.test_id == reference.test_id:
-        if reference.kind == "external":
-            return ["trained on what is not known"]
-        learned = reference.learned if isinstance(reference, Measured) else None
-        if isinstance(reference, Measured) and learned and learned.trained_on != reference.scored.place:
-            return [f"trained on {learned.trained_on}"]
-        return [learned.shortened] if learned and learned.shortened else []
+        return _not_the_benchmarks_training(reference) if isinstance(reference, Measured) else []
     if reference.published and row.protocol == reference.protocol != "not stated":
         return []
     theirs = reference.protocol
@@ -182,3 +178,12 @@ def _protocol_difference(row: Row, reference: Row) -> list[str]:
     if row.protocol == theirs:
         return ["neither states its protocol"]
     return [f"protocol '{row.protocol}' is not '{theirs}'"]
+
+
+def _not_the_benchmarks_training(row: Measured) -> list[str]:
+    """Why what `row` learned from is not the whole training split that belongs to its test split."""
+    if row.trained_on is None:
+        return ["trained on what is not known"] if row.kind == "external" else []
+    if row.trained_on != row.scored.place:
+        return [f"trained on {row.trained_on}"]
+    return [row.learned.shortened] if row.learned and row.learned.shortened else []

@@ -141,7 +141,7 @@ def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
     groups: dict[tuple[Any, ...], list[FoundRecord]] = {}
     for item in found:
         r = item.record
-        trained = (r.fingerprint, r.trained) if isinstance(r, Run) else None
+        trained = (r.fingerprint, r.trained) if isinstance(r, Run) else r.trained_on
         method = (r.kind, r.method, r.variant, digest(r.overrides))
         key = (r.place, r.scored.get(TEST), *method, trained)
         groups.setdefault(key, []).append(item)
@@ -191,6 +191,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         crowded=max((score.crowded for score in scores if score.crowded is not None), default=None),
         default_protocol=scored.protocol == spec.default_protocol(scored.dataset),
         trained=_training(first, spec) if isinstance(first, Run) else None,
+        said_of_training=None if isinstance(first, Run) else first.trained_on,
         devices=tuple(sorted({origin.record.device for origin in members})),
         origins={origin.record.seed: origin for origin in members},
     )

@@ -160,7 +160,7 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     if on.definition != DEFAULT_DEFINITION:
         notes.append(f"scored as {on.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
     if row.kind == "external":
-        notes.append("predictions made outside objbench")
+        notes.append(f"predictions made outside objbench{_said(row.said_of_training, spec)}")
     releases = dict.fromkeys(version.partition("+")[0] for version in row.made_by("code_version"))
     if len(releases) > 1:
         notes.append(f"by objbench {' and '.join(releases)}")
@@ -174,6 +174,14 @@ def method_notes(rows: Sequence[Measured], spec: Spec) -> list[list[str]]:
         [*_shortened(row), *_slots_notes(row, spec), *varying.method_notes(row), *_chosen(row)]
         for row in rows
     ]
+
+
+def _said(place: str | None, spec: Spec) -> str:
+    if place is None:
+        return ""
+    reference, _, source = place.partition("/")
+    dataset, _, protocol = reference.partition("@")
+    return f", said to be trained on {spec.place_title(dataset, protocol, source)}"
 
 
 def _training_split(learned: Training) -> tuple[str, int]:

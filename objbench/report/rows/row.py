@@ -199,6 +199,8 @@ class Measured(Row):
 
     Attributes:
         trained: None for predictions made outside objbench.
+        said_of_training: `DATASET@PROTOCOL/SOURCE` that predictions made outside objbench are said to have learned from;
+            None for runs, and if nothing is said.
         dataset_slots: How many slots the dataset of the scores has; None if the dataset is not known.
         evaluation_slots: How many slots the evaluation had, if not as many as the training.
         masks: The name of the masks that were scored, if they are not those that the method segments with.
@@ -211,6 +213,7 @@ class Measured(Row):
     n_images: int
     default_protocol: bool
     trained: Training | None
+    said_of_training: str | None
     dataset_slots: int | None
     evaluation_slots: int | None
     masks: str | None
@@ -238,6 +241,11 @@ class Measured(Row):
     def learned(self) -> Training | None:
         """The training; None if nothing was trained, or if it is not known."""
         return self.trained if self.trained and self.trained.steps else None
+
+    @property
+    def trained_on(self) -> str | None:
+        """`DATASET@PROTOCOL/SOURCE` that the method learned from; None if nothing was trained, or if it is not known."""
+        return self.learned.trained_on if self.learned else self.said_of_training
 
     @property
     def slots(self) -> int | None:

@@ -73,7 +73,7 @@ def _facts(row: Row) -> list[Any]:
     """The values of `_COLUMNS` for a row; None if not known."""
     known = {"devices": (), "tables": (), **vars(row.who), **vars(row), "kind": row.kind, "notes": ()}
     if isinstance(row, Measured):
-        known |= {**dict(row.scored), **dict(row.trained or {})}
+        known |= {**dict(row.scored), **dict(row.trained or {"trained_on": row.said_of_training})}
         known["resolution"] = (row.scored.height, row.scored.width)
         known |= {name: row.made_by(name) for name in ("code_version", "torch_version")}
     elif isinstance(row, Published):

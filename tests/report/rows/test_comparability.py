@@ -154,3 +154,21 @@ def test_predictions_made_outside_are_not_compared_with_published_numbers():
     assert conflicts([run, theirs], ["ari_fg"]) == []
     assert differences(published("objmae"), run, ["ari_fg"]) == []
     assert differences(published("objmae"), theirs, ["ari_fg"]) == ["trained on what is not known"]
+
+
+def test_predictions_said_to_be_trained_on_the_same_set_are_compared_with_published_numbers():
+    run, theirs = measured(record(), external(trained_on="tetrominoes@standard/emorl"))
+    paper = published("objmae")
+    assert conflicts([run, theirs, paper], ["ari_fg", "ari", "miou"]) == []
+    assert comparable(paper, theirs, "ari_fg")
+    assert comparable(run, theirs, "ari_fg")
+
+
+def test_predictions_said_to_be_trained_elsewhere_are_compared_with_nothing_trained_here():
+    run, theirs, trivial = measured(
+        record(), record(method="grid"), external(trained_on="tetrominoes@standard/generated")
+    )
+    place = "tetrominoes@standard/generated"
+    assert differences(published("objmae"), theirs, ["ari_fg"]) == [f"trained on {place}"]
+    assert differences(theirs, run, ["ari_fg"]) == [f"trained on {place}, not tetrominoes@standard/emorl"]
+    assert differences(trivial, theirs, ["ari_fg"]) == []

@@ -180,7 +180,13 @@ def test_provenance_is_that_of_the_scored_split():
 
 def test_what_an_external_row_was_trained_on_is_not_known():
     (row,) = rows_of(external()).rows
-    assert (row.kind, row.trained, row.learned) == ("external", None, None)
+    assert (row.kind, row.trained, row.learned, row.trained_on) == ("external", None, None, None)
+
+
+def test_predictions_trained_on_other_data_are_rows_of_their_own():
+    said = [None, "tetrominoes@standard/emorl", "tetrominoes@standard/generated"]
+    rows = rows_of(*(external(seed, trained_on=place) for seed, place in enumerate(said))).rows
+    assert [(row.n, row.trained_on) for row in rows] == [(1, place) for place in said]
 
 
 @pytest.mark.parametrize(

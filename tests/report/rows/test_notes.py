@@ -55,6 +55,10 @@ def test_a_standard_row_needs_no_note():
         ),
         (external(), "predictions made outside objbench"),
         (
+            external(trained_on="clevr6@first70k/deepmind"),
+            "predictions made outside objbench, said to be trained on CLEVR6 (first70k, deepmind)",
+        ),
+        (
             record(metrics={"test": scores().model_copy(update={"masks": "composited"})}),
             "scored by its composited masks, not by those that it segments with",
         ),
