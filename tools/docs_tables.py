@@ -12,10 +12,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
 from benches.cost import TITLE
+from miniatures.results import SUCCESS
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from objbench.methods.create import build
@@ -224,33 +226,42 @@ def cost(label: str) -> Row:
 
 
 def trainings() -> list[Row]:
-    """The rows of the table of miniatures: dataset by dataset, methods by group and name, seeds in order."""
+    """The rows of the table of miniatures: dataset by dataset, methods by group and name."""
     datasets, groups = list(SPEC.datasets), list(GROUPS)
 
     def place(found: tuple[Path, Run]) -> tuple[object, ...]:
         record = found[1]
         group = groups.index(METHODS[record.method].group)
-        return datasets.index(record.dataset), _scenes(record), group, record.method_label, record.seed
+        return datasets.index(record.dataset), _scenes(record), group, record.method_label
 
-    return [trained(folder, record) for folder, record in sorted(miniatures(), key=place)]
+    def seed(found: tuple[Path, Run]) -> int:
+        return found[1].seed
+
+    found = sorted(miniatures(), key=place)
+    return [trained(sorted(seeds, key=seed)) for _, seeds in groupby(found, key=place)]
 
 
-def trained(folder: Path, record: Run) -> Row:
-    """A row of the table of miniatures."""
-    label = f"`{record.method_label}`"
-    if (sheet := folder / SAMPLE_SHEET).exists():
-        label = f"[{label}](../{sheet.relative_to(ROOT)})"
-    found = record.metrics["test"].values
-    learned = record.steps > 0
+def trained(seeds: Sequence[tuple[Path, Run]]) -> Row:
+    """A row of the table of miniatures: the seeds of a preset on one dataset, each ARI-FG with the seed's pictures."""
+    records = [record for _, record in seeds]
+    first, scores = records[0], [record.metrics["test"].values for record in records]
+    learned = first.steps > 0
+    pictures = [f"../{(folder / SAMPLE_SHEET).relative_to(ROOT)}" for folder, _ in seeds]
+    each = [f"[{_percent('ari_fg', record)}]({at})" for record, at in zip(records, pictures, strict=True)]
+    above = sum(values["ari_fg"].mean > SUCCESS[_scenes(first)] for values in scores)
     return {
-        "preset": label,
-        "scenes": f"`{_scenes(record)}`",
-        "seed": str(record.seed),
-        "parameters": f"{record.parameters:,}" if learned else "-",
-        "steps": f"{record.steps:,}" if learned else "-",
-        "minutes": number(record.train_seconds / 60) if learned else "-",
-        **{title: _percent(metric, record) for title, metric in SCORES.items()},
-        "boxes": f"{found['n_boxes'].mean:.1f}" if "n_boxes" in found else "-",
+        "preset": f"`{first.method_label}`",
+        "scenes": f"`{_scenes(first)}`",
+        "parameters": f"{first.parameters:,}" if learned else "-",
+        "steps": f"{first.steps:,}" if learned else "-",
+        "minutes": number(min(record.train_seconds for record in records) / 60) if learned else "-",
+        "succeed": f"{above} of {len(records)}" if learned else "-",
+        "ARI-FG of each seed": ", ".join(each),
+        "ARI": _percent("ari", *records),
+        "mIoU": _percent("miou", *records),
+        "boxes": f"{fmean(values['n_boxes'].mean for values in scores):.1f}"
+        if "n_boxes" in scores[0]
+        else "-",
     }
 
 

@@ -1,4 +1,4 @@
-"""docs/baselines.md and docs/miniatures.md beyond the numbers that tools/tables writes: words, order, numbers in the text."""
+"""docs/baselines.md, docs/miniatures.md and docs/trials.md beyond the numbers that tools/tables writes: words, order, numbers in the text."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_costs_were_counted_for_every_method_with_the_parameters_that_the_code_h
 
 
 def test_other_counts_of_miniatures_are_those_of_the_code() -> None:
-    page = (DOCS / "miniatures.md").read_text()
+    page = (DOCS / "trials.md").read_text()
     told = re.findall(r"`(\w+:demo)`, ([\d,]+) parameters", page)
     assert told
     assert told == [(name, f"{parameters(name, 'tetrominoes'):,}") for name, _ in told]
 
 
 def test_the_steps_of_presets_for_the_small_clevr_are_those_of_the_yaml() -> None:
-    rows = rows_of((DOCS / "miniatures.md").read_text(), "settings of")
+    rows = rows_of((DOCS / "trials.md").read_text(), "settings of")
     told = {names(row["settings of"])[0]: row["steps, batch"] for row in rows}
     presets = {
         f"{name}:demo": block.variants["demo"] for name, block in METHODS.items() if "demo" in block.variants

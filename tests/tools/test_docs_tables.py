@@ -41,9 +41,9 @@ def test_numbers_that_are_not_true_are_mended_and_words_stay(docs):
     change(docs / "baselines.md", "| 890,308 | 890,308 |", "| 890,308 | 890,309 |")
     kept = ROOT / "results/miniature/demos/tetrominoes@aligned/generated/iodine-demo/seed-1"
     record = json.loads((kept / "result.json").read_text())
-    score = f"| {100 * record['metrics']['test']['ari_fg']['mean']:.1f} |"
-    assert score == "| 74.2 |"
-    change(docs / "miniatures.md", score, "| 99.9 |")
+    score = f"[{100 * record['metrics']['test']['ari_fg']['mean']:.1f}](../{kept.relative_to(ROOT)}"
+    assert score.startswith("[74.2](")
+    change(docs / "miniatures.md", score, score.replace("74.2", "99.9"))
     assert pages(docs) == before
 
 
@@ -79,20 +79,25 @@ def test_presets_of_other_counts_do_not_share_a_row(docs, monkeypatch):
         docs_tables._count("`monet`, `:clevrtex`")
 
 
-def test_a_row_of_a_miniature_is_its_record():
-    kept = "results/miniature/demos/multi_dsprites_binarized/generated/spair-demo/seed-0"
-    folder = ROOT / kept
-    raw = json.loads((folder / "result.json").read_text())
-    scores = raw["metrics"]["test"]
-    assert trained(folder, read_record(folder)) == {
-        "preset": f"[`spair:demo`](../{kept}/samples.png)",
-        "scenes": "`multi_dsprites_binarized`",
-        "seed": "0",
-        "parameters": f"{raw['parameters']:,}",
-        "steps": f"{raw['steps']:,}",
-        "minutes": f"{raw['train_seconds'] / 60:.1f}",
-        "ARI-FG": f"{scores['ari_fg']['mean'] * 100:.1f}",
-        "ARI": f"{scores['ari']['mean'] * 100:.1f}",
-        "mIoU": f"{scores['miou']['mean'] * 100:.1f}",
-        "boxes": f"{scores['n_boxes']['mean']:.1f}",
+def test_a_row_of_a_miniature_is_its_records():
+    kept = "results/miniature/demos/clevr_small/generated/space-demo"
+    folders = [ROOT / kept / f"seed-{seed}" for seed in range(3)]
+    raw = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    scores = [content["metrics"]["test"] for content in raw]
+    fg = [values["ari_fg"]["mean"] for values in scores]
+    grid = read_record(ROOT / "results/miniature/demos/clevr_small/generated/grid/seed-0").metrics["test"]
+    assert sum(value > grid.values["ari_fg"].mean + 0.1 for value in fg) == 1
+    assert trained([(folder, read_record(folder)) for folder in folders]) == {
+        "preset": "`space:demo`",
+        "scenes": "`clevr_small`",
+        "parameters": f"{raw[0]['parameters']:,}",
+        "steps": f"{raw[0]['steps']:,}",
+        "minutes": f"{min(content['train_seconds'] for content in raw) / 60:.1f}",
+        "succeed": "1 of 3",
+        "ARI-FG of each seed": ", ".join(
+            f"[{value * 100:.1f}](../{kept}/seed-{seed}/samples.png)" for seed, value in enumerate(fg)
+        ),
+        "ARI": f"{sum(values['ari']['mean'] for values in scores) / 3 * 100:.1f}",
+        "mIoU": f"{sum(values['miou']['mean'] for values in scores) / 3 * 100:.1f}",
+        "boxes": f"{sum(values['n_boxes']['mean'] for values in scores) / 3:.1f}",
     }

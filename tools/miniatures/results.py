@@ -20,7 +20,7 @@ from objbench.spec.schema import Spec
 from objbench.train.checkpoint import WEIGHTS
 from objbench.train.log import read_log
 
-# ARI-FG above which a seed counts as a success: a tenth above the better one of `grid` and `color_kmeans`.
+# ARI-FG above which a seed counts as a success: ten points above the better one of `grid` and `color_kmeans`.
 SUCCESS = {
     ALIGNED: 0.73,
     STRIPED: 0.66,
