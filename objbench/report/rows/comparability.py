@@ -184,6 +184,6 @@ def _not_the_benchmarks_training(row: Measured) -> list[str]:
     """Why what `row` learned from is not the whole training split that belongs to its test split."""
     if row.trained_on is None:
         return ["trained on what is not known"] if row.kind == "external" else []
-    if row.trained_on != row.scored.place:
+    if row.trained_on not in row.training_places:
         return [f"trained on {row.trained_on}"]
     return [row.learned.shortened] if row.learned and row.learned.shortened else []

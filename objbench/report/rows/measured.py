@@ -192,9 +192,16 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         default_protocol=scored.protocol == spec.default_protocol(scored.dataset),
         trained=_training(first, spec) if isinstance(first, Run) else None,
         said_of_training=None if isinstance(first, Run) else first.trained_on,
+        training_places=_training_places(scored, spec),
         devices=tuple(sorted({origin.record.device for origin in members})),
         origins={origin.record.seed: origin for origin in members},
     )
+
+
+def _training_places(scored: Scored, spec: Spec) -> frozenset[str]:
+    """The places with a train split for this test split: its own, and those of datasets that are also tested on it."""
+    parents = [name for name, block in spec.datasets.items() if scored.dataset in block.also_test]
+    return frozenset([scored.place, *(f"{name}@{scored.protocol}/{scored.source}" for name in parents)])
 
 
 def _training(run: Run, spec: Spec) -> Training:

@@ -77,6 +77,27 @@ def test_another_training_set_conflicts_with_measured_and_with_published_numbers
     assert line.endswith(": trained on tetrominoes@standard/generated")
 
 
+@pytest.mark.parametrize("dataset", ["clevrtex", "clevrtex_ood", "clevrtex_camo"])
+def test_numbers_on_sets_that_are_only_tested_on_are_compared_if_the_set_before_them_was_trained_on(dataset):
+    where = {"source": "official", "height": 128, "width": 128}
+    of_clevrtex = {"dataset": "clevrtex", "source": "official", "n_train": 40_000}
+    key = "test" if dataset == "clevrtex" else dataset
+    on = {key: scored(dataset, **where)}
+    rows = measured(
+        record(0, **of_clevrtex, on=on, metrics={key: scores()}),
+        record(0, "monet", **of_clevrtex | {"n_train": 20_000}, on=on, metrics={key: scores()}),
+        record(0, "iodine", dataset="clevr6", source="official", on=on, metrics={key: scores()}),
+        external(0, on=on, metrics={key: scores()}, trained_on="clevrtex@standard/official"),
+    )
+    one, half, other, theirs = (
+        {row.who.method: row for row in rows}[name] for name in ("objmae", "monet", "iodine", "theirs")
+    )
+    paper = published("akorn", dataset)
+    assert differences(paper, one, ["ari_fg"]) == differences(paper, theirs, ["ari_fg"]) == []
+    assert differences(paper, half, ["ari_fg"]) == ["trained on 20,000 scenes, the protocol has 40,000"]
+    assert differences(paper, other, ["ari_fg"]) == ["trained on clevr6@standard/official"]
+
+
 def test_another_definition_conflicts_with_published_numbers():
     rows = measured(record(on={"test": scored(definition="deepmind")}))
     (line,) = conflicts([*rows, published("objmae")], ["ari_fg"])
