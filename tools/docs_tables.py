@@ -244,18 +244,19 @@ def trainings() -> list[Row]:
 def trained(seeds: Sequence[tuple[Path, Run]]) -> Row:
     """A row of the table of miniatures: the seeds of a preset on one dataset, each ARI-FG with the seed's pictures."""
     records = [record for _, record in seeds]
+    if len({(record.config_hash, record.steps, record.parameters) for record in records}) > 1:
+        raise ValueError(f"{seeds[0][0].parent} and folders beside it hold runs of several configurations")
     first, scores = records[0], [record.metrics["test"].values for record in records]
     learned = first.steps > 0
     pictures = [f"../{(folder / SAMPLE_SHEET).relative_to(ROOT)}" for folder, _ in seeds]
     each = [f"[{_percent('ari_fg', record)}]({at})" for record, at in zip(records, pictures, strict=True)]
-    above = sum(values["ari_fg"].mean > SUCCESS[_scenes(first)] for values in scores)
     return {
         "preset": f"`{first.method_label}`",
         "scenes": f"`{_scenes(first)}`",
         "parameters": f"{first.parameters:,}" if learned else "-",
         "steps": f"{first.steps:,}" if learned else "-",
         "minutes": number(min(record.train_seconds for record in records) / 60) if learned else "-",
-        "succeed": f"{above} of {len(records)}" if learned else "-",
+        "succeed": _successes(first, [values["ari_fg"].mean for values in scores]) if learned else "-",
         "ARI-FG of each seed": ", ".join(each),
         "ARI": _percent("ari", *records),
         "mIoU": _percent("miou", *records),
@@ -263,6 +264,10 @@ def trained(seeds: Sequence[tuple[Path, Run]]) -> Row:
         if "n_boxes" in scores[0]
         else "-",
     }
+
+
+def _successes(first: Run, scores: Sequence[float]) -> str:
+    return f"{sum(score > SUCCESS[_scenes(first)] for score in scores)} of {len(scores)}"
 
 
 def main() -> int:

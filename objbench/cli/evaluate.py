@@ -63,7 +63,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="DATASET[@PROTOCOL]/SOURCE",
-            help="The data whose train split, and nothing else, the model behind PREDICTIONS learned from: only then does a report compare them with published numbers. Default: not known.",
+            help="The data whose whole train split, and nothing else, the model behind PREDICTIONS learned from. A report then compares them with what was trained on the same, published numbers included, and with nothing else. Default: not known.",
         ),
     ] = None,
     by_order: Annotated[
@@ -159,7 +159,7 @@ def _evaluate_predictions(
     from objbench.predictions import open_predictions
     from objbench.train.score_predictions import external_name, score_predictions
 
-    learned_from = None if trained_on is None else context.spec.training_place(trained_on)
+    learned_from = None if trained_on is None else _training_place(context, trained_on)
     with open_predictions(path, by_order) as predictions:
         record_name = external_name(path, name)
         return score_predictions(
@@ -167,12 +167,23 @@ def _evaluate_predictions(
         )
 
 
+def _training_place(context: Context, text: str) -> str:
+    try:
+        return context.spec.training_place(text)
+    except RequestError as error:
+        raise RequestError(f"--trained-on {text}: {error}") from None
+
+
 def _print(context: Context, folder: Path, key: str, record: Record) -> None:
     from objbench.cli.plan import print_scores
+    from objbench.records import External
 
     if context.json:
         scores = record.metrics[key].model_dump()
-        print_json({"key": key, "scored": record.scored[key].model_dump(), "folder": str(folder), **scores})
+        said = {"trained_on": record.trained_on} if isinstance(record, External) else {}
+        print_json(
+            {"key": key, "scored": record.scored[key].model_dump(), "folder": str(folder), **said, **scores}
+        )
     else:
         print_scores(record, [key], context.spec)
         print(f"  {folder}")

@@ -251,13 +251,16 @@ class Spec(Strict):
     def training_place(self, text: str) -> str:
         """The `DATASET@PROTOCOL/SOURCE` with a train split that `DATASET[@PROTOCOL]/SOURCE` names.
 
+        Raises:
+            RequestError: It names none.
+
         >>> from objbench.spec.load import load_spec
         >>> load_spec().training_place("clevrtex/official")
         'clevrtex@standard/official'
         """
-        reference, slash, source = text.partition("/")
-        if not slash:
-            raise RequestError(f"'{text}': expected DATASET[@PROTOCOL]/SOURCE, such as clevrtex/official")
+        reference, _, source = text.partition("/")
+        if not reference or not source:
+            raise RequestError("expected DATASET[@PROTOCOL]/SOURCE, such as clevrtex/official")
         dataset = self.dataset(reference)
         if "train" not in dataset.rule.sources[dataset.source(source)]:
             raise RequestError(f"{dataset} has no train split in {source}")
@@ -306,6 +309,16 @@ class Spec(Strict):
         """`dataset_title` with the protocol, where that is not the default one."""
         usual = protocol == self.default_protocol(dataset)
         return self.dataset_title(dataset, None if usual else protocol, *what)
+
+    def titled(self, place: str) -> str:
+        """`place_title` of a `DATASET@PROTOCOL/SOURCE`."""
+        reference, _, source = place.partition("/")
+        dataset, _, protocol = reference.partition("@")
+        return self.place_title(dataset, protocol, source)
+
+    def tested_by(self, dataset: str) -> list[str]:
+        """The datasets whose runs are also tested on `dataset`."""
+        return [name for name, block in self.datasets.items() if dataset in block.also_test]
 
     def default_protocol(self, dataset: str) -> str:
         """The default protocol of a dataset; of one that no layer describes, that of all datasets of one's own."""

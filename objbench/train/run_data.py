@@ -147,7 +147,7 @@ def generated_source(spec: Spec, dataset: DatasetRef, sizes: Mapping[str, int]) 
 def _refuse_test_set(spec: Spec, dataset: DatasetRef, source: str) -> None:
     if "train" in dataset.rule.sources[source]:
         return
-    parents = [name for name, other in spec.datasets.items() if dataset.name in other.also_test]
+    parents = spec.tested_by(dataset.name)
     also = f"; a run on {' or '.join(parents)} is scored on it too, once it is prepared" if parents else ""
     raise RequestError(f"{dataset} ({source}) is a test set without training scenes{also}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def score_predictions(
         definition: Definition of the metrics.
         trained_on: The `DATASET@PROTOCOL/SOURCE` whose train split, and nothing else, the model behind the predictions
             learned from; None if that is not known. It can be said of a record that does not say it yet.
-        fresh: Score again; delete the record first if it is of other predictions.
+        fresh: Score again; delete the record first if it is of other predictions. What they were trained on is then what
+            `trained_on` says, None included.
         say: Called with messages for the user.
 
     Returns:
@@ -96,7 +98,7 @@ def score_predictions(
         otherwise `DATASET[@PROTOCOL]/SOURCE:SPLIT`; followed by `#DEFINITION` unless that is the default one.
 
     Raises:
-        RequestError: The record is of other predictions, or says that they were trained on other data, and `fresh` is
+        RequestError: The record is of other predictions, or says that they were trained on something else, and `fresh` is
             not set.
         ObjbenchError: The predictions do not fit the scenes.
     """
@@ -108,24 +110,32 @@ def score_predictions(
     with lock_run(folder):
         try:
             config = _read_config(folder)
-            known = read_record(folder) if (folder / RECORD).exists() else None
+            known = _read(folder)
             if known is not None:
                 _refuse_other_predictions(folder, known, config, split_key, claimed)
-                _refuse_other_training(folder, known, trained_on)
         except ObjbenchError:
             if not fresh:
                 raise
             config, known = {}, None
-        if isinstance(known, External) and trained_on is not None:
-            known = known.model_copy(update={"trained_on": trained_on})
+        said = None if known is None or fresh else known.trained_on
+        if trained_on is not None and said not in (None, trained_on):
+            raise RequestError(
+                f"{folder}: said to be trained on {said}, not on {trained_on}; --fresh takes the new statement and scores again"
+            )
+        if known is not None and trained_on not in (None, known.trained_on):
+            say(f"now said to be trained on {trained_on}, by all scores in {folder}")
+        now_said = trained_on or said
         if known is not None and key in known.metrics and not fresh:
             say(f"{key}: scored before; --fresh scores it again")
-            known.save(folder)
+            if known.trained_on != now_said:
+                known = known.model_copy(update={"trained_on": now_said})
+                known.save(folder)
+            _tell_other_statements(folder, now_said, say)
             return folder, key, known
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             found = _evaluate(predictions, scenes, target, definition, advance)
         config = _config(scenes, name, seed) | {"predictions": config.get("predictions", {}) | {key: claimed}}
-        record = _record(known, scenes, name, seed, key, definition, found, trained_on)
+        record = _record(known, scenes, name, seed, key, definition, found, now_said)
         if known is None:
             empty(folder)
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
@@ -135,6 +145,7 @@ def score_predictions(
             with replacing(folder / SAMPLE_SHEET) as partial:
                 sample_sheet(found.samples).save(partial, "PNG")
         record.save(folder)  # last: with it, nothing is made again
+        _tell_other_statements(folder, now_said, say)
     return folder, key, record
 
 
@@ -237,13 +248,29 @@ def _refuse_other_predictions(
                 )
 
 
-def _refuse_other_training(folder: Path, known: Record, trained_on: str | None) -> None:
-    """Raise RequestError if the record says that the predictions were trained on something else."""
-    said = known.trained_on if isinstance(known, External) else None
-    if None not in (said, trained_on) and said != trained_on:
-        raise RequestError(
-            f"{folder} holds scores of predictions trained on {said}, not on {trained_on}: give these another --name "
-            "or --seed, or delete all scores in there with --fresh"
+def _read(folder: Path) -> External | None:
+    """The record of predictions in the folder, None if there is none; RequestError if it is another one."""
+    if not (folder / RECORD).exists():
+        return None
+    record = read_record(folder)
+    if not isinstance(record, External):
+        raise RequestError(f"{folder} holds a run, and no scores of predictions; --fresh deletes them")
+    return record
+
+
+def _tell_other_statements(folder: Path, said: str | None, say: Callable[[str], None]) -> None:
+    """Name the other seeds of the model of which something else is said: a report makes rows of their own of them."""
+    others: dict[str, str | None] = {}
+    for path in sorted(folder.parent.glob(f"seed-*/{RECORD}")):
+        with suppress(ObjbenchError):
+            record = read_record(path)
+            if isinstance(record, External) and record.trained_on != said and path.parent != folder:
+                others[path.parent.name] = record.trained_on
+    if others:
+        told = ", ".join(f"{seed}: {place or 'not known'}" for seed, place in others.items())
+        say(
+            f"{folder.name} is trained on {said or 'what is not known'}, other seeds of {folder.parent.name} on something "
+            f"else ({told}): a report takes them for two models; --trained-on says it of each seed"
         )
 
 
@@ -252,7 +279,7 @@ def _identifying(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _record(
-    known: Record | None,
+    known: External | None,
     scenes: Scenes,
     name: str,
     seed: int,
@@ -260,11 +287,12 @@ def _record(
     definition: str,
     found: Evaluation,
     trained_on: str | None,
-) -> Record:
+) -> External:
     on = scored(scenes, definition)
     scores, now = found.for_record, Environment.now(scenes.images.device)
     if known is not None:
-        return known.with_scores(key, scores, on, now.code_version, now.torch_version)
+        scored_again = known.with_scores(key, scores, on, now.code_version, now.torch_version)
+        return scored_again.model_copy(update={"trained_on": trained_on})
     return External(
         dataset=on.dataset,
         protocol=on.protocol,

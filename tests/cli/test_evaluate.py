@@ -131,8 +131,15 @@ def test_what_predictions_were_trained_on_can_be_said_once_and_stands_in_record_
     path, said = saved(masks=scenes.masks.numpy()), ("--trained-on", "tetrominoes/emorl")
     done("evaluate", path, *ON)
     assert json.loads((external() / "result.json").read_text()).keys().isdisjoint({"trained_on"})
-    assert "scored before" in call("evaluate", path, *ON, *said).stderr
+    again = call("evaluate", path, *ON, *said).stderr
+    assert "now said to be trained on tetrominoes@standard/emorl" in again
+    assert "scored before" in again
     assert read_record(external()).trained_on == "tetrominoes@standard/emorl"
+    before = (external() / "result.json").stat()
+    assert "now said" not in call("evaluate", path, *ON).stderr
+    assert (external() / "result.json").stat().st_mtime_ns == before.st_mtime_ns
+    assert json.loads(done("evaluate", path, *ON, "--json"))["trained_on"] == "tetrominoes@standard/emorl"
+    assert "made outside objbench, said to be trained on tetrominoes@standard/emorl" in done("list", "runs")
     done("evaluate", path, *ON, "--definition", "emorl")
     record = read_record(external())
     assert (record.trained_on, set(record.metrics)) == ("tetrominoes@standard/emorl", {"test", "test#emorl"})
@@ -141,10 +148,33 @@ def test_what_predictions_were_trained_on_can_be_said_once_and_stands_in_record_
     )
     message = refused(2, "evaluate", path, *ON, "--trained-on", "tetrominoes/generated")
     assert (
-        "predictions trained on tetrominoes@standard/emorl, not on tetrominoes@standard/generated" in message
+        "said to be trained on tetrominoes@standard/emorl, not on tetrominoes@standard/generated" in message
     )
     done("evaluate", path, *ON, "--trained-on", "tetrominoes@aligned/generated", "--fresh")
-    assert read_record(external()).trained_on == "tetrominoes@aligned/generated"
+    record = read_record(external())
+    assert (record.trained_on, set(record.metrics)) == (
+        "tetrominoes@aligned/generated",
+        {"test", "test#emorl"},
+    )
+    done("evaluate", path, *ON, "--fresh")
+    assert read_record(external()).trained_on is None
+
+
+def test_seeds_of_which_different_things_are_said_are_named(scenes):
+    path, said = saved(masks=scenes.masks.numpy()), ("--trained-on", "tetrominoes/emorl")
+    done("evaluate", path, *ON)
+    first = call("evaluate", path, *ON, "--seed", "1", *said).stderr
+    assert "other seeds of mine on something else (seed-0: not known)" in first
+    assert "other seeds" not in call("evaluate", path, *ON, *said).stderr
+
+
+def test_a_run_in_the_place_of_predictions_is_refused(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    done("evaluate", path, *ON)
+    done("run", "grid", *ON)
+    record = Path("runs/tetrominoes/generated/grid/seed-0/result.json").read_bytes()
+    (external() / "result.json").write_bytes(record)
+    assert "holds a run, and no scores of predictions" in refused(2, "evaluate", path, *ON)
 
 
 def test_report_and_list_show_the_record(scenes):
@@ -321,8 +351,10 @@ def test_nan_is_named_by_key(scenes):
         (["--name", " "], "' ' cannot name a record"),
         (["--seed", "-1"], "Invalid value for '--seed'"),
         (["--by-order"], "--by-order is for PNGs"),
-        (["--trained-on", "tetrominoes"], "'tetrominoes': expected DATASET[@PROTOCOL]/SOURCE"),
-        (["--trained-on", "tetrominos/emorl"], "did you mean 'tetrominoes'?"),
+        (["--trained-on", "tetrominoes"], "--trained-on tetrominoes: expected DATASET[@PROTOCOL]/SOURCE"),
+        (["--trained-on", "clevrtex/"], "--trained-on clevrtex/: expected DATASET[@PROTOCOL]/SOURCE"),
+        (["--trained-on", "/official"], "--trained-on /official: expected DATASET[@PROTOCOL]/SOURCE"),
+        (["--trained-on", "tetrominos/emorl"], "--trained-on tetrominos/emorl: unknown dataset"),
         (["--trained-on", "clevrtex/upstream"], "unknown source of clevrtex 'upstream'"),
         (["--trained-on", "clevrtex_ood/official"], "clevrtex_ood has no train split in official"),
         (["--definition", "deepmnd"], "unknown definition 'deepmnd': did you mean 'deepmind'?"),
@@ -360,8 +392,12 @@ def test_a_run_takes_a_definition_but_no_options_of_predictions(scenes):
     done("run", "one_slot", *ON)
     folder = Path("runs/tetrominoes/generated/one_slot/seed-0")
     for run in (folder, folder / "result.json"):
-        message = refused(2, "evaluate", run, *ON, "--name", "x", "--seed", "0", "--by-order", "--fresh")
-        assert "--name and --seed and --by-order and --fresh: only for predictions, but " in message
+        given = ("--name", "x", "--seed", "0", "--trained-on", "clevrtex/official", "--by-order", "--fresh")
+        message = refused(2, "evaluate", run, *ON, *given)
+        assert (
+            "--name and --seed and --trained-on and --by-order and --fresh: only for predictions, but "
+            in message
+        )
     lines = done("evaluate", folder, *ON, "--definition", "deepmind").splitlines()
     assert lines[0].startswith("one_slot seed 0 on test#deepmind (10 images): ari 0.0")
     assert lines[-1] == f"  {folder.resolve()}"

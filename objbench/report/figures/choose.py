@@ -144,8 +144,7 @@ def _how_to_make(methods: Sequence[str], dataset: str, spec: Spec) -> str:
     """The command that makes the missing records."""
     method = methods[0] if methods else PREFERRED
     name = dataset.partition("@")[0]
-    parents = [other for other, block in spec.datasets.items() if name in block.also_test]
-    if parents:
+    if parents := spec.tested_by(name):
         return (
             f"objbench run {method} --dataset {parents[0]} scores on it too where it is prepared, and "
             f"objbench evaluate RUN --dataset {dataset} scores a finished run"

@@ -159,7 +159,9 @@ def _training_difference(row: Measured, reference: Measured) -> list[str]:
         return [f"trained on {place}, not {other_place}"]
     one, other = row.learned, reference.learned
     if one is None or other is None:
-        return []
+        learned = one or other
+        said_of_all = place is not None and place == other_place  # what is said is said of the whole split
+        return [learned.shortened] if said_of_all and learned and learned.shortened else []
     if one.n_train != other.n_train:
         return [f"trained on {one.n_train:,} scenes, not {other.n_train:,}"]
     mine, theirs = one.train_fingerprint, other.train_fingerprint

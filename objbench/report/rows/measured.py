@@ -199,8 +199,8 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
 
 
 def _training_places(scored: Scored, spec: Spec) -> frozenset[str]:
-    """The places with a train split for this test split: its own, and those of datasets that are also tested on it."""
-    parents = [name for name, block in spec.datasets.items() if scored.dataset in block.also_test]
+    """Its own place, and those of the datasets that are also tested on it."""
+    parents = spec.tested_by(scored.dataset)
     return frozenset([scored.place, *(f"{name}@{scored.protocol}/{scored.source}" for name in parents)])
 
 

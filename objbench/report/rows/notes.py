@@ -160,7 +160,9 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     if on.definition != DEFAULT_DEFINITION:
         notes.append(f"scored as {on.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
     if row.kind == "external":
-        notes.append(f"predictions made outside objbench{_said(row.said_of_training, spec)}")
+        place = row.said_of_training
+        said = f", said to be trained on {spec.titled(place)}" if place else ""
+        notes.append(f"predictions made outside objbench{said}")
     releases = dict.fromkeys(version.partition("+")[0] for version in row.made_by("code_version"))
     if len(releases) > 1:
         notes.append(f"by objbench {' and '.join(releases)}")
@@ -174,14 +176,6 @@ def method_notes(rows: Sequence[Measured], spec: Spec) -> list[list[str]]:
         [*_shortened(row), *_slots_notes(row, spec), *varying.method_notes(row), *_chosen(row)]
         for row in rows
     ]
-
-
-def _said(place: str | None, spec: Spec) -> str:
-    if place is None:
-        return ""
-    reference, _, source = place.partition("/")
-    dataset, _, protocol = reference.partition("@")
-    return f", said to be trained on {spec.place_title(dataset, protocol, source)}"
 
 
 def _training_split(learned: Training) -> tuple[str, int]:

@@ -201,8 +201,8 @@ class Measured(Row):
         trained: None for predictions made outside objbench.
         said_of_training: `DATASET@PROTOCOL/SOURCE` that predictions made outside objbench are said to have learned from;
             None for runs, and if nothing is said.
-        training_places: Each `DATASET@PROTOCOL/SOURCE` whose train split the benchmark has for the test split: the one that it
-            is of, and those that are tested on it too (ClevrTex for its OOD set).
+        training_places: Each `DATASET@PROTOCOL/SOURCE` whose train split may belong to the test split: the one that it is of,
+            and those that are also tested on it (ClevrTex for its OOD set).
         dataset_slots: How many slots the dataset of the scores has; None if the dataset is not known.
         evaluation_slots: How many slots the evaluation had, if not as many as the training.
         masks: The name of the masks that were scored, if they are not those that the method segments with.

@@ -102,7 +102,7 @@ EVIL = '</script><script>alert("1")</script>'
 
 
 def test_names_cannot_break_out(tmp_path):
-    item = external(method=EVIL, overrides={EVIL: "\"'><img src=http://x>"})
+    item = external(method=EVIL, overrides={EVIL: "\"'><img src=http://x>"}, trained_on=EVIL)
     rng = np.random.default_rng(0)
     images, truth = scenes(1, 24, 2, rng)
     save_run(

@@ -185,6 +185,13 @@ def test_predictions_said_to_be_trained_on_the_same_set_are_compared_with_publis
     assert comparable(run, theirs, "ari_fg")
 
 
+def test_what_is_said_of_predictions_is_said_of_the_whole_split():
+    half, theirs = measured(record(n_train=1000), external(trained_on="tetrominoes@standard/emorl"))
+    note = "trained on 1,000 scenes, the protocol has 59,680"
+    assert differences(half, theirs, ["ari_fg"]) == differences(theirs, half, ["ari_fg"]) == [note]
+    assert differences(half, measured(external())[0], ["ari_fg"]) == []
+
+
 def test_predictions_said_to_be_trained_elsewhere_are_compared_with_nothing_trained_here():
     run, theirs, trivial = measured(
         record(), record(method="grid"), external(trained_on="tetrominoes@standard/generated")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.synthetic import generated, record, scored, scores
+from helpers.synthetic import external, generated, record, scored, scores
 
 from objbench.errors import RequestError
 from objbench.report.rows.measured import Selection, measured_rows
@@ -228,6 +228,17 @@ def test_json_has_every_row_with_its_provenance():
     assert first["values"]["ari_fg"]["seeds"] == {"0": 0.9, "1": 0.9}
     assert first["marks"][0].startswith("generated data")
     assert {row["kind"] for row in rows} == {"run", "published"}
+
+
+def test_programs_are_told_what_predictions_made_outside_are_said_to_be_trained_on():
+    place = "tetrominoes@standard/emorl"
+    shown = plans(external(method="one", trained_on=place), external(method="other"))
+    assert {row["method"]: row["trained_on"] for row in json.loads(as_json(shown))} == {
+        "one": place,
+        "other": None,
+    }
+    lines = csv.DictReader(io.StringIO(as_csv(shown)))
+    assert {line["method"]: line["trained_on"] for line in lines} == {"one": place, "other": ""}
 
 
 def test_no_number_is_written_as_null():
