@@ -10,8 +10,8 @@ import typer
 
 from objbench.cli.common import Context, print_json, say, verb
 
-DATASET, SOURCE = "tetrominoes@aligned", "generated"
-METHODS = ("objmae:demo", "color_kmeans", "grid", "one_slot")
+DATASET, SOURCE = "tetrominoes", "generated"
+METHODS = ("objmae:small", "color_kmeans", "grid", "one_slot")
 QUICK_STEPS, QUICK_SIZES = 120, {"train": 2000, "val": 64, "test": 64}
 
 
@@ -23,8 +23,6 @@ def demo(
     ] = False,
 ) -> None:
     """Prepare generated Tetrominoes, train objmae and the trivial baselines, print the report.
-
-    The dataset is tetrominoes@aligned, which is easier than the benchmark: all positions lie on the 5-pixel grid.
 
     Example:
         objbench demo --quick
