@@ -85,7 +85,11 @@ def test_ablations_are_compared_with_stable_and_stable_with_objmae(tmp_path, mon
     for name in ("objmae", "objmae:stable", "objmae:no_masking", "monet:demo"):
         folder = tmp_path / Run(name, ALIGNED, 0).folder(SPEC)
         folder.mkdir(parents=True)
-        shown = json.loads((ROOT / "results/miniature/demos/tetrominoes@aligned/generated/objmae-demo/seed-0/result.json").read_text())
+        shown = json.loads(
+            (
+                ROOT / "results/miniature/demos/tetrominoes@aligned/generated/objmae-demo/seed-0/result.json"
+            ).read_text()
+        )
         method, _, variant = name.partition(":")
         shown |= {"method": method, "variant": variant or None}
         (folder / "result.json").write_text(json.dumps(shown))
