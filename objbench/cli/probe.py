@@ -74,7 +74,7 @@ def probe(
 
     Example:
         objbench probe runs/clevr6/generated/slot_attention/seed-0
-        objbench probe objmae-demo-tetrominoes --probe mlp --factors shape,color
+        objbench probe objmae-small-tetrominoes --probe mlp --factors shape,color
         objbench probe runs/clevrtex/official/objmae/seed-0 --dataset clevrtex_ood --matching loss
     """
     from pathlib import Path

@@ -37,7 +37,7 @@ def publish(
 
     Example:
         objbench publish runs/clevr6/generated/objmae/seed-0 --output my-model --licence apache-2.0
-        objbench publish objmae-demo-tetrominoes --output demo --to hf://me/objmae-demo
+        objbench publish objmae-small-tetrominoes --output small --to hf://me/objmae-small
     """
     from objbench.use import hub
     from objbench.use.finished import open_run

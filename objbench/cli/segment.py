@@ -50,7 +50,7 @@ def segment(
     an earlier command with the same run wrote for the same image stays, so an interrupted command goes on.
 
     Example:
-        objbench segment objmae-demo-tetrominoes photos/ --output segmented
+        objbench segment objmae-small-tetrominoes photos/ --output segmented
         objbench segment runs/clevr6/generated/objmae/seed-0 a.png b.jpg --output segmented --slots --components
     """
     from objbench.one_line import in_a_line

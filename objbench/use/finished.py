@@ -90,7 +90,7 @@ class FinishedRun:
             ObjbenchError: A file is missing or damaged.
 
         Example:
-            >>> found = open_run("objmae-demo-tetrominoes").segment(torch.zeros(2, 3, 70, 50))
+            >>> found = open_run("objmae-small-tetrominoes").segment(torch.zeros(2, 3, 70, 50))
             >>> found.labels.shape
             torch.Size([2, 70, 50])
         """
@@ -167,8 +167,8 @@ def open_run(
         ObjbenchError: A file of the run is missing or damaged.
 
     Example:
-        >>> open_run("objmae-demo-tetrominoes")
-        FinishedRun(objmae:demo seed 1, trained on tetrominoes/generated, 35x35, 4 slots, 137,652 parameters, ari_fg 0.951 on test, cpu)
+        >>> open_run("objmae-small-tetrominoes")
+        FinishedRun(objmae:small seed 0, trained on tetrominoes/generated, 35x35, 4 slots, 137,652 parameters, ari_fg 0.941 on test, cpu)
     """
     where, spec = choose_device(device), load_spec(config, place(data) if data else None)
     folder = locate_run(run, runs)

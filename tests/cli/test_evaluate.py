@@ -384,8 +384,11 @@ def test_what_is_neither_run_nor_predictions_exits_with_2(name):
 
 
 def test_a_misspelt_name_of_shipped_weights_is_told_the_names():
-    message = refused(2, "evaluate", "objmae-demo-tetrominoe", *ON)
-    assert "found nothing, and no shipped weights of that name (known: objmae-demo-tetrominoes, " in message
+    message = refused(2, "evaluate", "objmae-small-tetrominoe", *ON)
+    assert (
+        "found nothing, and no shipped weights of that name (known: objmae-demo-tetrominoes-aligned, "
+        in message
+    )
 
 
 def test_a_run_takes_a_definition_but_no_options_of_predictions(scenes):
@@ -446,4 +449,4 @@ def test_the_data_folder_of_a_command_is_the_only_one_it_looks_into(prepared_dat
     assert "dataset.yaml" in refused(2, "list", "datasets")
     there = (*ON, "--data", prepared_data)
     done("run", "slot_attention:demo", *there, "--set", "recipe.steps=1", "--set", "recipe.batch_size=2")
-    done("evaluate", "objmae-demo-tetrominoes", *there)
+    done("evaluate", "objmae-small-tetrominoes", *there)

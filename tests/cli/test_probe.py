@@ -85,7 +85,7 @@ def test_the_run_s_own_dataset_is_that_of_its_own_source(run, prepared_data, tmp
 
 
 def test_shipped_weights_are_copied_to_the_runs_first(run, tmp_path):
-    result = call("probe", "objmae-demo-tetrominoes", "--factors", "x", "--runs", "others")
+    result = call("probe", "objmae-small-tetrominoes", "--factors", "x", "--runs", "others")
     assert result.exit_code == 0, result.output
     (record,) = (tmp_path / "others").rglob("result.json")
     found = json.loads(record.read_text())["probes"]["tetrominoes/generated"]["linear"]["factors"]["x"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 import objbench
 
-RUN = "objmae-demo-tetrominoes"
+RUN = "objmae-small-tetrominoes"
 
 
 @pytest.fixture(autouse=True)

@@ -223,7 +223,7 @@ def test_the_wheel_carries_everything_and_works_elsewhere(tmp_path):
         "objbench/py.typed",
         "objbench/use/model_card.md.jinja",
     } <= set(names)
-    for weights in ("objmae-demo-tetrominoes", "objmae-demo-tetrominoes-aligned"):
+    for weights in ("objmae-small-tetrominoes", "objmae-demo-tetrominoes-aligned"):
         parts = {"model.safetensors", "config.json", "result.json", "README.md"}
         assert {f"objmae/weights/{weights}/{part}" for part in parts} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "tools"))]

@@ -20,7 +20,7 @@ from objbench.use.images import labels_at, read_image, to_size
 from objbench.use.segmented import Segmented, SegmentedImage
 from objbench.use.weights import shipped_weights
 
-NAME = "objmae-demo-tetrominoes"
+NAME = "objmae-small-tetrominoes"
 SHORT = ("--set", "recipe.steps=3", "--set", "recipe.batch_size=6", "--set", "recipe.evaluations=1")
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_run_is_refused(runs, tmp_path):
     with pytest.raises(
         RequestError, match=rf"expected the folder of a finished run.*{NAME}.*found no run there"
     ):
-        open_run("objmae-demo-tetrominos")
+        open_run("objmae-small-tetrominos")
     with pytest.raises(RequestError, match="a folder without result"):
         open_run(tmp_path)
 

@@ -14,8 +14,8 @@ from objbench.errors import RequestError
 from objbench.stores import Store
 from objbench.use.weights import shipped_weights
 
-NAME = "objmae-demo-tetrominoes"
-BELOW = "tetrominoes/generated/objmae-demo/seed-1"
+NAME = "objmae-small-tetrominoes"
+BELOW = "tetrominoes/generated/objmae-small/seed-0"
 
 
 @pytest.fixture(params=["memory", "s3"])
@@ -33,7 +33,7 @@ def test_a_run_is_opened_by_its_url_and_by_its_name_below_that_of_the_runs(runs)
     original = objbench.open_run(NAME).segment(images).labels
     assert original.max() > 0
     for opened in (objbench.open_run(f"{runs}/{BELOW}"), objbench.open_run(BELOW, runs=str(runs))):
-        assert opened.record.seed == 1
+        assert opened.record.seed == 0
         assert torch.equal(opened.segment(images).labels, original)
     with pytest.raises(RequestError, match="no such file or folder in this store"):
         objbench.open_run(f"{runs}/nothing")

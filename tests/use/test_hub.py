@@ -17,7 +17,7 @@ from helpers.paths import ROOT
 
 from objbench.use import hub
 
-NAME = "objmae-demo-tetrominoes"
+NAME = "objmae-small-tetrominoes"
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ from helpers.paths import ROOT
 import objbench
 from objbench.use.weights import shipped_weights
 
-NAME = "objmae-demo-tetrominoes"
+NAME = "objmae-small-tetrominoes"
 
 
 def published(*arguments: object) -> Path:
@@ -53,19 +53,28 @@ def test_the_card_says_what_hubs_read_and_people_ask():
     assert result["dataset"] == {
         "type": "tetrominoes", "name": "tetrominoes@standard/generated test", "split": "test",
     }  # fmt: skip
-    assert {"type": "ari_fg", "name": "ARI-FG", "value": 95.13} in result["metrics"]
+    assert {"type": "ari_fg", "name": "ARI-FG", "value": 94.11} in result["metrics"]
     for words in (
         "# My model\n",
         'objbench.open_run("model")',
-        "| test | 320 | ARI-FG, % | 95.1 | 10.1 |",
+        "| test | 320 | ARI-FG, % | 94.1 | 10.0 |",
         "60,000 scenes",
-        "`recipe.steps=9000`",
-        "06809ca4887718b6a765277e904bfc9dc276577112c72bc5be656042b85e9fca",
+        "| steps | 9,000 |",
+        "a875d7306ca468f0f1a6ea11cd537a12135466ace5b7187fa6eebd6db48e9136",
         "They are not the upstream release",
-        "- with recipe.steps=9000",
         "https://arxiv.org/abs/2210.14139",
     ):
         assert words in body
+
+
+def test_the_card_names_what_was_changed(prepared_data):
+    on = ("--dataset", "tetrominoes", "--data", prepared_data, "--runs", "runs")
+    assert call("run", "grid", *on, "--set", "slots=9").exit_code == 0
+    (run,) = Path("runs/tetrominoes/generated").glob("grid+*/seed-0")
+    assert call("publish", run, "--output", "changed").exit_code == 0
+    card = Path("changed/README.md").read_text()
+    assert "Changed with `--set`: `slots=9`." in card
+    assert "- with slots=9\n" in card
 
 
 def test_the_example_works():
@@ -77,7 +86,7 @@ def test_the_example_works():
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "FinishedRun(objmae:demo seed 1" in done.stdout
+    assert "FinishedRun(objmae:small seed 0" in done.stdout
     assert "SegmentedImage(image 0: labels 64x48" in done.stdout
 
 

@@ -32,10 +32,10 @@ def test_shipped_weights_are_those_of_their_record(name, folder):
 
 
 def test_objmae_ships_weights():
-    assert list(shipped_weights()) == ["objmae-demo-tetrominoes", "objmae-demo-tetrominoes-aligned"]
+    assert list(shipped_weights()) == ["objmae-demo-tetrominoes-aligned", "objmae-small-tetrominoes"]
 
 
-NAME = "objmae-demo-tetrominoes"
+NAME = "objmae-small-tetrominoes"
 
 
 def test_shipped_weights_are_evaluated_as_the_run_that_they_are_of(prepared_data):
@@ -47,7 +47,7 @@ def test_shipped_weights_are_evaluated_as_the_run_that_they_are_of(prepared_data
         assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["ari_fg"]["mean"] > 0.85
-    folder = Path(os.environ["OBJBENCH_RUNS"], "tetrominoes/generated/objmae-demo+c17884/seed-1")
+    folder = Path(os.environ["OBJBENCH_RUNS"], "tetrominoes/generated/objmae-small/seed-0")
     assert found["folder"] == str(folder)
     record, original = read_record(folder), read_record(shipped)
     assert record.metrics["test"] == original.metrics["test"]

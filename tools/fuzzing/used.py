@@ -15,7 +15,7 @@ import objmae
 from fuzzing.outcome import Reading
 from fuzzing.target import FileTarget, call, digest
 
-_SHIPPED = Path(objmae.__file__).parent / "weights" / "objmae-demo-tetrominoes"
+_SHIPPED = Path(objmae.__file__).parent / "weights" / "objmae-small-tetrominoes"
 _RUN = "given-run"
 _ORIENTATION = 0x0112  # of EXIF
 _NO_CHECKSUM = ("*.bmp", "*.gif", "*.jpg", "*.tif", "*.webp")
