@@ -46,7 +46,7 @@ def show(
     assert scenes.manifest is not None
     source = scenes.manifest.source
     path = output or Path(f"{scenes.spec}-{source}-{split}.png")
-    place = context.spec.place_title(scenes.spec.name, scenes.spec.protocol, source)
+    place = context.spec.place_title(scenes.spec.place(source))
     sheet = contact_sheet(scenes.images.numpy(), scenes.masks.numpy(), scenes.keys, f"{place}, {split}")
     with replacing_output(path) as partial:
         sheet.save(partial, "PNG")

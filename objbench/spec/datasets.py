@@ -322,6 +322,10 @@ class DatasetRef:
         """The sources that the protocol is defined for."""
         return list(self.rule.sources)
 
+    def place(self, source: str) -> str:
+        """`DATASET@PROTOCOL/SOURCE`."""
+        return f"{self.name}@{self.protocol}/{source}"
+
     def source(self, name: str | None) -> str:
         """`name` if this protocol has such a source; without a name the default or the only one."""
         if name is None:

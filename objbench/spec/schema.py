@@ -264,7 +264,7 @@ class Spec(Strict):
         dataset = self.dataset(reference)
         if "train" not in dataset.rule.sources[dataset.source(source)]:
             raise RequestError(f"{dataset} has no train split in {source}")
-        return f"{dataset.name}@{dataset.protocol}/{source}"
+        return dataset.place(source)
 
     def method_class(self, name: str) -> str:
         """The `module:Class` of the method `name`: as its block says, or as a plugin registers it.
@@ -301,20 +301,16 @@ class Spec(Strict):
         told = ", ".join(filter(None, what))
         return (known.short or known.title if known else name) + (f" ({told})" if told else "")
 
-    def place_title(self, dataset: str, protocol: str, source: str) -> str:
-        """The name that tables and figures print for prepared data: `ClevrTex (generated)`."""
+    def place_title(self, place: str) -> str:
+        """The name that tables and figures print for `DATASET@PROTOCOL/SOURCE`: `ClevrTex (generated)`."""
+        reference, _, source = place.partition("/")
+        dataset, _, protocol = reference.partition("@")
         return self.title_under(dataset, protocol, source)
 
     def title_under(self, dataset: str, protocol: str, *what: str) -> str:
         """`dataset_title` with the protocol, where that is not the default one."""
         usual = protocol == self.default_protocol(dataset)
         return self.dataset_title(dataset, None if usual else protocol, *what)
-
-    def titled(self, place: str) -> str:
-        """`place_title` of a `DATASET@PROTOCOL/SOURCE`."""
-        reference, _, source = place.partition("/")
-        dataset, _, protocol = reference.partition("@")
-        return self.place_title(dataset, protocol, source)
 
     def tested_by(self, dataset: str) -> list[str]:
         """The datasets whose runs are also tested on `dataset`."""

@@ -117,25 +117,22 @@ def score_predictions(
             if not fresh:
                 raise
             config, known = {}, None
-        said = None if known is None or fresh else known.trained_on
-        if trained_on is not None and said not in (None, trained_on):
-            raise RequestError(
-                f"{folder}: said to be trained on {said}, not on {trained_on}; --fresh takes the new statement and scores again"
-            )
-        if known is not None and trained_on not in (None, known.trained_on):
-            say(f"now said to be trained on {trained_on}, by all scores in {folder}")
-        now_said = trained_on or said
+        said = None if known is None else known.trained_on
+        if not fresh:
+            trained_on = _kept_statement(folder, said, trained_on)
+        if known is not None and trained_on != said:
+            say(f"now said to be trained on {trained_on or 'what is not known'}, by all scores in {folder}")
+            known = known.model_copy(update={"trained_on": trained_on})
+        _tell_other_statements(folder, trained_on, say)
         if known is not None and key in known.metrics and not fresh:
             say(f"{key}: scored before; --fresh scores it again")
-            if known.trained_on != now_said:
-                known = known.model_copy(update={"trained_on": now_said})
+            if trained_on != said:
                 known.save(folder)
-            _tell_other_statements(folder, now_said, say)
             return folder, key, known
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             found = _evaluate(predictions, scenes, target, definition, advance)
         config = _config(scenes, name, seed) | {"predictions": config.get("predictions", {}) | {key: claimed}}
-        record = _record(known, scenes, name, seed, key, definition, found, now_said)
+        record = _record(known, scenes, name, seed, key, definition, found, trained_on)
         if known is None:
             empty(folder)
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
@@ -145,7 +142,6 @@ def score_predictions(
             with replacing(folder / SAMPLE_SHEET) as partial:
                 sample_sheet(found.samples).save(partial, "PNG")
         record.save(folder)  # last: with it, nothing is made again
-        _tell_other_statements(folder, now_said, say)
     return folder, key, record
 
 
@@ -258,6 +254,15 @@ def _read(folder: Path) -> External | None:
     return record
 
 
+def _kept_statement(folder: Path, said: str | None, trained_on: str | None) -> str | None:
+    """What the record says of the training from now on; RequestError if it says something else than `trained_on`."""
+    if None not in (said, trained_on) and said != trained_on:
+        raise RequestError(
+            f"{folder}: said to be trained on {said}, not on {trained_on}; --fresh takes the new statement and scores again"
+        )
+    return trained_on or said
+
+
 def _tell_other_statements(folder: Path, said: str | None, say: Callable[[str], None]) -> None:
     """Name the other seeds of the model of which something else is said: a report makes rows of their own of them."""
     others: dict[str, str | None] = {}
@@ -291,8 +296,7 @@ def _record(
     on = scored(scenes, definition)
     scores, now = found.for_record, Environment.now(scenes.images.device)
     if known is not None:
-        scored_again = known.with_scores(key, scores, on, now.code_version, now.torch_version)
-        return scored_again.model_copy(update={"trained_on": trained_on})
+        return known.with_scores(key, scores, on, now.code_version, now.torch_version)
     return External(
         dataset=on.dataset,
         protocol=on.protocol,

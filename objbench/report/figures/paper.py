@@ -83,7 +83,7 @@ class FigureRequest:
 
     def place(self, row: Measured) -> str:
         """The name of what a row was scored on."""
-        return self.spec.place_title(row.dataset, row.protocol, row.scored.source)
+        return self.spec.place_title(row.scored.place)
 
     def headed(self, title: str, notes: Sequence[str]) -> tuple[str, Sequence[str]]:
         """Title and notes as the figure shows them; those of a figure without them are told, for its caption."""

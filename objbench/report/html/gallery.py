@@ -63,7 +63,7 @@ class Evaluation:
     def where(self) -> str:
         """The name of what was scored, with the split if that is not test, and with the name of other masks."""
         on = self.run.record.scored[self.evaluation]
-        place = self.spec.place_title(on.dataset, on.protocol, on.source)
+        place = self.spec.place_title(on.place)
         place = place if on.split == TEST else f"{place}: {on.split}"
         return place if self.masks is None else f"{place} ({self.masks} masks)"
 

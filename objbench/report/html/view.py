@@ -137,7 +137,7 @@ def run_view(run: ShownRun, facets: Facets, spec: Spec) -> RunView:
         method=facets.method[run.title],
         seed=facets.seed[str(run.record.seed)],
         origin=facets.origin[name],
-        place=spec.place_title(run.record.dataset, run.record.protocol, run.record.source),
+        place=spec.place_title(run.record.place),
         time=duration(run.record.wall_seconds) if isinstance(run.record, Run) else "",
         facts=facts(run),
         tested_on=tested_on(run),

@@ -155,13 +155,12 @@ def _scored_differences(row: Measured, reference: Measured) -> list[str]:
 
 def _training_difference(row: Measured, reference: Measured) -> list[str]:
     place, other_place = row.trained_on, reference.trained_on
-    if None not in (place, other_place) and place != other_place:
+    known = None not in (place, other_place)
+    if known and place != other_place:
         return [f"trained on {place}, not {other_place}"]
     one, other = row.learned, reference.learned
-    if one is None or other is None:
-        learned = one or other
-        said_of_all = place is not None and place == other_place  # what is said is said of the whole split
-        return [learned.shortened] if said_of_all and learned and learned.shortened else []
+    if one is None or other is None:  # what is said of predictions is said of the whole split
+        return [learned.shortened for learned in (one, other) if known and learned and learned.shortened]
     if one.n_train != other.n_train:
         return [f"trained on {one.n_train:,} scenes, not {other.n_train:,}"]
     mine, theirs = one.train_fingerprint, other.train_fingerprint

@@ -191,7 +191,6 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         crowded=max((score.crowded for score in scores if score.crowded is not None), default=None),
         default_protocol=scored.protocol == spec.default_protocol(scored.dataset),
         trained=_training(first, spec) if isinstance(first, Run) else None,
-        said_of_training=None if isinstance(first, Run) else first.trained_on,
         training_places=_training_places(scored, spec),
         devices=tuple(sorted({origin.record.device for origin in members})),
         origins={origin.record.seed: origin for origin in members},

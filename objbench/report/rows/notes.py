@@ -147,8 +147,7 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     if not on.standard:
         notes.append(f"not the protocol's standard {on.split} split ({row.n_images:,} images)")
     if row.learned and row.learned.trained_on != on.place:
-        run = row.origins[min(row.origins)].record
-        notes.append(f"trained on {spec.place_title(run.dataset, run.protocol, run.source)}")
+        notes.append(f"trained on {spec.place_title(row.learned.trained_on)}")
     notes += _shortened(row)
     if row.masks is not None:
         notes.append(f"scored by its {row.masks} masks, not by those that it segments with")
@@ -161,7 +160,7 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
         notes.append(f"scored as {on.definition} defines the metrics, not as {DEFAULT_DEFINITION}")
     if row.kind == "external":
         place = row.said_of_training
-        said = f", said to be trained on {spec.titled(place)}" if place else ""
+        said = f", said to be trained on {spec.place_title(place)}" if place else ""
         notes.append(f"predictions made outside objbench{said}")
     releases = dict.fromkeys(version.partition("+")[0] for version in row.made_by("code_version"))
     if len(releases) > 1:

@@ -199,8 +199,6 @@ class Measured(Row):
 
     Attributes:
         trained: None for predictions made outside objbench.
-        said_of_training: `DATASET@PROTOCOL/SOURCE` that predictions made outside objbench are said to have learned from;
-            None for runs, and if nothing is said.
         training_places: Each `DATASET@PROTOCOL/SOURCE` whose train split may belong to the test split: the one that it is of,
             and those that are also tested on it (ClevrTex for its OOD set).
         dataset_slots: How many slots the dataset of the scores has; None if the dataset is not known.
@@ -215,7 +213,6 @@ class Measured(Row):
     n_images: int
     default_protocol: bool
     trained: Training | None
-    said_of_training: str | None
     training_places: frozenset[str]
     dataset_slots: int | None
     evaluation_slots: int | None
@@ -244,6 +241,12 @@ class Measured(Row):
     def learned(self) -> Training | None:
         """The training; None if nothing was trained, or if it is not known."""
         return self.trained if self.trained and self.trained.steps else None
+
+    @property
+    def said_of_training(self) -> str | None:
+        """`DATASET@PROTOCOL/SOURCE` that predictions made outside objbench are said to have learned from; None for runs, and if nothing is said."""
+        record = self.origins[min(self.origins)].record
+        return None if isinstance(record, Run) else record.trained_on
 
     @property
     def trained_on(self) -> str | None:

@@ -138,7 +138,7 @@ def _lines(found: Probed, columns: Sequence[str], marks: tuple[str, ...]) -> Ite
 def _remarks(found: Probed, spec: Spec) -> list[str]:
     """Where the method was trained, if it was probed elsewhere, and whether seeds of it were not probed."""
     run = found.row.origins[min(found.seeds)].record
-    place = spec.place_title(run.dataset, run.protocol, run.source)
+    place = spec.place_title(run.place)
     n, of = len(found.seeds), len(found.row.origins)
     return [f"trained on {place}"] * (found.key != TEST) + [f"{n} of {of} seeds probed"] * (n < of)
 
