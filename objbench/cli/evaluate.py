@@ -163,7 +163,15 @@ def _evaluate_predictions(
     with open_predictions(path, by_order) as predictions:
         record_name = external_name(path, name)
         return score_predictions(
-            predictions, scenes(), context.runs, record_name, seed or 0, definition, learned_from, fresh, say
+            predictions,
+            scenes(),
+            context.runs,
+            record_name,
+            seed=seed or 0,
+            definition=definition,
+            trained_on=learned_from,
+            fresh=fresh,
+            say=say,
         )
 
 

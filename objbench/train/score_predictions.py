@@ -69,6 +69,7 @@ def score_predictions(
     scenes: Scenes,
     runs: Path,
     name: str,
+    *,
     seed: int = 0,
     definition: str = DEFAULT_DEFINITION,
     trained_on: str | None = None,

@@ -105,6 +105,6 @@ def test_scores_of_predictions_have_no_slots(prepared_data, tmp_path):
     scenes = toy_runs.open_run_data(prepared_data).tests["test"]
     np.save(tmp_path / "mine.npy", np.zeros((10, 35, 35), np.uint8))
     with open_predictions(tmp_path / "mine.npy", by_order=False) as predictions:
-        folder, *_ = score_predictions(predictions, scenes, tmp_path, "mine", 0, "clevrtex", False, print)
+        folder, *_ = score_predictions(predictions, scenes, tmp_path, "mine", say=print)
     with pytest.raises(RequestError, match="without a model that has slots"):
         probe_run(folder, SPEC, loader(prepared_data), Request())
