@@ -120,15 +120,17 @@ def whole_number(what: str, value: Any, least: int) -> int:
     return number
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
+def unknown_name(kind: str, name: Any, known: Iterable[str]) -> RequestError:
     """The error for an unknown `name`, with the closest match and a list of the known names.
+
+    In Python a name may be anything: what is no text is told as it is written.
 
     >>> str(unknown_name("dataset", "tetrominos", ["clevr6", "tetrominoes"]))
     "unknown dataset 'tetrominos': did you mean 'tetrominoes'? Known: clevr6, tetrominoes"
     >>> str(unknown_name("launcher", "pbs", ["local", "slurm"]))
     "unknown launcher 'pbs'. Known: local, slurm"
     """
-    known = sorted(known)
+    known, name = sorted(known), str(name)
     ends = [key for key in known if kind == "key" and key.rpartition(".")[2] == name.rpartition(".")[2]]
     close = ends if len(ends) == 1 else []  # a key that lacks its block, or has another one
     if not close:

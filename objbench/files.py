@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -91,6 +92,17 @@ def sync_open(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
+
+
+def path_of(where: Any) -> Path:
+    """What a caller in Python names a file or folder by.
+
+    Raises:
+        RequestError: It is neither a text nor a path.
+    """
+    if not isinstance(where, str | os.PathLike):
+        raise RequestError(f"expected a path, found {where!r}")
+    return Path(where)
 
 
 def resolved(path: Path) -> Path:

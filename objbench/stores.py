@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from objbench.errors import ObjbenchError, RequestError, brief
-from objbench.files import exclusive_lock, sync, write_atomically
+from objbench.files import exclusive_lock, path_of, sync, write_atomically
 
 EXTRA = "pip install 'objbench[stores]'"
 _READ_AHEAD = 1 << 16  # bytes that are read at once where a file is not read whole
@@ -242,7 +242,7 @@ def place(where: str | os.PathLike[str] | Store) -> Place:
     if isinstance(where, Store):
         return where
     if not isinstance(where, str) or "://" not in where:
-        return Path(where)
+        return path_of(where)
     if where.partition("://")[0] in ("file", "local"):
         return Path(where.partition("://")[2])
     return Store(where)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from types import ModuleType
 
 import pytest
+import torch
 from helpers.paths import ROOT
 
 import objbench
@@ -29,6 +31,35 @@ def test_everything_has_an_example():
         if not isinstance(found, ModuleType) and ">>> " not in found.__doc__
     ]
     assert without == []
+
+
+SOME = torch.zeros(1, 4, 4, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda odd: objbench.generate(odd, 1), "unknown dataset '{}'. Known: clevr10, "),
+        (objbench.load, "unknown dataset '{}'. Known: clevr10, "),
+        (objbench.stream, "unknown dataset '{}'. Known: clevr10, "),
+        (lambda odd: objbench.create("grid", odd), "unknown dataset '{}'. Known: clevr10, "),
+        (lambda odd: objbench.create(odd, "tetrominoes"), "unknown method '{}'"),
+        (lambda odd: objbench.metrics.score(SOME, SOME, definition=odd), "unknown definition '{}'. Known: "),
+        (objbench.Evaluator, "unknown definition '{}'. Known: "),
+        (lambda odd: objbench.generate("tetrominoes", 1, split=odd), "unknown split '{}'"),
+        (objbench.open_run, "expected a path, found {}"),
+    ],
+)
+@pytest.mark.parametrize("odd", [None, 5, 0.5])
+def test_what_is_no_name_is_told_as_what_it_is(call, message, odd):
+    with pytest.raises(objbench.ObjbenchError, match=f"^{re.escape(message.format(odd))}"):
+        call(odd)
+
+
+@pytest.mark.parametrize("folder", [{"data": 5}, {"config": 5}])
+def test_what_is_no_path_is_told_as_what_it_is(folder):
+    with pytest.raises(objbench.ObjbenchError, match=r"^expected a path, found 5$"):
+        objbench.load("tetrominoes", **folder)
 
 
 def test_importing_it_imports_no_torch():

@@ -175,7 +175,7 @@ def _runs(context: Context) -> Entries:
                 "method": record.method_label,
                 "seed": record.seed,
                 "external": record.kind == "external",
-                "said_of_training": None if isinstance(record, Run) else record.trained_on,
+                "trained_on": record.place if isinstance(record, Run) else record.trained_on,
                 "steps": record.steps if isinstance(record, Run) else None,
                 "overrides": record.overrides if isinstance(record, Run) else {},
                 "state": "finished",
@@ -264,8 +264,8 @@ def _line(entry: dict[str, Any], context: Context) -> str:
         if entry["state"] != "finished":
             return ", ".join((f"not finished: {entry['state']}", *changed))
         made = "predictions made outside objbench" if entry["external"] else f"{entry['steps']} steps"
-        if entry["said_of_training"]:
-            made += f", said to be trained on {entry['said_of_training']}"
+        if entry["external"] and entry["trained_on"]:
+            made += f", said to be trained on {entry['trained_on']}"
         return ", ".join((made, *shown, *changed))
     return _metric_line(context.spec.metric(entry["name"]))
 

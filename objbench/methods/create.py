@@ -32,7 +32,7 @@ def create(
     >>> create("grid", "tetrominoes", slots=9).slots
     9
     """
-    spec, (name,) = with_files([os.fspath(method)], config)
+    spec, (name,) = with_files([str(method)], config)
     reference = spec.dataset(dataset)
     return build(resolve(spec, name, reference, overrides), reference)
 

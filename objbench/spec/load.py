@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from objbench.errors import RequestError, shortened, unknown_name
-from objbench.files import resolved
+from objbench.files import path_of, resolved
 from objbench.folders import data_folder
 from objbench.registry import with_plugins
 from objbench.spec.explain import explain
@@ -48,7 +48,7 @@ def load_spec(config: Path | None = None, data: Place | None = None, further: Se
         declarations(folder) if isinstance(folder, Path) else []
     )  # a store's would cost every command a request
     declared = tuple((path, path.stat().st_mtime_ns) for path in found)
-    path = resolved(config) if config else None
+    path = resolved(path_of(config)) if config else None
     if further:
         return _merged(path, declared, further)
     return _load(path, path.stat().st_mtime_ns if path is not None and path.exists() else None, declared)

@@ -238,7 +238,7 @@ class Spec(Strict):
 
     def dataset(self, reference: str) -> DatasetRef:
         """The dataset and protocol that `DATASET[@PROTOCOL]` names."""
-        name, at, protocol = reference.partition("@")
+        name, at, protocol = str(reference).partition("@")  # anything, in Python
         if name not in self.datasets:
             raise unknown_name("dataset", name, self.datasets)
         spec = self.datasets[name]

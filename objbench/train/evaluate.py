@@ -128,7 +128,12 @@ def evaluate(
                 )
             for name, reading in readings:
                 scoring = scorings.setdefault(name, _Scoring(Evaluator(definition)))
-                scoring.evaluator.update(reading, masks, found.reconstruction, images, keys, further)
+                try:
+                    scoring.evaluator.update(reading, masks, found.reconstruction, images, keys, further)
+                except (
+                    ObjbenchError
+                ) as error:  # of what the method gave: scenes were checked when they were prepared
+                    raise ObjbenchError(f"{type(method).__name__}.segment: {error}") from None
                 if reading.ndim == 4:
                     scoring.crowded += count_crowded(masks, reading.shape[1])
                 elif method.any_slots:  # else nothing says how many planes label maps could have

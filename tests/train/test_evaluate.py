@@ -64,6 +64,27 @@ def test_samples_keep_the_label_maps_of_alternative_masks():
     assert (kept["prediction+masks=labels"] == TRUTH[:2].numpy() % 2).all()
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"masks": torch.full((3, 2, 5, 7), torch.nan)},
+            "the predicted masks of image 0 of the batch hold NaN",
+        ),
+        (
+            {"reconstruction": torch.full((3, 3, 5, 7), torch.inf)},
+            "the reconstruction of image 0 .* not finite",
+        ),
+    ],
+)
+def test_what_cannot_be_scored_is_told_with_the_method_that_gave_it(given, message):
+    method = create("one_slot", "tetrominoes")
+    labels = {} if "masks" in given else {"labels": TRUTH.long()}
+    method.segment = lambda images, progress=None: Segmentation(**labels, **given)
+    with pytest.raises(ObjbenchError, match=rf"^OneSlot\.segment: {message}"):
+        evaluate(method, scenes(), 0, 3)
+
+
 def test_boxes_that_are_present_are_counted_beside_the_objects():
     found = boxes(TRUTH)
     assert found.per_image["n_boxes"].tolist() == [2, 2, 2]
