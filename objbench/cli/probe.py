@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,9 @@ from objbench.cli.common import Context, print_json, verb
 from objbench.cli.options import (
     DeviceName,
     PreparedSource,
-    RunName,
     complete_dataset,
     completes_to,
+    local_path,
 )
 from objbench.errors import RequestError
 from objbench.scores import MATCHINGS, PROBES, Matching, ProbeName
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 @verb
 def probe(
     context: Context,
-    run: RunName,
+    run: Annotated[
+        Path,
+        typer.Argument(
+            parser=local_path,
+            metavar="RUN",
+            help="Folder of a finished run, or the name of shipped weights (objbench list weights), which are copied to the folder of the runs first.",
+        ),
+    ],
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,19 +85,18 @@ def probe(
         objbench probe objmae-small-tetrominoes --probe mlp --factors shape,color
         objbench probe runs/clevrtex/official/objmae/seed-0 --dataset clevrtex_ood --matching loss
     """
-    from pathlib import Path
-
     from objbench.data.read.load import load_split
     from objbench.device import choose_device
     from objbench.probe.run import Request, probe_run
     from objbench.report.write.terminal import print_tables
     from objbench.train.reevaluate import dataset_of
     from objbench.train.run_data import prepared_run_data
-    from objbench.use.finished import locate_run
-    from objbench.use.weights import run_to_extend
+    from objbench.use.weights import no_such_run, run_to_extend
 
     where = choose_device(device)
-    folder = run_to_extend(Path(run), context.runs, context.spec) or locate_run(run, context.runs_place)
+    folder = run_to_extend(run, context.runs, context.spec)
+    if folder is None:
+        raise no_such_run(run)
     references = [context.spec.dataset(name) for name in dataset or ()]
     names = None if factors is None else tuple(name.strip() for name in factors.split(",") if name.strip())
     if factors is not None and not names:

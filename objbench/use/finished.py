@@ -24,10 +24,9 @@ from objbench.spec.schema import MethodSpec
 from objbench.stores import Place, Store, place
 from objbench.train.evaluate import segment
 from objbench.train.reevaluate import dataset_of, load_run
-from objbench.train.run_folder import find_run
 from objbench.use.images import Images, NamedImage, is_single, labels_at, named_images, to_size
 from objbench.use.segmented import Segmented, SegmentedImage
-from objbench.use.weights import shipped_weights
+from objbench.use.weights import named_run, no_such_run
 
 
 class FinishedRun:
@@ -186,25 +185,19 @@ def locate_run(run: str | os.PathLike[str], runs: str | os.PathLike[str] | Store
     Raises:
         RequestError: It names none, or several.
     """
-    named, shipped = place(run), shipped_weights()
-    path = Path(copy_of("runs", named))
-    for folder in (path, *_among(runs_folder(runs), named)):
-        if found := find_run(folder):
-            return found
-    if str(run) in shipped:
-        return shipped[str(run)]
-    known = ", ".join(shipped) or "none"
-    raise RequestError(
-        f"{path}: expected the folder of a finished run (objbench list runs), or the name of shipped weights "
-        f"({known}); found {'a folder without result.json' if path.is_dir() else 'no run there'}"
-    )
+    named = place(run)
+    path = copy_of("runs", named)
+    folder = named_run(path, _below(runs_folder(runs), named))
+    if folder is None:
+        raise no_such_run(path)
+    return folder
 
 
-def _among(runs: Place, named: Place) -> list[Path]:
-    """The folder `named` below the folder of the runs, on this disk; none if there is no such folder in a store."""
+def _below(runs: Place, named: Place) -> Path | None:
+    """The folder `named` below the folder of the runs, on this disk; None if there is no such folder in a store."""
     if isinstance(named, Store):
-        return []
+        return None
     if isinstance(runs, Path):
-        return [runs / named]
+        return runs / named
     folder = runs / str(named)
-    return [copy_of("runs", folder)] if not named.is_absolute() and folder.files() else []
+    return copy_of("runs", folder) if not named.is_absolute() and folder.files() else None

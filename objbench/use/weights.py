@@ -29,22 +29,47 @@ def shipped_weights() -> dict[str, Path]:
     return {place.parent.name: place.parent for place in sorted(places, key=lambda place: place.parent.name)}
 
 
-def run_to_extend(run: Path, runs: Path, spec: Spec) -> Path | None:
-    """The folder of the run that `run` names, so that scores can be added to it; None if it names none.
+def named_run(run: Path, below: Path | None) -> Path | None:
+    """The folder of the run that a user names; None if it is none.
+
+    What is there is meant: something else of the same name among the runs or the shipped weights is not.
 
     Args:
-        run: As for `find_run`, also below `runs`, as `objbench list runs` prints it; or the name of shipped weights,
-            which are copied to the runs first.
+        run: As for `find_run`, or the name of shipped weights.
+        below: The same below the folder of the runs, as `objbench list runs` prints it; None: there is no such thing.
+
+    Raises:
+        RequestError: It is the folder of a method with several seeds.
+    """
+    if run.exists():
+        return find_run(run)
+    return (below and find_run(below)) or shipped_weights().get(str(run))
+
+
+def no_such_run(run: Path) -> RequestError:
+    """The error for a name of no run."""
+    known = ", ".join(shipped_weights()) or "none"
+    return RequestError(
+        f"{run}: expected the folder of a finished run (objbench list runs), or the name of shipped weights "
+        f"({known}); found {'a folder without result.json' if run.is_dir() else 'no run there'}"
+    )
+
+
+def run_to_extend(run: Path, runs: Path, spec: Spec) -> Path | None:
+    """The folder of the run that a user names, to add scores to it: shipped weights are copied to the runs first.
+
+    Args:
+        run: As for `named_run`.
         runs: The folder of the runs.
         spec: What knows the dataset of the run.
 
     Raises:
         RequestError: It is the folder of a method with several seeds.
     """
-    folder = find_run(run)
-    if folder is None and not run.exists():
-        folder = find_run(runs / run)
-    return copy_to_runs(str(run), runs, spec) if folder is None and str(run) in shipped_weights() else folder
+    folder = named_run(run, runs / run)
+    if folder is None or folder not in shipped_weights().values():
+        return folder
+    return copy_to_runs(folder.name, runs, spec)
 
 
 def copy_to_runs(name: str, runs: Path, spec: Spec) -> Path:

@@ -17,6 +17,15 @@ def run(prepared_data, tmp_path, monkeypatch):
     return toy_runs.run(prepared_data, tmp_path / "runs", "color_kmeans")[0]
 
 
+def test_a_run_in_a_store_is_refused(run, memory):
+    assert "is in an object store" in refused(2, "probe", f"{memory}/runs/seed-0", "--train", 20)
+    store = memory / "runs"
+    for path in run.iterdir():
+        if path.is_file():
+            (store / "seed-0" / path.name).put(path)
+    assert "runs are written to a folder" in refused(2, "probe", "seed-0", "--runs", store, "--train", 20)
+
+
 def test_a_table_of_factors(run):
     result = call("probe", run, "--train", 20)
     assert result.exit_code == 0, result.output

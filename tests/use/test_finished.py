@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,17 @@ def test_what_is_no_run_is_refused(runs, tmp_path):
         open_run("objmae-small-tetrominos")
     with pytest.raises(RequestError, match="a folder without result"):
         open_run(tmp_path)
+
+
+def test_what_is_there_is_meant(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OBJBENCH_RUNS", str(runs))
+    below = Path("tetrominoes/generated/color_kmeans/seed-0")
+    assert open_run(below).folder == runs / below
+    for name in (below, Path(NAME)):
+        name.mkdir(parents=True)
+        with pytest.raises(RequestError, match="a folder without result"):
+            open_run(name)
 
 
 @pytest.mark.parametrize(
