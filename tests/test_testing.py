@@ -126,15 +126,15 @@ def falling_rate(self, stage):
 @pytest.mark.parametrize(
     ("hooks", "promise"),
     [
-        ({"segment": noisy_segment}, "segment depends on the batch"),
+        ({"segment": noisy_segment}, r"segment depends on the batch: draw random numbers with self\.normal \("),
         ({"segment": segmenting(masks=lambda m, x: 2 * m)}, "masks do not sum to one"),
         ({"segment": segmenting(masks=lambda m, x: m / 0)}, "masks are not finite"),
         ({"segment": segmenting(reconstruction=lambda m, x: 255 * x)}, r"reconstruction from .* to 2\d\d: expected image units"),
         ({"segment": segmenting(reconstruction=lambda m, x: x / 0)}, "reconstruction: not finite"),
         ({"segment": segmenting(slots=lambda m, x: m.mean(3) / 0)}, "slots: not finite"),
         ({"segment": segmenting(alternatives=lambda m, x: {"small": m[..., 1:]})}, r"Broken.segment gave alternatives\['small'\] of"),
-        ({"segment": segmenting(alternatives=lambda m, x: {"a": m * torch.nan})}, "^check 'scores': the predicted masks of image 0 .*NaN"),
-        ({"segment": segmenting(reconstruction=lambda m, x: x if len(x) > 2 else None)}, "^check 'scores': every batch must give the"),
+        ({"segment": segmenting(alternatives=lambda m, x: {"a": m * torch.nan})}, "^check 'scores': Broken.segment: the predicted masks of image 0 .*NaN"),
+        ({"segment": segmenting(reconstruction=lambda m, x: x if len(x) > 2 else None)}, "^check 'scores': Broken.segment: every batch must give the"),
         ({"segment": boxes(17.0)}, "boxes from 17 to 17: expected fractions of the image"),
         ({"segment": boxes(0.5, count=4)}, "Broken.segment gave 4 planes for 4 boxes: expected one more"),
         ({"segment": boxes(0.5, presence=1.5)}, r"extras\['presence'\] from 1.5 to 1.5: expected 0 to 1"),

@@ -57,7 +57,7 @@ def check_batch_size_does_not_matter(kit: Kit) -> None:
     method = kit.method()
     whole = kit.segment(method, slice(IMAGES))
     parts = [kit.segment(method, slice(i, i + 1)) for i in range(IMAGES)]
-    demand_equal(whole, parts, "segment depends on the batch: draw random numbers with kit.normal")
+    demand_equal(whole, parts, "segment depends on the batch: draw random numbers with self.normal")
 
 
 def check_segment_changes_nothing(kit: Kit) -> None:

@@ -7,16 +7,15 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from objbench.data.format import png, tar
-from objbench.data.format.sample import FACTS, IMAGE, MASK, SUFFIXES, rows
+from objbench.data.read.shard import FACTS_AT, changed, open_shard, pixels
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError
 
-_FACTS, _MASK, _IMAGE = (SUFFIXES.index(suffix) for suffix in (FACTS, MASK, IMAGE))
+if TYPE_CHECKING:
+    from objbench.data.format.manifest import Shard
 
 
 class Slice(NamedTuple):
@@ -44,33 +43,19 @@ class Slice(NamedTuple):
 
 
 def slices(
-    shard: Path,
-    size: int,
-    sha256: str,
-    count: int,
-    first_row: int,
-    shape: tuple[int, int],
-    targets: tuple[Path, Path],
-    step: int,
+    folder: Path, shard: Shard, first_row: int, shape: tuple[int, int], targets: tuple[Path, Path], step: int
 ) -> Iterator[Slice]:
-    """The jobs that decode a shard, `step` samples each. The first one also checks its hash.
+    """The jobs that decode a shard in `folder`, `step` samples each. The first one also checks its hash.
 
     Raises:
-        ObjbenchError: The shard is missing, is no shard, or has not the `size` or the `count` of samples that the
-            manifest says.
+        ObjbenchError: As of `open_shard`.
     """
-    content = read_shard(shard)
-    if len(content) != size:
-        raise changed(shard, f"it has {len(content):,} bytes, the manifest says {size:,}")
-    members = tar.walk(content, shard)
-    keys = rows(members, shard)
-    if len(keys) != count:
-        raise changed(shard, f"it has {len(keys):,} samples, the manifest says {count:,}")
-    starts, sizes = members.starts.reshape(-1, 3), members.sizes.reshape(-1, 3)
-    for at in range(0, len(keys), step):
+    found = open_shard(folder / shard.name, shard)
+    for at in range(0, len(found.keys), step):
         part = slice(at, at + step)
-        check = sha256 if at == 0 else None
-        yield Slice(shard, starts[part], sizes[part], keys[part], first_row + at, shape, *targets, check)
+        starts, sizes, keys = found.starts[part], found.sizes[part], found.keys[part]
+        check = shard.sha256 if at == 0 else None
+        yield Slice(found.path, starts, sizes, keys, first_row + at, shape, *targets, check)
 
 
 def decode_slice(job: Slice) -> list[bytes]:
@@ -86,41 +71,12 @@ def decode_slice(job: Slice) -> list[bytes]:
     masks = np.empty((len(members), *job.shape), np.uint8)
     for i, member in enumerate(members):
         try:
-            images[i] = png.decode(member[_IMAGE], "RGB").transpose(2, 0, 1)
-            masks[i] = png.decode(member[_MASK], "L")
+            images[i], masks[i] = pixels(member)
         except (ValueError, OSError, SyntaxError) as error:
             raise changed(job.shard, f"sample {job.keys[i]}: {error}") from None
     _write(job.images, images, job.row)
     _write(job.masks, masks, job.row)
-    return [member[_FACTS] for member in members]
-
-
-def read_shard(path: Path) -> Array:
-    """The bytes of a shard, uint8 (n,), mapped into memory; ObjbenchError if it is missing, empty or unreadable."""
-    try:
-        return np.memmap(path, np.uint8, "r")
-    except FileNotFoundError:
-        raise ObjbenchError(
-            f"{path}: this shard is missing; objbench verify lists all differences, prepare --force replaces the dataset"
-        ) from None
-    except OSError as error:
-        raise unreadable(path, error) from None
-    except ValueError:
-        raise ObjbenchError(
-            f"{path}: not a shard: the file is empty; prepare --force replaces the dataset"
-        ) from None
-
-
-def changed(shard: Path, how: str) -> ObjbenchError:
-    """The error for a shard that is not what prepare wrote."""
-    return ObjbenchError(
-        f"{shard}: was changed after prepare: {how}; objbench verify lists all differences, prepare --force replaces the dataset"
-    )
-
-
-def unreadable(shard: Path, error: OSError) -> ObjbenchError:
-    """The error for a shard that the operating system does not give."""
-    return ObjbenchError(f"{shard}: this shard cannot be read: {error.strerror or error}")
+    return [member[FACTS_AT] for member in members]
 
 
 def _write(path: Path, pixels: Array, row: int) -> None:

@@ -17,9 +17,10 @@ from torch import Tensor
 from objbench import progress
 from objbench.data.format.manifest import Manifest, find
 from objbench.data.read.cache import CACHE, CacheKey, DecodedCache, cache_of
-from objbench.data.read.decode import Slice, read_shard, slices
+from objbench.data.read.decode import Slice, slices
 from objbench.data.read.located import Located
 from objbench.data.read.scenes import Scenes
+from objbench.data.read.shard import read_shard
 from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.workers import available, run
 from objbench.device import choose_device
@@ -145,11 +146,7 @@ def _decode(cache: DecodedCache, folder: Path, manifest: Manifest, split: str) -
     def jobs() -> Iterator[Slice]:
         for shard in manifest.split(split).shards:
             files, shape = (cache.images, cache.masks), (cache.height, cache.width)
-            path = folder / shard.name
-            found = slices(
-                path, shard.bytes, shard.sha256, shard.count, len(keys), shape, files, SCENES_PER_JOB
-            )
-            for job in found:
+            for job in slices(folder, shard, len(keys), shape, files, SCENES_PER_JOB):
                 keys.extend(job.keys)
                 yield job
 

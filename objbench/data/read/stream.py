@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,10 @@ import webdataset as wds
 from torch import Tensor
 from webdataset.utils import pytorch_worker_info
 
-from objbench.data.format import png, tar
 from objbench.data.format.manifest import Shard, find, refuse_incomplete
-from objbench.data.format.sample import FACTS, IMAGE, MASK, SUFFIXES, parse, rows
-from objbench.data.read.decode import changed, read_shard, unreadable
+from objbench.data.format.sample import parse
 from objbench.data.read.located import Located
-from objbench.data.scene import Array
+from objbench.data.read.shard import FACTS_AT, OpenShard, changed, open_shard, pixels, read_shard, unreadable
 from objbench.errors import whole_number
 from objbench.files import sha256_of
 from objbench.folders import data_folder
@@ -29,7 +27,6 @@ from objbench.stores import Store
 _POOL = 1000
 _OPEN_SHARDS = 16  # a shuffled stream draws from so many shards at least
 _WORKERS = 1024  # workers of a DataLoader whose epochs are counted apart
-_FACTS, _MASK, _IMAGE = (SUFFIXES.index(suffix) for suffix in (FACTS, MASK, IMAGE))
 
 
 def stream(
@@ -89,23 +86,6 @@ def _pool(shuffle: bool | int) -> int:
     return whole_number("shuffle (True, False or a number of samples)", shuffle, least=0)
 
 
-class OpenShard(NamedTuple):
-    """A shard mapped into memory.
-
-    Attributes:
-        content: Bytes, uint8 (n,).
-        keys: Of its samples.
-        starts: Where the members of each sample start, (n,3) in the order of SUFFIXES.
-        sizes: Their sizes.
-    """
-
-    path: Path
-    content: Array
-    keys: list[str]
-    starts: list[list[int]]
-    sizes: list[list[int]]
-
-
 class ShardReader:
     """The stage of the pipeline that turns shards, {"url": path} each, into decoded samples.
 
@@ -159,16 +139,7 @@ class ShardReader:
     def _open(self, url: str) -> OpenShard:
         path, shard = Path(url), self.shards[url]
         self.located.fetch([shard])
-        content = read_shard(path)
-        if len(content) != shard.bytes:
-            raise changed(path, f"it has {len(content):,} bytes, the manifest says {shard.bytes:,}")
-        self._check_hash(url, path)
-        members = tar.walk(content, path)
-        keys = rows(members, path)
-        if len(keys) != shard.count:
-            raise changed(path, f"it has {len(keys):,} samples, the manifest says {shard.count:,}")
-        starts, sizes = members.starts.reshape(-1, 3).tolist(), members.sizes.reshape(-1, 3).tolist()
-        return OpenShard(path, content, keys, starts, sizes)
+        return open_shard(path, shard, lambda: self._check_hash(url, path))
 
     def _check_hash(self, url: str, path: Path) -> None:
         """Compare the sha256 of a shard with the manifest, unless a worker of this pipeline did since it was changed."""
@@ -192,12 +163,11 @@ def _shared(count: int) -> Tensor:
 
 def decode(shard: OpenShard, row: int) -> dict[str, Any]:
     """A sample of a shard, in tensors; ObjbenchError with shard and key if it is damaged."""
-    spans = zip(shard.starts[row], shard.sizes[row], strict=True)
+    spans = zip(shard.starts[row].tolist(), shard.sizes[row].tolist(), strict=True)
     members = [shard.content[start : start + size].tobytes() for start, size in spans]
     try:
-        facts = parse(members[_FACTS])
-        pixels = png.decode(members[_IMAGE], "RGB").transpose(2, 0, 1)
-        mask = png.decode(members[_MASK], "L")
+        facts = parse(members[FACTS_AT])
+        image, mask = pixels(members)
         factors = {name: _factor(values) for name, values in facts["factors"].items()}
     except (ValueError, OSError, SyntaxError, TypeError) as error:
         raise changed(shard.path, f"sample {shard.keys[row]}: {error}") from None
@@ -205,7 +175,7 @@ def decode(shard: OpenShard, row: int) -> dict[str, Any]:
         "__key__": shard.keys[row],
         "index": facts["index"],
         "n_objects": facts["n_objects"],
-        "image": torch.from_numpy(np.array(pixels, order="C")),
+        "image": torch.from_numpy(np.array(image, order="C")),
         "mask": torch.from_numpy(np.array(mask)),
         "factors": factors,
     }

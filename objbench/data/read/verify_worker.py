@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from objbench.data.format import png, tar
+from objbench.data.format import tar
 from objbench.data.format.sample import Sample, count_objects, digest, parse, rows, visible_ids
-from objbench.data.read.decode import read_shard
+from objbench.data.read.shard import FACTS_AT, pixels, read_shard
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 from objbench.stores import Place, Store
@@ -146,8 +146,9 @@ def form_of(facts: Any) -> Any:
 
 
 def _decode(key: str, texts: list[bytes], shape: tuple[int, int]) -> Sample:
-    facts = parse(texts[0])
-    mask, image = png.decode(texts[1], "L"), png.decode(texts[2], "RGB")
+    facts = parse(texts[FACTS_AT])
+    planes, mask = pixels(texts)
+    image = planes.transpose(1, 2, 0)
     _expect("the size of the image", image.shape[:2], shape)
     _expect("the size of the mask", mask.shape, shape)
     return Sample(key, image, mask, facts)
