@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.stored import Strict
 
 ProbeName = Literal["linear", "mlp", "gradient_boosting"]
@@ -129,6 +131,57 @@ class Scored(Strict):
     def place(self) -> str:
         """`DATASET@PROTOCOL/SOURCE`."""
         return f"{self.dataset}@{self.protocol}/{self.source}"
+
+
+_KEY = re.compile(r"([^#]*?)(?:\+slots=(\d+))?(?:\+masks=([^#]*))?(?:#(.*))?", re.DOTALL)
+
+
+class ScoreKey(NamedTuple):
+    """The key of scores in a record, as `WHERE[+slots=N][+masks=NAME][#DEFINITION]`.
+
+    Attributes:
+        where: "test" for the test split of the training's set, the id of an also_test set of its source, or
+            `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`.
+        slots: The number of slots, if it is not that of the training.
+        masks: The name of the masks, if they are not those that the method segments with.
+        definition: The definition of the metrics, left out if it is the default one.
+
+    >>> ScoreKey("clevrtex_ood", slots=7, masks="composited", definition="emorl").text
+    'clevrtex_ood+slots=7+masks=composited#emorl'
+    >>> ScoreKey.parse("clevrtex@paper/official:val+slots=7")
+    ScoreKey(where='clevrtex@paper/official:val', slots=7, masks=None, definition='clevrtex')
+    """
+
+    where: str
+    slots: int | None = None
+    masks: str | None = None
+    definition: str = DEFAULT_DEFINITION
+
+    @classmethod
+    def parse(cls, text: str) -> ScoreKey:
+        """The key that a record has."""
+        found = _KEY.fullmatch(text)
+        assert found is not None, "it takes any text"
+        where, slots, masks, definition = found.groups()
+        return cls(where, int(slots) if slots else None, masks, definition or DEFAULT_DEFINITION)
+
+    @property
+    def text(self) -> str:
+        """The key as records have it."""
+        slots = "" if self.slots is None else f"+slots={self.slots}"
+        masks = "" if self.masks is None else f"+masks={self.masks}"
+        definition = "" if self.definition == DEFAULT_DEFINITION else f"#{self.definition}"
+        return f"{self.where}{slots}{masks}{definition}"
+
+    @property
+    def reading(self) -> str:
+        """The key without the definition, on which label maps do not depend."""
+        return self._replace(definition=DEFAULT_DEFINITION).text
+
+    @property
+    def samples(self) -> str:
+        """The key of the samples, which hold the label maps by other masks too."""
+        return self._replace(masks=None, definition=DEFAULT_DEFINITION).text
 
 
 class FactorScore(Strict):

@@ -42,15 +42,6 @@ def read_per_image(folder: Path, evaluations: Collection[str]) -> dict[str, dict
     return _read(folder / PER_IMAGE, evaluations)
 
 
-def samples_key(evaluation: str) -> str:
-    """The key of an evaluation's samples, which do not depend on the definition of the metrics.
-
-    >>> samples_key("clevrtex_ood+slots=7#emorl")
-    'clevrtex_ood+slots=7'
-    """
-    return evaluation.partition("#")[0]
-
-
 def write_samples(folder: Path, evaluations: Mapping[str, Mapping[str, Array]]) -> None:
     """Write `<name>` of the evaluation "test" and `<evaluation>/<name>` of all others, whole or not at all."""
     arrays = {

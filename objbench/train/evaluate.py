@@ -20,7 +20,7 @@ from objbench.progress import Advance, silent
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.scores import Scores
+from objbench.scores import ScoreKey, Scores
 from objbench.train.batches import unit_range
 from objbench.viz import ALTERNATIVE
 
@@ -65,19 +65,9 @@ class Evaluation:
         """Metric name -> mean."""
         return {name: value["mean"] for name, value in self.scores.items() if name != "n_images"}
 
-    def by_key(self, key: str) -> dict[str, Evaluation]:
+    def by_key(self, key: ScoreKey) -> dict[str, Evaluation]:
         """This evaluation under the `key` of its scores, and those of the alternative masks under theirs."""
-        return {key: self} | {masks_key(key, other.masks): other for other in self.alternatives}
-
-
-def masks_key(key: str, masks: str | None) -> str:
-    """The key of the scores of alternative masks.
-
-    >>> masks_key("clevrtex_ood#emorl", "composited")
-    'clevrtex_ood+masks=composited#emorl'
-    """
-    where, mark, definition = key.partition("#")
-    return f"{where}+masks={masks}{mark}{definition}"
+        return {key._replace(masks=found.masks).text: found for found in (self, *self.alternatives)}
 
 
 def evaluate(

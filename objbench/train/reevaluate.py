@@ -18,15 +18,16 @@ from objbench.progress import bar
 from objbench.random import seed_from
 from objbench.records import RECORD, Record, Run, read_record
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.resolve import MethodConfig, whole_config
 from objbench.spec.schema import Spec
-from objbench.train.artifacts import read_per_image, read_samples, samples_key, write_per_image, write_samples
+from objbench.train.artifacts import read_per_image, read_samples, write_per_image, write_samples
 from objbench.train.batches import setup_sample
 from objbench.train.checkpoint import load_weights
 from objbench.train.environment import Environment
 from objbench.train.evaluate import N_SAMPLES, evaluate
-from objbench.train.run_data import definition_suffix, scored, slots_suffix
+from objbench.train.run_data import scored
 from objbench.train.run_folder import CONFIG, lock_run, read_config
 
 
@@ -47,11 +48,8 @@ def reevaluate(
         slots: Number of slots to evaluate with; None for the number that the run was trained with.
 
     Returns:
-        The key of the scores in the record, and the record. The key is "test" for the run's own test split (by its
-        fingerprint), the id of an also_test dataset of the run's source, otherwise
-        `DATASET[@PROTOCOL]/SOURCE[:SPLIT]`; followed by `+slots=N` if N is not the number of the training, and by
-        `#DEFINITION` unless that is the default one. Alternative masks are scored under the same key with `+masks=NAME`
-        before the definition.
+        The key of the scores in the record (see `ScoreKey`), and the record. The run's own test split is known by its
+        fingerprint. Alternative masks are scored under the same key with their name.
 
     Raises:
         RequestError: The images have another size than the training images, the method cannot be evaluated with that
@@ -66,8 +64,8 @@ def reevaluate(
         refuse_other_size(folder, method, scenes)
         per_image, samples = read_per_image(folder, record.metrics), read_samples(folder)
         method.to(scenes.images.device)
-        key = split_key(record, scenes, spec) + slots_suffix(slots) + definition_suffix(definition)
-        with bar(f"evaluating on {key}", len(scenes), "images") as advance:
+        key = ScoreKey(split_key(record, scenes, spec), slots, None, definition)
+        with bar(f"evaluating on {key.text}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
             found = evaluate(method, scenes, record.seed, size, None, N_SAMPLES, advance, definition)
         evaluations = found.by_key(key)
@@ -78,9 +76,9 @@ def reevaluate(
             record = record.with_scores(name, scores, on, now.code_version, now.torch_version)
         per_image |= {name: evaluation.per_image for name, evaluation in evaluations.items()}
         write_per_image(folder, per_image)
-        write_samples(folder, samples | {samples_key(key): found.samples})
+        write_samples(folder, samples | {key.samples: found.samples})
         record.save(folder)
-    return key, record
+    return key.text, record
 
 
 def load_run(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> Method:

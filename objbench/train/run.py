@@ -25,6 +25,7 @@ from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, Run, read_record
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST
 from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
@@ -176,8 +177,9 @@ def _finish(
 ) -> Run:
     """Write everything that is left of a run, at last its record."""
     method, data, folder = job.method, job.data, job.folder
-    evaluations = {key: found for name, test in tests.items() for key, found in test.by_key(name).items()}
-    on = {key: scored(data.tests[name]) for name, test in tests.items() for key in test.by_key(name)}
+    by_test = {name: test.by_key(ScoreKey(name)) for name, test in tests.items()}
+    evaluations = {key: found for by_key in by_test.values() for key, found in by_key.items()}
+    on = {key: scored(data.tests[name]) for name, by_key in by_test.items() for key in by_key}
     write_per_image(folder, {key: found.per_image for key, found in evaluations.items()})
     write_samples(folder, {name: found.samples for name, found in tests.items()})
     with replacing(folder / SAMPLE_SHEET) as partial:

@@ -152,16 +152,6 @@ def _refuse_test_set(spec: Spec, dataset: DatasetRef, source: str) -> None:
     raise RequestError(f"{dataset} ({source}) is a test set without training scenes{also}")
 
 
-def slots_suffix(slots: int | None) -> str:
-    """Suffix of a score key: "" for the number of slots of the training, else `+slots=N`."""
-    return "" if slots is None else f"+slots={slots}"
-
-
-def definition_suffix(definition: str) -> str:
-    """Suffix of a score key: "" for the default definition, else `#NAME`."""
-    return "" if definition == DEFAULT_DEFINITION else f"#{definition}"
-
-
 def scored(scenes: Scenes, definition: str = DEFAULT_DEFINITION) -> Scored:
     """What scores on `scenes` were measured on, for the record."""
     manifest = scenes.manifest

@@ -24,6 +24,7 @@ from objbench.predictions.files import ARCHIVES
 from objbench.progress import Advance, bar
 from objbench.records import RECORD, External, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST
 from objbench.spec.nested import differences
 from objbench.train.artifacts import (
@@ -35,7 +36,7 @@ from objbench.train.artifacts import (
 )
 from objbench.train.environment import Environment
 from objbench.train.evaluate import N_SAMPLES, Evaluation, Samples, count_crowded
-from objbench.train.run_data import definition_suffix, scored
+from objbench.train.run_data import scored
 from objbench.train.run_folder import CONFIG, empty, lock_run, read_config
 from objbench.viz import sample_sheet
 
@@ -95,16 +96,15 @@ def score_predictions(
         say: Called with messages for the user.
 
     Returns:
-        The folder of the record, the key of the scores in it, and the record. The key is "test" for the test split,
-        otherwise `DATASET[@PROTOCOL]/SOURCE:SPLIT`; followed by `#DEFINITION` unless that is the default one.
+        The folder of the record, the key of the scores in it (see `ScoreKey`), and the record.
 
     Raises:
         RequestError: The record is of other predictions, or says that they were trained on something else, and `fresh` is
             not set.
         ObjbenchError: The predictions do not fit the scenes.
     """
-    split_key, target = _split_key(scenes), target_of(scenes)
-    key = split_key + definition_suffix(definition)
+    split, target = ScoreKey(_where(scenes)), target_of(scenes)
+    key = split._replace(definition=definition).text
     predictions.check(target)
     claimed = predictions.identity() | {"fingerprint": scored(scenes).fingerprint}
     folder = _folder(runs, scenes, name, seed)
@@ -113,7 +113,7 @@ def score_predictions(
             config = _read_config(folder)
             known = _read(folder)
             if known is not None:
-                _refuse_other_predictions(folder, known, config, split_key, claimed)
+                _refuse_other_predictions(folder, known, config, split, claimed)
         except ObjbenchError:
             if not fresh:
                 raise
@@ -137,7 +137,7 @@ def score_predictions(
         if known is None:
             empty(folder)
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-        write_samples(folder, read_samples(folder) | {split_key: found.samples})
+        write_samples(folder, read_samples(folder) | {split.samples: found.samples})
         write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
         if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
             with replacing(folder / SAMPLE_SHEET) as partial:
@@ -210,7 +210,7 @@ def _folder(runs: Path, scenes: Scenes, name: str, seed: int) -> Path:
     return runs / str(scenes.spec) / scored(scenes).source / EXTERNAL / name / f"seed-{seed}"
 
 
-def _split_key(scenes: Scenes) -> str:
+def _where(scenes: Scenes) -> str:
     return TEST if scenes.split == TEST else f"{scenes.spec}/{scored(scenes).source}:{scenes.split}"
 
 
@@ -231,11 +231,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_other_predictions(
-    folder: Path, known: Record, config: dict[str, Any], split_key: str, claimed: dict[str, Any]
+    folder: Path, known: Record, config: dict[str, Any], split: ScoreKey, claimed: dict[str, Any]
 ) -> None:
     """Raise RequestError if the record holds scores of other predictions of this split, by any definition."""
     for key, held in config["predictions"].items():
-        if key.partition("#")[0] == split_key and key in known.metrics:
+        if ScoreKey.parse(key).reading == split.text and key in known.metrics:
             changed = differences(_identifying(held), _identifying(claimed))
             if changed:
                 what = "on other data" if held.get("sha256") == claimed["sha256"] else "of other predictions"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from objbench.errors import ObjbenchError
-from objbench.train.artifacts import read_samples, sample_names, samples_key, write_samples
+from objbench.train.artifacts import read_samples, sample_names, write_samples
 
 
 def test_the_test_split_has_bare_names_and_other_sets_their_own(tmp_path):
@@ -50,11 +50,6 @@ def raising(error):
         raise error
 
     return failing
-
-
-def test_definitions_of_the_metrics_share_their_samples():
-    assert samples_key("test#emorl") == "test"
-    assert samples_key("clevrtex/official:val#emorl") == "clevrtex/official:val"
 
 
 def test_a_header_that_is_no_python_is_named(tmp_path):

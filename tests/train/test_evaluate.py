@@ -10,6 +10,7 @@ from objbench.data.read.scenes import Scenes
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Segmentation
 from objbench.methods.create import create
+from objbench.scores import ScoreKey
 from objbench.train.evaluate import evaluate
 
 TRUTH = torch.zeros(3, 5, 7, dtype=torch.uint8)
@@ -48,7 +49,10 @@ def test_alternative_masks_are_scored_beside_the_masks_of_the_method():
     assert (first.masks, second.masks) == ("composited", "labels")
     assert first.means["ari"] == first.means["miou"] == 1
     assert 0 < second.means["miou"] < 1
-    keys = {name: part.for_record.masks for name, part in found.by_key("test#emorl").items()}
+    keys = {
+        name: part.for_record.masks
+        for name, part in found.by_key(ScoreKey("test", definition="emorl")).items()
+    }
     assert keys == {
         "test#emorl": None,
         "test+masks=composited#emorl": "composited",

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
 from objbench.report.rows.row import Measured
+from objbench.scores import ScoreKey
 from objbench.train.artifacts import (
     PER_IMAGE,
     SAMPLES,
     read_per_image,
     read_samples,
     sample_names,
-    samples_key,
 )
 from objbench.viz import (
     MAX_PLANES,
@@ -114,7 +114,7 @@ def has_samples(row: Measured, seed: int) -> bool:
     """Whether images of a seed were kept."""
     origin = row.origins[seed]
     try:
-        return samples_key(origin.key) in sample_names(origin.folder)
+        return ScoreKey.parse(origin.key).reading in sample_names(origin.folder)
     except ObjbenchError:  # damaged: said by what reads them, where they are to be drawn
         return False
 
@@ -122,7 +122,9 @@ def has_samples(row: Measured, seed: int) -> bool:
 def has_attention(row: Measured, seed: int) -> bool:
     """Whether the samples of a seed have attention masks and the planes they belong to."""
     origin = row.origins[seed]
-    return {"attention", "soft_masks"} <= sample_names(origin.folder).get(samples_key(origin.key), set())
+    return {"attention", "soft_masks"} <= sample_names(origin.folder).get(
+        ScoreKey.parse(origin.key).reading, set()
+    )
 
 
 def _scene(sample: Sample) -> list[Tile | None]:
@@ -147,7 +149,8 @@ def _frames(sample: Sample) -> dict[int, RGB]:
 def _samples(row: Measured, seed: int) -> tuple[dict[str, Array], list[str]]:
     """Read the saved images of a seed, and the caption with the scores of each."""
     folder, key = row.origins[seed].folder, row.origins[seed].key
-    samples = read_samples(folder, [samples_key(key)]).get(samples_key(key))
+    reading = ScoreKey.parse(key).reading
+    samples = read_samples(folder, [reading]).get(reading)
     columns = read_per_image(folder, [key]).get(key)
     if samples is None or columns is None:
         file = folder / (SAMPLES if samples is None else PER_IMAGE)

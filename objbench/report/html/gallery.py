@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from objbench.errors import ObjbenchError
+from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.html.runs import ShownRun
 from objbench.report.html.sprites import LEVELS, Level, atlas, deflated, picture, planes
+from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
-from objbench.train.artifacts import read_per_image, read_samples, samples_key
+from objbench.train.artifacts import read_per_image, read_samples
 from objbench.train.evaluate import N_SAMPLES
 from objbench.viz import (
     ALTERNATIVE,
@@ -77,8 +79,7 @@ class Evaluation:
 
         Of other masks there are label maps alone: planes and attention belong to the masks that the method segments with.
         """
-        key = samples_key(self.evaluation).removesuffix(f"+masks={self.masks}")
-        found = read_samples(self.run.folder).get(key, {})
+        found = read_samples(self.run.folder).get(ScoreKey.parse(self.evaluation).samples, {})
         if self.masks is not None:
             name = f"{ALTERNATIVE}{self.masks}"
             if name not in found:  # a run of a version that did not keep them
@@ -125,8 +126,9 @@ def _evaluations(runs: Sequence[ShownRun], spec: Spec) -> Iterator[Evaluation]:
     turns: dict[tuple[str, str, str], int] = {}
     for run in runs:
         distinct: dict[str, str] = {}
-        for key in sorted(run.evaluations, key=lambda key: "#" in key):
-            distinct.setdefault(samples_key(key), key)
+        by_default = {key: ScoreKey.parse(key).definition == DEFAULT_DEFINITION for key in run.evaluations}
+        for key in sorted(run.evaluations, key=lambda key: not by_default[key]):
+            distinct.setdefault(ScoreKey.parse(key).reading, key)
         for images, key in distinct.items():
             turn = turns.setdefault((run.series, run.record.place, images), 0)
             turns[run.series, run.record.place, images] += 1
