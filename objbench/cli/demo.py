@@ -47,7 +47,7 @@ def demo(
     if finished(reference, SOURCE, context.data, sizes, seed=0) is None:
         preparation = plan(reference, SOURCE, context.data, None, sizes, seed=0)
         with bar("preparing", preparation.scenes, "scenes") as advance:
-            preparation.run(available(), False, advance)
+            preparation.run(available(), advance)
     run_data = prepared_run_data(context.spec, reference, SOURCE, context.data, "auto")
     records = []
     for number, name in enumerate(METHODS, 2):

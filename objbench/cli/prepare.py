@@ -144,7 +144,7 @@ def prepare(
         _make_part(context, preparation, share, workers or available())
         return
     with progress.bar(f"preparing {reference}", preparation.scenes, "scenes") as advance:
-        manifest = preparation.run(workers or available(), force, advance, skip_bad)
+        manifest = preparation.run(workers or available(), advance, force=force, skip_bad=skip_bad)
     _report(context, manifest, f"{preparation.folder}: prepared")
 
 

@@ -78,12 +78,12 @@ class Worker:
                 self._ranks.all_do(lambda: self._data_of(task.dataset)),
                 task.seed,
                 request.runs,
-                request.fresh,
-                request.log,
-                self._say,
-                self._interrupts,
-                request.keep,
-                self._ranks,
+                fresh=request.fresh,
+                log=request.log,
+                say=self._say,
+                interrupts=self._interrupts,
+                keep=request.keep,
+                ranks=self._ranks,
             )
         except LockedError as error:
             if request.fresh:  # what was asked for is not done

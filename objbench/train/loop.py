@@ -78,6 +78,7 @@ class Training:
         seed: int,
         folder: Path,
         validate: Validate | None = None,
+        *,
         log: Log | NoLog | None = None,
         noted: Mapping[str, MetricSpec] = MappingProxyType({}),
         interrupts: Interrupts | None = None,
@@ -274,17 +275,17 @@ class Training:
             self.log.sync()
             named = self.method.named_parameters()
             Checkpoint(
-                stage.index,
-                step,
-                [name for name, parameter in named if parameter.requires_grad],
-                self.method.state_dict(),
-                state,
-                self.log.size,
-                self.seconds,
-                self.earlier + time.perf_counter() - self.started,
-                unvalidated,
-                [environment._asdict() for environment in self.environments],
-                self.seed,
+                stage=stage.index,
+                step=step,
+                trainable=[name for name, parameter in named if parameter.requires_grad],
+                method=self.method.state_dict(),
+                stepper=state,
+                log_bytes=self.log.size,
+                seconds=self.seconds,
+                wall_seconds=self.earlier + time.perf_counter() - self.started,
+                unvalidated=unvalidated,
+                environments=[environment._asdict() for environment in self.environments],
+                seed=self.seed,
             ).save(self.folder)
 
         if not unvalidated:

@@ -53,6 +53,7 @@ def run_seed(
     data: RunData,
     seed: int,
     runs: Path,
+    *,
     fresh: bool = False,
     log: Sequence[str] = (),
     say: Callable[[str], None] = print,
@@ -241,10 +242,10 @@ def _train(model: Method, job: _Job) -> Trained:
         seed,
         job.folder,
         validate if val is not None else None,
-        log,
-        noted,
-        job.interrupts,
-        ranks,
+        log=log,
+        noted=noted,
+        interrupts=job.interrupts,
+        ranks=ranks,
     )
     with bar(f"{job.method.label} seed {seed}", training.total, "steps") as advance:
         if job.reporter is None:

@@ -27,7 +27,7 @@ def run(
 ) -> tuple:
     spec, run_data = load_spec(), open_run_data(data)
     resolved = resolve(spec, method, run_data.dataset, overrides)
-    return run_seed(spec, resolved, run_data, seed, runs, fresh, log, say)
+    return run_seed(spec, resolved, run_data, seed, runs, fresh=fresh, log=log, say=say)
 
 
 def eight_slots(folder: Path) -> Path:

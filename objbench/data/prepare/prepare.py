@@ -64,7 +64,9 @@ class Preparation:
         """An upper bound of the size of the shards: a PNG is hardly larger than its pixels."""
         return self.scenes * (4 * self.settings.height * self.settings.width + _SAMPLE_OVERHEAD)
 
-    def run(self, workers: int, force: bool, advance: progress.Advance, skip_bad: bool = False) -> Manifest:
+    def run(
+        self, workers: int, advance: progress.Advance, *, force: bool = False, skip_bad: bool = False
+    ) -> Manifest:
         """Write the shards, the card and, last, the manifest. Continues where a killed prepare stopped."""
         with self._scratch() as scratch:
             return self._run(scratch, workers, force, advance, skip_bad)
@@ -287,6 +289,7 @@ def prepare(
     data: Place,
     raw: Place | None = None,
     sizes: Mapping[str, int] | None = None,
+    *,
     seed: int = 0,
     workers: int | None = None,
     force: bool = False,
@@ -314,7 +317,7 @@ def prepare(
         return manifest
     release = copy_of("raw", raw) if raw else fetch_release(dataset, dataset.source(source), data, sizes, say)
     return plan(dataset, source, data, release, sizes, seed).run(
-        workers or available(), force, advance, skip_bad
+        workers or available(), advance, force=force, skip_bad=skip_bad
     )
 
 

@@ -136,7 +136,7 @@ def test_planning_writes_nothing(tmp_path: Path) -> None:
 
 def test_the_estimate_bounds_the_real_size(tmp_path: Path) -> None:
     preparation = plan(TOY, "toy", tmp_path, None, {}, 0)
-    manifest = preparation.run(1, False, silent)
+    manifest = preparation.run(1, silent)
     assert preparation.bytes_at_most >= sum(
         shard.bytes for s in manifest.splits.values() for shard in s.shards
     )
