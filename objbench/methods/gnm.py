@@ -42,13 +42,13 @@ from torch.optim import Optimizer, RMSprop
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.gnm_latents import WHERE, CellHead, Cells, FixedPriors, boxes_of
 from objbench.methods.gnm_scene import Painter, Scene
-from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, deviation, perceptron
+from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, perceptron
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
 from objbench.methods.parts.box_segmentation import box_segmentation
 from objbench.methods.parts.canvas import Canvas, CanvasSide
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.curriculum import Clock, Ramp
-from objbench.methods.parts.gaussian import Gaussian
+from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.mixture import gaussian
 from objbench.methods.parts.presence import relaxed_bernoulli
 from objbench.methods.parts.resolution import Resolution, Side
@@ -234,8 +234,8 @@ class GNM(Method):
             drawing,
             cells=self.head(features),
             cells_prior=self.head(drawing.canvas),
-            background=Gaussian.of(self.background_posterior(features.flatten(1)), deviation),
-            background_prior=Gaussian.of(self.background_prior(drawing.latents.flatten(1)), deviation),
+            background=Gaussian.of(self.background_posterior(features.flatten(1)), plain_softplus),
+            background_prior=Gaussian.of(self.background_prior(drawing.latents.flatten(1)), plain_softplus),
         )
 
     def _sample(self, images: Tensor, found: Posterior, step: Tensor, forced: Tensor) -> Scene:

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from objbench.methods.gnm_struct_draw import deviation
 from objbench.methods.parts.conv_stack import Layer, conv_stack
-from objbench.methods.parts.gaussian import Gaussian
+from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.presence import bernoulli_kl
 from objbench.methods.parts.spatial_transformer import cell_centres
 
@@ -60,7 +59,7 @@ class CellHead(nn.Module):
             head(trunk).float().flatten(2).mT for head in (self.presence, self.where, self.depth, self.what)
         )
         logits = LOGIT_BOUND * presence.squeeze(2).tanh()
-        return Cells(logits, *(Gaussian.of(raw, deviation) for raw in (where, depth, what)))
+        return Cells(logits, *(Gaussian.of(raw, plain_softplus) for raw in (where, depth, what)))
 
 
 def boxes_of(where: Tensor, cells: tuple[int, int]) -> Tensor:

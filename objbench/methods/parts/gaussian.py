@@ -34,7 +34,7 @@ def softplus_deviation(raw: Tensor) -> Tensor:
 
 
 def plain_softplus(raw: Tensor, floor: float = 1e-5) -> Tensor:
-    """sigma = softplus(raw) + floor: SPAIR*, SPACE. With the floor, sigma^2 is never 0 in float32."""
+    """sigma = softplus(raw) + floor: SPAIR*, SPACE, GNM. With the floor, sigma^2 is never 0 in float32."""
     return softplus(raw.float()) + floor
 
 
