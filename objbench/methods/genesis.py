@@ -30,13 +30,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from objbench.methods.base import Losses, Method, Progress, Segmentation
-from objbench.methods.genesis_training import GenesisTraining, Optimization
+from objbench.methods.genesis_training import GenesisTraining
 from objbench.methods.parts.autoregressive import AutoregressivePrior
 from objbench.methods.parts.component_vae import ComponentVAE
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation, squashed
 from objbench.methods.parts.geco import Constraint
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.resolution import Resolution, Side
+from objbench.methods.parts.schedule import ConstantRate
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, Counts, Group, Positive
@@ -122,15 +123,13 @@ class Genesis(GenesisTraining):
 
         model: Model
         loss: Loss
-        optimizer: Optimization
+        optimizer: ConstantRate
 
     settings: Settings
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)
         model, loss = settings.model, settings.loss
-        if slots < 2:
-            raise refusal("slots", "at least 2 (the prior is of each slot after the first)", slots)
         _demand_strides("model.encoder_channels", model.encoder_channels, model.strides, 0)
         _demand_strides("model.mask_channels", model.mask_channels, model.strides, 1)
         if loss.beta_least > loss.beta_most:

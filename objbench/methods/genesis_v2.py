@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from objbench.methods.base import Losses, Method, Progress, Segmentation
-from objbench.methods.genesis_training import GenesisTraining, Optimization
+from objbench.methods.genesis_training import GenesisTraining
 from objbench.methods.parts.autoregressive import AutoregressivePrior
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation
@@ -37,9 +37,9 @@ from objbench.methods.parts.geco import Constraint
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
+from objbench.methods.parts.schedule import ConstantRate
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import GROUPS, UNet, demand_pixels, group_norm
-from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, Group
 
 ALPHA_MIN, ALPHA_MAX = 0.01, 0.99
@@ -137,15 +137,13 @@ class GenesisV2(GenesisTraining):
 
         model: Model
         loss: Constraint
-        optimizer: Optimization
+        optimizer: ConstantRate
 
     settings: Settings
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)
         model, loss = settings.model, settings.loss
-        if slots < 2:
-            raise refusal("slots", "at least 2 (the prior is of each slot after the first)", slots)
         self.resolution = Resolution(image_shape, model.resolution)
         size, width, latent = self.resolution.size, model.encoder_channels[0], model.latent
         demand_pixels("model.encoder_channels", model.encoder_channels, size, group_norm)

@@ -52,8 +52,9 @@ from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.mixture import gaussian
 from objbench.methods.parts.presence import relaxed_bernoulli
 from objbench.methods.parts.resolution import Resolution, Side
+from objbench.methods.parts.schedule import ConstantRate
 from objbench.spec.explain import refusal
-from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero
+from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive
 
 PRESENCE_CEILING = 0.99
 
@@ -120,12 +121,6 @@ class Curriculum(Group):
     beta_background: Ramp
 
 
-class Optimization(Group):
-    """RMSprop."""
-
-    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
-
-
 class Posterior(NamedTuple):
     """Distributions inferred from a batch of images, and their learned priors."""
 
@@ -145,7 +140,7 @@ class GNM(Method):
         model: Model
         loss: Loss
         curriculum: Curriculum
-        optimizer: Optimization
+        optimizer: ConstantRate
 
     settings: Settings
 
@@ -182,8 +177,8 @@ class GNM(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One RMSprop at a constant rate."""
-        rate = self.settings.optimizer.learning_rate
-        return [(RMSprop(self.parameters(), rate), lambda progress: rate)]
+        schedule = self.settings.optimizer
+        return [(RMSprop(self.parameters(), schedule.learning_rate), schedule)]
 
     def capture_key(self, progress: Progress) -> tuple[()]:
         """Every step does the same work; the curriculum is in tensors."""
