@@ -99,9 +99,7 @@ class MaskPosterior(nn.Module):
                 state = self.cell(torch.cat([features.float(), samples[-1]], dim=1), state)
             laws.append(Gaussian.of(self.later(state[0]), softplus_deviation))
             samples.append(laws[-1].sample(noise[:, step]))
-        mean = torch.stack([law.mean for law in laws], dim=1)
-        deviation = torch.stack([law.deviation for law in laws], dim=1)
-        return Gaussian(mean, deviation), torch.stack(samples, dim=1)
+        return Gaussian.stack(laws), torch.stack(samples, dim=1)
 
 
 class Decomposition(NamedTuple):
@@ -173,11 +171,11 @@ class Genesis(GenesisTraining):
         model = self.settings.model
         noise = self.normal(images, self.slots, model.mask_latent)
         posterior, mask_latents = self.posterior(self.encoder(images), noise)
-        mask_kl = _estimate(posterior, self.prior(mask_latents), mask_latents)
+        mask_kl = posterior.kl_estimate(self.prior(mask_latents), mask_latents).sum(1)
         log_masks = self._masks(mask_latents)
         posterior = self.vae.encode(images, log_masks)
         latents = posterior.sample(self.normal(images, self.slots, model.latent))
-        kl = _estimate(posterior, self.vae.prior_of(mask_latents), latents)
+        kl = posterior.kl_estimate(self.vae.prior_of(mask_latents), latents).sum(1)
         return Decomposition(log_masks, self.vae.decode(latents), mask_latents, latents, mask_kl, kl)
 
     def _masks(self, latents: Tensor) -> Tensor:
@@ -226,11 +224,6 @@ def coarsest(size: tuple[int, int], strides: list[int]) -> tuple[int, int]:
 def _gated(layer: nn.Module, channels: int) -> list[nn.Module]:
     """A layer of twice as many channels: each half with its batch norm, the first times the sigmoid of the second."""
     return [layer, nn.BatchNorm2d(2 * channels), nn.GLU(dim=1)]
-
-
-def _estimate(posterior: Gaussian, prior: Gaussian, sample: Tensor) -> Tensor:
-    """One-sample estimate (B,) of the KL divergence of laws (B,K,Z), summed over slots."""
-    return (posterior.log_density(sample) - prior.log_density(sample)).sum(1)
 
 
 def _demand_strides(key: str, channels: list[int], strides: list[int], more: int) -> None:

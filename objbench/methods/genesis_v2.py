@@ -35,6 +35,7 @@ from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation
 from objbench.methods.parts.geco import Constraint
 from objbench.methods.parts.mixture import per_channel
+from objbench.methods.parts.perceptron import perceptron
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.schedule import ConstantRate
@@ -151,9 +152,7 @@ class GenesisV2(GenesisTraining):
         self.coloring = InstanceColoring(size, width, model.colors, slots)
         self.features = nn.Sequential(_block(width), nn.Conv2d(width, 2 * latent, 1))
         self.posterior = nn.Sequential(
-            nn.LayerNorm(2 * latent),
-            *(nn.Linear(2 * latent, 2 * latent), nn.ReLU()),
-            nn.Linear(2 * latent, 2 * latent),
+            nn.LayerNorm(2 * latent), *perceptron(2 * latent, 2 * latent, 2 * latent)
         )
         self.prior = AutoregressivePrior(latent, model.prior_width)
         layers = [Conv(channels, 5, stride=2) for channels in model.decoder_channels]
@@ -168,8 +167,7 @@ class GenesisV2(GenesisTraining):
         found = self._decompose(images)
         sigma = self.settings.loss.sigma
         error = -per_channel(images, found.components, found.log_painted, sigma, normalised=True).mean()
-        prior = self.prior(found.latents)
-        kl = (found.posterior.log_density(found.latents) - prior.log_density(found.latents)).sum(1).mean()
+        kl = found.posterior.kl_estimate(self.prior(found.latents), found.latents).sum(1).mean()
         parts = {"reconstruction": error, "kl": kl, "beta": self.geco.beta.clone()}
         return Losses(self.geco.loss(error, kl), parts)
 

@@ -46,7 +46,7 @@ from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, perceptron
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
 from objbench.methods.parts.box_segmentation import box_segmentation
 from objbench.methods.parts.canvas import Canvas, CanvasSide
-from objbench.methods.parts.conv_stack import Layer, conv_stack
+from objbench.methods.parts.conv_stack import Layer, conv_stack, demand_side
 from objbench.methods.parts.curriculum import Clock, Ramp
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.mixture import gaussian
@@ -249,14 +249,8 @@ class GNM(Method):
 
 def _grid(size: tuple[int, int], model: Model) -> tuple[int, int]:
     """(rows, columns) of the cells; refuses networks that do not fit the images."""
-    side, halvings = math.prod(model.background_upscales), len(model.encoder_channels)
-    if size != (side, side):
-        expected = f"factors with a product of {size[0]}" if size[0] == size[1] else "square images"
-        raise refusal(
-            "model.background_upscales",
-            f"{expected} (images are {size[0]}x{size[1]})",
-            model.background_upscales,
-        )
+    demand_side("model.background_upscales", model.background_upscales, size)
+    side, halvings = size[0], len(model.encoder_channels)
     if side % 2**halvings:
         expected = f"fewer halvings (images of {side}x{side} do not halve evenly so often)"
         raise refusal("model.encoder_channels", expected, model.encoder_channels)

@@ -116,10 +116,6 @@ class StructDRAW(nn.Module):
             unfolded = self.expand(latents[-1]).float()
             decoder = self.decoder(torch.cat([unfolded, canvas], dim=1), decoder)
             canvas = canvas + self.draw(decoder[0]).float()
-        return Drawing(canvas, torch.stack(latents, dim=1), _stack(posteriors), _stack(priors))
-
-
-def _stack(steps: Sequence[Gaussian]) -> Gaussian:
-    """(B,Z) of each step as one (B,T,Z)."""
-    means, deviations = zip(*((step.mean, step.deviation) for step in steps), strict=True)
-    return Gaussian(torch.stack(means, dim=1), torch.stack(deviations, dim=1))
+        return Drawing(
+            canvas, torch.stack(latents, dim=1), Gaussian.stack(posteriors), Gaussian.stack(priors)
+        )

@@ -7,7 +7,6 @@ latent of their mask.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from objbench.methods.parts.background_start import BackgroundStart
 from objbench.methods.parts.component_vae import ComponentVAE
-from objbench.methods.parts.conv_stack import Layer, conv_stack
+from objbench.methods.parts.conv_stack import Layer, conv_stack, demand_side
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.halvings import halvings, places
 from objbench.methods.parts.stick_breaking import stick_breaking
@@ -71,7 +70,7 @@ class Background(nn.Module):
         super().__init__()
         if model.components < 2:
             raise refusal("model.background.components", "a whole number >= 2", model.components)
-        _demand_side(size, model.mask_decoder.upscales)
+        demand_side("model.background.mask_decoder.upscales", model.mask_decoder.upscales, size)
         self.model, hidden = model, model.hidden
         flat = places(size, len(model.image_channels)) * model.image_channels[-1]
         self.encoder = nn.Sequential(
@@ -154,14 +153,3 @@ class Recurrence(nn.Module):
 def law(raw: Tensor) -> Gaussian:
     """Every Gaussian of the background, (...,Z) of the outputs (...,2Z) of a network."""
     return Gaussian.of(raw, partial(plain_softplus, floor=DEVIATION_FLOOR))
-
-
-def _demand_side(size: tuple[int, int], upscales: list[int]) -> None:
-    if size != (math.prod(upscales),) * 2:
-        square = size[0] == size[1]
-        expected = f"factors with a product of {size[0]}" if square else "square images"
-        raise refusal(
-            "model.background.mask_decoder.upscales",
-            f"{expected} (images are {size[0]}x{size[1]})",
-            upscales,
-        )

@@ -6,7 +6,6 @@ Engelcke et al., "GENESIS: Generative Scene Inference and Sampling with Object-C
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.halvings import halvings, places
+from objbench.methods.parts.perceptron import perceptron
 from objbench.methods.parts.position import coordinate_grid
 
 Law = Callable[[Tensor], Gaussian]  # outputs (...,2Z) of a network -> the law (...,Z)
@@ -53,9 +53,10 @@ class ComponentVAE(nn.Module):
         self.posterior_law, self.prior_law = posterior, prior
         flat = places(size, len(encoder_channels)) * encoder_channels[-1]
         self.encoder = nn.Sequential(
-            *halvings(4, encoder_channels, nn.ELU, norm), *_perceptron(flat, *encoder_hidden, 2 * latent)
+            *halvings(4, encoder_channels, nn.ELU, norm),
+            *perceptron(flat, *encoder_hidden, 2 * latent, activation=nn.ELU),
         )
-        self.prior = nn.Sequential(*_perceptron(mask_latent, prior_hidden, prior_hidden, 2 * latent))
+        self.prior = perceptron(mask_latent, prior_hidden, prior_hidden, 2 * latent, activation=nn.ELU)
         valid = [Conv(channels, 3, padding=0) for channels in decoder_channels]
         self.decoder = SpatialBroadcastDecoder(
             latent, size, [*valid, Conv(3, 1)], planes=coordinate_grid, activation=nn.ELU, norm=norm
@@ -75,11 +76,3 @@ class ComponentVAE(nn.Module):
         """Components (B,K,3,H,W) in [0,1] of latents (B,K,Z)."""
         painted: Tensor = self.decoder(latents.flatten(0, 1)).float().sigmoid()
         return torch.unflatten(painted, 0, latents.shape[:2])
-
-
-def _perceptron(*widths: int) -> list[nn.Module]:
-    """Linear layers with ELU between them."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ELU()]
-    return layers[:-1]
