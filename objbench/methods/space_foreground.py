@@ -16,7 +16,7 @@ from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, com
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.mixture import gaussian
-from objbench.methods.parts.presence import bernoulli_kl, relaxed_bernoulli
+from objbench.methods.parts.presence import bernoulli_kl, bounded_logits, relaxed_bernoulli
 from objbench.methods.parts.spatial_transformer import cell_centres, extract
 from objbench.methods.space_layers import Convolutions, Upscalings, convolutions, side_after, upscalings
 from objbench.spec.explain import refusal
@@ -24,7 +24,6 @@ from objbench.spec.explain import refusal
 Size = tuple[int, int]
 Noise = Callable[..., Tensor]  # numbers per image -> standard normal numbers (B,*shape)
 
-LOGIT_BOUND = 8.8  # of presence
 IMPORTANCE = 100.0
 FRAME = 1000 / 1024  # value of the boundary's frame in a present box
 OVERLAP_SIGMA = 0.7
@@ -99,7 +98,7 @@ class CellEncoder(nn.Module):
         features = self.encoder(images)
         features = self.merge(torch.cat([features, self.lateral(features)], dim=1))
         presence, *latents = self.heads(features).float().flatten(2).mT.split(HEADS, dim=2)
-        logits = LOGIT_BOUND * presence.squeeze(2).tanh()
+        logits = bounded_logits(presence.squeeze(2))
         return Cells(logits, *(Gaussian.of(raw, plain_softplus) for raw in latents))
 
 
