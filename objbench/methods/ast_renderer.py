@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from objbench.methods.ast_background import norm_and_celu
 from objbench.methods.ast_encoder import Objects
-from objbench.methods.parts.spatial_transformer import place
+from objbench.methods.parts.spatial_transformer import paste
 
 ALPHA_EPS = 1e-5  # added to every object's alpha
 
@@ -60,7 +60,7 @@ class Renderer(nn.Module):
         batch, count = objects.activation.shape
         size = (background.shape[2], background.shape[3])
         glimpses = self.paint(objects.what.flatten(0, 1)[:, :, None, None]).float().sigmoid()
-        placed = place(glimpses.unflatten(0, (batch, count)), objects.where, size)
+        placed = paste(glimpses.unflatten(0, (batch, count)), objects.where, size)
         strength = objects.activation[..., None, None] + (placed[:, :, 3] + ALPHA_EPS).log()
         behind = self.background_activation.expand(batch, 1, *size)
         log_masks = torch.cat([behind, strength], dim=1).log_softmax(1)

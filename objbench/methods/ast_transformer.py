@@ -55,6 +55,10 @@ from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero, Recipe
 
 TRIAL, BACKGROUND, FOREGROUND = "trial", "background", "foreground"  # the stages
+BETAS, EPS = (
+    (0.9, 0.98),
+    1e-9,
+)  # of the foreground's Adam, as in the original: those of the Transformer's paper
 LEAST_SHARE = 1e-20  # of an image, in the logarithm of the object entropy
 
 
@@ -201,7 +205,7 @@ class AST(Method):
         """AdamW without decay for the background, a new Adam for the foreground."""
         parameters, rates = self._parameters_of(stage), self.settings.optimizer
         if stage.name == FOREGROUND:
-            adam = Adam(parameters, rates.foreground.learning_rate, betas=(0.9, 0.98), eps=1e-9, fused=True)
+            adam = Adam(parameters, rates.foreground.learning_rate, betas=BETAS, eps=EPS, fused=True)
             return [(adam, rates.foreground)]
         adamw = AdamW(parameters, rates.background.learning_rate, weight_decay=0.0, fused=True)
         return [(adamw, rates.background)]

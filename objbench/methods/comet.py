@@ -35,14 +35,16 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from objbench.labels import hard_labels
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.comet_encoder import RecurrentEncoder
 from objbench.methods.comet_energy import Energy
+from objbench.methods.parts.one_adam import one_adam
 from objbench.methods.parts.resolution import Resolution, Side
-from objbench.spec.settings import Count, Group, Positive, PositiveOrZero
+from objbench.methods.parts.schedule import ConstantRate
+from objbench.spec.settings import Count, Group, Positive
 
 DEVIATION = 0.1  # how soft masks are, in image units; it changes no arg-max
 
@@ -68,12 +70,6 @@ class Descent(Group):
     step_size: Positive = Field(description="factor of the gradient in a step")
 
 
-class Optimization(Group):
-    """Adam."""
-
-    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
-
-
 class COMET(Method):
     """Components as energies, whose sum an image minimises."""
 
@@ -82,7 +78,7 @@ class COMET(Method):
 
         model: Model
         descent: Descent
-        optimizer: Optimization
+        optimizer: ConstantRate
 
     settings: Settings
     any_slots = True
@@ -96,8 +92,7 @@ class COMET(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam at a constant rate."""
-        rate = self.settings.optimizer.learning_rate
-        return [(Adam(self.parameters(), rate, fused=True), lambda progress: rate)]
+        return one_adam(self.parameters(), self.settings.optimizer)
 
     def capture_key(self, progress: Progress) -> tuple[()]:
         """Every step does the same work; both backward passes are part of it."""

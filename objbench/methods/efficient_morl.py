@@ -34,7 +34,7 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.efficient_morl_hierarchy import BottomUp, TopDown, diagonal, divergence
@@ -44,6 +44,7 @@ from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.geco import AdditiveGECO
 from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, iterative_inference
 from objbench.methods.parts.mixture import composed, per_channel
+from objbench.methods.parts.one_adam import one_adam
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.schedule import LateDecay
 from objbench.spec.explain import refusal
@@ -190,8 +191,7 @@ class EfficientMORL(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
-        schedule = self.settings.schedule
-        return [(Adam(self.parameters(), schedule.learning_rate, fused=True), schedule)]
+        return one_adam(self.parameters(), self.settings.schedule)
 
     def capture_key(self, progress: Progress) -> tuple[int, bool]:
         """Steps are the same but for the number of refinements and the start of GECO."""

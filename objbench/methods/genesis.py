@@ -21,6 +21,7 @@ Networks, loss and optimizer are those of the published code. Choices and deviat
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Annotated, NamedTuple
 
@@ -29,15 +30,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from objbench.methods.base import Losses, Method, Progress, Segmentation
-from objbench.methods.genesis_training import GenesisTraining, Optimization
+from objbench.methods.genesis_training import GenesisTraining
 from objbench.methods.parts.autoregressive import AutoregressivePrior
-from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
+from objbench.methods.parts.component_vae import ComponentVAE
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation, squashed
 from objbench.methods.parts.geco import Constraint
-from objbench.methods.parts.halvings import halvings, places
 from objbench.methods.parts.mixture import per_channel
-from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
+from objbench.methods.parts.schedule import ConstantRate
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, Counts, Group, Positive
@@ -99,46 +99,7 @@ class MaskPosterior(nn.Module):
                 state = self.cell(torch.cat([features.float(), samples[-1]], dim=1), state)
             laws.append(Gaussian.of(self.later(state[0]), softplus_deviation))
             samples.append(laws[-1].sample(noise[:, step]))
-        mean = torch.stack([law.mean for law in laws], dim=1)
-        deviation = torch.stack([law.deviation for law in laws], dim=1)
-        return Gaussian(mean, deviation), torch.stack(samples, dim=1)
-
-
-class ComponentVAE(nn.Module):
-    """q(z|x,m_k), p(z|z of the mask) and p(x|z) of the components, shared by all slots."""
-
-    def __init__(self, size: tuple[int, int], model: Model) -> None:
-        super().__init__()
-        flat, hidden = places(size, len(model.component_channels)), model.component_hidden
-        self.encoder = nn.Sequential(
-            *halvings(4, model.component_channels, nn.ELU),
-            *(nn.Linear(flat * model.component_channels[-1], hidden), nn.ELU()),
-            nn.Linear(hidden, 2 * model.latent),
-        )
-        self.prior = nn.Sequential(
-            *(nn.Linear(model.mask_latent, hidden), nn.ELU()),
-            *(nn.Linear(hidden, hidden), nn.ELU()),
-            nn.Linear(hidden, 2 * model.latent),
-        )
-        valid = [Conv(channels, 3, padding=0) for channels in model.decoder_channels]
-        self.decoder = SpatialBroadcastDecoder(
-            model.latent, size, [*valid, Conv(3, 1)], planes=coordinate_grid, activation=nn.ELU
-        )
-
-    def encode(self, images: Tensor, log_masks: Tensor) -> Gaussian:
-        """The posterior (B,K,Z) of images (B,3,H,W), each seen beside one of its log-masks (B,K,1,H,W)."""
-        repeated = images[:, None].expand(-1, log_masks.shape[1], -1, -1, -1)
-        raw = self.encoder(torch.cat([log_masks, repeated], dim=2).flatten(0, 1))
-        return Gaussian.of(raw.unflatten(0, log_masks.shape[:2]), softplus_deviation)
-
-    def prior_of(self, mask_latents: Tensor) -> Gaussian:
-        """The prior (B,K,Z) given the latents of the masks."""
-        return squashed(self.prior(mask_latents))
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Components (B,K,3,H,W) in [0,1] of latents (B,K,Z)."""
-        painted: Tensor = self.decoder(latents.flatten(0, 1)).float().sigmoid()
-        return torch.unflatten(painted, 0, latents.shape[:2])
+        return Gaussian.stack(laws), torch.stack(samples, dim=1)
 
 
 class Decomposition(NamedTuple):
@@ -160,15 +121,13 @@ class Genesis(GenesisTraining):
 
         model: Model
         loss: Loss
-        optimizer: Optimization
+        optimizer: ConstantRate
 
     settings: Settings
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)
         model, loss = settings.model, settings.loss
-        if slots < 2:
-            raise refusal("slots", "at least 2 (the prior is of each slot after the first)", slots)
         _demand_strides("model.encoder_channels", model.encoder_channels, model.strides, 0)
         _demand_strides("model.mask_channels", model.mask_channels, model.strides, 1)
         if loss.beta_least > loss.beta_most:
@@ -179,7 +138,17 @@ class Genesis(GenesisTraining):
         self.posterior = MaskPosterior(model.features, model.mask_latent, model.posterior_width)
         self.prior = AutoregressivePrior(model.mask_latent, model.prior_width)
         self.mask_decoder = mask_decoder(size, model)
-        self.vae = ComponentVAE(size, model)
+        self.vae = ComponentVAE(
+            size,
+            model.mask_latent,
+            model.latent,
+            encoder_channels=model.component_channels,
+            encoder_hidden=[model.component_hidden],
+            prior_hidden=model.component_hidden,
+            decoder_channels=model.decoder_channels,
+            posterior=partial(Gaussian.of, deviation=softplus_deviation),
+            prior=squashed,
+        )
         self.geco = loss.geco(math.prod(size), least=loss.beta_least, most=loss.beta_most)
 
     def training_loss(self, images: Tensor, progress: Progress) -> Losses:
@@ -202,11 +171,11 @@ class Genesis(GenesisTraining):
         model = self.settings.model
         noise = self.normal(images, self.slots, model.mask_latent)
         posterior, mask_latents = self.posterior(self.encoder(images), noise)
-        mask_kl = _estimate(posterior, self.prior(mask_latents), mask_latents)
+        mask_kl = posterior.kl_estimate(self.prior(mask_latents), mask_latents).sum(1)
         log_masks = self._masks(mask_latents)
         posterior = self.vae.encode(images, log_masks)
         latents = posterior.sample(self.normal(images, self.slots, model.latent))
-        kl = _estimate(posterior, self.vae.prior_of(mask_latents), latents)
+        kl = posterior.kl_estimate(self.vae.prior_of(mask_latents), latents).sum(1)
         return Decomposition(log_masks, self.vae.decode(latents), mask_latents, latents, mask_kl, kl)
 
     def _masks(self, latents: Tensor) -> Tensor:
@@ -255,11 +224,6 @@ def coarsest(size: tuple[int, int], strides: list[int]) -> tuple[int, int]:
 def _gated(layer: nn.Module, channels: int) -> list[nn.Module]:
     """A layer of twice as many channels: each half with its batch norm, the first times the sigmoid of the second."""
     return [layer, nn.BatchNorm2d(2 * channels), nn.GLU(dim=1)]
-
-
-def _estimate(posterior: Gaussian, prior: Gaussian, sample: Tensor) -> Tensor:
-    """One-sample estimate (B,) of the KL divergence of laws (B,K,Z), summed over slots."""
-    return (posterior.log_density(sample) - prior.log_density(sample)).sum(1)
 
 
 def _demand_strides(key: str, channels: list[int], strides: list[int], more: int) -> None:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
-from pydantic import Field
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Stage
-from objbench.methods.parts.geco import MultiplicativeGECO
-from objbench.spec.settings import Group, PositiveOrZero
+from objbench.methods.parts.geco import Constraint, MultiplicativeGECO
+from objbench.methods.parts.one_adam import one_adam
+from objbench.methods.parts.schedule import ConstantRate
+from objbench.spec.explain import refusal
 
 
-class Optimization(Group):
-    """Adam."""
+class TrainingSettings(Protocol):
+    """What this training reads of the settings of a method, whose class orders its blocks."""
 
-    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
+    @property
+    def loss(self) -> Constraint: ...
+
+    @property
+    def optimizer(self) -> ConstantRate: ...
 
 
 class GenesisTraining(Method):
-    """A method whose settings have `loss`, a Constraint, and `optimizer`, an Optimization.
+    """A method that has at least two slots, and a prior of each after the first.
 
     Attributes:
         geco: The weight of the KL divergence.
     """
 
-    settings: Any  # those of the method: its blocks keep their order there
+    settings: TrainingSettings  # type: ignore[assignment]  # beside those of any method
     any_slots = True
     geco: MultiplicativeGECO
+
+    def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Method.Settings) -> None:
+        super().__init__(image_shape, slots, settings)
+        if slots < 2:
+            raise refusal("slots", "at least 2 (the prior is of each slot after the first)", slots)
 
     def setup(self, images: Tensor, stage: Stage) -> None:
         """Warns of a goal that no reconstruction reaches."""
@@ -36,8 +46,7 @@ class GenesisTraining(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam at a constant rate."""
-        rate = self.settings.optimizer.learning_rate
-        return [(Adam(self.parameters(), rate, fused=True), lambda progress: rate)]
+        return one_adam(self.parameters(), self.settings.optimizer)
 
     def capture_key(self, progress: Progress) -> tuple[()]:
         """Every step does the same work; GECO's weight is a tensor."""

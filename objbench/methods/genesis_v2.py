@@ -29,17 +29,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from objbench.methods.base import Losses, Method, Progress, Segmentation
-from objbench.methods.genesis_training import GenesisTraining, Optimization
+from objbench.methods.genesis_training import GenesisTraining
 from objbench.methods.parts.autoregressive import AutoregressivePrior
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation
 from objbench.methods.parts.geco import Constraint
 from objbench.methods.parts.mixture import per_channel
+from objbench.methods.parts.perceptron import perceptron
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
+from objbench.methods.parts.schedule import ConstantRate
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.parts.unet import GROUPS, UNet, demand_pixels, group_norm
-from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, Group
 
 ALPHA_MIN, ALPHA_MAX = 0.01, 0.99
@@ -137,15 +138,13 @@ class GenesisV2(GenesisTraining):
 
         model: Model
         loss: Constraint
-        optimizer: Optimization
+        optimizer: ConstantRate
 
     settings: Settings
 
     def __init__(self, image_shape: tuple[int, int, int], slots: int, settings: Settings) -> None:
         super().__init__(image_shape, slots, settings)
         model, loss = settings.model, settings.loss
-        if slots < 2:
-            raise refusal("slots", "at least 2 (the prior is of each slot after the first)", slots)
         self.resolution = Resolution(image_shape, model.resolution)
         size, width, latent = self.resolution.size, model.encoder_channels[0], model.latent
         demand_pixels("model.encoder_channels", model.encoder_channels, size, group_norm)
@@ -153,9 +152,7 @@ class GenesisV2(GenesisTraining):
         self.coloring = InstanceColoring(size, width, model.colors, slots)
         self.features = nn.Sequential(_block(width), nn.Conv2d(width, 2 * latent, 1))
         self.posterior = nn.Sequential(
-            nn.LayerNorm(2 * latent),
-            *(nn.Linear(2 * latent, 2 * latent), nn.ReLU()),
-            nn.Linear(2 * latent, 2 * latent),
+            nn.LayerNorm(2 * latent), *perceptron(2 * latent, 2 * latent, 2 * latent)
         )
         self.prior = AutoregressivePrior(latent, model.prior_width)
         layers = [Conv(channels, 5, stride=2) for channels in model.decoder_channels]
@@ -170,8 +167,7 @@ class GenesisV2(GenesisTraining):
         found = self._decompose(images)
         sigma = self.settings.loss.sigma
         error = -per_channel(images, found.components, found.log_painted, sigma, normalised=True).mean()
-        prior = self.prior(found.latents)
-        kl = (found.posterior.log_density(found.latents) - prior.log_density(found.latents)).sum(1).mean()
+        kl = found.posterior.kl_estimate(self.prior(found.latents), found.latents).sum(1).mean()
         parts = {"reconstruction": error, "kl": kl, "beta": self.geco.beta.clone()}
         return Losses(self.geco.loss(error, kl), parts)
 

@@ -42,18 +42,19 @@ from torch.optim import Optimizer, RMSprop
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.gnm_latents import WHERE, CellHead, Cells, FixedPriors, boxes_of
 from objbench.methods.gnm_scene import Painter, Scene
-from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, deviation, perceptron
+from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, perceptron
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
 from objbench.methods.parts.box_segmentation import box_segmentation
 from objbench.methods.parts.canvas import Canvas, CanvasSide
-from objbench.methods.parts.conv_stack import Layer, conv_stack
+from objbench.methods.parts.conv_stack import Layer, conv_stack, demand_side
 from objbench.methods.parts.curriculum import Clock, Ramp
-from objbench.methods.parts.gaussian import Gaussian
+from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.mixture import gaussian
 from objbench.methods.parts.presence import relaxed_bernoulli
 from objbench.methods.parts.resolution import Resolution, Side
+from objbench.methods.parts.schedule import ConstantRate
 from objbench.spec.explain import refusal
-from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero
+from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive
 
 PRESENCE_CEILING = 0.99
 
@@ -120,12 +121,6 @@ class Curriculum(Group):
     beta_background: Ramp
 
 
-class Optimization(Group):
-    """RMSprop."""
-
-    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
-
-
 class Posterior(NamedTuple):
     """Distributions inferred from a batch of images, and their learned priors."""
 
@@ -145,7 +140,7 @@ class GNM(Method):
         model: Model
         loss: Loss
         curriculum: Curriculum
-        optimizer: Optimization
+        optimizer: ConstantRate
 
     settings: Settings
 
@@ -182,8 +177,8 @@ class GNM(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One RMSprop at a constant rate."""
-        rate = self.settings.optimizer.learning_rate
-        return [(RMSprop(self.parameters(), rate), lambda progress: rate)]
+        schedule = self.settings.optimizer
+        return [(RMSprop(self.parameters(), schedule.learning_rate), schedule)]
 
     def capture_key(self, progress: Progress) -> tuple[()]:
         """Every step does the same work; the curriculum is in tensors."""
@@ -234,8 +229,8 @@ class GNM(Method):
             drawing,
             cells=self.head(features),
             cells_prior=self.head(drawing.canvas),
-            background=Gaussian.of(self.background_posterior(features.flatten(1)), deviation),
-            background_prior=Gaussian.of(self.background_prior(drawing.latents.flatten(1)), deviation),
+            background=Gaussian.of(self.background_posterior(features.flatten(1)), plain_softplus),
+            background_prior=Gaussian.of(self.background_prior(drawing.latents.flatten(1)), plain_softplus),
         )
 
     def _sample(self, images: Tensor, found: Posterior, step: Tensor, forced: Tensor) -> Scene:
@@ -254,14 +249,8 @@ class GNM(Method):
 
 def _grid(size: tuple[int, int], model: Model) -> tuple[int, int]:
     """(rows, columns) of the cells; refuses networks that do not fit the images."""
-    side, halvings = math.prod(model.background_upscales), len(model.encoder_channels)
-    if size != (side, side):
-        expected = f"factors with a product of {size[0]}" if size[0] == size[1] else "square images"
-        raise refusal(
-            "model.background_upscales",
-            f"{expected} (images are {size[0]}x{size[1]})",
-            model.background_upscales,
-        )
+    demand_side("model.background_upscales", model.background_upscales, size)
+    side, halvings = size[0], len(model.encoder_channels)
     if side % 2**halvings:
         expected = f"fewer halvings (images of {side}x{side} do not halve evenly so often)"
         raise refusal("model.encoder_channels", expected, model.encoder_channels)

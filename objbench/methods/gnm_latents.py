@@ -7,13 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from objbench.methods.gnm_struct_draw import deviation
 from objbench.methods.parts.conv_stack import Layer, conv_stack
-from objbench.methods.parts.gaussian import Gaussian
-from objbench.methods.parts.presence import bernoulli_kl
+from objbench.methods.parts.gaussian import Gaussian, plain_softplus
+from objbench.methods.parts.presence import bernoulli_kl, bounded_logits
 from objbench.methods.parts.spatial_transformer import cell_centres
 
-LOGIT_BOUND = 8.8
 FIRST_SIZE = -1.0  # before a sigmoid: boxes begin with a quarter of the image's side
 RATIO_DEVIATION = 0.3
 GATE_FLOOR = 1e-5
@@ -59,8 +57,8 @@ class CellHead(nn.Module):
         presence, where, depth, what = (
             head(trunk).float().flatten(2).mT for head in (self.presence, self.where, self.depth, self.what)
         )
-        logits = LOGIT_BOUND * presence.squeeze(2).tanh()
-        return Cells(logits, *(Gaussian.of(raw, deviation) for raw in (where, depth, what)))
+        logits = bounded_logits(presence.squeeze(2))
+        return Cells(logits, *(Gaussian.of(raw, plain_softplus) for raw in (where, depth, what)))
 
 
 def boxes_of(where: Tensor, cells: tuple[int, int]) -> Tensor:

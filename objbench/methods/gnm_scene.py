@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from objbench.methods.parts.box_segmentation import BoxPlanes
 from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, composite, weights
 from objbench.methods.parts.conv_stack import Layer, conv_stack
-from objbench.methods.parts.spatial_transformer import place
+from objbench.methods.parts.spatial_transformer import paste
 
 EPS = 1e-15
 WEIGHING = Weighing(eps=EPS)
@@ -51,7 +51,7 @@ class Scene(NamedTuple):
         total = placed.alpha.sum(1, keepdim=True)
         share, left = weights(placed.importance, WEIGHING), 1 - straight_clamp(total)
         background = self.background[:, None]
-        components = place(self.rgb, self.where, size, EPS)
+        components = paste(self.rgb, self.where, size, EPS)
         return BoxPlanes(
             masks=torch.cat([1 - total, placed.alpha], dim=1),
             composited=torch.cat([left, share * placed.alpha], dim=1),

@@ -12,16 +12,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from objbench.methods.parts.gaussian import Gaussian
-
-DEVIATION_FLOOR = 1e-5
-
-
-def deviation(raw: Tensor) -> Tensor:
-    """sigma = softplus(raw) + 1e-5, of every Gaussian of GNM: a square of it is never 0 in float32."""
-    return softplus(raw.float()) + DEVIATION_FLOOR
+from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 
 
 def perceptron(*widths: int, linear: bool = True) -> nn.Sequential:
@@ -116,18 +108,14 @@ class StructDRAW(nn.Module):
         canvas = torch.zeros_like(features)
         latents, posteriors, priors = [], [], []
         for step in range(self.steps):
-            priors.append(Gaussian.of(self.prior(decoder[0].flatten(1)), deviation))
+            priors.append(Gaussian.of(self.prior(decoder[0].flatten(1)), plain_softplus))
             seen = torch.cat([features, features - canvas, decoder[0]], dim=1)
             encoder = self.encoder(seen, encoder)
-            posteriors.append(Gaussian.of(self.posterior(encoder[0].flatten(1)), deviation))
+            posteriors.append(Gaussian.of(self.posterior(encoder[0].flatten(1)), plain_softplus))
             latents.append(posteriors[-1].sample(noise[:, step]))
             unfolded = self.expand(latents[-1]).float()
             decoder = self.decoder(torch.cat([unfolded, canvas], dim=1), decoder)
             canvas = canvas + self.draw(decoder[0]).float()
-        return Drawing(canvas, torch.stack(latents, dim=1), _stack(posteriors), _stack(priors))
-
-
-def _stack(steps: Sequence[Gaussian]) -> Gaussian:
-    """(B,Z) of each step as one (B,T,Z)."""
-    means, deviations = zip(*((step.mean, step.deviation) for step in steps), strict=True)
-    return Gaussian(torch.stack(means, dim=1), torch.stack(deviations, dim=1))
+        return Drawing(
+            canvas, torch.stack(latents, dim=1), Gaussian.stack(posteriors), Gaussian.stack(priors)
+        )

@@ -44,6 +44,8 @@ from objbench.methods.parts.truncated_normal import truncated_normal_
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero
 
+BETA2 = 0.999  # of Adam: torch's and TensorFlow's default, which the published code keeps
+
 
 class Model(Group):
     """The decoder and the refiner."""
@@ -174,7 +176,7 @@ class IODINE(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
-        schedule, betas = self.settings.schedule, (self.settings.optimizer.beta1, 0.999)
+        schedule, betas = self.settings.schedule, (self.settings.optimizer.beta1, BETA2)
         return [(Adam(self.parameters(), schedule.learning_rate, betas, fused=True), schedule)]
 
     def capture_key(self, progress: Progress) -> tuple[()]:

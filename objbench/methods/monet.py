@@ -31,6 +31,7 @@ from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, exp_deviation
 from objbench.methods.parts.halvings import halvings, places
 from objbench.methods.parts.mixture import per_channel
+from objbench.methods.parts.perceptron import perceptron
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.stick_breaking import stick_breaking
@@ -79,8 +80,7 @@ class ComponentVAE(nn.Module):
         flat = model.encoder_channels[-1] * places(size, len(model.encoder_channels))
         self.encoder = nn.Sequential(
             *halvings(4, model.encoder_channels, nn.ReLU),
-            *(nn.Linear(flat, model.encoder_hidden), nn.ReLU()),
-            nn.Linear(model.encoder_hidden, 2 * model.latent),
+            *perceptron(flat, model.encoder_hidden, 2 * model.latent),
         )
         convolutions = [*(Conv(channels, 3, padding=0) for channels in model.decoder_channels), Conv(4, 1)]
         self.decoder = SpatialBroadcastDecoder(model.latent, size, convolutions, planes=coordinate_grid)

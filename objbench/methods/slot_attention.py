@@ -24,12 +24,13 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.parts.attention import SlotAttentionCore
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.encoder import KERNEL, Encoder, Strides
+from objbench.methods.parts.one_adam import one_adam
 from objbench.methods.parts.schedule import ExponentialDecay
 from objbench.spec.settings import Count, Group
 
@@ -93,8 +94,7 @@ class SlotAttention(Method):
 
     def optimizers(self, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         """One Adam on everything."""
-        schedule = self.settings.schedule
-        return [(Adam(self.parameters(), schedule.learning_rate, fused=True), schedule)]
+        return one_adam(self.parameters(), self.settings.schedule)
 
     def capture_key(self, progress: Progress) -> tuple[()]:
         """Every step is the same."""

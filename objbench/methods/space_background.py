@@ -7,7 +7,7 @@ latent of their mask.
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,11 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from objbench.methods.parts.background_start import BackgroundStart
-from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
-from objbench.methods.parts.conv_stack import Layer, conv_stack
+from objbench.methods.parts.component_vae import ComponentVAE
+from objbench.methods.parts.conv_stack import Layer, conv_stack, demand_side
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.halvings import halvings, places
-from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.stick_breaking import stick_breaking
 from objbench.methods.space_layers import Upscalings, upscalings
 from objbench.spec.explain import refusal
@@ -71,7 +70,7 @@ class Background(nn.Module):
         super().__init__()
         if model.components < 2:
             raise refusal("model.background.components", "a whole number >= 2", model.components)
-        _demand_side(size, model.mask_decoder.upscales)
+        demand_side("model.background.mask_decoder.upscales", model.mask_decoder.upscales, size)
         self.model, hidden = model, model.hidden
         flat = places(size, len(model.image_channels)) * model.image_channels[-1]
         self.encoder = nn.Sequential(
@@ -86,7 +85,18 @@ class Background(nn.Module):
             Layer(1),
         ]
         self.mask_decoder = conv_stack(model.mask_latent, painted, linear_output=True)
-        self.vae = ComponentVAE(size, model)
+        self.vae = ComponentVAE(
+            size,
+            model.mask_latent,
+            model.latent,
+            encoder_channels=model.encoder_channels,
+            encoder_hidden=[],
+            prior_hidden=hidden,
+            decoder_channels=model.decoder_channels,
+            posterior=law,
+            prior=law,
+            norm=nn.BatchNorm2d,
+        )
 
     def forward(self, images: Tensor, mask_noise: Tensor, noise: Tensor) -> Backdrop:
         """The background of images (B,3,H,W); `mask_noise` (B,K,Z_mask) and `noise` (B,K,Z), standard normal."""
@@ -137,60 +147,9 @@ class Recurrence(nn.Module):
 
     def read(self, state: State) -> Gaussian:
         """(B,Z)."""
-        return Gaussian.of(self.head(state[0]), deviation)
+        return law(self.head(state[0]))
 
 
-class ComponentVAE(nn.Module):
-    """q(z|x,m), p(z|z_mask) and p(x|z) of the components, shared by all K."""
-
-    def __init__(self, size: tuple[int, int], model: BackgroundModel) -> None:
-        super().__init__()
-        flat = places(size, len(model.encoder_channels)) * model.encoder_channels[-1]
-        self.encoder = nn.Sequential(
-            *halvings(4, model.encoder_channels, nn.ELU, nn.BatchNorm2d), nn.Linear(flat, 2 * model.latent)
-        )
-        self.prior = nn.Sequential(
-            *(nn.Linear(model.mask_latent, model.hidden), nn.ELU()),
-            *(nn.Linear(model.hidden, model.hidden), nn.ELU()),
-            nn.Linear(model.hidden, 2 * model.latent),
-        )
-        valid = [Conv(channels, 3, padding=0) for channels in model.decoder_channels]
-        self.decoder = SpatialBroadcastDecoder(
-            model.latent,
-            size,
-            [*valid, Conv(3, 1)],
-            planes=coordinate_grid,
-            activation=nn.ELU,
-            norm=nn.BatchNorm2d,
-        )
-
-    def encode(self, images: Tensor, log_masks: Tensor) -> Gaussian:
-        """The posterior (B,K,Z) of images (B,3,H,W), each seen beside one of its masks (B,K,1,H,W)."""
-        repeated = images[:, None].expand(-1, log_masks.shape[1], -1, -1, -1)
-        raw = self.encoder(torch.cat([log_masks, repeated], dim=2).flatten(0, 1))
-        return Gaussian.of(raw.unflatten(0, log_masks.shape[:2]), deviation)
-
-    def prior_of(self, mask_latents: Tensor) -> Gaussian:
-        """The prior (B,K,Z) given the latents of the masks."""
-        return Gaussian.of(self.prior(mask_latents), deviation)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Components (B,K,3,H,W) in [0,1] of latents (B,K,Z)."""
-        painted: Tensor = self.decoder(latents.flatten(0, 1)).float().sigmoid()
-        return torch.unflatten(painted, 0, latents.shape[:2])
-
-
-def deviation(raw: Tensor) -> Tensor:
-    """Of every Gaussian of the background."""
-    return plain_softplus(raw, DEVIATION_FLOOR)
-
-
-def _demand_side(size: tuple[int, int], upscales: list[int]) -> None:
-    if size != (math.prod(upscales),) * 2:
-        square = size[0] == size[1]
-        expected = f"factors with a product of {size[0]}" if square else "square images"
-        raise refusal(
-            "model.background.mask_decoder.upscales",
-            f"{expected} (images are {size[0]}x{size[1]})",
-            upscales,
-        )
+def law(raw: Tensor) -> Gaussian:
+    """Every Gaussian of the background, (...,Z) of the outputs (...,2Z) of a network."""
+    return Gaussian.of(raw, partial(plain_softplus, floor=DEVIATION_FLOOR))

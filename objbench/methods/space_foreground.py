@@ -16,7 +16,7 @@ from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, com
 from objbench.methods.parts.conv_stack import Layer, conv_stack
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.mixture import gaussian
-from objbench.methods.parts.presence import bernoulli_kl, relaxed_bernoulli
+from objbench.methods.parts.presence import bernoulli_kl, bounded_logits, relaxed_bernoulli
 from objbench.methods.parts.spatial_transformer import cell_centres, extract
 from objbench.methods.space_layers import Convolutions, Upscalings, convolutions, side_after, upscalings
 from objbench.spec.explain import refusal
@@ -24,14 +24,12 @@ from objbench.spec.explain import refusal
 Size = tuple[int, int]
 Noise = Callable[..., Tensor]  # numbers per image -> standard normal numbers (B,*shape)
 
-LOGIT_BOUND = 8.8  # of presence
 IMPORTANCE = 100.0
 FRAME = 1000 / 1024  # value of the boundary's frame in a present box
 OVERLAP_SIGMA = 0.7
 WEIGHING = Weighing(softmax=True)
 EPS = 1e-9  # added to the size of a box before it divides
 HEADS = (1, 4, 4, 2)  # channels: presence, then mean and deviation of scale, shift and depth
-DEVIATION_FLOOR = 1e-5
 
 
 class Cells(NamedTuple):
@@ -100,8 +98,8 @@ class CellEncoder(nn.Module):
         features = self.encoder(images)
         features = self.merge(torch.cat([features, self.lateral(features)], dim=1))
         presence, *latents = self.heads(features).float().flatten(2).mT.split(HEADS, dim=2)
-        logits = LOGIT_BOUND * presence.squeeze(2).tanh()
-        return Cells(logits, *(Gaussian.of(raw, deviation) for raw in latents))
+        logits = bounded_logits(presence.squeeze(2))
+        return Cells(logits, *(Gaussian.of(raw, plain_softplus) for raw in latents))
 
 
 class GlimpseVAE(nn.Module):
@@ -132,7 +130,7 @@ class GlimpseVAE(nn.Module):
     def encode(self, glimpses: Tensor) -> Gaussian:
         """The posterior (B,N,Z) of glimpses (B,N,3,g,g)."""
         features = self.encoder(glimpses.flatten(0, 1)).flatten(1)
-        return Gaussian.of(self.posterior(features).unflatten(0, glimpses.shape[:2]), deviation)
+        return Gaussian.of(self.posterior(features).unflatten(0, glimpses.shape[:2]), plain_softplus)
 
     def decode(self, what: Tensor) -> tuple[Tensor, Tensor]:
         """Colours (B,N,3,g,g) and alpha (B,N,1,g,g), in [0,1], of z_what (B,N,Z)."""
@@ -222,11 +220,6 @@ def box_frame(side: int, width: int) -> Tensor:
 def boundary_loss(overlap: Tensor) -> Tensor:
     """The loss (B,) of alpha that lies on the frames of boxes, (B,1,H,W): large objects shall not be split."""
     return -gaussian(torch.zeros_like(overlap), overlap, OVERLAP_SIGMA, normalised=True).flatten(1).sum(1)
-
-
-def deviation(raw: Tensor) -> Tensor:
-    """Of every Gaussian of the foreground."""
-    return plain_softplus(raw, DEVIATION_FLOOR)
 
 
 def _grid(size: Size, layers: list[Layer]) -> Size:

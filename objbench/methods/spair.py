@@ -48,12 +48,13 @@ from objbench.methods.parts.count_prior import CountPrior
 from objbench.methods.parts.curriculum import Clock, Ramp
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 from objbench.methods.parts.mixture import gaussian
+from objbench.methods.parts.perceptron import perceptron
 from objbench.methods.parts.plateau import Plateau, PlateauDecay
 from objbench.methods.parts.position import coordinate_grid
 from objbench.methods.parts.presence import bernoulli_kl
 from objbench.methods.parts.resolution import Resolution, Side
-from objbench.methods.parts.spatial_transformer import place
-from objbench.methods.spair_cells import CellByCell, Objects, perceptron
+from objbench.methods.parts.spatial_transformer import paste
+from objbench.methods.spair_cells import CellByCell, Objects
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, Counts, Group, Positive, PositiveOrZero
 
@@ -244,7 +245,7 @@ class SPAIR(Method):
         planes = BoxPlanes(
             masks=torch.cat([1 - placed.alpha.sum(1, keepdim=True), placed.alpha], dim=1),
             composited=torch.cat([left, composited], dim=1),
-            components=torch.cat([background, place(scene.glimpses.colours, found.where, size)], dim=1),
+            components=torch.cat([background, paste(scene.glimpses.colours, found.where, size)], dim=1),
             picture=(share * placed.colours).sum(1, keepdim=True) + left * background,
         )
         return box_segmentation(planes, found, self.canvas, self.resolution)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
+from objbench.methods.parts.perceptron import perceptron
 from objbench.methods.parts.presence import relaxed_bernoulli
 from objbench.methods.parts.spatial_transformer import cell_centres, extract
 
@@ -28,14 +28,6 @@ class Objects(NamedTuple):
     what: Tensor  # (B,N,Z)
     depth: Tensor  # (B,N,1), in (0,1), smaller is nearer
     presence: Tensor  # (B,N), in [0,1]
-
-
-def perceptron(*widths: int) -> nn.Sequential:
-    """Linear maps between these widths, with ReLU between them."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def wavefronts(rows: int, columns: int) -> list[list[int]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 import torch
+from torch import Tensor
 
 from objbench.methods.base import Method, Progress
 from objbench.methods.slate import SLATE
@@ -21,6 +23,30 @@ def known_loss(method: Method, progress: Progress) -> dict[str, float]:
         torch.manual_seed(0)
         losses = method.training_loss(images, progress)
     return {"total": losses.total.item()} | {name: value.item() for name, value in losses.parts.items()}
+
+
+class KnownNoise:
+    """Gives a method the same random numbers each time it is asked for a whole image.
+
+    Attributes:
+        drawn: the numbers, in the order in which the method asks for them.
+    """
+
+    def __init__(self, method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.drawn: list[Tensor] = []
+        self.position = 0
+        monkeypatch.setattr(method, "normal", self)
+
+    def __call__(self, images: Tensor, *shape: int) -> Tensor:
+        """The next numbers."""
+        if self.position == len(self.drawn):
+            self.drawn.append(torch.randn(len(images), *shape))
+        self.position += 1
+        return self.drawn[self.position - 1]
+
+    def rewind(self) -> None:
+        """Begin with the first numbers again."""
+        self.position = 0
 
 
 def first_slots(method: SlotAttention | SLATE) -> torch.Tensor:

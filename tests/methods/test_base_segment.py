@@ -17,7 +17,10 @@ from objbench.methods.base import Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.create import create
 from objbench.spec.load import load_spec
 
-METHODS = {name: next(iter(method.datasets), "tetrominoes") for name, method in load_spec().methods.items()}
+SPEC = load_spec()
+METHODS = {name: next(iter(method.datasets), "tetrominoes") for name, method in SPEC.methods.items()}
+BUILT_IN = {name: METHODS[name] for name in METHODS if SPEC.method_class(name).startswith("objbench.")}
+LEARNED = {name: dataset for name, dataset in BUILT_IN.items() if not SPEC.method(name).trivial}
 
 
 @pytest.mark.parametrize(("name", "dataset"), METHODS.items())
@@ -37,6 +40,15 @@ def test_one_image_without_an_axis_of_batches(name, dataset):
         ):
             with pytest.raises(RequestError, match=re.escape(expected) + ".*" + re.escape(found)):
                 method.segment(images)
+
+
+@pytest.mark.parametrize(("name", "dataset"), LEARNED.items())
+def test_images_of_another_size_are_refused(name, dataset):
+    with FakeTensorMode():
+        method = create(name, dataset)
+        channels, height, width = method.image_shape
+        with pytest.raises(RequestError, match="was built for images of "):
+            method.segment(torch.zeros(1, channels, height + 1, width))
 
 
 @pytest.mark.parametrize("name", ["one_slot", "grid", "color_kmeans"])

@@ -206,8 +206,3 @@ def test_operations_can_be_counted_and_all_steps_but_the_last_cost_the_same():
 def test_settings_that_do_not_fit_are_refused(key, value, message):
     with pytest.raises(RequestError, match=message):
         tiny(**{key: value})
-
-
-def test_images_of_another_size_are_refused():
-    with pytest.raises(RequestError, match=r"built for images of 3x35x35 .* got 3x36x35"):
-        tiny().segment(torch.rand(1, 3, 36, 35))

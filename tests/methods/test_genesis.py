@@ -305,8 +305,3 @@ def test_a_lower_resolution_is_enlarged_again():
 def test_settings_that_do_not_fit_are_refused(key, value, message):
     with pytest.raises(RequestError, match=message):
         tiny(**{key: value})
-
-
-def test_images_of_another_size_are_refused():
-    with pytest.raises(RequestError, match=r"built for images of 3x35x35 .* got 3x36x35"):
-        tiny().segment(torch.rand(1, 3, 36, 35))

@@ -145,11 +145,6 @@ def test_what_makes_no_model_is_refused(key, value, message):
         create("slot_attention", "tetrominoes", **{key: value})
 
 
-def test_images_of_another_size_are_refused():
-    with pytest.raises(RequestError, match="the method was built for images of another size"):
-        tiny().segment(torch.zeros(1, 3, 36, 35))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_first_tenth_of_the_demo_beats_the_trivial_baselines():

@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
 from objbench.methods.create import create
-from objbench.methods.parts.spatial_transformer import place
+from objbench.methods.parts.spatial_transformer import paste
 from objbench.testing import check_method
 
 START = Progress("train", 0, 4, 0, 330)
@@ -99,7 +99,7 @@ def test_masks_are_alpha_times_presence_and_the_background_is_what_their_sum_lea
         method.find.presence_net[-1].bias.fill_(5)  # in almost every cell
     found, padded = method.segment(images), method.canvas.put(images)
     scene = method._scene(padded, method.background(padded), hard=True)
-    alpha = place(scene.glimpses.alpha, scene.objects.where, (36, 36))[..., :35, :35].squeeze(2)
+    alpha = paste(scene.glimpses.alpha, scene.objects.where, (36, 36))[..., :35, :35].squeeze(2)
     torch.testing.assert_close(found.masks[:, 1:], alpha)
     torch.testing.assert_close(found.masks.sum(1), torch.ones(2, 35, 35))
     assert found.masks[:, 0].min() < -0.5  # alphas add up to more than one where boxes overlap
@@ -139,7 +139,7 @@ def by_hand(method, images, sigma, rho):
     scene = method._scene(padded, posterior, hard=False)
     found, n = scene.objects, scene.objects.presence.shape[1]
     painted = method.paint(found.what.flatten(0, 1)).sigmoid().unflatten(0, found.what.shape[:2])
-    rgb, alpha = place(painted, found.where, (36, 36)).split([3, 1], dim=2)
+    rgb, alpha = paste(painted, found.where, (36, 36)).split([3, 1], dim=2)
     alpha = alpha * found.presence[..., None, None, None]
     importance = (alpha / found.depth[..., None, None]).clamp(min=0.01)
     mixed = importance * (rgb * alpha + scene.background[:, None] * (1 - alpha))

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from objbench.methods.parts.precision import widened
-from objbench.methods.parts.spatial_transformer import place
+from objbench.methods.parts.spatial_transformer import paste
 
 
 class Weighing(NamedTuple):
@@ -89,10 +89,10 @@ class _Sums(NamedTuple):
 
 
 def canvases(glimpses: Glimpses, where: Tensor, size: tuple[int, int], eps: float = 0.0) -> Glimpses:
-    """The glimpses in their boxes: (B,N,C,H,W), with colours multiplied by alpha. `eps` is that of `place`."""
+    """The glimpses in their boxes: (B,N,C,H,W), with colours multiplied by alpha. `eps` is that of `paste`."""
     summed = glimpses.summed if glimpses.summed is not None else glimpses.alpha[:, :, :0]
     maps = torch.cat([widened(part) for part in (*glimpses[:3], summed)], dim=2)
-    placed = place(maps, where, size, eps)
+    placed = paste(maps, where, size, eps)
     colours, alpha, importance, summed = (
         placed[:, :, :3],
         placed[:, :, 3:4],
@@ -126,7 +126,7 @@ def composite(
         where: (B,N,4).
         size: (H,W).
         weighing: how importance becomes weights.
-        eps: that of `place`.
+        eps: that of `paste`.
         chunk: boxes whose canvases are in memory at once, in both passes; None for all, which is faster.
     """
     boxes = where.shape[1]

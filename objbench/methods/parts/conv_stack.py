@@ -7,10 +7,13 @@ CELU, GroupNorm.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import nn
+
+from objbench.spec.explain import refusal
 
 
 class Layer(NamedTuple):
@@ -31,6 +34,13 @@ class Layer(NamedTuple):
     upscale: int = 1
     groups: int = 1
     padding: int | None = None
+
+
+def demand_side(key: str, upscales: Sequence[int], size: tuple[int, int]) -> None:
+    """Raise RequestError for the setting `key` if upscalings from one place do not reach images of `size`."""
+    if size != (math.prod(upscales),) * 2:
+        expected = f"factors with a product of {size[0]}" if size[0] == size[1] else "square images"
+        raise refusal(key, f"{expected} (images are {size[0]}x{size[1]})", upscales)
 
 
 def conv_stack(channels: int, layers: Sequence[Layer], *, linear_output: bool = False) -> nn.Sequential:

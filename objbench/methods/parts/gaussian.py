@@ -6,7 +6,7 @@ deviation. Everything is computed in float32, whatever the dtype of the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +34,7 @@ def softplus_deviation(raw: Tensor) -> Tensor:
 
 
 def plain_softplus(raw: Tensor, floor: float = 1e-5) -> Tensor:
-    """sigma = softplus(raw) + floor: SPAIR*, SPACE. With the floor, sigma^2 is never 0 in float32."""
+    """sigma = softplus(raw) + floor: SPAIR*, SPACE, GNM. With the floor, sigma^2 is never 0 in float32."""
     return softplus(raw.float()) + floor
 
 
@@ -56,6 +56,12 @@ class Gaussian:
         mean, unconstrained = raw.float().chunk(2, dim=-1)
         return cls(mean, deviation(unconstrained))
 
+    @classmethod
+    def stack(cls, laws: Sequence[Gaussian]) -> Gaussian:
+        """Laws of (B,Z), one after another, as one (B,K,Z)."""
+        mean = torch.stack([law.mean for law in laws], dim=1)
+        return cls(mean, torch.stack([law.deviation for law in laws], dim=1))
+
     def sample(self, noise: Tensor) -> Tensor:
         """A sample (...,Z) from standard normal `noise`, differentiable in mean and deviation.
 
@@ -66,6 +72,10 @@ class Gaussian:
     def log_density(self, values: Tensor) -> Tensor:
         """Log-density (...) of values (...,Z)."""
         return gaussian(values, self.mean, self.deviation, normalised=True).sum(-1)
+
+    def kl_estimate(self, other: Gaussian, sample: Tensor) -> Tensor:
+        """One-sample estimate (...) of the KL divergence of this distribution from `other`; `sample` (...,Z) is of this one."""
+        return self.log_density(sample) - other.log_density(sample)
 
     def kl_to_standard(self) -> Tensor:
         """KL divergence (...) to N(0,1) in every dimension."""

@@ -22,6 +22,12 @@ from objbench.spec.settings import Group, Positive, PositiveOrZero
 
 log = logging.getLogger("objbench")
 
+# All are those of the published codes.
+MOMENTUM = 0.99  # of the averages that the weights follow
+RECOVERY = 10.0  # of GENESIS: how much faster beta changes while the error is below the goal
+LEAST, MOST = 1e-10, 1e10  # of GENESIS: bounds of beta where none are given
+LEAST_MULTIPLIER = 0.55  # of EfficientMORL: softplus gives about 1
+
 
 def likelihood_floor(sigma: float, *, normalised: bool) -> float:
     """The smallest error per pixel and channel under Gaussians of deviation `sigma`: that of a perfect reconstruction.
@@ -35,14 +41,12 @@ class MultiplicativeGECO(nn.Module):
     """The form of GENESIS and GENESIS-V2: loss = error + beta * KL (Engelcke et al. 2020 and 2021).
 
     After each step beta *= exp(rate * (goal - average)): beta shrinks while the error is above the goal; below the goal
-    it grows `recovery` times as fast. It stays within [least, most].
+    it grows `RECOVERY` times as fast. It stays within [least, most]. The average over the errors begins with the first one.
 
     Args:
         goal: of the error, in nats per image.
         rate: of the change of beta, per nat and step.
         beta: the first value.
-        recovery: factor of the rate below the goal.
-        momentum: of the average over the errors, which begins with the first one.
         least: bound of beta.
         most: bound of beta.
     """
@@ -53,14 +57,11 @@ class MultiplicativeGECO(nn.Module):
         rate: float,
         *,
         beta: float,
-        recovery: float = 10.0,
-        momentum: float = 0.99,
-        least: float = 1e-10,
-        most: float = 1e10,
+        least: float = LEAST,
+        most: float = MOST,
     ) -> None:
         super().__init__()
-        self.goal, self.rate, self.recovery, self.momentum = goal, rate, recovery, momentum
-        self.least, self.most = least, most
+        self.goal, self.rate, self.least, self.most = goal, rate, least, most
         self.beta: Tensor
         self.average: Tensor
         self.register_buffer("beta", torch.tensor(float(beta)))
@@ -73,9 +74,9 @@ class MultiplicativeGECO(nn.Module):
     @torch.no_grad()
     def update(self, error: Tensor, progress: Progress) -> None:
         """After the step that `progress` precedes, with its batch's mean error."""
-        _follow(self.average, error, self.momentum, first=progress.step == 0)
+        _follow(self.average, error, first=progress.step == 0)
         slack = self.goal - self.average
-        rate = self.rate * torch.where(slack > 0, self.recovery, 1.0)
+        rate = self.rate * torch.where(slack > 0, RECOVERY, 1.0)
         self.beta.mul_(torch.exp(rate * slack)).clamp_(self.least, self.most)
 
 
@@ -91,7 +92,7 @@ class Constraint(Group):
     )
     beta: PositiveOrZero = Field(description="weight of the KL divergence at first")
 
-    def geco(self, pixels: int, *, least: float = 1e-10, most: float = 1e10) -> MultiplicativeGECO:
+    def geco(self, pixels: int, *, least: float = LEAST, most: float = MOST) -> MultiplicativeGECO:
         """The constraint on images of so many pixels, with beta within [least, most]."""
         rate = self.rate * 64**2 / pixels
         return MultiplicativeGECO(self.goal * 3 * pixels, rate, beta=self.beta, least=least, most=most)
@@ -114,34 +115,22 @@ class AdditiveGECO(nn.Module):
 
     Before step `start` the loss is error + KL. From there on its value uses the average slack (goal - error) and its
     gradient the slack of the batch; after each step later than `start`, multiplier -= rate * average slack: the
-    multiplier grows while the error is above the goal. Below the goal the rate is `recovery` times as large. The multiplier starts at `least`,
-    where softplus gives 1, and never falls below.
+    multiplier grows while the error is above the goal. Below the goal the rate is `recovery` times as large. The multiplier
+    starts at `LEAST_MULTIPLIER` and never falls below. The average over the slacks begins with that of the step `start`.
 
     Args:
         goal: of the error, in nats per image; EfficientMORL counts it without log(2 pi)/2.
         rate: of the change of the multiplier, per nat and step.
         start: first step that is constrained.
         recovery: factor of the rate below the goal.
-        least: first and smallest value of the multiplier.
-        momentum: of the average over the slacks, which begins with that of the step `start`.
     """
 
-    def __init__(
-        self,
-        goal: float,
-        rate: float,
-        *,
-        start: int,
-        recovery: float = 1.0,
-        least: float = 0.55,
-        momentum: float = 0.99,
-    ) -> None:
+    def __init__(self, goal: float, rate: float, *, start: int, recovery: float = 1.0) -> None:
         super().__init__()
-        self.goal, self.rate, self.start = goal, rate, start
-        self.recovery, self.least, self.momentum = recovery, least, momentum
+        self.goal, self.rate, self.start, self.recovery = goal, rate, start, recovery
         self.multiplier: Tensor
         self.average: Tensor
-        self.register_buffer("multiplier", torch.tensor(float(least)))
+        self.register_buffer("multiplier", torch.tensor(LEAST_MULTIPLIER))
         self.register_buffer("average", torch.zeros(()))
 
     def started(self, progress: Progress) -> bool:
@@ -159,12 +148,12 @@ class AdditiveGECO(nn.Module):
     @torch.no_grad()
     def update(self, error: Tensor, progress: Progress) -> None:
         """After the step that `progress` precedes, with the mean error of its batch after the last refinement."""
-        _follow(self.average, self.goal - error, self.momentum, first=progress.step <= self.start)
+        _follow(self.average, self.goal - error, first=progress.step <= self.start)
         if progress.step > self.start:
             rate = self.rate * torch.where(self.average > 0, self.recovery, 1.0)
-            self.multiplier.sub_(rate * self.average).clamp_(min=self.least)
+            self.multiplier.sub_(rate * self.average).clamp_(min=LEAST_MULTIPLIER)
 
 
-def _follow(average: Tensor, value: Tensor, momentum: float, *, first: bool) -> None:
+def _follow(average: Tensor, value: Tensor, *, first: bool) -> None:
     """Move an exponential moving average in place; `first` puts it where `value` is."""
-    average.lerp_(value.to(average), 1.0 if first else 1 - momentum)
+    average.lerp_(value.to(average), 1.0 if first else 1 - MOMENTUM)

@@ -12,6 +12,13 @@ from torch.nn.functional import logsigmoid
 
 from objbench.methods.parts.precision import widened
 
+LOGIT_BOUND = 8.8  # of SPACE and GNM
+
+
+def bounded_logits(raw: Tensor) -> Tensor:
+    """Logits within `LOGIT_BOUND`, 8.8 tanh(raw): a probability of presence is never 0 or 1."""
+    return LOGIT_BOUND * raw.tanh()
+
 
 def relaxed_bernoulli(
     logits: Tensor, noise: Tensor, temperature: float | Tensor, *, hard: bool = False

@@ -11,6 +11,16 @@ from objbench.methods.base import Progress
 from objbench.spec.settings import Count, CountOrZero, Group, PositiveOrZero
 
 
+class ConstantRate(Group):
+    """One rate."""
+
+    learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
+
+    def __call__(self, progress: Progress) -> float:
+        """The rate of the step that is about to be taken."""
+        return self.learning_rate
+
+
 class ExponentialDecay(Group):
     """Linear warm-up from 0 times a decay that starts with it and has no jumps (Slot Attention's schedule).
 

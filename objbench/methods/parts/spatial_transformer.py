@@ -32,7 +32,7 @@ def extract(images: Tensor, where: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.unflatten(sampled, 2, grid.shape[1:3]).transpose(1, 2)
 
 
-def place(glimpses: Tensor, where: Tensor, size: tuple[int, int], eps: float = 0.0) -> Tensor:
+def paste(glimpses: Tensor, where: Tensor, size: tuple[int, int], eps: float = 0.0) -> Tensor:
     """Each glimpse in its box on a canvas of its own, which is zero elsewhere: the inverse of `extract`.
 
     Args:

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate, pad
 from objbench.spec.explain import refusal
 
 GROUPS = 8  # of channels, of `group_norm`
+HIDDEN = 128  # units of both hidden layers of the MLP, in the published codes of MONet and GENESIS-V2
 
 Norm = Callable[[int], nn.Module]  # number of channels -> normalisation layer
 
@@ -41,7 +42,6 @@ class UNet(nn.Module):
         outputs: channels of the maps; None for the features of the finest scale.
         channels: one per scale, the finest first; the way up mirrors the way down.
         norm: after each convolution, `instance_norm` or `group_norm`.
-        hidden: units of the MLP's hidden layers.
     """
 
     def __init__(
@@ -51,7 +51,6 @@ class UNet(nn.Module):
         outputs: int | None,
         channels: Sequence[int],
         norm: Norm,
-        hidden: int = 128,
     ) -> None:
         super().__init__()
         factor = 2 ** (len(channels) - 1)
@@ -61,7 +60,7 @@ class UNet(nn.Module):
         sources = [inputs, *channels[:-1]]
         targets = [channels[0], *channels[:-1]]  # from each scale to the next finer one
         self.down = nn.ModuleList(_block(i, o, norm) for i, o in zip(sources, channels, strict=True))
-        self.middle = _bottleneck(coarsest, hidden)
+        self.middle = _bottleneck(coarsest)
         self.up = nn.ModuleList(_block(2 * i, o, norm) for i, o in zip(channels, targets, strict=True))
         self.head = nn.Identity() if outputs is None else nn.Conv2d(channels[0], outputs, 1)
 
@@ -97,12 +96,12 @@ def _block(inputs: int, outputs: int, norm: Norm) -> nn.Module:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), norm(outputs), nn.ReLU())
 
 
-def _bottleneck(shape: tuple[int, int, int], hidden: int) -> nn.Module:
+def _bottleneck(shape: tuple[int, int, int]) -> nn.Module:
     flat = prod(shape)
     return nn.Sequential(
         nn.Flatten(),
-        *(nn.Linear(flat, hidden), nn.ReLU()),
-        *(nn.Linear(hidden, hidden), nn.ReLU()),
-        *(nn.Linear(hidden, flat), nn.ReLU()),
+        *(nn.Linear(flat, HIDDEN), nn.ReLU()),
+        *(nn.Linear(HIDDEN, HIDDEN), nn.ReLU()),
+        *(nn.Linear(HIDDEN, flat), nn.ReLU()),
         nn.Unflatten(1, shape),
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from objbench.methods.parts.compositing import Glimpses, Weighing, canvases, composite, weights
-from objbench.methods.parts.spatial_transformer import place
+from objbench.methods.parts.spatial_transformer import paste
 
 SIZE = (12, 10)
 FORMS = {
@@ -28,7 +28,7 @@ def scene(boxes=5, premultiplied=True, largest=1.0):
 def by_hand(name, glimpses, where):
     """Weights as in the papers, one box after another."""
     colours, alpha, importance, summed = (
-        place(part, where, SIZE).unbind(1)
+        paste(part, where, SIZE).unbind(1)
         for part in (glimpses.colours, glimpses.alpha, glimpses.importance, glimpses.summed)
     )
     if name == "spair":

@@ -77,6 +77,22 @@ def test_a_plain_softplus_never_has_a_variance_of_zero():
     assert (found.square() > 0).all()
 
 
+def test_laws_are_stacked_in_their_order():
+    laws = [Gaussian(torch.randn(2, 3), torch.rand(2, 3)) for _ in range(4)]
+    found = Gaussian.stack(laws)
+    for index, law in enumerate(laws):
+        assert torch.equal(found.mean[:, index], law.mean)
+        assert torch.equal(found.deviation[:, index], law.deviation)
+
+
+def test_estimates_of_a_divergence_have_it_as_their_mean():
+    torch.manual_seed(0)
+    law, other = (Gaussian(torch.randn(3), torch.rand(3) + 0.5) for _ in range(2))
+    estimates = law.kl_estimate(other, law.sample(torch.randn(100_000, 3)))
+    assert estimates.shape == (100_000,)
+    assert estimates.mean().item() == pytest.approx(law.kl_to(other).item(), rel=0.02)
+
+
 def test_a_squashed_law_keeps_to_its_ranges():
     raw = torch.tensor([[-1e3, 0.0, 0.5, 1e3, -1e3, -4.0, 0.0, 1e3]])
     law = gaussian.squashed(raw)

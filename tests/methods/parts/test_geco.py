@@ -109,13 +109,13 @@ def test_additive_loss_takes_its_value_from_the_average_and_its_gradient_from_th
 @pytest.mark.parametrize(
     ("error", "multiplier"),
     [
-        (-8.0, 1.0 + 0.1 * 2),
-        (-11.0, 1.0 - 5 * 0.1 * 1),
+        (-8.0, 2.0 + 0.1 * 2),
+        (-11.0, 2.0 - 5 * 0.1 * 1),
     ],  # goal -10: above it grows, below it sinks 5 times as fast
 )
 def test_additive_multiplier_moves_with_the_error(error, multiplier):
-    geco = AdditiveGECO(-10.0, 0.1, start=0, recovery=5.0, least=0.4)
-    geco.multiplier.fill_(1.0)
+    geco = AdditiveGECO(-10.0, 0.1, start=0, recovery=5.0)
+    geco.multiplier.fill_(2.0)
     geco.average.fill_(-10.0 - error)
     geco.update(torch.tensor(error), at(1))
     assert geco.multiplier.item() == pytest.approx(multiplier)

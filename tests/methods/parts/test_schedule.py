@@ -6,12 +6,16 @@ import pytest
 
 from objbench.errors import RequestError
 from objbench.methods.base import Progress
-from objbench.methods.parts.schedule import ExponentialDecay, LateDecay, LateDrop
+from objbench.methods.parts.schedule import ConstantRate, ExponentialDecay, LateDecay, LateDrop
 from objbench.spec.settings import parse
 
 
 def at(step):
     return Progress("train", step, steps=10**6, epoch=0, nominal_epochs=330)
+
+
+def test_one_rate_stays_the_same():
+    assert {ConstantRate(learning_rate=1e-4)(at(step)) for step in (0, 1, 999_999)} == {1e-4}
 
 
 def test_warm_up_is_linear_and_decays_from_the_start():

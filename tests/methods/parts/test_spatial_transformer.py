@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import affine_grid, grid_sample
 
 from objbench.methods.parts.position import coordinate_grid
-from objbench.methods.parts.spatial_transformer import boxes, cell_centres, extract, place
+from objbench.methods.parts.spatial_transformer import boxes, cell_centres, extract, paste
 
 RIGHT_HALF = torch.tensor([[[0.5, 1.0, 0.5, 0.0]]])  # sx, sy, tx, ty
 
@@ -20,21 +20,21 @@ def smooth(height, width):
 def test_a_box_of_the_whole_image_is_the_image():
     image, whole = torch.rand(2, 3, 6, 9), torch.tensor([1.0, 1, 0, 0]).expand(2, 1, 4)
     torch.testing.assert_close(extract(image, whole, (6, 9))[:, 0], image)
-    torch.testing.assert_close(place(image[:, None], whole, (6, 9))[:, 0], image)
+    torch.testing.assert_close(paste(image[:, None], whole, (6, 9))[:, 0], image)
 
 
 def test_x_comes_before_y():
     image = torch.zeros(1, 1, 4, 8)
     image[..., 4:] = 1  # the right half
     assert torch.equal(extract(image, RIGHT_HALF, (4, 4)), torch.ones(1, 1, 1, 4, 4))
-    torch.testing.assert_close(place(torch.ones(1, 1, 1, 4, 4), RIGHT_HALF, (4, 8))[:, 0], image)
+    torch.testing.assert_close(paste(torch.ones(1, 1, 1, 4, 4), RIGHT_HALF, (4, 8))[:, 0], image)
     lower = torch.tensor([[[1.0, 0.5, 0.0, 0.5]]])
-    placed = place(torch.ones(1, 1, 1, 4, 4), lower, (8, 4))[0, 0, 0]
+    placed = paste(torch.ones(1, 1, 1, 4, 4), lower, (8, 4))[0, 0, 0]
     assert torch.equal(placed, torch.tensor([0.0, 1]).repeat_interleave(4)[:, None].expand(8, 4))
 
 
 def test_a_box_wide_in_x_covers_few_rows_and_many_columns():
-    placed = place(torch.ones(1, 1, 1, 8, 8), torch.tensor([[[0.75, 0.25, 0.0, 0.0]]]), (32, 32))[0, 0, 0]
+    placed = paste(torch.ones(1, 1, 1, 8, 8), torch.tensor([[[0.75, 0.25, 0.0, 0.0]]]), (32, 32))[0, 0, 0]
     rows, columns = (placed > 0.5).any(1).sum(), (placed > 0.5).any(0).sum()
     assert (int(rows), int(columns)) == (8, 24)
 
@@ -52,12 +52,12 @@ def test_extract_and_place_are_those_of_torch_with_affine_matrices():
     expected = grid_sample(
         glimpse[:, 0], affine_grid(into, [3, 2, 10, 12], align_corners=False), align_corners=False
     )
-    torch.testing.assert_close(place(glimpse, where[:, None], (10, 12))[:, 0], expected)
+    torch.testing.assert_close(paste(glimpse, where[:, None], (10, 12))[:, 0], expected)
 
 
 def test_place_then_extract_gives_a_smooth_patch_back():
     patch, where = smooth(32, 32)[:, None], torch.tensor([[[0.5, 0.25, 0.2, -0.4]]]).double()
-    canvas = place(patch, where, (128, 128))[:, 0]
+    canvas = paste(patch, where, (128, 128))[:, 0]
     found = extract(canvas, where, (32, 32))
     inside = (..., slice(2, -2), slice(2, -2))  # at the edges the zeros outside come in
     assert (found - patch)[inside].abs().max() < 0.01
@@ -71,13 +71,13 @@ def test_outside_the_image_there_are_zeros():
 def test_gradients_reach_glimpses_and_boxes():
     glimpse = torch.rand(1, 2, 1, 4, 4).double().requires_grad_()
     where = torch.tensor([[[0.61, 0.47, 0.13, -0.21], [0.33, 0.72, -0.17, 0.29]]]).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda g, w: place(g, w, (7, 9)), (glimpse, where))
+    assert torch.autograd.gradcheck(lambda g, w: paste(g, w, (7, 9)), (glimpse, where))
     image = torch.rand(1, 2, 7, 9).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda i, w: extract(i, w, (4, 3)), (image, where))
 
 
 def test_eps_keeps_a_box_without_size_finite():
-    placed = place(torch.ones(1, 1, 1, 4, 4), torch.tensor([[[0.0, 0.0, 0.0, 0.0]]]), (5, 5), eps=1e-9)
+    placed = paste(torch.ones(1, 1, 1, 4, 4), torch.tensor([[[0.0, 0.0, 0.0, 0.0]]]), (5, 5), eps=1e-9)
     assert placed.isfinite().all()
 
 
