@@ -89,7 +89,7 @@ class Probe:
         images, objects = (paired >= 0).nonzero()
         inputs = codes.slots[images, paired[images, objects]]
         columns = [
-            importances(self.fitted[target.name], target, inputs, target.of(images, objects), seed)
+            importances(self.fitted[target.name], inputs, target.of(images, objects), seed)
             for target in split.targets
             if target.name in self.fitted
         ]

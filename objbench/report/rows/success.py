@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 from objbench.errors import RequestError
+from objbench.metrics.bootstrap import LEVEL
 from objbench.report.rows.row import Statistic
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,13 @@ class Success:
         return Share(count, len(value.seeds), *wilson(count, len(value.seeds)))
 
 
-def wilson(count: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Score interval (low, high) in [0,1] of a share, of which `count` of `n` were seen (Wilson, 1927).
+def wilson(count: int, n: int) -> tuple[float, float]:
+    """95 % score interval (low, high) in [0,1] of a share, of which `count` of `n` were seen (Wilson, 1927).
 
     >>> [round(bound, 3) for bound in wilson(3, 5)]
     [0.231, 0.882]
     """
     from scipy.stats import binomtest  # takes half a second to import
 
-    interval = binomtest(count, n).proportion_ci(level, method="wilson")
+    interval = binomtest(count, n).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
