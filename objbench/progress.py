@@ -113,9 +113,11 @@ class Job:
 def duration(seconds: float) -> str:
     """For people.
 
-    >>> duration(50), duration(600), duration(9000), duration(400_000)
-    ('50 s', '10 min', '2.5 h', '4.6 days')
+    >>> duration(0.42), duration(50), duration(600), duration(9000), duration(400_000)
+    ('0.4 s', '50 s', '10 min', '2.5 h', '4.6 days')
     """
+    if seconds < 1:
+        return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -61,6 +62,11 @@ class Stored(Strict):
         """Write the file completely or not at all."""
         end = "" if self.indent is None else "\n"
         write_whole(path, self.model_dump_json(indent=self.indent, by_alias=True) + end)
+
+
+def utc_now() -> str:
+    """The time now, as files hold it: in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def first_fault(error: ValidationError, kind: str, ignored: int = 0) -> str:

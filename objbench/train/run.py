@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST
 from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
+from objbench.stored import utc_now
 from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
 from objbench.train.checkpoint import save_weights
 from objbench.train.environment import Environment, joined
@@ -197,7 +197,7 @@ def _finish(
         slots=model.slots,
         **joined(trained.environments)._asdict(),
         processes=job.ranks.size if job.ranks.several else None,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=utc_now(),
         steps=trained.steps,
         train_seconds=trained.seconds,
         wall_seconds=seconds,

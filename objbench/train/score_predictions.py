@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from objbench.records import RECORD, External, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST
 from objbench.spec.nested import differences
+from objbench.stored import utc_now
 from objbench.train.artifacts import (
     SAMPLE_SHEET,
     read_per_image,
@@ -306,7 +306,7 @@ def _record(
         seed=seed,
         trained_on=trained_on,
         **now._asdict(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=utc_now(),
         metrics={key: scores},
         scored={key: on},
     )
