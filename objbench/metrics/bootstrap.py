@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 0.95  # of every interval that objbench prints
+from objbench.scores import LEVEL
+
 RESAMPLES = 2000
 _SEED = 0
 _DRAWS = 2**22  # images drawn at once, which bounds the memory

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from objbench.metrics.bootstrap import LEVEL, RESAMPLES, resampled_sums
+from objbench.metrics.bootstrap import RESAMPLES, resampled_sums
+from objbench.scores import LEVEL
 
 Values = NDArray[np.float64]
 _TIE = 1e-12  # scores that differ by less are equal up to rounding

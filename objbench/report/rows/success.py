@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from objbench.errors import RequestError
-from objbench.metrics.bootstrap import LEVEL
 from objbench.report.rows.row import Statistic
+from objbench.scores import LEVEL
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
 
