@@ -61,10 +61,9 @@ class Table:
     legend: list[tuple[str, str]] = field(default_factory=list)
     references: list[tuple[str, Reference]] = field(default_factory=list)
 
-    @property
-    def full_headings(self) -> list[str]:
-        """All headings in one line, each with the heading of its group before it."""
-        below = [f"{g} {h}" if g else h for g, h in zip(self.groups, self.headings, strict=True)]
+    def full_headings(self, between: str = " ") -> list[str]:
+        """All headings, each with the heading of its group before it."""
+        below = [f"{g}{between}{h}" if g else h for g, h in zip(self.groups, self.headings, strict=True)]
         return [self.first, *self.facts, *below]
 
     @property
