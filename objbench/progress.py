@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 FIRST_SECONDS, PLAIN_SECONDS = 2.0, 10.0  # before the first plain line, and between two of them
 _BAR = 10  # columns that a bar needs to say anything
+
+
+Say = Callable[[str], None]  # is told lines for the user
 
 
 class Advance(Protocol):

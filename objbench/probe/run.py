@@ -36,10 +36,10 @@ class Request:
         n_train: At most so many training scenes, the first ones.
     """
 
-    probe: ProbeName = "linear"
-    matching: Matching = "masks"
-    factors: tuple[str, ...] | None = None
-    n_train: int = 10_000
+    probe: ProbeName
+    matching: Matching
+    factors: tuple[str, ...] | None
+    n_train: int
 
     @property
     def name(self) -> str:

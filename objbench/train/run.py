@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from objbench.methods.create import build
 from objbench.methods.plain_file import is_from_file
 from objbench.metrics.definitions import metrics_of
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line, no_exit
-from objbench.progress import bar
+from objbench.progress import Say, bar
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, Run, read_record
@@ -54,7 +54,7 @@ def run_seed(
     runs: Path,
     fresh: bool = False,
     log: Sequence[str] = (),
-    say: Callable[[str], None] = print,
+    say: Say = print,
     interrupts: Interrupts | None = None,
     keep: bool = False,
     ranks: Ranks = ALONE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
 from objbench.predictions import Batch, Predictions, Target
 from objbench.predictions.files import ARCHIVES
-from objbench.progress import Advance, bar
+from objbench.progress import Advance, Say, bar
 from objbench.records import RECORD, External, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.spec.datasets import TEST
@@ -74,7 +73,7 @@ def score_predictions(
     definition: str = DEFAULT_DEFINITION,
     trained_on: str | None = None,
     fresh: bool = False,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> tuple[Path, str, Record]:
     """Score `predictions` of all `scenes`.
 
@@ -264,7 +263,7 @@ def _kept_statement(folder: Path, said: str | None, trained_on: str | None) -> s
     return trained_on or said
 
 
-def _tell_other_statements(folder: Path, said: str | None, say: Callable[[str], None]) -> None:
+def _tell_other_statements(folder: Path, said: str | None, say: Say) -> None:
     """Name the other seeds of the model of which something else is said: a report makes rows of their own of them."""
     others: dict[str, str | None] = {}
     for path in sorted(folder.parent.glob(f"seed-*/{RECORD}")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,11 +25,10 @@ from objbench.data.download.transfer import Partial, Transfer
 from objbench.data.download.zipped import inflate
 from objbench.errors import ObjbenchError
 from objbench.files import exclusive_lock, free_space, megabytes, sync
+from objbench.progress import Say
 from objbench.stored import utc_now
 
 RESTARTS = 2  # of a file that changes while it is downloaded, before the next address is tried
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
