@@ -64,7 +64,6 @@ def demo(
             interrupts=context.interrupts,
         )
         records.append((folder, record))
-    context.interrupts.step = None
     if context.json:
         print_json([record.model_dump() for _, record in records])
     else:

@@ -76,12 +76,11 @@ def run_seed(
         Interrupted: A signal of `interrupts` asked to stop.
     """
     interrupts = interrupts or Interrupts()
-    interrupts.work, interrupts.step, interrupts.lost = f"seed {seed}", 0, False
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     config = run_config(method, data, seed)
     if ranks.several:
         ranks.refuse_difference(config | _versions(data.device))
-    with ranks.held_by_first(lock_run(folder, interrupts.lose)):
+    with interrupts.training(f"seed {seed}"), ranks.held_by_first(lock_run(folder, interrupts.lose)):
         finished = ranks.on_first(lambda: claim(folder, config, fresh))
         if finished:
             record: Record = ranks.on_first(lambda: read_record(folder))
