@@ -68,7 +68,7 @@ def _parser() -> ArgumentParser:
 
 def _print_plan(commands: list[Command], spec: Spec, options: Namespace) -> None:
     """A line for each method on each dataset: seeds, how many are finished, and the hours that the others may take."""
-    steps = measured_steps(ROOT / "results", options.results)
+    steps = measured_steps(spec, ROOT / "results", options.results)
     runs = _runs(options)
     print(f"{'dataset':31} {'method':26} {'seeds':>5} {'done':>5} {'hours':>6}")
     total, unknown = 0.0, 0
