@@ -37,7 +37,7 @@ from objbench.train.interrupt import Interrupts
 from objbench.train.keep import keep_predictions
 from objbench.train.log import Log, NoLog
 from objbench.train.loggers import Loggers
-from objbench.train.loop import Trained, Training
+from objbench.train.loop import Training, TrainingCost
 from objbench.train.run_data import RunData, scored
 from objbench.train.run_folder import claim, lock_run, seed_folder
 from objbench.train.run_state import Reporter, reporting
@@ -168,7 +168,7 @@ def _run(job: _Job) -> Run:
 def _finish(
     job: _Job,
     model: Method,
-    trained: Trained,
+    trained: TrainingCost,
     tests: dict[str, Evaluation],
     seconds: float,
     weights_sha256: str,
@@ -214,7 +214,7 @@ def _finish(
     return record
 
 
-def _train(model: Method, job: _Job) -> Trained:
+def _train(model: Method, job: _Job) -> TrainingCost:
     recipe, data, seed, ranks = model.recipe, job.data, job.seed, job.ranks
     val = data.val
     if val is not None and recipe.evaluation_images is not None:
@@ -230,7 +230,7 @@ def _train(model: Method, job: _Job) -> Trained:
     log = ranks.all_do(lambda: Log(job.folder, job.loggers) if ranks.first else NoLog())
     if not model.stages():
         job.loggers.begin()
-        return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device, ranks.size)])
+        return TrainingCost(0, 0.0, 0.0, 0, [Environment.now(data.device, ranks.size)])
     noted = dict(islice(job.spec.columns().items(), _NOTED))
     training = Training(
         model,

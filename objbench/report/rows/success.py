@@ -13,7 +13,7 @@ from objbench.spec.schema import Spec
 
 
 @dataclass(frozen=True)
-class Share:
+class SuccessRate:
     """`count` of `n` seeds succeeded; `low` and `high` bound the share that all seeds would have."""
 
     count: int
@@ -66,12 +66,12 @@ class Success:
         """Whether a seed of this value succeeded."""
         return self.sign * value > self.sign * self.threshold
 
-    def of(self, value: Statistic | None) -> Share | None:
+    def of(self, value: Statistic | None) -> SuccessRate | None:
         """Compute the share of successful seeds; an undefined value (NaN) is no success. None if the seeds are not known."""
         if value is None or not value.seeds:
             return None
         count = sum(self.reached(seed) for seed in value.seeds.values())
-        return Share(count, len(value.seeds), *wilson(count, len(value.seeds)))
+        return SuccessRate(count, len(value.seeds), *wilson(count, len(value.seeds)))
 
 
 def wilson(count: int, n: int) -> tuple[float, float]:
