@@ -92,14 +92,14 @@ def is_of_the_content(error: BaseException) -> bool:
     return not is_out_of_memory(error)
 
 
-def first_few(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str], between: str = ", ") -> str:
     """The first three names, and how many more there are.
 
     >>> first_few(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return between.join(names[:3]) + more
 
 
 def whole_number(what: str, value: Any, least: int) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 FIRST_SECONDS, PLAIN_SECONDS = 2.0, 10.0  # before the first plain line, and between two of them
 _BAR = 10  # columns that a bar needs to say anything
+
+
+Say = Callable[[str], None]  # is told lines for the user
 
 
 class Advance(Protocol):
@@ -113,9 +116,11 @@ class Job:
 def duration(seconds: float) -> str:
     """For people.
 
-    >>> duration(50), duration(600), duration(9000), duration(400_000)
-    ('50 s', '10 min', '2.5 h', '4.6 days')
+    >>> duration(0.42), duration(50), duration(600), duration(9000), duration(400_000)
+    ('0.4 s', '50 s', '10 min', '2.5 h', '4.6 days')
     """
+    if seconds < 1:
+        return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:

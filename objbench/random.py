@@ -75,6 +75,11 @@ def uniform(words: Tensor) -> Tensor:
     return (words >> 8).to(torch.float32) * 2.0**-24
 
 
+def uniform64(words: Tensor) -> Tensor:
+    """Uniform float64 in [0, 1) from 32-bit `words`: all their bits, so every value is exact."""
+    return words.double() * 2.0**-32
+
+
 def normal(seeds: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal float32 (B, *shape): row b depends on seeds[b], `draw` and `shape` alone.
 

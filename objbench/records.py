@@ -13,16 +13,14 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     Tag,
     TypeAdapter,
-    ValidationError,
     model_serializer,
     model_validator,
 )
 
 from objbench.errors import ObjbenchError
 from objbench.files import write_atomically
-from objbench.json_text import parse_json
 from objbench.scores import ProbeScores, Scored, Scores
-from objbench.stored import Strict, first_fault
+from objbench.stored import Strict, read_typed
 
 RECORD = "result.json"
 # The keys of result.json, in the order of version 1. An external record has null for the keys that only a run has.
@@ -232,15 +230,9 @@ def read_record(path: Path) -> Run | External:
         ObjbenchError: The file is missing, damaged, or not a record of this version.
     """
     path = path / RECORD if path.is_dir() else path
-    try:
-        content = path.read_bytes()
-        record = _READER.validate_json(content)
-        parse_json(content)
-        return record
-    except FileNotFoundError:
-        raise ObjbenchError(f"{path}: no such record; is the run finished?") from None
-    except ValidationError as error:
-        fault = first_fault(error, "a record", ignored=1)  # the location begins with the kind of record
-    except ValueError as error:
-        fault = f"damaged ({error})"
-    raise ObjbenchError(f"{path}: {fault}; run that seed, or evaluate those predictions, again with --fresh")
+    remedy = "run that seed, or evaluate those predictions, again with --fresh"
+    # The location of a fault begins with the kind of record.
+    record = read_typed(path, _READER.validate_json, "a record", remedy, ignored=1)
+    if record is None:
+        raise ObjbenchError(f"{path}: no such record; is the run finished?")
+    return record

@@ -15,6 +15,7 @@ from objbench.stored import Strict
 ProbeName = Literal["linear", "mlp", "gradient_boosting"]
 Matching = Literal["masks", "loss"]
 Measure = Literal["accuracy", "r2"]
+LEVEL = 0.95  # of the intervals of scores, and of those that reports compute from them
 PROBES: tuple[ProbeName, ...] = get_args(ProbeName)
 MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 

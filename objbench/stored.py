@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from objbench.errors import ObjbenchError
 from objbench.json_text import parse_json
 from objbench.stores import Place, write_whole
+
+Content = TypeVar("Content")
 
 
 class Strict(BaseModel):
@@ -37,17 +41,7 @@ class Stored(Strict):
         Raises:
             ObjbenchError: The file is damaged, or was written by another version.
         """
-        try:
-            content = path.read_bytes()
-            found = cls.model_validate_json(content)
-            parse_json(content)
-            return found
-        except FileNotFoundError:
-            return None
-        except ValidationError as error:
-            raise ObjbenchError(f"{path}: {first_fault(error, cls.kind)}; {cls.remedy}") from None
-        except ValueError as error:
-            raise ObjbenchError(f"{path}: damaged ({error}); {cls.remedy}") from None
+        return read_typed(path, cls.model_validate_json, cls.kind, cls.remedy)
 
     @classmethod
     def read_if_valid(cls, path: Place) -> Self | None:
@@ -61,6 +55,39 @@ class Stored(Strict):
         """Write the file completely or not at all."""
         end = "" if self.indent is None else "\n"
         write_whole(path, self.model_dump_json(indent=self.indent, by_alias=True) + end)
+
+
+def read_typed(
+    path: Place, parse: Callable[[bytes], Content], kind: str, remedy: str, ignored: int = 0
+) -> Content | None:
+    """What `parse` makes of the JSON file `path`, None if there is no such file.
+
+    Args:
+        path: The file.
+        parse: Of pydantic.
+        kind: What messages call the file, with its article.
+        remedy: What to do about a damaged file.
+        ignored: Number of first parts of a fault's location that name no key of the file.
+
+    Raises:
+        ObjbenchError: The file is damaged, or was written by another version.
+    """
+    try:
+        content = path.read_bytes()
+        found = parse(content)
+        parse_json(content)
+        return found
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise ObjbenchError(f"{path}: {first_fault(error, kind, ignored)}; {remedy}") from None
+    except ValueError as error:
+        raise ObjbenchError(f"{path}: damaged ({error}); {remedy}") from None
+
+
+def utc_now() -> str:
+    """The time now, as files hold it: in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def first_fault(error: ValidationError, kind: str, ignored: int = 0) -> str:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from objbench.random import MASK32, below, normal, philox, seed_from, split_seed, uniform
+from objbench.random import MASK32, below, normal, philox, seed_from, split_seed, uniform, uniform64
 
 
 def words(text: str) -> list[int]:
@@ -81,6 +81,12 @@ def test_uniform_stays_below_one() -> None:
     values = uniform(torch.tensor([0, 1 << 31, MASK32]))
     assert values.dtype == torch.float32
     assert values.tolist() == [0.0, 0.5, 1 - 2.0**-24]
+
+
+def test_uniform64_keeps_all_bits() -> None:
+    values = uniform64(torch.tensor([0, 1 << 31, MASK32]))
+    assert values.dtype == torch.float64
+    assert values.tolist() == [0.0, 0.5, 1 - 2.0**-32]
 
 
 def test_normal_has_the_moments_of_a_normal() -> None:

@@ -136,7 +136,7 @@ def miniatures() -> list[tuple[Path, Run]]:
 
 
 def _scenes(record: Run) -> str:
-    return record.dataset_ref.removesuffix("@standard")
+    return str(SPEC.dataset(record.dataset_ref))
 
 
 def _percent(metric: str, *records: Run) -> str:

@@ -20,13 +20,13 @@ from arguments import minutes
 from kept import keep
 
 from objbench.records import RECORD
+from objbench.spec.datasets import GENERATED
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import parse_assignments, resolve
 from objbench.train.checkpoint import WEIGHTS
 from objbench.train.run_folder import seed_folder
 
 ROOT = Path(__file__).parents[1]
-SOURCE = "generated"
 WEIGHTS_AT_MOST = 16 << 20
 
 
@@ -54,7 +54,7 @@ class Run(NamedTuple):
         spec = load_spec()
         dataset = spec.dataset(self.dataset)
         method = resolve(spec, self.method, dataset, parse_assignments([self.assignment]))
-        return seed_folder(Path(), self.dataset, SOURCE, method, self.seed)
+        return seed_folder(Path(), self.dataset, GENERATED, method, self.seed)
 
 
 def planned() -> Iterator[Run]:
@@ -122,7 +122,7 @@ def _train(runs: list[Run], folder: Path, extra: list[str], end: float | None) -
         if len(runs) > 1
         else [f"--seed={runs[0].seed}"]
     )
-    where = ["--dataset", dataset, "--source", SOURCE, "--in-memory", "--runs", str(folder)]
+    where = ["--dataset", dataset, "--source", GENERATED, "--in-memory", "--runs", str(folder)]
     where += ["--set", runs[0].assignment]
     command = [sys.executable, "-m", "objbench", "run", method, *where, *seeds, *extra]
     print("objbench", *command[3:], file=sys.stderr)

@@ -10,7 +10,7 @@ import typer
 
 from objbench.cli.common import Context, print_json, say, verb
 
-DATASET, SOURCE = "tetrominoes", "generated"
+DATASET = "tetrominoes"
 METHODS = ("objmae:small", "color_kmeans", "grid", "one_slot")
 QUICK_STEPS, QUICK_SIZES = 120, {"train": 2000, "val": 64, "test": 64}
 
@@ -33,6 +33,7 @@ def demo(
     from objbench.progress import bar
     from objbench.report.report import write_report
     from objbench.report.request import ReportRequest
+    from objbench.spec.datasets import GENERATED
     from objbench.spec.resolve import resolve
     from objbench.train.run import run_seed
     from objbench.train.run_data import prepared_run_data
@@ -44,11 +45,11 @@ def demo(
     reference = context.spec.dataset(DATASET)
     say(f"1. prepare {DATASET}: scenes are generated, nothing is downloaded")
     sizes = QUICK_SIZES if quick else {}
-    if finished(reference, SOURCE, context.data, sizes, seed=0) is None:
-        preparation = plan(reference, SOURCE, context.data, None, sizes, seed=0)
+    if finished(reference, GENERATED, context.data, sizes, seed=0) is None:
+        preparation = plan(reference, GENERATED, context.data, None, sizes, seed=0)
         with bar("preparing", preparation.scenes, "scenes") as advance:
             preparation.run(available(), advance)
-    run_data = prepared_run_data(context.spec, reference, SOURCE, context.data, "auto")
+    run_data = prepared_run_data(context.spec, reference, GENERATED, context.data, "auto")
     records = []
     for number, name in enumerate(METHODS, 2):
         say(f"{number}. run {name}")
@@ -63,7 +64,6 @@ def demo(
             interrupts=context.interrupts,
         )
         records.append((folder, record))
-    context.interrupts.step = None
     if context.json:
         print_json([record.model_dump() for _, record in records])
     else:

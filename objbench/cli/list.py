@@ -73,13 +73,13 @@ def list_things(
 
 
 def _datasets(context: Context) -> Entries:
-    from objbench.data.format.manifest import MANIFEST
+    from objbench.data.format.manifest import prepared_sources
 
     entries = []
     for name, dataset in context.spec.datasets.items():
         for protocol in dataset.protocols:
             reference = context.spec.dataset(f"{name}@{protocol}")
-            found = sorted(path.parent.name for path in (context.data / str(reference)).glob(f"*/{MANIFEST}"))
+            found = prepared_sources(context.data, reference)
             entries.append(
                 {
                     "kind": "dataset",
@@ -91,24 +91,28 @@ def _datasets(context: Context) -> Entries:
                     "protocol": protocol,
                     "sources": reference.sources,
                     "prepared": found,
-                    "reduced": _reduced(context, reference),
+                    "reduced": _reduced(context, reference, found),
                 }
             )
     return tuple(entries)
 
 
-def _reduced(context: Context, reference: DatasetRef) -> dict[str, dict[str, int]]:
+def _reduced(context: Context, reference: DatasetRef, prepared: list[str]) -> dict[str, dict[str, int]]:
     """The prepared sources with other than the standard sizes: split -> number of scenes."""
     from objbench.cli.overview import reduced_sizes
-    from objbench.data.format.manifest import prepared
+    from objbench.data.format.manifest import manifest_of
     from objbench.errors import ObjbenchError
 
-    try:
-        manifests = prepared(context.data, reference)
-    except ObjbenchError as error:
-        say(f"objbench: {error}")
-        return {}
-    return {source: sizes for source, found in manifests.items() if (sizes := reduced_sizes(found))}
+    reduced = {}
+    for source in prepared:
+        try:
+            sizes = reduced_sizes(manifest_of(context.data, reference, source))
+        except ObjbenchError as error:
+            say(f"objbench: {error}")
+            continue
+        if sizes is not None:
+            reduced[source] = sizes
+    return reduced
 
 
 def _methods(context: Context) -> Entries:

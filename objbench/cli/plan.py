@@ -136,7 +136,6 @@ def _noting(context: Context, plan: Plan, done: list[tuple[Path, Record]]) -> Ca
     """What tells of a run that has ended: prints its scores, or why it failed, and adds its record to `done`."""
 
     def note(outcome: Outcome) -> None:
-        context.interrupts.step = None
         if not context.ranks.first:
             return  # it prints nothing, and may not see the folder
         _tell(outcome, plan)

@@ -155,6 +155,7 @@ def run(
     from objbench.methods.plain_block import named
     from objbench.methods.plain_file import MethodFile
     from objbench.parts import parse_part
+    from objbench.spec.datasets import GENERATED
     from objbench.train.copies import copy_among
     from objbench.train.logger_kinds import check_loggers
 
@@ -173,8 +174,8 @@ def run(
         loggers = _once("--log", log or [])
         check_loggers(loggers)
         sizes = sizes_of(train, val, test)
-        if in_memory and source != "generated":
-            raise RequestError("--in-memory needs --source generated")
+        if in_memory and source != GENERATED:
+            raise RequestError(f"--in-memory needs --source {GENERATED}")
         if sizes and not in_memory:
             raise RequestError(
                 f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"

@@ -19,7 +19,7 @@ from objbench.launch.plan import Plan, Planned, make_plan
 from objbench.launch.request import RunRequest, Task
 from objbench.launch.view import view
 from objbench.launch.work import Outcome, Worker
-from objbench.spec.yaml_text import parse_yaml
+from objbench.spec.key_value import key_yaml
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
 from objbench.train.run_state import leave_reason, run_state
 
@@ -136,18 +136,7 @@ def parse_resources(texts: list[str]) -> dict[str, Any]:
     >>> parse_resources(["partition=gpu", "timeout_min=240"])
     {'partition': 'gpu', 'timeout_min': 240}
     """
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals or not value:
-            raise RequestError(
-                f"--resources {text}: expected KEY=VALUE such as timeout_min=240 or num_gpus=1"
-            )
-        try:
-            found[key] = parse_yaml(value)
-        except RequestError as error:
-            raise RequestError(f"--resources {text}: the value is no text or number: {error}") from None
-    return found
+    return dict(key_yaml("--resources", text, "timeout_min=240") for text in texts)
 
 
 def is_number(value: object) -> bool:

@@ -27,6 +27,7 @@ from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest
 from objbench.launch.view import View, view
 from objbench.launch.work import Outcome, Worker
+from objbench.progress import Say
 from objbench.train.interrupt import Interrupted, Interrupts
 from objbench.train.lock import holder
 from objbench.train.run_state import leave_reason
@@ -68,9 +69,7 @@ def seats(workers: int | None, devices: list[str], processors: int) -> list[Seat
 class Pool:
     """The workers of a plan, and what each is doing."""
 
-    def __init__(
-        self, plan: Plan, places: list[Seat], interrupts: Interrupts, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, plan: Plan, places: list[Seat], interrupts: Interrupts, say: Say) -> None:
         self._request, self._interrupts, self._say = plan.request.elsewhere(), interrupts, say
         self._waiting = plan.to_try
         self._places = places[: len(self._waiting)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from objbench.data.workers import available
 from objbench.errors import ObjbenchError, RequestError, brief, unknown_name
 from objbench.launch.environment import environment
 from objbench.launch.jobs import RAY_RESOURCES, Handle, Job, Resources, is_number
+from objbench.progress import Say
 from objbench.train.interrupt import Interrupts
 
 _ADDRESS = "RAY_ADDRESS"
@@ -37,7 +38,7 @@ class RayCluster:
         say: Told what a person should know.
     """
 
-    def __init__(self, device: str, interrupts: Interrupts, say: Callable[[str], None]) -> None:
+    def __init__(self, device: str, interrupts: Interrupts, say: Say) -> None:
         self._ray, self._device, self._interrupts, self._say = _ray(), device, interrupts, say
         self._address = _address()
         self._open = ExitStack()
@@ -136,7 +137,7 @@ class RayCluster:
 
 
 @contextmanager
-def ray_cluster(device: str, interrupts: Interrupts, say: Callable[[str], None]) -> Iterator[RayCluster]:
+def ray_cluster(device: str, interrupts: Interrupts, say: Say) -> Iterator[RayCluster]:
     """A cluster whose tasks are stopped when a signal ends the block.
 
     Raises:

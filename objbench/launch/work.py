@@ -12,6 +12,7 @@ from objbench.files import LockedError
 from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest, Task
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
+from objbench.progress import Say
 from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, read_record
 from objbench.spec.schema import Spec
@@ -54,7 +55,7 @@ class Worker:
         request: RunRequest,
         spec: Spec,
         interrupts: Interrupts,
-        say: Callable[[str], None],
+        say: Say,
         debug: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 0.95
+from objbench.scores import LEVEL
+
 RESAMPLES = 2000
 _SEED = 0
 _DRAWS = 2**22  # images drawn at once, which bounds the memory
 
 
 def bootstrap(
-    per_image: Mapping[str, NDArray[np.float64]], level: float = LEVEL, resamples: int = RESAMPLES
+    per_image: Mapping[str, NDArray[np.float64]], resamples: int = RESAMPLES
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of the mean of each metric: metric -> (low, high). Efron (1979).
+    """95 % percentile intervals of the mean of each metric: metric -> (low, high). Efron (1979).
 
     N images are drawn with replacement, the same ones for every metric, from a fixed seed: the same values give the
     same interval. It covers the choice of test images, not the seeds of a training. Metrics that are defined for fewer
@@ -26,7 +27,6 @@ def bootstrap(
     Args:
         per_image: Metric -> values float64 (N,), of the same images in the same order; NaN where it is undefined,
             which is left out of the mean of every resample as of the mean itself.
-        level: Share of the resampled means inside the interval, in (0,1).
         resamples: How many samples of N images are drawn.
     """
     values = {
@@ -43,9 +43,14 @@ def bootstrap(
     total, count = np.split(sums, 2, axis=1)
     with np.errstate(invalid="ignore"):  # a resample may contain no image for which the metric is defined
         means = total / count
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(means, [tail, 1 - tail], axis=0)
-    return {name: (float(low[m]), float(high[m])) for m, name in enumerate(values)}
+    return {name: percentile_interval(column) for name, column in zip(values, means.T, strict=True)}
+
+
+def percentile_interval(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The bounds (low, high) of the middle 95 % of resampled values (R,), NaN left out."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def resampled_sums(columns: NDArray[np.float64], resamples: int = RESAMPLES) -> NDArray[np.float64]:

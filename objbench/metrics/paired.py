@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from objbench.metrics.bootstrap import LEVEL, RESAMPLES, resampled_sums
+from objbench.metrics.bootstrap import RESAMPLES, resampled_sums
+from objbench.scores import LEVEL
 
 Values = NDArray[np.float64]
 _TIE = 1e-12  # scores that differ by less are equal up to rounding
@@ -21,7 +22,7 @@ class Paired:
     Attributes:
         means: Of first and of second, over seeds, of the means over images.
         difference: First minus second.
-        interval: (low, high) of the difference; None for a single image, which shows no spread.
+        interval: (low, high) of the difference, 95 %; None for a single image, which shows no spread.
         ahead: The share of the images on which first has the higher mean over its seeds, and the share on which second
             has; the rest are ties.
         n_images: The number of images that all of this is taken over.
@@ -34,9 +35,7 @@ class Paired:
     n_images: int
 
 
-def paired(
-    first: Values, second: Values, level: float = LEVEL, resamples: int = RESAMPLES, together: bool = False
-) -> Paired:
+def paired(first: Values, second: Values, resamples: int = RESAMPLES, together: bool = False) -> Paired:
     """Compare two methods by one metric.
 
     The estimand is the difference of two expectations, first minus second: of the score of a newly trained seed on a
@@ -55,7 +54,6 @@ def paired(
         first: float64 (S1,N), the value of each seed on each image. An image for which any seed of first or second has
             NaN (the metric is undefined) is left out for both, so that all means are over the same images.
         second: float64 (S2,N), on the same images in the same order.
-        level: Of the interval, in (0,1).
         resamples: How often images and seeds are drawn.
         together: Whether row s of both is of the same training, as where two readings of the same masks are compared. Seeds
             are then drawn for both together, and the spread between seeds is that of their differences.
@@ -75,7 +73,7 @@ def paired(
     variance = float(np.var(drawn[0] if together else drawn[0] - drawn[1], ddof=1))
     n_images = int(defined.sum())
     spread = tuple(method.mean(axis=1) for method in scattered)
-    half = _quantile(spread, variance, n_images, level) * variance**0.5
+    half = _quantile(spread, variance, n_images) * variance**0.5
     interval = (difference - half, difference + half) if n_images > 1 else None
     gap = values[0].mean(axis=0) - values[1].mean(axis=0)
     ahead = (float((gap > _TIE).mean()), float((gap < -_TIE).mean()))
@@ -98,7 +96,7 @@ def _drawn(method: Values, resamples: int, stream: int) -> Values:
     return means
 
 
-def _quantile(per_seed: tuple[Values, ...], variance: float, n_images: int, level: float) -> float:
+def _quantile(per_seed: tuple[Values, ...], variance: float, n_images: int) -> float:
     """Student's t for the degrees of freedom of `variance`, the sum of the variances of three levels."""
     parts = [(float(seeds.var(ddof=1)) / len(seeds), len(seeds)) for seeds in per_seed if len(seeds) > 1]
     over_images = max(0.0, variance - sum(part for part, _ in parts))
@@ -107,4 +105,4 @@ def _quantile(per_seed: tuple[Values, ...], variance: float, n_images: int, leve
     if spread == 0:
         return 0.0
     total = sum(part for part, _ in parts)
-    return float(student.ppf((1 + level) / 2, total**2 / spread))
+    return float(student.ppf((1 + LEVEL) / 2, total**2 / spread))

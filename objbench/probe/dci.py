@@ -8,7 +8,6 @@ import numpy as np
 
 from objbench.data.scene import Array
 from objbench.probe.estimators import Fitted
-from objbench.probe.targets import Target
 
 _MOST_OBJECTS = 2000  # for importances by permutation
 
@@ -69,7 +68,7 @@ def _rounded(value: Any) -> float:
     return float(np.round(value, 12)) + 0.0
 
 
-def importances(fitted: Fitted, target: Target, inputs: Array, values: Array, seed: int) -> Array:
+def importances(fitted: Fitted, inputs: Array, values: Array, seed: int) -> Array:
     """How much each number of the code says of a factor: float64 (D,), not negative.
 
     For linear probes the absolute weights of the standardised inputs, mean over classes or components; for the others
@@ -77,7 +76,6 @@ def importances(fitted: Fitted, target: Target, inputs: Array, values: Array, se
 
     Args:
         fitted: The probe.
-        target: The factor.
         inputs: float32 (P,D).
         values: Of the factor, (P,) or (P,C).
         seed: Of the shuffling.

@@ -54,7 +54,7 @@ class Probe:
             return pairs_by_overlap(split.codes)
         return assigned(_costs(self.fitted, split), split.codes.visible)
 
-    def score(self, split: Split) -> Scored:
+    def score(self, split: Split) -> ProbeResult:
         """The scores of all factors on the visible objects of a split, and then of the means.
 
         Missed objects count: the most frequent class, or the mean, of the training objects is predicted for them.
@@ -74,7 +74,7 @@ class Probe:
                 predicted[there] = fitted.predict(inputs)
             found.append((target, predicted, true))
             usual.append((target, majority, true))
-        return Scored(
+        return ProbeResult(
             [target.name for target in used],
             scores(found, images, len(codes)),
             scores(usual, images, len(codes)),
@@ -89,14 +89,14 @@ class Probe:
         images, objects = (paired >= 0).nonzero()
         inputs = codes.slots[images, paired[images, objects]]
         columns = [
-            importances(self.fitted[target.name], target, inputs, target.of(images, objects), seed)
+            importances(self.fitted[target.name], inputs, target.of(images, objects), seed)
             for target in split.targets
             if target.name in self.fitted
         ]
         return dci(np.stack(columns, 1)) if columns and len(inputs) else Dci(float("nan"), float("nan"))
 
 
-class Scored(NamedTuple):
+class ProbeResult(NamedTuple):
     """Scores on one split, of the factors in the order of `names` and then of the means.
 
     Attributes:

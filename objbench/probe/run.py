@@ -13,7 +13,7 @@ from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.plain_block import described
 from objbench.probe.codes import Codes, codes, most_objects
-from objbench.probe.probe import Probe, Scored, Split, train
+from objbench.probe.probe import Probe, ProbeResult, Split, train
 from objbench.probe.scoring import Score
 from objbench.probe.targets import targets
 from objbench.progress import bar
@@ -36,10 +36,10 @@ class Request:
         n_train: At most so many training scenes, the first ones.
     """
 
-    probe: ProbeName = "linear"
-    matching: Matching = "masks"
-    factors: tuple[str, ...] | None = None
-    n_train: int = 10_000
+    probe: ProbeName
+    matching: Matching
+    factors: tuple[str, ...] | None
+    n_train: int
 
     @property
     def name(self) -> str:
@@ -154,7 +154,7 @@ def _scores(
     )
 
 
-def _rows(result: Scored, others: Mapping[str, Scored | None]) -> dict[str, FactorScore]:
+def _rows(result: ProbeResult, others: Mapping[str, ProbeResult | None]) -> dict[str, FactorScore]:
     """Name of a factor, or of a mean, -> its scores."""
     majority = _by_name(result.names, result.majority)
     beside = {

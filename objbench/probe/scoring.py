@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from objbench.data.scene import Array
-from objbench.metrics.bootstrap import LEVEL, resampled_sums
+from objbench.metrics.bootstrap import percentile_interval, resampled_sums
 from objbench.probe.targets import Target
 from objbench.scores import Measure
 
@@ -91,8 +91,4 @@ def _value(target: Target, sums: Array) -> Array:
 
 
 def _interval(drawn: Array | None) -> tuple[float, float] | None:
-    if drawn is None or np.isnan(drawn).all():
-        return None
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return float(low), float(high)
+    return None if drawn is None or np.isnan(drawn).all() else percentile_interval(drawn)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from objbench.errors import ObjbenchError
 from objbench.files import replacing_output
+from objbench.progress import Say
 from objbench.report.request import ALL_PROBES, ReportRequest
 from objbench.report.rows.collect import Collected, collect
 from objbench.report.rows.comparability import conflicts
@@ -29,10 +30,8 @@ from objbench.report.write.bibtex import bibtex
 from objbench.report.write.latex import latex
 from objbench.report.write.terminal import print_tables
 
-Tell = Callable[[str], None]
 
-
-def write_report(request: ReportRequest, tell: Tell) -> None:
+def write_report(request: ReportRequest, tell: Say) -> None:
     """Write the report that `request` asks for, to stdout or into a file.
 
     Args:
@@ -68,29 +67,28 @@ def _is_by(row: Row, definition: str | None) -> bool:
     return not isinstance(row, Measured) or definition in (None, row.scored.definition)
 
 
-def _draw(request: ReportRequest, collected: Collected, tell: Tell) -> None:
-    from objbench.report.figures import SUCCESS, draw
+def _draw(request: ReportRequest, collected: Collected, tell: Say) -> None:
+    from objbench.report.figures import SUCCESS, FigureRequest, draw
 
     assert request.figure is not None
     assert request.output is not None
-    written = draw(
-        request.figure,
-        collected.measured,
-        request.spec,
-        request.select,
-        request.dataset,
-        request.output,
+    figure = FigureRequest(
+        number=request.figure,
+        measured=collected.measured,
+        spec=request.spec,
+        datasets=request.dataset,
         methods=request.method,
+        selection=request.select,
         seed=request.seed,
         success=request.success or SUCCESS,
         titled=not request.no_titles,
         tell=tell,
     )
-    for path in written:
+    for path in draw(figure, request.output):
         tell(f"wrote {path}")
 
 
-def _compare(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
+def _compare(request: ReportRequest, rows: Sequence[Row], tell: Say) -> None:
     from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
 
     wanted = [row for row in rows if not request.dataset or _is_on(row, request.dataset)]
@@ -105,7 +103,7 @@ def _compare(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
     _write([pairwise_table(pair, request.spec) for pair in pairs], exports, request, tell)
 
 
-def _probes(request: ReportRequest, rows: Sequence[Row], tell: Tell) -> None:
+def _probes(request: ReportRequest, rows: Sequence[Row], tell: Say) -> None:
     groups = probed(rows, request.dataset, None if request.probes == ALL_PROBES else request.probes)
     if not groups:
         raise ObjbenchError(
@@ -119,7 +117,7 @@ def _is_on(row: Row, datasets: Sequence[str]) -> bool:
     return not {row.dataset, f"{row.dataset}@{row.protocol}"}.isdisjoint(datasets)
 
 
-def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tell: Tell) -> None:
+def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tell: Say) -> None:
     if request.table:
         plans = paper_plans(request.table, rows, request.dataset)
     else:
@@ -149,7 +147,7 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
     _write(tables, exports, request, tell)
 
 
-def _refuse_nothing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, tell: Tell) -> None:
+def _refuse_nothing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, tell: Say) -> None:
     """Refuse a report without rows; tell if all that there are are published ones."""
     shown = [row for plan in plans for row in plan.rows]
     if not shown:
@@ -162,7 +160,7 @@ def _refuse_nothing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, 
         tell(f"no records for this under {runs}; all numbers shown are published ones")
 
 
-def _tell_unmeasured(metrics: Sequence[str], present: Collection[str], tell: Tell) -> None:
+def _tell_unmeasured(metrics: Sequence[str], present: Collection[str], tell: Say) -> None:
     if absent := [name for name in metrics if name not in present]:
         tell(f"no record here has {' or '.join(absent)}")
 
@@ -182,7 +180,7 @@ def _refuse_mixtures(plans: Sequence[Plan]) -> None:
 
 
 def _write(
-    tables: Sequence[Table], exports: Mapping[str, Callable[[], str]], request: ReportRequest, tell: Tell
+    tables: Sequence[Table], exports: Mapping[str, Callable[[], str]], request: ReportRequest, tell: Say
 ) -> None:
     """Write `tables`, or the export of the format that is asked for."""
     if request.format == "terminal" and request.output is None:
@@ -203,14 +201,14 @@ def _text(table: Table, request: ReportRequest) -> str:
     return text.markdown(table) if request.format == "markdown" else text.text(table)
 
 
-def _put_page(content: str, request: ReportRequest, tell: Tell) -> None:
+def _put_page(content: str, request: ReportRequest, tell: Say) -> None:
     """Write an HTML page: in UTF-8, as it says of itself, whatever the encoding of stdout is."""
     if request.output is None and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     _put(content, request.output, tell)
 
 
-def _put(content: str, output: Path | None, tell: Tell) -> None:
+def _put(content: str, output: Path | None, tell: Say) -> None:
     if output is None:
         sys.stdout.write(content)
         return

@@ -12,6 +12,7 @@ from objbench.errors import unknown_name
 from objbench.spec.names import EXPECTED, is_name
 from objbench.stored import Strict
 
+GENERATED = "generated"  # the source whose options name a dataset's generator
 TEST = "test"  # the split that methods are scored on; in a record, the key of those scores
 OWN_PROTOCOL = "standard"  # of every dataset of one's own
 SPLITS = ("train", "val", TEST)

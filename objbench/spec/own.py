@@ -11,6 +11,7 @@ import yaml
 
 from objbench.errors import RequestError, unknown_name
 from objbench.spec.datasets import OWN_PROTOCOL, SPLITS, DatasetRef, DatasetSpec
+from objbench.spec.key_value import key_value
 from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.nested import differences
 
@@ -78,7 +79,7 @@ def declare(
         raise RequestError(
             f"--size {size}: expected the side of a square in pixels, or HEIGHTxWIDTH, such as 64 or 48x64"
         )
-    given = dict(_option(option) for option in options)
+    given = dict(key_value("--option", option, "labels=seg.png") for option in options)
     return {
         "title": name,
         "description": f"{SOURCES[source]}, declared by `objbench prepare {name}`.",
@@ -132,10 +133,3 @@ def refuse_other_declaration(path: Path, there: DatasetSpec, asked: DatasetSpec)
         raise RequestError(
             f"{path}: declares the dataset otherwise: {'; '.join(found)}. --force replaces it, another name keeps both"
         )
-
-
-def _option(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals and value):
-        raise RequestError(f"--option {text}: expected KEY=VALUE, such as --option labels=seg.png")
-    return key, value

@@ -12,9 +12,9 @@ from typing import Any
 from objbench.errors import RequestError, unknown_name
 from objbench.registry import names
 from objbench.spec.datasets import DatasetRef
+from objbench.spec.key_value import key_yaml
 from objbench.spec.nested import as_yaml, deep_merge, flatten, unflatten
 from objbench.spec.schema import MethodSpec, Spec, VariantSpec
-from objbench.spec.yaml_text import parse_yaml
 
 _LENGTHS = ("recipe.steps", "recipe.epochs")
 _NO_RESULT = ("checkpoint_minutes",)  # keys of the recipe that change no result: not a part of what a run is
@@ -157,15 +157,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """`["recipe.steps=300", ...]` as a mapping; values are read as YAML."""
     overrides: dict[str, Any] = {}
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key:
-            raise RequestError(f"--set {assignment}: expected key=value, such as --set recipe.steps=300")
-        try:
-            value = parse_yaml(text)
-        except RequestError as error:
-            raise RequestError(
-                f"--set {assignment}: '{text}' is not a value (number, word, list): {error}"
-            ) from None
+        key, value = key_yaml("--set", assignment, "recipe.steps=300", empty=True)
         overrides.pop(key, None)  # the later --set wins, in order as well
         overrides[key] = value
     return overrides

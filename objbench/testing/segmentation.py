@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from objbench.errors import first_few
 from objbench.methods.create import build
 from objbench.testing.kit import BATCH, ContractError, Kit, demand, demand_equal, same
 from objbench.train.checkpoint import load_weights, save_weights
@@ -70,7 +71,7 @@ def check_segment_changes_nothing(kit: Kit) -> None:
     changed = [name for name, value in method.state_dict().items() if not same(value, before[name])]
     demand(not changed, f"segment changes the state of the method: {', '.join(changed)}")
     left = [name for name, parameter in method.named_parameters() if parameter.grad is not None]
-    demand(not left, f"segment leaves gradients behind in {', '.join(left[:3])}")
+    demand(not left, f"segment leaves gradients behind in {first_few(left)}")
 
 
 def check_save_and_load(kit: Kit) -> None:

@@ -57,10 +57,10 @@ def check_losses(kit: Kit) -> None:
             what = f"loss '{name}' of stage '{stage.name}'"
             demand(bool(value.isfinite()), f"{what} is {value.item()}")
         known = {id(parameter) for parameter in method.parameters()}
-        strange = [tuple(p.shape) for p in _parameters_in(losses.total) if id(p) not in known]
+        strange = [str(tuple(p.shape)) for p in _parameters_in(losses.total) if id(p) not in known]
         demand(
             not strange,
-            f"training_loss uses parameters that the method does not have, of shape {', '.join(map(str, strange[:3]))}: "
+            f"training_loss uses parameters that the method does not have, of shape {first_few(strange)}: "
             "make them its attributes, lists of modules an nn.ModuleList",
         )
 

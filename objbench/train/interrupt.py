@@ -35,7 +35,7 @@ class Interrupts:
 
     Attributes:
         work: What is being trained, for the message: "seed 3".
-        step: The step from which the same command continues it; None if nothing is being trained.
+        step: The step from which the same command continues it, which the training sets; None outside of one.
         lost: Whether another host took over what this process works on; then nothing may be written any more.
         advice: What the message says then: how the work that a signal stops can be continued.
     """
@@ -64,6 +64,18 @@ class Interrupts:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def training(self, work: str) -> Iterator[None]:
+        """Messages of this block tell from which step `work` goes on; a loss of earlier work is forgotten."""
+        self.work, self.step, self.lost = work, 0, False
+        try:
+            yield
+        except Exception:
+            self.check()  # libraries may have turned a signal's exception into one of their own
+            raise
+        finally:
+            self.step = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a forked child must end as it would without this handler

@@ -7,7 +7,7 @@ that is missing there. A logger that fails is left out; it cannot stop or change
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,6 +16,7 @@ from PIL import Image
 
 from objbench.data.scene import Array
 from objbench.errors import brief
+from objbench.progress import Say
 from objbench.spec.datasets import TEST
 from objbench.spec.resolve import digest
 from objbench.stored import Stored
@@ -54,9 +55,7 @@ class Loggers:
         names: As given.
     """
 
-    def __init__(
-        self, names: Iterable[str], folder: Path, config: Mapping[str, Any], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, names: Iterable[str], folder: Path, config: Mapping[str, Any], say: Say) -> None:
         self.names, self._folder, self._config, self._say = tuple(names), folder, config, say
         self._open: dict[str, Logger] = {}
         self._line = 0  # the next one of the log

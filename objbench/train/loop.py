@@ -41,7 +41,7 @@ Validate = Callable[[Method, Progress | None], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingCost:
     """The cost of a training.
 
     Attributes:
@@ -101,7 +101,7 @@ class Training:
         self.note = {"loss": "", "MFU": ""}  # first, as what does not fit is left out
         self.tell_at = 0.0  # after the first step
 
-    def run(self, advance: Advance = silent) -> Trained:
+    def run(self, advance: Advance = silent) -> TrainingCost:
         """Train the method in place.
 
         Raises:
@@ -129,7 +129,7 @@ class Training:
             self.method.share_batches(None)
             before += scenes.steps
         images = sum(scenes.steps * scenes.stage.batch_size for scenes in self.stages)
-        return Trained(self.total, self.seconds, self.earlier, images, self.environments)
+        return TrainingCost(self.total, self.seconds, self.earlier, images, self.environments)
 
     def _begin(self, scenes: StageScenes) -> Stepper:
         with torch.no_grad():

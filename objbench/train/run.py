@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from objbench.methods.create import build
 from objbench.methods.plain_file import is_from_file
 from objbench.metrics.definitions import metrics_of
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line, no_exit
-from objbench.progress import bar
+from objbench.progress import Say, bar
 from objbench.random import seed_from
 from objbench.ranks.group import ALONE, Ranks
 from objbench.records import Record, Run, read_record
@@ -29,6 +28,7 @@ from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST
 from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
+from objbench.stored import utc_now
 from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
 from objbench.train.checkpoint import save_weights
 from objbench.train.environment import Environment, joined
@@ -38,7 +38,7 @@ from objbench.train.interrupt import Interrupts
 from objbench.train.keep import keep_predictions
 from objbench.train.log import Log, NoLog
 from objbench.train.loggers import Loggers
-from objbench.train.loop import Trained, Training
+from objbench.train.loop import Training, TrainingCost
 from objbench.train.run_data import RunData, scored
 from objbench.train.run_folder import claim, lock_run, seed_folder
 from objbench.train.run_state import Reporter, reporting
@@ -56,7 +56,7 @@ def run_seed(
     *,
     fresh: bool = False,
     log: Sequence[str] = (),
-    say: Callable[[str], None] = print,
+    say: Say = print,
     interrupts: Interrupts | None = None,
     keep: bool = False,
     ranks: Ranks = ALONE,
@@ -78,12 +78,11 @@ def run_seed(
         Interrupted: A signal of `interrupts` asked to stop.
     """
     interrupts = interrupts or Interrupts()
-    interrupts.work, interrupts.step, interrupts.lost = f"seed {seed}", 0, False
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     config = run_config(method, data, seed)
     if ranks.several:
         ranks.refuse_difference(config | _versions(data.device))
-    with ranks.held_by_first(lock_run(folder, interrupts.lose)):
+    with interrupts.training(f"seed {seed}"), ranks.held_by_first(lock_run(folder, interrupts.lose)):
         finished = ranks.on_first(lambda: claim(folder, config, fresh))
         if finished:
             record: Record = ranks.on_first(lambda: read_record(folder))
@@ -171,7 +170,7 @@ def _run(job: _Job) -> Run:
 def _finish(
     job: _Job,
     model: Method,
-    trained: Trained,
+    trained: TrainingCost,
     tests: dict[str, Evaluation],
     seconds: float,
     weights_sha256: str,
@@ -200,7 +199,7 @@ def _finish(
         slots=model.slots,
         **joined(trained.environments)._asdict(),
         processes=job.ranks.size if job.ranks.several else None,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=utc_now(),
         steps=trained.steps,
         train_seconds=trained.seconds,
         wall_seconds=seconds,
@@ -218,7 +217,7 @@ def _finish(
     return record
 
 
-def _train(model: Method, job: _Job) -> Trained:
+def _train(model: Method, job: _Job) -> TrainingCost:
     recipe, data, seed, ranks = model.recipe, job.data, job.seed, job.ranks
     val = data.val
     if val is not None and recipe.evaluation_images is not None:
@@ -234,7 +233,7 @@ def _train(model: Method, job: _Job) -> Trained:
     log = ranks.all_do(lambda: Log(job.folder, job.loggers) if ranks.first else NoLog())
     if not model.stages():
         job.loggers.begin()
-        return Trained(0, 0.0, 0.0, 0, [Environment.now(data.device, ranks.size)])
+        return TrainingCost(0, 0.0, 0.0, 0, [Environment.now(data.device, ranks.size)])
     noted = dict(islice(job.spec.columns().items(), _NOTED))
     training = Training(
         model,

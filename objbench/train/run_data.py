@@ -15,7 +15,7 @@ from objbench.device import choose_device
 from objbench.errors import ObjbenchError, RequestError
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.scores import Scored
-from objbench.spec.datasets import TEST, DatasetRef
+from objbench.spec.datasets import GENERATED, TEST, DatasetRef
 from objbench.spec.own import prepare_command
 from objbench.spec.schema import Spec
 from objbench.stores import Place
@@ -134,14 +134,12 @@ def generated_source(spec: Spec, dataset: DatasetRef, sizes: Mapping[str, int]) 
     Raises:
         RequestError: There is none, or no training or test scenes are asked for.
     """
-    from objbench.data.generate.generator import SOURCE
-
-    dataset.source(SOURCE)
-    _refuse_test_set(spec, dataset, SOURCE)
+    dataset.source(GENERATED)
+    _refuse_test_set(spec, dataset, GENERATED)
     for split in ("train", TEST):
         if sizes.get(split) == 0:
             raise RequestError(f"--{split} 0: a run needs train and test")
-    return SOURCE
+    return GENERATED
 
 
 def _refuse_test_set(spec: Spec, dataset: DatasetRef, source: str) -> None:

@@ -110,9 +110,8 @@ def other_configuration(folder: Path, config: dict[str, Any]) -> str | None:
                 "--fresh deletes that run"
             )
         different = differences(found, config)
-        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         return (
-            f"{folder} holds a run of another configuration: {'; '.join(different[:3])}{more}; "
+            f"{folder} holds a run of another configuration: {first_few(different, '; ')}; "
             "--fresh deletes that run"
         )
     if folder.is_dir() and any(not path.name.endswith(".partial") for path in folder.iterdir()):

@@ -10,14 +10,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.progress import Advance, duration
 from objbench.records import RECORD
-from objbench.stored import Stored
+from objbench.stored import Stored, utc_now
 from objbench.train.checkpoint import CHECKPOINT
 from objbench.train.interrupt import Interrupted
 from objbench.train.lock import holder
@@ -158,7 +157,7 @@ class Reporter:
     def _write(self) -> None:
         self._written = time.monotonic()
         with suppress(OSError):  # a full disk must not stop a run for the sake of its state
-            self._state.model_copy(update={"updated": _now()}).save(self._path)
+            self._state.model_copy(update={"updated": utc_now()}).save(self._path)
 
 
 @contextmanager
@@ -182,15 +181,13 @@ def reporting(folder: Path) -> Iterator[Reporter]:
 def leave_reason(folder: Path, reason: str) -> None:
     """Say of a run whose process died without a word why it failed; if another one works on it, it will say so again."""
     said = StateFile.read_if_valid(state_path(folder)) or _here()
-    update = {"state": "failed", "seconds_left": None, "reason": reason, "updated": _now()}
+    update = {"state": "failed", "seconds_left": None, "reason": reason, "updated": utc_now()}
     with suppress(OSError):
         said.model_copy(update=update).save(state_path(folder))
 
 
 def _here() -> StateFile:
     job = next((f"{name}={os.environ[name]}" for name in _JOBS if name in os.environ), None)
-    return StateFile(state="at work", host=socket.gethostname(), process=os.getpid(), job=job, updated=_now())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return StateFile(
+        state="at work", host=socket.gethostname(), process=os.getpid(), job=job, updated=utc_now()
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,13 @@ from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
 from objbench.predictions import Batch, Predictions, Target
 from objbench.predictions.files import ARCHIVES
-from objbench.progress import Advance, bar
+from objbench.progress import Advance, Say, bar
 from objbench.records import RECORD, External, Record, read_record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST
 from objbench.spec.nested import differences
+from objbench.stored import utc_now
 from objbench.train.artifacts import (
     SAMPLE_SHEET,
     read_per_image,
@@ -75,7 +74,7 @@ def score_predictions(
     definition: str = DEFAULT_DEFINITION,
     trained_on: str | None = None,
     fresh: bool = False,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> tuple[Path, str, Record]:
     """Score `predictions` of all `scenes`.
 
@@ -264,7 +263,7 @@ def _kept_statement(folder: Path, said: str | None, trained_on: str | None) -> s
     return trained_on or said
 
 
-def _tell_other_statements(folder: Path, said: str | None, say: Callable[[str], None]) -> None:
+def _tell_other_statements(folder: Path, said: str | None, say: Say) -> None:
     """Name the other seeds of the model of which something else is said: a report makes rows of their own of them."""
     others: dict[str, str | None] = {}
     for path in sorted(folder.parent.glob(f"seed-*/{RECORD}")):
@@ -306,7 +305,7 @@ def _record(
         seed=seed,
         trained_on=trained_on,
         **now._asdict(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=utc_now(),
         metrics={key: scores},
         scored={key: on},
     )

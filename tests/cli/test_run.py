@@ -102,7 +102,7 @@ def test_evaluate_prints_and_records_another_set(tmp_path):
             ["run", "toy_geco", "--set", "model.widht=3"],
             "unknown key 'model.widht': did you mean 'model.width'?",
         ),
-        (["run", "toy_geco", "--set", "model.width"], "expected key=value"),
+        (["run", "toy_geco", "--set", "model.width"], "expected KEY=VALUE"),
         (["run", "toy_geco", "--seeds", "five"], "--seeds five: expected a number (5) or numbers (0,3,7)"),
         (["run", "toy_geco", "--seeds", "0"], "at least one"),
         (["run", "toy_geco", "--seeds", "2", "--seed", "1"], "either --seeds or --seed"),

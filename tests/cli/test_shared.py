@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.ranks import finish, free_port, start, variables
+from helpers.ports import free_port
+from helpers.ranks import finish, start, variables
 
 from objbench.records import read_record
 from objbench.train.artifacts import read_per_image

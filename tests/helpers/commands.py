@@ -16,6 +16,13 @@ def call_with_toy(*arguments: object) -> Result:
     return call(*arguments, "--config", "toy.yaml")
 
 
+def printed(*arguments: object) -> str:
+    """What a line that succeeds prints."""
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
 def refused(code: int, *arguments: object) -> str:
     """The message of a line that ends with this exit code, prints nothing else and shows no traceback."""
     result = call(*arguments)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from helpers.paths import PLUGINS
+from helpers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,12 +28,6 @@ def variables(rank: int, size: int, port: int) -> dict[str, str]:
         "OMP_NUM_THREADS": 1,
     }
     return os.environ | {name: str(value) for name, value in mine.items()}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def start(size: int, command: list[str], different: dict[int, list[str]] | None = None) -> list[Any]:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.ports import free_port
+
 _PACKAGES = ("slurm-client", "slurmctld", "slurmd", "slurm-wlm-basic-plugins")
 _REQUEUE_SECONDS = 5  # that long a job waits that was queued again; 120 by default
 _START_SECONDS = 120
@@ -79,8 +81,8 @@ ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
-SlurmctldPort={_free_port()}
-SlurmdPort={_free_port()}
+SlurmctldPort={free_port()}
+SlurmdPort={free_port()}
 AuthType=auth/none
 AuthInfo=cred_expire={_REQUEUE_SECONDS}
 CredType=cred/none
@@ -106,12 +108,6 @@ PlugStackConfig=/dev/null
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _wait_until_idle(

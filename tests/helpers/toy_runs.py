@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from objbench.progress import Say
 from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.train.run import run_seed
@@ -22,7 +23,7 @@ def run(
     seed: int = 0,
     fresh: bool = False,
     log: Sequence[str] = (),
-    say: Callable[[str], None] = print,
+    say: Say = print,
     **overrides,
 ) -> tuple:
     spec, run_data = load_spec(), open_run_data(data)

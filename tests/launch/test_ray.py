@@ -17,6 +17,7 @@ from helpers.commands import call, refused
 from helpers.launched import LONG, results, working
 from helpers.loggers import from_tensorboard
 from helpers.paths import PLUGINS, ROOT
+from helpers.ports import free_port
 
 from objbench.errors import RequestError
 from objbench.launch.log import log_path
@@ -68,12 +69,6 @@ def test_a_wrong_request_starts_nothing(tmp_path, no_ray, options, message):
     assert not (tmp_path / "runs").exists()
 
 
-def closed_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -86,7 +81,7 @@ def closed_port() -> int:
     ],
 )
 def test_an_address_without_a_cluster_is_refused(tmp_path, no_ray, monkeypatch, address, message):
-    address = address.format(port=closed_port())
+    address = address.format(port=free_port())
     monkeypatch.setenv("RAY_ADDRESS", address)
     text = refused(2, *RAY)
     assert f"RAY_ADDRESS={address}: {message}" in text

@@ -68,7 +68,7 @@ def test_the_number_that_says_it_all_is_important(probe, kind):
     inputs = random.normal(size=(300, 4)).astype(np.float32)
     values = (inputs[:, 2] > 0).astype(int) if kind == "categorical" else inputs[:, 2:3].astype(np.float64)
     target = Target("it", kind, values[None])
-    found = importances(fit(probe, target, inputs, values, 0), target, inputs, values, 0)
+    found = importances(fit(probe, target, inputs, values, 0), inputs, values, 0)
     assert found.shape == (4,)
     assert found.min() >= 0
     assert found.argmax() == 2

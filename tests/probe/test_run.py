@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from objbench.spec.resolve import resolve
 from objbench.train.reevaluate import load_run, untrained_run
 
 SPEC = load_spec()
+REQUEST = Request("linear", "masks", None, 20)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def loader(data):
 
 def test_scores_stand_in_the_record(trained, prepared_data):
     folder, before = trained
-    keys, record = probe_run(folder, SPEC, loader(prepared_data), Request(n_train=20))
+    keys, record = probe_run(folder, SPEC, loader(prepared_data), REQUEST)
     assert keys == ["test"]
     assert read_record(folder) == record
     assert record.model_copy(update={"probes": None}) == before
@@ -59,7 +62,7 @@ def test_scores_stand_in_the_record(trained, prepared_data):
 
 def test_the_same_command_finds_the_same(trained, prepared_data):
     folder, _ = trained
-    one, two = (probe_run(folder, SPEC, loader(prepared_data), Request(n_train=20))[1] for _ in range(2))
+    one, two = (probe_run(folder, SPEC, loader(prepared_data), REQUEST)[1] for _ in range(2))
     assert one == two
 
 
@@ -81,21 +84,17 @@ def test_the_untrained_model_has_the_first_weights_of_the_training(trained, prep
 def test_trivial_methods_have_slots_and_nothing_beside_them(prepared_data, tmp_path):
     for method in ("one_slot", "grid", "color_kmeans"):
         folder, _ = toy_runs.run(prepared_data, tmp_path, method)
-        _, record = probe_run(folder, SPEC, loader(prepared_data), Request())
+        _, record = probe_run(folder, SPEC, loader(prepared_data), REQUEST)
         found = record.probes["test"]["linear"]
         assert {score.masks for score in found.factors.values()} == {None}
         assert {score.untrained for score in found.factors.values()} == {None}
     assert found.factors["color"].score > 0.5
 
 
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [(Request(factors=("colour",)), "unknown factor of tetrominoes 'colour'.*color")],
-)
-def test_refused_before_anything_is_computed(trained, prepared_data, request_, message, monkeypatch):
+def test_an_unknown_factor_is_refused_before_anything_is_computed(trained, prepared_data, monkeypatch):
     monkeypatch.setattr("objbench.probe.run.codes", lambda *_: pytest.fail("computed"))
-    with pytest.raises(RequestError, match=message):
-        probe_run(trained[0], SPEC, loader(prepared_data), request_)
+    with pytest.raises(RequestError, match=r"unknown factor of tetrominoes 'colour'.*color"):
+        probe_run(trained[0], SPEC, loader(prepared_data), replace(REQUEST, factors=("colour",)))
 
 
 def test_scores_of_predictions_have_no_slots(prepared_data, tmp_path):
@@ -107,4 +106,4 @@ def test_scores_of_predictions_have_no_slots(prepared_data, tmp_path):
     with open_predictions(tmp_path / "mine.npy", by_order=False) as predictions:
         folder, *_ = score_predictions(predictions, scenes, tmp_path, "mine", say=print)
     with pytest.raises(RequestError, match="without a model that has slots"):
-        probe_run(folder, SPEC, loader(prepared_data), Request())
+        probe_run(folder, SPEC, loader(prepared_data), REQUEST)

@@ -6,25 +6,18 @@ import json
 
 import numpy as np
 import pytest
+from helpers.commands import printed
 from helpers.paths import FIXTURES
-from typer.testing import CliRunner
 
 import objbench
-from objbench.cli.main import app
 
 MINI = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
-
-
-def call(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 @pytest.fixture
 def prepared() -> None:
     sizes = ["--train", 6, "--val", 2, "--test", 2, "--workers", 1]
-    call("prepare", "tetrominoes", "--source", "deepmind", "--raw", MINI, *sizes)
+    printed("prepare", "tetrominoes", "--source", "deepmind", "--raw", MINI, *sizes)
 
 
 @pytest.mark.usefixtures("prepared")
@@ -42,11 +35,11 @@ def test_shards_of_real_records_are_pixel_exact():
 @pytest.mark.usefixtures("prepared")
 def test_methods_run_on_real_records_and_are_reported_as_what_they_are():
     short = ["--set", "recipe.steps=3", "--set", "recipe.batch_size=6", "--set", "recipe.evaluations=1"]
-    call("run", "objmae:demo", "--dataset", "tetrominoes", *short)
-    (kmeans,) = json.loads(call("run", "color_kmeans", "--dataset", "tetrominoes", "--json"))
+    printed("run", "objmae:demo", "--dataset", "tetrominoes", *short)
+    (kmeans,) = json.loads(printed("run", "color_kmeans", "--dataset", "tetrominoes", "--json"))
     assert kmeans["source"] == "deepmind"
     assert kmeans["metrics"]["test"]["ari"]["mean"] > 0.8
-    table = call("report", "--dataset", "tetrominoes")
+    table = printed("report", "--dataset", "tetrominoes")
     assert "objmae (demo)" in table
     assert "not the protocol's standard test split (2 images)" in table
     assert "trained on 6 scenes, the protocol has 60,000" in table

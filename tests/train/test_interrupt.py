@@ -174,6 +174,33 @@ def test_each_signal_has_its_exit_code(number):
     assert stop.value.exit_code == expected[number.name]
 
 
+def test_only_a_signal_in_a_training_tells_its_step():
+    interrupts = Interrupts()
+    interrupts.advice = "the same command goes on"
+    with interrupts.catch():
+        with interrupts.training("seed 3"):
+            interrupts.step = 7
+        with pytest.raises(Interrupted, match=r"SIGTERM; the same command goes on$") as stop:
+            send(signal.SIGTERM)
+    assert stop.value.step is None
+
+
+def test_an_error_that_a_library_made_of_a_signal_is_that_signal():
+    interrupts = Interrupts()
+    with pytest.raises(Interrupted, match="goes on from step 7 of seed 3"), interrupts.catch():
+        swallowed_by_a_library(interrupts)
+    assert interrupts.step is None
+
+
+def swallowed_by_a_library(interrupts: Interrupts) -> None:
+    with interrupts.training("seed 3"):
+        interrupts.step = 7
+        try:
+            send(signal.SIGTERM)
+        except Interrupted:
+            raise ValueError("of the library") from None
+
+
 def send_twice(number: signal.Signals, reached: list[str]) -> None:
     interrupts = Interrupts()
     with interrupts.catch(), interrupts.deferred():

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from arguments import positive
 
-from benches.options import add_device, cores
+from benches.options import add_device
 from benches.report import Check, Report, Row, Section
 from benches.timing import Candidate, interleave, say
 from objbench.data.generate.generator import Generator, generator_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.scene import Array, SceneBatch
+from objbench.data.workers import available
 from objbench.device import choose_device
 from objbench.spec.load import load_spec
 
@@ -106,7 +107,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument(
         "--processes", type=positive, nargs="+", metavar="N",
-        default=sorted({1, min(AIMED_CORES, cores()), cores()}),
+        default=sorted({1, min(AIMED_CORES, available()), available()}),
         help="processes that generate at once, each on one thread; on the CPU only (default 1, 2 and all cores)",
     )  # fmt: skip
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benches.options import cores
+from objbench.data.workers import available
+from objbench.stored import utc_now
 from objbench.train.environment import code_version
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
     """The processor, its load, the versions, and the environment variables for threads."""
     return {
         "cpu": cpu_model(),
-        "cores": cores(),
+        "cores": available(),
         "load_average_at_start": load_average(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(),
@@ -29,7 +29,7 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "environment": {key: value for key, value in os.environ.items() if key.startswith(THREADING)},
         "commit": code_version(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": utc_now(),
     }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser
 
 from arguments import positive
+
+from objbench.data.workers import available
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -19,12 +20,7 @@ def add_threads(parser: ArgumentParser) -> None:
         "--threads",
         type=positive,
         nargs="+",
-        default=sorted({1, cores()}),
+        default=sorted({1, available()}),
         metavar="N",
         help="threads of torch, several to compare them (default 1 and all cores)",
     )
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,14 +16,13 @@ import numpy as np
 from arguments import positive
 
 from benches.generic_protobuf import parse_generically
-from benches.options import cores
 from benches.png_alone import encode_pngs
 from benches.report import Check, Report, Row, Section, Speedup
 from benches.timing import Candidate, Timing, interleave, say
 from objbench.data.prepare.prepare import prepare
 from objbench.data.sources.layouts import record_features
 from objbench.data.sources.tfrecord import Reader, crc32c_function, parse_example
-from objbench.data.workers import run
+from objbench.data.workers import available, run
 from objbench.spec.load import load_spec
 
 FIXTURES = Path(__file__).parents[2] / "tests" / "fixtures"
@@ -48,7 +47,7 @@ class Work:
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this bench."""
     parser.add_argument(
-        "--workers", type=positive, nargs="+", default=sorted({1, cores()}), metavar="N",
+        "--workers", type=positive, nargs="+", default=sorted({1, available()}), metavar="N",
         help="encoding processes, several numbers to compare them (default 1 and all cores)",
     )  # fmt: skip
     parser.add_argument(

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from arguments import positive
 
-from benches.options import cores
 from benches.report import Report, Row, Section, Speedup
 from benches.timing import Clock, Timing, Turn, quartiles, say, timed, timing_of
 from objbench.data.prepare.prepare import prepare
+from objbench.data.workers import available
 from objbench.errors import ObjbenchError
 from objbench.launch.jobs import Job
 from objbench.launch.plan import make_plan
@@ -80,7 +80,7 @@ def measure(options: Namespace) -> Report:
 
 def throughput(folder: Path, runs: int, steps: int, repeats: int) -> Section:
     """The same short trainings by the pool and one after another."""
-    workers = cores()
+    workers = available()
     line = (METHOD, "--set", f"recipe.steps={steps}", "--set", "recipe.evaluations=0", "--device", "cpu")
     pool = ("--launcher", "local", "--workers", str(workers))
     plain = _one_after_another(workers)
@@ -107,7 +107,7 @@ def overheads(folder: Path, runs: int, repeats: int) -> Section:
     """Seconds that each further run takes if its work is next to nothing, one at a time."""
     line = (TRIVIAL, "--device", "cpu")
     local = (*line, "--launcher", "local", "--workers", "1")
-    ray = (*line, "--launcher", "ray", "--resources", f"num_cpus={cores()}")  # all: one at a time
+    ray = (*line, "--launcher", "ray", "--resources", f"num_cpus={available()}")  # all: one at a time
     ways = [
         Way("plain", partial(_command, folder, line)),
         Way("--launcher local, 1 worker", partial(_command, folder, local)),

@@ -156,16 +156,17 @@ def _turn(candidate: Candidate, calls: int, device: torch.device, clock: Clock) 
     time.sleep(PAUSE)
     if calls > 1:  # a short call finds caches and threads as the candidate before it left them
         candidate.run()
-    _wait(device)
+    wait(device)
 
     def work() -> None:
         for _ in range(calls):
             candidate.run()
-            _wait(device)
+            wait(device)
 
     return timed(work, clock, calls)
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the kernels of a device have finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benches.timing import Candidate, Timing, interleave, quartiles, say
+from benches.timing import Candidate, Timing, interleave, quartiles, say, wait
 from benches.train_memory import TensorMemory
 from benches.train_paths import FixedPoint, open_path
 from objbench.device import peak_memory
@@ -145,15 +145,15 @@ def _start(work: Work, path: str, points: Sequence[float]) -> Entrant:
     try:
         method, scenes = work.begin()
         entrant.scenes = FixedPoint(scenes, points[0])
-        _wait(work.device)
+        wait(work.device)
         start = time.perf_counter()
         entrant.stepper, entrant.remark = open_path(path, method, entrant.scenes, scenes.stage)
         entrant.stepper.advance(WARM)
-        _wait(work.device)
+        wait(work.device)
         entrant.startup = time.perf_counter() - start
         entrant.scenes.point = points[-1]
         entrant.stepper.advance(WARM)
-        _wait(work.device)
+        wait(work.device)
     except Exception as error:  # a path that cannot run must not take the others with it
         entrant.fails(error)
         return entrant
@@ -194,10 +194,10 @@ def _time(entrants: Sequence[Entrant], point: float, repeats: int, device: torch
 def _steps(stepper: Stepper, device: torch.device) -> int:
     """The number of steps of a turn. Takes some steps to warm up at a new point."""
     stepper.advance(WARM)
-    _wait(device)
+    wait(device)
     start = time.perf_counter()
     stepper.advance(WARM)
-    _wait(device)
+    wait(device)
     return max(LEAST, math.ceil(TURN * WARM / (time.perf_counter() - start)))
 
 
@@ -229,8 +229,3 @@ def _losses(work: Work, path: str, steps: int) -> list[float]:
         stepper.advance(1)
         losses.append(stepper.losses()["total"])
     return losses
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -13,11 +13,12 @@ from arguments import positive
 
 from miniatures import plan
 from miniatures.cost import OTHER_PREPARING, PREPARING, measured_steps, minutes_left
-from miniatures.plan import SOURCE, Command, chosen
+from miniatures.plan import Command, chosen
 from miniatures.results import keep_and_report
 from objbench.data.format.manifest import prepared
 from objbench.errors import ObjbenchError, RequestError
 from objbench.folders import DATA_VARIABLE, RUNS_VARIABLE, data_folder, runs_folder
+from objbench.spec.datasets import GENERATED
 from objbench.spec.load import load_spec
 from objbench.spec.schema import Spec
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
@@ -67,7 +68,7 @@ def _parser() -> ArgumentParser:
 
 def _print_plan(commands: list[Command], spec: Spec, options: Namespace) -> None:
     """A line for each method on each dataset: seeds, how many are finished, and the hours that the others may take."""
-    steps = measured_steps(ROOT / "results", options.results)
+    steps = measured_steps(spec, ROOT / "results", options.results)
     runs = _runs(options)
     print(f"{'dataset':31} {'method':26} {'seeds':>5} {'done':>5} {'hours':>6}")
     total, unknown = 0.0, 0
@@ -103,7 +104,7 @@ def _runs(options: Namespace) -> Path:
 def _unprepared(commands: list[Command], spec: Spec, options: Namespace) -> list[str]:
     data = data_folder(options.data)
     names = dict.fromkeys(command.dataset for command in commands)
-    return [name for name in names if SOURCE not in prepared(data, spec.dataset(name))]
+    return [name for name in names if GENERATED not in prepared(data, spec.dataset(name))]
 
 
 def _carry_out(commands: list[Command], spec: Spec, options: Namespace) -> int:
@@ -120,7 +121,7 @@ def _carry_out(commands: list[Command], spec: Spec, options: Namespace) -> int:
 
 def _prepare_and_run(command: Command, runs: Path, spec: Spec, options: Namespace) -> int:
     for name in _unprepared([command], spec, options):
-        if code := _objbench("prepare", [name, "--source", SOURCE], options):
+        if code := _objbench("prepare", [name, "--source", GENERATED], options):
             return code
     if all(run_state(runs / run.folder(spec)).state == "finished" for run in command.runs):
         return 0

@@ -21,14 +21,14 @@ OTHER_PREPARING = 1.0
 Steps = Mapping[tuple[str, str], float]
 
 
-def measured_steps(*folders: Path) -> Steps:
+def measured_steps(spec: Spec, *folders: Path) -> Steps:
     """(METHOD[-VARIANT][+hash6], dataset) -> mean milliseconds of a step, of the records in the folders."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for folder in folders:
         for record in (each.record for each in find_records(folder).records):
             if isinstance(record, Record) and record.steps:
                 config = MethodConfig(record.method, record.variant, record.overrides, {}, "")
-                where = record.dataset_ref.removesuffix("@standard")
+                where = str(spec.dataset(record.dataset_ref))
                 found[config.label, where].append(1000 * record.train_seconds / record.steps)
     return {run: fmean(values) for run, values in found.items()}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from objbench.errors import unknown_name
+from objbench.spec.datasets import GENERATED
 from objbench.spec.resolve import MethodConfig, parse_assignments, resolve
 from objbench.spec.schema import Spec
 from objbench.train.run_folder import seed_folder
 
-SOURCE = "generated"
 ALIGNED, STRIPED, SMALL_CLEVR = "tetrominoes@aligned", "tetrominoes@striped", "clevr_small"
 SPRITES, APART = "multi_dsprites_binarized", "multi_dsprites_binarized@apart"
 MADE_FOR = {
@@ -59,7 +59,7 @@ class Run(NamedTuple):
 
     def folder(self, spec: Spec) -> Path:
         """Its folder under those of the runs and of the results."""
-        return seed_folder(Path(), self.dataset, SOURCE, self.resolved(spec), self.seed)
+        return seed_folder(Path(), self.dataset, GENERATED, self.resolved(spec), self.seed)
 
 
 class Command(NamedTuple):
@@ -83,7 +83,7 @@ class Command(NamedTuple):
     def options(self) -> list[str]:
         """The words after `objbench run`, but for places and launcher."""
         settings = [word for setting in self.settings for word in ("--set", setting)]
-        where = ["--dataset", self.dataset, "--source", SOURCE, "--seeds", str(self.seeds)]
+        where = ["--dataset", self.dataset, "--source", GENERATED, "--seeds", str(self.seeds)]
         return [*self.methods, *where, *settings]
 
 

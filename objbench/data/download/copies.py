@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objbench import progress
-from objbench.data.download.receipts import Receipt, now, read_receipt, write_receipt
+from objbench.data.download.receipts import Receipt, read_receipt, write_receipt
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import check_space, exclusive_lock, explain_os_errors, replacing, sha256_of
 from objbench.folders import CACHE_VARIABLE, copy_folder
+from objbench.stored import utc_now
 from objbench.stores import Place, Store
 
 CONNECTIONS = 8  # files that are fetched at the same time
@@ -68,7 +69,7 @@ class Wanted:
                 mtime_ns=self.target.stat().st_mtime_ns,
                 sha256=found,
                 checked=["sha256"] if self.sha256 else [],
-                date=now(),
+                date=utc_now(),
             )
             write_receipt(self.target, receipt)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from objbench import progress
-from objbench.data.download.file import Download, FileStatus, Say
+from objbench.data.download.file import Download, FileStatus
 from objbench.data.download.http import Client
 from objbench.data.download.meter import Meter, bar
 from objbench.data.download.remote import Remote
@@ -43,7 +43,10 @@ def status(remotes: Sequence[Remote], folder: Path) -> Status:
 
 
 def fetch(
-    remotes: Sequence[Remote], folder: Path, connections: int = CONNECTIONS, say: Say = lambda line: None
+    remotes: Sequence[Remote],
+    folder: Path,
+    connections: int = CONNECTIONS,
+    say: progress.Say = lambda line: None,
 ) -> list[Path]:
     """Download the files of a release that are missing in `folder`, with a progress bar.
 

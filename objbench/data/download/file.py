@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,6 @@ from objbench.data.download.receipts import (
     Receipt,
     checksums,
     mismatches,
-    now,
     read_receipt,
     receipt_path,
     write_receipt,
@@ -26,10 +25,10 @@ from objbench.data.download.transfer import Partial, Transfer
 from objbench.data.download.zipped import inflate
 from objbench.errors import ObjbenchError
 from objbench.files import exclusive_lock, free_space, megabytes, sync
+from objbench.progress import Say
+from objbench.stored import utc_now
 
 RESTARTS = 2  # of a file that changes while it is downloaded, before the next address is tried
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Download:
         found = checksums(self.path, ["sha256", *published])
         if wrong := mismatches(found, {**({"sha256": receipt.sha256} if receipt else {}), **published}):
             raise self._wrong_file("; ".join(wrong))
-        known = receipt or Receipt(bytes=size, mtime_ns=0, sha256=found["sha256"], checked=[], date=now())
+        known = receipt or Receipt(bytes=size, mtime_ns=0, sha256=found["sha256"], checked=[], date=utc_now())
         mtime = self.path.stat().st_mtime_ns
         write_receipt(self.path, known.model_copy(update={"mtime_ns": mtime, "checked": list(published)}))
         return True
@@ -199,7 +198,7 @@ class Download:
             mtime_ns=state.st_mtime_ns,
             sha256=found["sha256"],
             checked=list(location.published),
-            date=now(),
+            date=utc_now(),
         )
         write_receipt(self.path, receipt)
         made.replace(self.path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -62,11 +61,6 @@ def read_receipt(path: Path) -> Receipt | None:
 def write_receipt(path: Path, receipt: Receipt) -> None:
     """Write the receipt of the file `path`."""
     receipt.save(receipt_path(path))
-
-
-def now() -> str:
-    """The time now in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def checksums(

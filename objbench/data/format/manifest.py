@@ -9,7 +9,7 @@ from pydantic import AfterValidator, PositiveInt
 
 from objbench.data.format.settings import Settings, refuse_changed_settings
 from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.spec.datasets import SPLITS, DatasetRef
+from objbench.spec.datasets import GENERATED, SPLITS, DatasetRef
 from objbench.spec.own import prepare_command
 from objbench.stored import Stored, Strict
 from objbench.stores import Place, Store
@@ -153,14 +153,16 @@ def read_manifest(folder: Place) -> Manifest:
 
 def prepared(data: Place, dataset: DatasetRef) -> dict[str, Manifest]:
     """The prepared sources of a dataset under one protocol, by name."""
-    return {source: _manifest_of(data, dataset, source) for source in _sources(data, dataset)}
+    return {source: manifest_of(data, dataset, source) for source in prepared_sources(data, dataset)}
 
 
-def _sources(data: Place, dataset: DatasetRef) -> list[str]:
+def prepared_sources(data: Place, dataset: DatasetRef) -> list[str]:
+    """The names of the prepared sources of a dataset under one protocol; their manifests are not read."""
     return sorted(path.parent.name for path in (data / str(dataset)).glob(f"*/{MANIFEST}"))
 
 
-def _manifest_of(data: Place, dataset: DatasetRef, source: str) -> Manifest:
+def manifest_of(data: Place, dataset: DatasetRef, source: str) -> Manifest:
+    """The manifest of a dataset from one source; ObjbenchError if there is none, or it is damaged or of another one."""
     folder = folder_of(data, dataset, source)
     manifest = read_manifest(folder)
     found = (manifest.dataset, manifest.protocol, manifest.source)
@@ -183,18 +185,18 @@ def find(data: Place, dataset: DatasetRef, source: str | None) -> tuple[Place, M
             of `dataset`.
         ObjbenchError: None is prepared; the message has the command that prepares it.
     """
-    here = _sources(data, dataset) if source is None else [dataset.source(source)]
+    here = prepared_sources(data, dataset) if source is None else [dataset.source(source)]
     if len(here) > 1:
         raise RequestError(f"{dataset} is prepared from several sources: give --source {' or '.join(here)}")
     for name in here:
         folder = folder_of(data, dataset, name)
         if (folder / MANIFEST).is_file():
-            manifest = _manifest_of(data, dataset, name)
+            manifest = manifest_of(data, dataset, name)
             refuse_changed_settings(folder, manifest.settings, dataset, name)
             return folder, manifest
     wanted = dataset.source(source)
-    free = source is None and wanted != "generated" and "generated" in dataset.sources
-    other = " (--source generated needs no download)" if free else ""
+    free = source is None and wanted != GENERATED and GENERATED in dataset.sources
+    other = f" (--source {GENERATED} needs no download)" if free else ""
     raise ObjbenchError(
         f"{dataset} is not prepared in {data / str(dataset)}"
         f"{f' from source {source}' if source else ''}: {prepare_command(dataset, wanted)} --data {data}{other}"

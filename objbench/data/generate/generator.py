@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from objbench import registry
 from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError, unknown_name
-from objbench.spec.datasets import DatasetRef
+from objbench.spec.datasets import GENERATED, DatasetRef
 
 if TYPE_CHECKING:
     import torch
 
     from objbench.data.generate.tensors import SceneTensors
 
-SOURCE = "generated"  # the source whose options name a dataset's generator
 BATCH = 2000  # scenes made at once
 
 
@@ -101,7 +100,7 @@ class GeneratedBlock:
 
 def options_of(dataset: DatasetRef) -> dict[str, Any]:
     """The options that a dataset's block gives its generator; those of the protocol replace those of the source."""
-    source = dataset.spec.sources.get(SOURCE)
+    source = dataset.spec.sources.get(GENERATED)
     options = {**source.options, **dataset.rule.options} if source else {}
     options.pop("generator", None)
     return options
@@ -113,10 +112,10 @@ def generator_of(dataset: DatasetRef) -> Generator:
     Raises:
         RequestError: The block names none or an unknown one, or gives an option that the generator does not have.
     """
-    source = dataset.spec.sources.get(SOURCE)
+    source = dataset.spec.sources.get(GENERATED)
     if source is None or "generator" not in source.options:
         raise RequestError(
-            f"dataset '{dataset.name}' has no generator: its block has no sources.{SOURCE}.options.generator; "
+            f"dataset '{dataset.name}' has no generator: its block has no sources.{GENERATED}.options.generator; "
             f"generators: {', '.join(registry.names('generators'))}"
         )
     name = str(source.options["generator"])

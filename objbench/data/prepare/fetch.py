@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from objbench.data.download import Remote, Status, fetch, status
 from objbench.data.sources.base import SourceRequest
 from objbench.data.sources.release import wanted_files
 from objbench.folders import copy_folder
+from objbench.progress import Say
 from objbench.spec.datasets import DatasetRef
 from objbench.stores import Place
 
@@ -16,7 +17,7 @@ DOWNLOADS = ".downloads"
 
 
 def fetch_release(
-    dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int], say: Callable[[str], None]
+    dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int], say: Say
 ) -> Path | None:
     """Download the missing files of `source` into `<data>/.downloads/<release>`; for a store, to this disk's cache.
 

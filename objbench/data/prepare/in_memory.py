@@ -14,7 +14,7 @@ import torch
 from objbench import progress
 from objbench.data.format.manifest import Records, Split
 from objbench.data.format.sample import digest, key_of, samples
-from objbench.data.generate.generator import SOURCE, GeneratedBlock, Generator, generator_of, options_of
+from objbench.data.generate.generator import GeneratedBlock, Generator, generator_of, options_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.prepare.describe import describe_split
 from objbench.data.prepare.prepare import plan, refuse_selection
@@ -25,7 +25,7 @@ from objbench.data.workers import available, run
 from objbench.device import choose_device, free_memory
 from objbench.errors import RequestError, unknown_name, whole_number
 from objbench.files import megabytes
-from objbench.spec.datasets import SPLITS, DatasetRef
+from objbench.spec.datasets import GENERATED, SPLITS, DatasetRef
 from objbench.spec.load import load_spec
 
 
@@ -76,7 +76,7 @@ def generate(
     """
     reference = load_spec(config).dataset(dataset)
     generator = generator_of(reference)
-    refuse_selection(reference, reference.source(SOURCE))
+    refuse_selection(reference, reference.source(GENERATED))
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
@@ -102,7 +102,7 @@ def splits_in_memory(
     Raises:
         RequestError: The request cannot be met.
     """
-    preparation = plan(dataset, SOURCE, Path(), None, sizes, seed)
+    preparation = plan(dataset, GENERATED, Path(), None, sizes, seed)
     _check_memory(dataset, [len(part) for part in preparation.plans], device)
     generator = generator_of(dataset)
     made: dict[str, Scenes] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,7 +295,7 @@ def prepare(
     force: bool = False,
     advance: progress.Advance = progress.silent,
     skip_bad: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: progress.Say = lambda line: None,
 ) -> Manifest:
     """Prepare `dataset` from `source` under `data`, a folder or a store. Returns at once if that is done already.
 

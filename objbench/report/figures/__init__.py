@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from objbench.report.figures.paper import FAILURES, PAPER_FIGURES, SUCCESS, draw
+from objbench.report.figures.paper import FAILURES, PAPER_FIGURES, SUCCESS, FigureRequest, draw
 
-__all__ = ["FAILURES", "PAPER_FIGURES", "SUCCESS", "draw"]
+__all__ = ["FAILURES", "PAPER_FIGURES", "SUCCESS", "FigureRequest", "draw"]

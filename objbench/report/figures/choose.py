@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.progress import Say
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.row import Measured
 from objbench.spec.datasets import TEST
@@ -13,7 +14,6 @@ from objbench.spec.schema import Spec
 
 PREFERRED = "objmae"  # the method of the paper
 RANKING = "ari_fg"  # chooses the best method if the preferred one has no records
-Tell = Callable[[str], None]
 
 
 def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured]:
@@ -47,7 +47,7 @@ def rows_on(rows: Iterable[Measured], dataset: str, spec: Spec) -> list[Measured
 
 
 def choose_rows(
-    rows: Sequence[Measured], methods: Sequence[str], spec: Spec, dataset: str, tell: Tell
+    rows: Sequence[Measured], methods: Sequence[str], spec: Spec, dataset: str, tell: Say
 ) -> list[Measured]:
     """Choose a row for each of `methods`, all on the same test images.
 
@@ -107,7 +107,7 @@ def seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
-def _default(rows: Sequence[Measured], tell: Tell) -> Measured:
+def _default(rows: Sequence[Measured], tell: Say) -> Measured:
     own = [row for row in rows if row.who.method == PREFERRED and row.kind == "run"]
     if own:
         return _first([row for row in own if row.who.variant is None] or own, tell)
@@ -126,7 +126,7 @@ def _ranked(row: Measured) -> float:
     return -math.inf if value is None or math.isnan(value.mean) else value.mean
 
 
-def _first(rows: Sequence[Measured], tell: Tell) -> Measured:
+def _first(rows: Sequence[Measured], tell: Say) -> Measured:
     if len(rows) > 1:
         first, *others = (
             f"{row.name} on {row.scored.place}, {seeds(len(row.origins))}, {_steps(row):,} steps"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objbench.errors import ObjbenchError, RequestError
+from objbench.progress import Say
 from objbench.report.figures import pictures
 from objbench.report.figures.canvas import outputs, save
-from objbench.report.figures.choose import PREFERRED, Tell, choose_rows, choose_seeds, rows_on, seeds
+from objbench.report.figures.choose import PREFERRED, choose_rows, choose_seeds, rows_on, seeds
 from objbench.report.figures.curves import Course, training_curves, validated
 from objbench.report.figures.sheet import sheet
 from objbench.report.rows.measured import Selection
@@ -41,18 +41,47 @@ _RATIO = f" ({PREFERRED}: at mask ratio 0; the paper's own curve is at the curre
 
 @dataclass(frozen=True)
 class FigureRequest:
-    """What a figure shows: one dataset (`DATASET[@PROTOCOL]`), and which methods and seeds."""
+    """What a figure shows: one dataset, and which methods and seeds.
+
+    Attributes:
+        number: A key of PAPER_FIGURES.
+        measured: All measured rows, with `selection` applied.
+        spec: The benchmarks.
+        datasets: At most one `DATASET[@PROTOCOL]`, which replaces the dataset of the paper.
+        methods: `METHOD[:VARIANT]`; if there are none, objmae, or the best method if objmae has no records.
+        selection: Of seeds.
+        seed: None for the first of the selected ones, or all of them as curves.
+        success: What a seed must reach not to count as failed.
+        titled: Whether title and notes are part of the picture; else they are told.
+        tell: Called with messages about what was chosen.
+
+    Raises:
+        RequestError: There is no such figure, or it cannot be of several datasets.
+    """
 
     number: str
     measured: Sequence[Measured]
     spec: Spec
-    dataset: str
+    datasets: Sequence[str]
     methods: Sequence[str]
     selection: Selection
     seed: int | None
     success: Success
     titled: bool
-    tell: Tell
+    tell: Say
+
+    def __post_init__(self) -> None:
+        if self.number not in PAPER_FIGURES:
+            raise RequestError(f"--figure {self.number}: there are figures {', '.join(PAPER_FIGURES)}")
+        if len(self.datasets) > 1:
+            raise RequestError(
+                f"--figure {self.number} is of one dataset, not of {' and '.join(self.datasets)}"
+            )
+
+    @property
+    def dataset(self) -> str:
+        """The dataset that the figure is of."""
+        return self.datasets[0] if self.datasets else PAPER_FIGURES[self.number].dataset
 
     def rows(self, usable: Callable[[Measured], bool], lacking: str = "") -> list[Measured]:
         """Choose a row for each method to draw.
@@ -101,50 +130,22 @@ class PaperFigure:
     draw: Callable[[FigureRequest], Figure]
 
 
-def draw(
-    number: str,
-    measured: Sequence[Measured],
-    spec: Spec,
-    selection: Selection,
-    datasets: Sequence[str],
-    output: Path,
-    methods: Sequence[str] = (),
-    seed: int | None = None,
-    success: Success = SUCCESS,
-    titled: bool = True,
-    tell: Tell = lambda line: print(line, file=sys.stderr),
-) -> list[Path]:
+def draw(request: FigureRequest, output: Path) -> list[Path]:
     """Draw a figure and write it.
 
     Args:
-        number: A key of PAPER_FIGURES.
-        measured: All measured rows, with `selection` applied.
-        spec: The benchmarks.
-        selection: Of seeds.
-        datasets: At most one `DATASET[@PROTOCOL]`, which replaces the dataset of the paper.
+        request: What it shows.
         output: The file, .png or .pdf; both are written if it has no suffix.
-        methods: `METHOD[:VARIANT]`; by default objmae, or the best method if it has no records.
-        seed: By default the first of the selected ones, or all of them as curves.
-        success: What a seed must reach not to count as failed.
-        titled: Whether title and notes are part of the picture; else they are told.
-        tell: Called with messages about what was chosen.
 
     Returns:
         The files written.
 
     Raises:
         ObjbenchError: A record is missing; the message has the command that makes it.
-        RequestError: There is no such figure, or the options do not fit it.
+        RequestError: The options do not fit the figure.
     """
-    if number not in PAPER_FIGURES:
-        raise RequestError(f"--figure {number}: there are figures {', '.join(PAPER_FIGURES)}")
-    if len(datasets) > 1:
-        raise RequestError(f"--figure {number} is of one dataset, not of {' and '.join(datasets)}")
     paths = outputs(output)
-    dataset = datasets[0] if datasets else PAPER_FIGURES[number].dataset
-    figure = compose(
-        FigureRequest(number, measured, spec, dataset, methods, selection, seed, success, titled, tell)
-    )
+    figure = compose(request)
     for path in paths:
         save(figure, path)
     return paths

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from objbench.progress import duration
 from objbench.records import External, Run, Trained
 from objbench.report.rows.records import title_of
 from objbench.report.rows.row import Measured
@@ -121,16 +122,6 @@ def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _crowded(count: int) -> str:
     return f"{count:,} with more objects than predicted planes"
-
-
-def duration(seconds: float) -> str:
-    """Format a duration: `1 h 05 min`, `12 min 03 s` or `4.2 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _text(value: int | str) -> str:

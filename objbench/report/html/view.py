@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from objbench.progress import duration
 from objbench.records import Run
-from objbench.report.html.runs import ShownRun, duration, facts, tested_on
+from objbench.report.html.runs import ShownRun, facts, tested_on
 from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.plan import Column, Plan
 from objbench.report.tables.table import Cell, Line, Table

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from objbench.errors import RequestError
 from objbench.report.rows.row import Statistic
+from objbench.scores import LEVEL
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
 
-LEVEL = 0.95
-
 
 @dataclass(frozen=True)
-class Share:
+class SuccessRate:
     """`count` of `n` seeds succeeded; `low` and `high` bound the share that all seeds would have."""
 
     count: int
@@ -67,21 +66,21 @@ class Success:
         """Whether a seed of this value succeeded."""
         return self.sign * value > self.sign * self.threshold
 
-    def of(self, value: Statistic | None) -> Share | None:
+    def of(self, value: Statistic | None) -> SuccessRate | None:
         """Compute the share of successful seeds; an undefined value (NaN) is no success. None if the seeds are not known."""
         if value is None or not value.seeds:
             return None
         count = sum(self.reached(seed) for seed in value.seeds.values())
-        return Share(count, len(value.seeds), *wilson(count, len(value.seeds)))
+        return SuccessRate(count, len(value.seeds), *wilson(count, len(value.seeds)))
 
 
-def wilson(count: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Score interval (low, high) in [0,1] of a share, of which `count` of `n` were seen (Wilson, 1927).
+def wilson(count: int, n: int) -> tuple[float, float]:
+    """95 % score interval (low, high) in [0,1] of a share, of which `count` of `n` were seen (Wilson, 1927).
 
     >>> [round(bound, 3) for bound in wilson(3, 5)]
     [0.231, 0.882]
     """
     from scipy.stats import binomtest  # takes half a second to import
 
-    interval = binomtest(count, n).proportion_ci(level, method="wilson")
+    interval = binomtest(count, n).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)

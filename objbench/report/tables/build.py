@@ -9,7 +9,7 @@ from objbench.report.rows.comparability import best
 from objbench.report.rows.notes import cell_notes, seed_notes
 from objbench.report.rows.row import Measured, Published, Row
 from objbench.report.tables.plan import Column, Plan
-from objbench.report.tables.table import Cell, Footnotes, Line, Table, of_seed, printed, share
+from objbench.report.tables.table import Cell, Footnotes, Line, Table, of_seed, printed, rate
 from objbench.spec.datasets import TEST
 from objbench.spec.schema import Reference, Spec
 
@@ -76,7 +76,7 @@ class _Printer:
             found = self.success.of(value)
             if found is None:
                 return Cell("-")
-            return Cell(share(found), footnotes.letters([*notes, *cell_notes(row, self.metric)]))
+            return Cell(rate(found), footnotes.letters([*notes, *cell_notes(row, self.metric)]))
         marks = footnotes.letters([*notes, *cell_notes(row, self.metric)])
         return Cell(printed(value, self.places, self.intervals), marks, id(row) in self.best)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from objbench.report.rows.row import Row, Statistic
-from objbench.report.rows.success import Share
+from objbench.report.rows.success import SuccessRate
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Reference
 
@@ -61,10 +61,9 @@ class Table:
     legend: list[tuple[str, str]] = field(default_factory=list)
     references: list[tuple[str, Reference]] = field(default_factory=list)
 
-    @property
-    def full_headings(self) -> list[str]:
-        """All headings in one line, each with the heading of its group before it."""
-        below = [f"{g} {h}" if g else h for g, h in zip(self.groups, self.headings, strict=True)]
+    def full_headings(self, between: str = " ") -> list[str]:
+        """All headings, each with the heading of its group before it."""
+        below = [f"{g}{between}{h}" if g else h for g, h in zip(self.groups, self.headings, strict=True)]
         return [self.first, *self.facts, *below]
 
     @property
@@ -116,6 +115,6 @@ def bounds(metric: MetricSpec, interval: tuple[float, float], places: int = 1) -
     return f"[{low}, {high}]"
 
 
-def share(found: Share) -> str:
+def rate(found: SuccessRate) -> str:
     """Print `count/n [low, high]`, the bounds in percent."""
     return f"{found.count}/{found.n} [{100 * found.low:.0f}, {100 * found.high:.0f}]"

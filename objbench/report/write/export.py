@@ -10,7 +10,7 @@ from typing import Any
 from objbench.json_text import for_programs
 from objbench.report.rows.notes import cell_notes
 from objbench.report.rows.row import Measured, Published, Row, Training
-from objbench.report.rows.success import Share
+from objbench.report.rows.success import SuccessRate
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.plan import Plan
 from objbench.scores import Scored
@@ -39,7 +39,7 @@ def as_json(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
         plans: Whose rows are written.
         metrics: Which values; none for all.
     """
-    return for_programs([_object(row, shares) for row, shares in _shown(plans, metrics)]) + "\n"
+    return for_programs([_object(row, rates) for row, rates in _shown(plans, metrics)]) + "\n"
 
 
 def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
@@ -52,7 +52,7 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
     lines: list[list[Any]] = [
         [*_COLUMNS, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks", "images"]
     ]
-    for row, shares in _shown(plans, metrics):
+    for row, rates in _shown(plans, metrics):
         provenance = list(map(_flat, _facts(row)))
         for metric, value in row.values.items():
             marks = "; ".join(dict.fromkeys([*row.notes, *cell_notes(row, metric)]))
@@ -63,9 +63,9 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
                 low, high = value.intervals.get(seed, ("", ""))
                 images = value.images[seed].n if seed in value.images else ""
                 lines.append([*start, seed, score, "", low, high, marks, images])
-        for text, share in shares.items():
-            counted = [*provenance, text, f"share of {share.n} seeds", "share", share.share, ""]
-            lines.append([*counted, share.low, share.high, "; ".join(row.notes), ""])
+        for text, rate in rates.items():
+            counted = [*provenance, text, f"share of {rate.n} seeds", "share", rate.share, ""]
+            lines.append([*counted, rate.low, rate.high, "; ".join(row.notes), ""])
     return csv_text(lines)
 
 
@@ -81,14 +81,14 @@ def _facts(row: Row) -> list[Any]:
     return [known.get(name) for name in _COLUMNS]
 
 
-def _shown(plans: Sequence[Plan], metrics: Sequence[str]) -> list[tuple[Row, dict[str, Share]]]:
+def _shown(plans: Sequence[Plan], metrics: Sequence[str]) -> list[tuple[Row, dict[str, SuccessRate]]]:
     """Return every row of the plans once, narrowed to `metrics` if any are named, with its success rates."""
-    found: dict[int, tuple[Row, dict[str, Share]]] = {}
+    found: dict[int, tuple[Row, dict[str, SuccessRate]]] = {}
     for plan in plans:
         successes = {column.success for column in plan.columns if column.success}
         for row in plan.rows:
-            shares = {str(s): s.of(row.values.get(s.metric)) for s in successes}
-            known = {text: share for text, share in shares.items() if share is not None}
+            rates = {str(s): s.of(row.values.get(s.metric)) for s in successes}
+            known = {text: rate for text, rate in rates.items() if rate is not None}
             found.setdefault(id(row), (_narrowed(row, metrics), known))
     return list(found.values())
 
@@ -101,7 +101,7 @@ def _narrowed(row: Row, metrics: Sequence[str]) -> Row:
     return replace(row, values=values, definitions=definitions)
 
 
-def _object(row: Row, shares: dict[str, Share]) -> dict[str, Any]:
+def _object(row: Row, rates: dict[str, SuccessRate]) -> dict[str, Any]:
     content: dict[str, Any] = {"name": row.label, "dataset_ref": row.dataset_ref}
     content |= zip(_COLUMNS, _facts(row), strict=True)
     content["definitions"] = row.definitions
@@ -117,8 +117,8 @@ def _object(row: Row, shares: dict[str, Share]) -> dict[str, Any]:
         }
         for metric, value in row.values.items()
     }
-    if shares:
-        content["success"] = {text: asdict(share) for text, share in shares.items()}
+    if rates:
+        content["success"] = {text: asdict(rate) for text, rate in rates.items()}
     return content
 
 

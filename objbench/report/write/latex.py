@@ -26,7 +26,7 @@ def latex(table: Table) -> str:
     label = "tab:" + re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
     title = re.sub(r"^Table \d+: ", "", table.title)
     left = n_left(table)
-    columns = "l" * left + "r" * (len(table.full_headings) - left)
+    columns = "l" * left + "r" * (len(table.full_headings()) - left)
     lines = [
         r"% needs \usepackage{booktabs}" + ("; --bibtex writes what is cited" if table.references else ""),
         r"\begin{table}[t]",

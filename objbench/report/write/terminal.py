@@ -51,7 +51,7 @@ def print_table(table: Table, console: Console) -> None:
 def _parts(table: Table, console: Console) -> list[list[int]] | None:
     """Distribute the columns over as few parts as fit, each with the labels; None if a single column does not fit."""
     parts: list[list[int]] = [[0]]
-    for column in range(1, len(table.full_headings)):
+    for column in range(1, len(table.full_headings())):
         if not _fits(table, [*parts[-1], column], console):
             if not _fits(table, [0, column], console):
                 return None
@@ -72,7 +72,7 @@ def _grid(table: Table, columns: list[int]) -> RichTable:
     from rich.text import Text
 
     shown = RichTable(box=SIMPLE_HEAD)
-    headings = _headings(table)
+    headings = table.full_headings("\n")
     for i in columns:
         left = i < n_left(table)
         shown.add_column(Text(headings[i]), justify="left" if left else "right", no_wrap=True)
@@ -84,12 +84,6 @@ def _grid(table: Table, columns: list[int]) -> RichTable:
     return shown
 
 
-def _headings(table: Table) -> list[str]:
-    """The headings, the group of each above it."""
-    below = [f"{g}\n{h}" if g else h for g, h in zip(table.groups, table.headings, strict=True)]
-    return [table.first, *table.facts, *below]
-
-
 def _stacked(table: Table) -> Iterator[Text]:
     """A block per line of the table: its label, then each heading with its value."""
     from rich.text import Text
@@ -98,7 +92,7 @@ def _stacked(table: Table) -> Iterator[Text]:
         yield Text("")
         yield _styled(line.label)
         cells = [*map(Cell, line.facts), *line.cells]
-        for heading, cell in zip(table.full_headings[1:], cells, strict=True):
+        for heading, cell in zip(table.full_headings()[1:], cells, strict=True):
             if cell.text:
                 yield Text(f"  {heading}: ").append_text(_styled(cell))
     yield Text("")

@@ -14,7 +14,7 @@ BEST = "Bold: the best of those of its column that it can be compared with."
 def text(table: Table) -> str:
     """Write aligned columns, of any width, with the legend below."""
     table = printable_table(table)
-    grid = [table.full_headings, *(_texts(line, _bracketed) for line in table.lines)]
+    grid = [table.full_headings(), *(_texts(line, _bracketed) for line in table.lines)]
     widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
     rule = "  ".join("-" * width for width in widths)
     left = n_left(table)
@@ -29,7 +29,7 @@ def text(table: Table) -> str:
 def markdown(table: Table) -> str:
     """Write GitHub's Markdown, with footnotes as superscripts and the best in bold."""
     table = printable_table(table)
-    heading = table.full_headings
+    heading = table.full_headings()
     aligned = ["---"] * n_left(table) + ["---:"] * (len(heading) - n_left(table))
     rows = [heading, aligned, *(_texts(line, _superscript, _escaped) for line in table.lines)]
     printed = [f"### {table.title}", "", *("| " + " | ".join(row) + " |" for row in rows), ""]

@@ -16,13 +16,14 @@ from helpers.tfrecords import MINI_ARRAYS
 
 from objbench import progress
 from objbench.data.download import Receipt, Remote
-from objbench.data.download.receipts import now, write_receipt
+from objbench.data.download.receipts import write_receipt
 from objbench.data.format.manifest import Manifest
 from objbench.data.prepare import describe
 from objbench.data.prepare.describe import Hashing
 from objbench.data.prepare.prepare import prepare
 from objbench.errors import ObjbenchError
 from objbench.spec.load import load_spec
+from objbench.stored import utc_now
 
 SIZES = {"train": 10, "val": 0, "test": 0}
 NAME = "tetrominoes.h5"
@@ -84,7 +85,9 @@ def test_another_size_is_refused(raw: Path) -> None:
 def receipt(path: Path, **changed: Any) -> None:
     state = path.stat()
     known = digests(path)["sha256"]
-    made = Receipt(bytes=state.st_size, mtime_ns=state.st_mtime_ns, sha256=known, checked=["md5"], date=now())
+    made = Receipt(
+        bytes=state.st_size, mtime_ns=state.st_mtime_ns, sha256=known, checked=["md5"], date=utc_now()
+    )
     write_receipt(path, made.model_copy(update=changed))
 
 

@@ -19,21 +19,11 @@ from helpers import toy
 import objbench
 from objbench.data.format import tar
 from objbench.data.format.manifest import MANIFEST, read_manifest, refuse_incomplete
-from objbench.data.prepare.prepare import prepare
 from objbench.data.read import cache as cache_module
 from objbench.data.read import load as load_module
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
 from objbench.errors import ObjbenchError, RequestError
-from objbench.spec.load import load_spec
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    toy.register(monkeypatch)
-    (tmp_path / "toy.yaml").write_text(toy.YAML)
-    prepare(load_spec(tmp_path / "toy.yaml").dataset("toy"), "toy", tmp_path, workers=1)
-    return tmp_path
 
 
 def load(data: Path, split: str = "train", source: str | None = None, device: str | None = None) -> Scenes:

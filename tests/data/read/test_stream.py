@@ -13,21 +13,11 @@ from helpers import toy
 from torch.utils.data import DataLoader
 
 import objbench
-from objbench.data.prepare.prepare import prepare
 from objbench.data.read import stream as stream_module
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import sha256_of
-from objbench.spec.load import load_spec
 
 KEYS = [f"{2 * i:08d}" for i in range(23)]
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    toy.register(monkeypatch)
-    (tmp_path / "toy.yaml").write_text(toy.YAML)
-    prepare(load_spec(tmp_path / "toy.yaml").dataset("toy"), "toy", tmp_path, workers=1)
-    return tmp_path
 
 
 def stream(data: Path, **options: Any) -> object:

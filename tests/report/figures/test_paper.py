@@ -13,8 +13,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.report.figures import PAPER_FIGURES, SUCCESS, draw
-from objbench.report.figures.paper import FigureRequest, compose
+from objbench.report.figures import PAPER_FIGURES, SUCCESS, FigureRequest, draw
+from objbench.report.figures.paper import compose
 from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.success import Success
@@ -26,20 +26,20 @@ def rows_in(runs, selection=None):
     return collect(load_spec(), runs, selection or Selection()).measured
 
 
-def text_of(runs, number="3", dataset=None, select="all", told=None, **options):
-    """All text on the figure."""
-    request = {
-        "methods": (),
-        "seed": None,
-        "success": SUCCESS,
-        "titled": True,
-        "tell": (told if told is not None else []).append,
-    }
+def request(runs, number="3", datasets=(), select="all", told=None, **options):
+    """A request for a figure of the records in `runs`."""
     selection = Selection.parse(select, load_spec())
-    rows, dataset = rows_in(runs, selection), dataset or PAPER_FIGURES[number].dataset
-    figure = compose(
-        FigureRequest(number, rows, load_spec(), dataset, selection=selection, **request | options)
+    usual = {"methods": (), "seed": None, "success": SUCCESS, "titled": True}
+    tell = (told if told is not None else []).append
+    rows = rows_in(runs, selection)
+    return FigureRequest(
+        number, rows, load_spec(), datasets, selection=selection, tell=tell, **usual | options
     )
+
+
+def text_of(runs, number="3", dataset=None, **options):
+    """All text on the figure."""
+    figure = compose(request(runs, number, [dataset] if dataset else [], **options))
     return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
@@ -285,21 +285,20 @@ def test_a_figure_without_titles_tells_them_for_its_caption(tmp_path):
 )
 def test_requests_that_cannot_be(tmp_path, number, datasets, output, message):
     run(tmp_path)
-    rows = rows_in(tmp_path)
     with pytest.raises(RequestError, match=re.escape(message)):
-        draw(number, rows, load_spec(), Selection(), datasets, tmp_path / output)
+        draw(request(tmp_path, number, datasets), tmp_path / output)
 
 
 def test_without_a_suffix_both_are_written_and_the_same_bytes_every_time(tmp_path):
     run(tmp_path)
     run(tmp_path, 1)
     for number, name in (("3", "sheet"), ("7", "curves")):
-        rows = rows_in(tmp_path)
+        asked = request(tmp_path, number, ["tetrominoes"])
         files = [tmp_path / f"{name}.png", tmp_path / f"{name}.pdf"]
-        assert draw(number, rows, load_spec(), Selection(), ["tetrominoes"], tmp_path / name) == files
+        assert draw(asked, tmp_path / name) == files
         written = [path.read_bytes() for path in files]
         assert b"Date" not in written[1]
-        draw(number, rows, load_spec(), Selection(), ["tetrominoes"], tmp_path / name)
+        draw(asked, tmp_path / name)
         assert [path.read_bytes() for path in files] == written
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.info.keys() == {"dpi"}
@@ -308,7 +307,7 @@ def test_without_a_suffix_both_are_written_and_the_same_bytes_every_time(tmp_pat
 
 def test_the_verb_draws_as_another_process_did(tmp_path):
     run(tmp_path)
-    draw("3", rows_in(tmp_path), load_spec(), Selection(), [], tmp_path / "here.pdf")
+    draw(request(tmp_path), tmp_path / "here.pdf")
     command = [sys.executable, "-m", "objbench", "report", "--figure", "3", "--runs", tmp_path]
     there = [*command, "--method", "objmae", "--seed", "0", "--output", tmp_path / "there.pdf"]
     ended = subprocess.run(there, check=False, capture_output=True, text=True)

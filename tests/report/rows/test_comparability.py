@@ -2,28 +2,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from helpers.rows import measured, published
 from helpers.synthetic import external, generated, record, scored, scores
 
 from objbench.report.rows.comparability import best, comparable, conflicts, differences
-from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.scores import Scores
 from objbench.spec.load import load_spec
 from objbench.spec.schema import PublishedRow
-
-
-def measured(*records):
-    found = [FoundRecord(Path(str(i)), item) for i, item in enumerate(records)]
-    return measured_rows(found, load_spec(), Selection()).rows
-
-
-def published(method, dataset="tetrominoes", variant=None):
-    rows = published_rows(load_spec())
-    return next(r for r in rows if (r.who.method, r.dataset, r.who.variant) == (method, dataset, variant))
 
 
 def test_equal_rows_have_no_conflict():

@@ -1,27 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from helpers.rows import measured, published
 from helpers.synthetic import GENERATED, external, generated, record, scored, scores
 
-from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.notes import cell_notes
-from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.scores import Scores
-from objbench.spec.load import load_spec
-
-
-def measured(*records):
-    found = [FoundRecord(Path(str(i)), item) for i, item in enumerate(records)]
-    return measured_rows(found, load_spec(), Selection()).rows
-
-
-def published(method, dataset="tetrominoes", variant=None):
-    rows = published_rows(load_spec())
-    return next(r for r in rows if (r.who.method, r.dataset, r.who.variant) == (method, dataset, variant))
 
 
 def test_a_standard_row_needs_no_note():

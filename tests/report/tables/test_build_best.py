@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
+from helpers.rows import measured
 from helpers.synthetic import generated, record, scored, scores
 from rich.console import Console
 
-from objbench.report.rows.measured import Selection, measured_rows
+from objbench.report.rows.measured import Selection
 from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.success import Success
 from objbench.report.tables.build import build
 from objbench.report.tables.paper import paper_plans
@@ -19,11 +18,6 @@ from objbench.report.tables.table import Cell, Line, Table
 from objbench.report.write.terminal import print_table
 from objbench.report.write.text import markdown, text
 from objbench.spec.load import load_spec
-
-
-def measured(*records, selection=None, spec=None):
-    found = [FoundRecord(Path(str(i)), item) for i, item in enumerate(records)]
-    return measured_rows(found, spec or load_spec(), selection or Selection()).rows
 
 
 def best(rows, metric, dataset="tetrominoes"):

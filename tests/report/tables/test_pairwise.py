@@ -83,7 +83,7 @@ def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
     table = pairwise_table(found, load_spec())
     assert table.title == "Tetrominoes, emorl, test: objmae (2 seeds) against Colour k-means (1 seed)"
-    assert table.full_headings == [
+    assert table.full_headings() == [
         "metric", "objmae", "Colour k-means", "difference", "95 % interval", "ahead objmae", "ahead Colour k-means",
         "images",
     ]  # fmt: skip

@@ -83,7 +83,7 @@ def test_every_table_is_balanced_escaped_and_as_wide_as_its_columns(tables):
         columns = re.search(r"\\begin\{tabular\}\{@\{\}(\w+)@\{\}\}", text)[1]
         rows = read(text)
         widths = {sum(map(width, row)) for row in rows}
-        assert widths == {len(columns)} == {len(table.full_headings)}
+        assert widths == {len(columns)} == {len(table.full_headings())}
 
 
 def width(cell):

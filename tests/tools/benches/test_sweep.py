@@ -12,7 +12,7 @@ def test_the_pool_and_each_launcher_are_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "METHOD", "color_kmeans")
     content = run(tmp_path, "sweep", "--quick")
     rates, overheads = content["sections"]
-    workers = sweep.cores()
+    workers = sweep.available()
     pool = by_name(rates)[f"--launcher local, {workers} workers"]
     plain = rates["rows"][0]
     assert pool["speedup"]["against"] == plain["name"]

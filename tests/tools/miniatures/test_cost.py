@@ -15,7 +15,9 @@ START = RunState("to start")
 
 
 def test_a_step_takes_as_long_as_those_on_record():
-    steps = measured_steps(ROOT / "results/miniature/demos/tetrominoes@aligned/generated/objmae-demo/seed-0")
+    steps = measured_steps(
+        SPEC, ROOT / "results/miniature/demos/tetrominoes@aligned/generated/objmae-demo/seed-0"
+    )
     record = 9.4 * 60_000 / 4500  # results/README.md: 9 minutes of training, 4,500 steps
     assert steps["objmae-demo", ALIGNED] == pytest.approx(record, rel=0.01)
     assert minutes_left(Run("objmae:demo", ALIGNED, 3), START, SPEC, steps) == pytest.approx(9.4, abs=0.1)
@@ -32,6 +34,6 @@ def test_only_what_is_left_of_a_run_counts():
 
 
 def test_the_length_of_every_run_of_the_miniature_is_known():
-    steps = measured_steps(ROOT / "results")
+    steps = measured_steps(SPEC, ROOT / "results")
     runs = [run for part in PARTS.values() for command in part(SPEC) for run in command.runs]
     assert [run for run in runs if minutes_left(run, START, SPEC, steps) is None] == []

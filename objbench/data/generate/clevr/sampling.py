@@ -17,7 +17,7 @@ from objbench.data.generate.tracer.camera import HEIGHT, WIDTH, Camera
 from objbench.data.generate.tracer.objects import Objects
 from objbench.data.generate.tracer.vectors import divided
 from objbench.data.generate.tracer.visibility import label_map
-from objbench.random import MASK32, below, cos_sin_turns, philox
+from objbench.random import MASK32, below, cos_sin_turns, philox, uniform64
 
 FEWEST, MOST = 3, 10
 REACH = 3.0  # x and y of a centre
@@ -115,7 +115,7 @@ def find(
 
 def cameras(index: Tensor, drawn_with: Tensor, key: tuple[int, int]) -> Camera:
     """The jittered cameras of the scenes `index`, drawn with the proposals `drawn_with` (N,)."""
-    jitter = CAMERA_JITTER * (2 * unit_of(words_of(index, drawn_with, _CAMERA, key)[..., :3].T) - 1)
+    jitter = CAMERA_JITTER * (2 * uniform64(words_of(index, drawn_with, _CAMERA, key)[..., :3].T) - 1)
     return Camera.at(torch.tensor(CAMERA, dtype=torch.float64, device=index.device)[:, None] + jitter)
 
 
@@ -144,7 +144,7 @@ def propose(
     radius = torch.tensor((1.0, *distribution.radii), dtype=torch.float64, device=index.device)[size]
     for code in distribution.narrowed:
         radius = torch.where(shape == code, divided(radius, math.sqrt(2)), radius)
-    turns = 360 * unit_of(words_of(index[:, None], attempt[:, None], _TURN, key, place)[..., 0])
+    turns = 360 * uniform64(words_of(index[:, None], attempt[:, None], _TURN, key, place)[..., 0])
     rotation = torch.where(present, turns, 0)
     whole = divided(rotation, 2 * math.pi)
     cosine, sine = cos_sin_turns(whole - whole.floor())
@@ -167,7 +167,7 @@ def _places(
     good = torch.ones_like(present[:, 0])
     for k in range(MOST):
         words = words_of(index[:, None], attempt[:, None], tries, key, k)  # (N,RETRIES,4)
-        at = REACH * (2 * unit_of(words[..., :2]) - 1)
+        at = REACH * (2 * uniform64(words[..., :2]) - 1)
         free = torch.ones_like(words[..., 0], dtype=torch.bool)
         for j in range(k):
             dx, dy = at[..., 0] - x[:, j, None], at[..., 1] - y[:, j, None]
@@ -195,7 +195,7 @@ def visible_pixels(masks: Tensor) -> Tensor:
 def _lamps(index: Tensor, drawn_with: Tensor, key: tuple[int, int]) -> Tensor:
     """The places (3,N,3) of key, fill and back lamp, drawn with the proposals `drawn_with` (N,)."""
     words = torch.stack([words_of(index, drawn_with, _LAMPS + i, key) for i in range(3)], dim=1)  # (N,3,4)
-    jitter = LAMP_JITTER * (2 * unit_of(words[..., :3]) - 1)
+    jitter = LAMP_JITTER * (2 * uniform64(words[..., :3]) - 1)
     places = torch.tensor(LAMPS, dtype=torch.float64, device=index.device) + jitter
     return places.permute(2, 0, 1).contiguous()
 
@@ -210,8 +210,3 @@ def words_of(
     shape = (index | attempt | last).shape
     parts = [part.expand(shape) for part in (index & MASK32, index >> 32, attempt, last)]
     return philox(torch.stack(parts, dim=-1), key)
-
-
-def unit_of(words: Tensor) -> Tensor:
-    """Uniform float64 in [0, 1) from 32-bit words, exactly."""
-    return words.double() * 2.0**-32

@@ -14,6 +14,7 @@ from torch import Tensor
 
 _PRIMES = (0x2C9277B5, 0x5A1F9E45 - (1 << 31), 0x1B873593)
 _UNIT = 2.0**-24
+_SCATTER = 0.7  # of the seeds of cells
 
 
 class Cells(NamedTuple):
@@ -60,8 +61,8 @@ def fading(blur: Tensor) -> Tensor:
     return (1.6 - 1.8 * blur).clamp(0, 1)
 
 
-def cells(points: Tensor, seed: Tensor, scatter: float = 0.7) -> Cells:
-    """The cells (Worley, 1996) of one seed in each cube of the lattice, at most `scatter` / 2 off its middle.
+def cells(points: Tensor, seed: Tensor) -> Cells:
+    """The cells (Worley, 1996) of one seed in each cube of the lattice, at most 0.35 off its middle.
 
     The eight cubes around a point are looked at.
     """
@@ -74,7 +75,7 @@ def cells(points: Tensor, seed: Tensor, scatter: float = 0.7) -> Cells:
     for i, j, k in product((0, 1), repeat=3):
         bits = _mix(x[i] ^ y[j] ^ z[k] ^ seed)
         offset = [
-            part[axis] - at - scatter * (((bits >> shift) & 1023).to(points.dtype) * (1 / 1024) - 0.5)
+            part[axis] - at - _SCATTER * (((bits >> shift) & 1023).to(points.dtype) * (1 / 1024) - 0.5)
             for axis, (at, shift) in enumerate(((i, 0), (j, 10), (k, 20)))
         ]
         square = offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2]

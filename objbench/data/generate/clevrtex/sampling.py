@@ -13,10 +13,10 @@ from torch import Tensor
 
 from objbench.data.generate.clevr import sampling
 from objbench.data.generate.clevr.materials import COLORS
-from objbench.data.generate.clevr.sampling import MOST, SceneDistribution, World, unit_of, words_of
+from objbench.data.generate.clevr.sampling import MOST, SceneDistribution, World, words_of
 from objbench.data.generate.clevrtex.materials import CLEVRTEX, MATERIALS, UNSEEN, code_of
 from objbench.data.generate.clevrtex.shapes import Solids, UnseenSolids
-from objbench.random import below, cos_sin_turns
+from objbench.random import below, cos_sin_turns, uniform64
 
 _TEXTURES = 70  # what the numbers are for, beside those of CLEVR: the first of four
 _SPREAD = 64.0  # of the places that textures start from, in lattice cells
@@ -84,20 +84,20 @@ def _textures(
     ground = variant.ground + below(kinds[:, :1, 0], variant.grounds)
     if variant.distribution.alike:
         ground = material[:, :1]
-    cosine, sine = cos_sin_turns(unit_of(kinds[..., 2]))
+    cosine, sine = cos_sin_turns(uniform64(kinds[..., 2]))
     eight = [[value / 255 for value in rgb] for rgb in ((0, 0, 0), *COLORS)]
     table = torch.tensor(eight, dtype=torch.float64, device=index.device)
-    any_color = unit_of(colors[:, :1, :3])
-    hue = 0.95 + 0.1 * unit_of(gains[..., :3]).permute(2, 0, 1)
+    any_color = uniform64(colors[:, :1, :3])
+    hue = 0.95 + 0.1 * uniform64(gains[..., :3]).permute(2, 0, 1)
     return Textures(
         material=torch.cat([ground, material], 1),
         seed=(kinds[..., 1] >> 1).to(torch.int32),
-        start=_SPREAD * (unit_of(starts[..., :3]).permute(2, 0, 1) - 0.5),
+        start=_SPREAD * (uniform64(starts[..., :3]).permute(2, 0, 1) - 0.5),
         cosine=cosine,
         sine=sine,
-        scale=0.85 + 0.35 * unit_of(kinds[..., 3]),
+        scale=0.85 + 0.35 * uniform64(kinds[..., 3]),
         color=torch.cat([any_color, table[color]], 1).permute(2, 0, 1),
-        gain=(0.84 + 0.32 * unit_of(gains[..., 3])) * hue,
+        gain=(0.84 + 0.32 * uniform64(gains[..., 3])) * hue,
     )
 
 

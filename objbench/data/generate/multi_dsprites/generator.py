@@ -14,7 +14,7 @@ from torch import Tensor
 from objbench.data.generate.generator import Generator
 from objbench.data.generate.multi_dsprites.sprites import SIDE, Sprites, cover
 from objbench.data.generate.tensors import SceneTensors, with_background
-from objbench.random import MASK32, below, philox, seed_from, split_seed
+from objbench.random import MASK32, below, philox, seed_from, split_seed, uniform64
 
 _PLACES, _SCALES, _TURNS = 32, 6, 40  # the values of dSprites itself: both ends included, also 0 and 2 pi
 _PROPOSALS = 256  # drawn at once, at least, where sprites must lie apart
@@ -204,10 +204,10 @@ def draw(
     x, y = (below(word, _PLACES).double() / (_PLACES - 1) for word in (for_x, for_y))
     scale = (_SCALES - 1 + below(for_scale, _SCALES)).double() / (2 * (_SCALES - 1))
     turns = below(for_turns, _TURNS).double() / (_TURNS - 1)
-    numbers = _uniform(for_sprite[..., 1:4])
+    numbers = uniform64(for_sprite[..., 1:4])
     return Scene(
         number=distribution.fewest + below(for_scene[:, 0], distribution.most - distribution.fewest + 1),
-        background=distribution.background(_uniform(for_scene[:, 1:4])),
+        background=distribution.background(uniform64(for_scene[:, 1:4])),
         sprites=Sprites(1 + below(for_sprite[..., 0], 3), x, y, scale, turns),
         color=torch.ones_like(numbers) if distribution.color is None else distribution.color(numbers),
     )
@@ -263,11 +263,6 @@ def _words(index: Tensor, attempt: Tensor, entities: int, key: tuple[int, int]) 
     scene, block = index[:, None, None], 2 * attempt[:, None, None] + block
     counter = [scene & MASK32, scene >> 32, entity[:, None], block]
     return philox(torch.stack([word.expand(shape) for word in counter], dim=-1), key).flatten(2)
-
-
-def _uniform(words: Tensor) -> Tensor:
-    """Uniform float64 in [0, 1), in steps of 2**-32."""
-    return words.double() * 2.0**-32
 
 
 def _present(scene: Scene) -> Tensor:
