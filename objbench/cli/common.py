@@ -17,7 +17,7 @@ import typer
 
 from objbench.cli.options import local_path
 from objbench.cli.shared import shared_command
-from objbench.cli.streams import UnwrittenError
+from objbench.cli.streams import UnwrittenError, json_stream, only_json
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import check_folder
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE, data_folder, runs_folder
@@ -125,10 +125,13 @@ def _refuse_files(context: Context) -> None:
             check_folder(option, folder)
 
 
-def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., None]:
+def verb(
+    function: Callable[..., None], *, shared: bool = False, own_json: bool = False
+) -> Callable[..., None]:
     """Make a command of `function(context, ...)`: add the common options, turn errors into one line on stderr.
 
-    A `shared` one can be started several times by torchrun, as one command. The lines after "Example:" in the docstring
+    A `shared` one can be started several times by torchrun, as one command. With --json stdout is for `print_json` alone,
+    unless the command writes its JSON itself (`own_json`). The lines after "Example:" in the docstring
     are commands; help prints them as they stand.
 
     Exit codes: 0 success, 1 the work failed, 2 the request was wrong, 141 the reader of stdout left; there is one for
@@ -144,7 +147,8 @@ def verb(function: Callable[..., None], shared: bool = False) -> Callable[..., N
             _refuse_files(context)
             with context.interrupts.catch():
                 try:
-                    with shared_command() if shared else nullcontext(ALONE) as ranks, no_exit():
+                    alone = only_json() if context.json and not own_json else nullcontext()
+                    with shared_command() if shared else nullcontext(ALONE) as ranks, alone, no_exit():
                         function(replace(context, ranks=ranks), **arguments)
                 except Exception:
                     context.interrupts.check()  # libraries may have turned a signal's exception into one of their own
@@ -220,4 +224,4 @@ def say(message: str) -> None:
 
 def print_json(content: Any) -> None:
     """`content` as JSON on stdout."""
-    print(for_programs(content, default=str))
+    print(for_programs(content, default=str), file=json_stream())

@@ -75,7 +75,8 @@ def evaluate(
     fresh: Annotated[
         bool,
         typer.Option(
-            "--fresh", help="Delete the scores of earlier PREDICTIONS with this name and seed first."
+            "--fresh",
+            help="Score PREDICTIONS again; delete all scores of other PREDICTIONS with this name and seed first.",
         ),
     ] = False,
     device: DeviceName = "auto",

@@ -13,6 +13,7 @@ from objbench.cli.method_card import method_card
 from objbench.cli.options import complete_name
 from objbench.cli.overview import costs, dataset_overview, method_overview, metric_card
 from objbench.errors import unknown_name
+from objbench.spec.own import SOURCES as OWN_SOURCES
 
 if TYPE_CHECKING:
     from objbench.data.format.manifest import Manifest, Split
@@ -166,14 +167,20 @@ def _rule(dataset: DatasetSpec, rule: ProtocolSpec) -> dict[str, Any]:
         "options": rule.options,
         "splits": {
             source: {
-                split: _qualifying(r, dataset.sources[source])
-                if source in rule.select
-                else _records(r, dataset.sources[source])
+                split: _split(split, r, source, dataset, selected=source in rule.select)
                 for split, r in rules.items()
             }
             for source, rules in rule.sources.items()
         },
     }
+
+
+def _split(split: str, rule: SplitRule, source: str, dataset: DatasetSpec, selected: bool) -> str:
+    """A split of a source in words."""
+    if source in OWN_SOURCES:
+        share = "eight" if split == "train" else "one"
+        return f"what is named {split} there; where nothing is, {share} of ten scenes, by the hash of their names"
+    return (_qualifying if selected else _records)(rule, dataset.sources[source])
 
 
 def _records(rule: SplitRule, source: SourceSpec) -> str:

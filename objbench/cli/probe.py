@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from objbench.cli.common import Context, print_json, verb
+from objbench.cli.common import Context, print_json, say, verb
 from objbench.cli.options import (
     DeviceName,
     PreparedSource,
@@ -118,7 +118,7 @@ def probe(
         ]
         return data.train, given or list(data.tests.values())
 
-    keys, record = probe_run(folder, context.spec, load, request)
+    keys, record = probe_run(folder, context.spec, load, request, say)
     assert record.probes is not None
     found = {key: record.probes[key][request.name] for key in keys}
     if context.json:

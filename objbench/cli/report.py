@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from objbench.errors import RequestError
 from objbench.registry import names
 
 
-@verb
+@partial(verb, own_json=True)
 def report(
     context: Context,
     dataset: Annotated[

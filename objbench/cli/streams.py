@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, TextIO
 
+_JSON: ContextVar[TextIO | None] = ContextVar("stdout of a command that prints JSON", default=None)
 BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 
@@ -42,6 +44,24 @@ def standard_streams() -> Iterator[None]:
         sys.stdout.flush()
     finally:
         sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def only_json() -> Iterator[None]:
+    """Within this block stdout has what `json_stream` gets alone; what else is printed, as by a method, goes to stderr."""
+    stdout = sys.stdout
+    token = _JSON.set(stdout)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
+        _JSON.reset(token)
+
+
+def json_stream() -> TextIO:
+    """Where a command prints its JSON."""
+    return _JSON.get() or sys.stdout
 
 
 def _open_closed() -> None:

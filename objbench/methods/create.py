@@ -55,6 +55,7 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
     if "settings" not in vars(method):
         raise ObjbenchError(f"{kind.__name__}{_NO_SUPER}")
     hooks.check_signatures(method, Method)
+    hooks.check_extra_state(method)
     return method
 
 

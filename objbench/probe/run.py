@@ -16,7 +16,7 @@ from objbench.probe.codes import Codes, codes, most_objects
 from objbench.probe.probe import Probe, ProbeResult, Split, train
 from objbench.probe.scoring import Score
 from objbench.probe.targets import targets
-from objbench.progress import bar
+from objbench.progress import Say, bar
 from objbench.records import Run, read_record
 from objbench.scores import FactorScore, Matching, ProbeName, ProbeScores, probe_name
 from objbench.spec.schema import Spec
@@ -56,7 +56,11 @@ class _Views(NamedTuple):
 
 
 def probe_run(
-    folder: Path, spec: Spec, load: Callable[[Run], tuple[Scenes, Iterable[Scenes]]], request: Request
+    folder: Path,
+    spec: Spec,
+    load: Callable[[Run], tuple[Scenes, Iterable[Scenes]]],
+    request: Request,
+    say: Say = print,
 ) -> tuple[list[str], Run]:
     """Fit probes to the slots of a run on training scenes, score them on test scenes, and add them to its record.
 
@@ -65,6 +69,8 @@ def probe_run(
         spec: The benchmarks.
         load: Gives the train split of the run's dataset and the test scenes, all on one device.
         request: What to probe.
+        say: Is told if the train split is not the one that the run was trained on; the untrained model, whose first
+            weights may depend on it, is left out then.
 
     Returns:
         The keys of the scores in `probes` of the record, as in its `metrics`; and the record.
@@ -76,15 +82,20 @@ def probe_run(
         record = read_record(folder)
         if not isinstance(record, Run):
             raise RequestError(f"{folder} holds scores of predictions, without a model that has slots")
-        learn, tests = load(record)
-        learn = learn.select(slice(request.n_train))
-        tests = list(tests)
+        whole, tests = load(record)
+        learn, tests = whole.select(slice(request.n_train)), list(tests)
         for scenes in tests:
             targets(scenes, 1, request.factors)  # before anything is computed
         method = load_run(folder, record, spec)
         refuse_other_size(folder, method, learn)
         trivial = described(spec, record.method, record.implementation).trivial
-        first = None if trivial or not method.stages() else untrained_run(folder, record, spec, learn.images)
+        own = scored(whole).fingerprint == record.fingerprint
+        if not own:
+            say(
+                f"{folder} was trained on other scenes than the train split of {whole.spec} that is prepared here, which the probe learns from; the untrained model is left out"
+            )
+        learns = own and not trivial and method.stages()
+        first = untrained_run(folder, record, spec, whole.images) if learns else None
         models = {
             "slots": method.to(learn.images.device),
             "untrained": first and first.to(learn.images.device),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objbench.errors import first_few
+from objbench.errors import brief, first_few
 from objbench.methods.create import build
 from objbench.testing.kit import BATCH, ContractError, Kit, demand, demand_equal, same
 from objbench.train.checkpoint import load_weights, save_weights
@@ -96,7 +96,9 @@ def check_other_slots(kit: Kit) -> None:
     try:
         more.load_state_dict(one.state_dict())
     except RuntimeError as error:
-        raise ContractError(f"any_slots is True, but its state depends on the slots: {error}") from None
+        raise ContractError(
+            f"any_slots is True, but its state depends on the slots: {brief(error)}"
+        ) from None
     found = kit.segment(more, slice(BATCH))
     planes = int(found.prediction.max()) + 1 if found.masks is None else found.masks.shape[1]
     fits = planes <= more.slots if found.masks is None else planes == more.slots

@@ -42,6 +42,7 @@ from objbench.train.loop import Training, TrainingCost
 from objbench.train.run_data import RunData, scored
 from objbench.train.run_folder import claim, lock_run, seed_folder
 from objbench.train.run_state import Reporter, reporting
+from objbench.train.utilisation import stated_peak
 from objbench.viz import sample_sheet
 
 _NOTED = 2  # scores in the progress bar of a training
@@ -77,6 +78,7 @@ def run_seed(
         ObjbenchError: The training failed.
         Interrupted: A signal of `interrupts` asked to stop.
     """
+    stated_peak()  # refuses a wrong one before anything is deleted
     interrupts = interrupts or Interrupts()
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     config = run_config(method, data, seed)

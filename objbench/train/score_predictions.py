@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from objbench.viz import sample_sheet
 
 EXTERNAL = "external"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_Kept = dict[str, dict[str, Array]]  # evaluation -> name -> values
 _SOFT_RANGE = (-0.1, 1.1)  # masks outside of it are logits, which cannot be drawn
 
 
@@ -136,13 +138,26 @@ def score_predictions(
         if known is None:
             empty(folder)
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-        write_samples(folder, read_samples(folder) | {split.samples: found.samples})
-        write_per_image(folder, read_per_image(folder, record.metrics) | {key: found.per_image})
+        samples = _others(lambda: read_samples(folder), fresh, say)
+        write_samples(folder, samples | {split.samples: found.samples})
+        per_image = _others(lambda: read_per_image(folder, record.metrics), fresh, say)
+        write_per_image(folder, per_image | {key: found.per_image})
         if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
             with replacing(folder / SAMPLE_SHEET) as partial:
                 sample_sheet(found.samples).save(partial, "PNG")
         record.save(folder)  # last: with it, nothing is made again
     return folder, key, record
+
+
+def _others(read: Callable[[], _Kept], fresh: bool, say: Say) -> _Kept:
+    """What `read` finds of the images of the other evaluations; with `fresh`, a damaged file is told and given up."""
+    try:
+        return read()
+    except ObjbenchError as error:
+        if not fresh:
+            raise
+        say(f"{error}: given up with --fresh")
+        return {}
 
 
 def target_of(scenes: Scenes) -> Target:
@@ -195,9 +210,10 @@ class _FirstImages:
         low, high = (0.0, 0.0) if soft is None else (float(extreme) for extreme in soft.aminmax())
         if not _SOFT_RANGE[0] <= low <= high <= _SOFT_RANGE[1]:
             soft = None
-        labels = torch.cat([batch.labels for batch in found]) if soft is None else None
         segmentation = Segmentation(
-            masks=soft, labels=labels, reconstruction=torch.cat(reconstructions) if reconstructions else None
+            masks=soft,
+            labels=torch.cat([batch.labels for batch in found]),  # as scored: pixels may be of no plane
+            reconstruction=torch.cat(reconstructions) if reconstructions else None,
         )
         samples = Samples(N_SAMPLES)
         part = slice(len(rows))

@@ -53,24 +53,35 @@ _OTHER = re.compile(
 )  # kinds of a GPU, or a part of one, with peaks of their own
 
 
+def stated_peak() -> float | None:
+    """The operations a second that `OBJBENCH_PEAK_TFLOPS` (in 10^12) states; None if it is not set.
+
+    Raises:
+        RequestError: It is not a number above 0.
+    """
+    stated = os.environ.get(PEAK)
+    if stated is None:
+        return None
+    try:
+        peak = float(stated)
+    except ValueError:
+        peak = 0.0
+    if not 0 < peak < float("inf"):
+        raise RequestError(f"{PEAK}={stated}: expected a number above 0, in 10^12 operations a second")
+    return peak * 1e12
+
+
 def peak_flops(device: torch.device, precision: Precision, method: Method) -> float | None:
     """The operations a second that a device can do at most; None if they are not known.
 
-    Those of `OBJBENCH_PEAK_TFLOPS` (in 10^12), or of a table of common GPUs. In float32 there is none where some products
+    Those that are stated, or of a table of common GPUs. In float32 there is none where some products
     may be TF32 ones: by default those of convolutions.
 
     Raises:
         RequestError: The variable is not a number above 0.
     """
-    stated = os.environ.get(PEAK)
-    if stated is not None:
-        try:
-            peak = float(stated)
-        except ValueError:
-            peak = 0.0
-        if not 0 < peak < float("inf"):
-            raise RequestError(f"{PEAK}={stated}: expected a number above 0, in 10^12 operations a second")
-        return peak * 1e12
+    if (stated := stated_peak()) is not None:
+        return stated
     if device.type != "cuda" or (precision == "fp32" and _tf32(method)):
         return None
     name = torch.cuda.get_device_name(device)

@@ -60,7 +60,7 @@ def named_images(images: Images) -> Iterator[NamedImage]:
         RequestError: Something is no image of a kind that is read; the message names it and what was expected.
         ObjbenchError: A file is missing or damaged.
     """
-    if isinstance(images, Scenes):
+    if isinstance(images, Scenes) and len(images):
         for key, values in zip(images.keys, images.images, strict=True):
             yield NamedImage(key, key, _in_unit_range(values, key))
         return
@@ -70,6 +70,8 @@ def named_images(images: Images) -> Iterator[NamedImage]:
         several = [images] if images.ndim == 3 else list(images)
     elif isinstance(images, Image.Image | str | os.PathLike):
         several = [images]
+    elif isinstance(images, Scenes):
+        several = []
     elif isinstance(images, Sequence):
         several = images
     else:
@@ -167,13 +169,18 @@ def _of_array(array: Array, name: str) -> Tensor:
         first = " (channels first? arrays have them last, tensors first)" if array.shape[0] == 3 else ""
         raise RequestError(f"{name}: an array of shape {array.shape}, expected (H,W,3){first}")
     try:
-        return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+        native = np.array(
+            array, dtype=array.dtype.newbyteorder("="), order="C"
+        )  # a copy, which can be written
+        return torch.from_numpy(native).permute(2, 0, 1)
     except TypeError:
         raise RequestError(f"{name}: {array.dtype}, expected uint8, or float in [0,1]") from None
 
 
 def _in_unit_range(values: Tensor, name: str) -> Tensor:
     """A tensor (3,H,W), uint8 or float in [0,1], as float32."""
+    if values.layout != torch.strided:
+        raise RequestError(f"{name}: a sparse tensor, expected a dense one")
     if values.shape[0] != 3 or 0 in values.shape:
         last = " (channels last? tensors have them first, arrays last)" if values.shape[-1] == 3 else ""
         raise RequestError(f"{name}: a tensor of shape {tuple(values.shape)}, expected (3,H,W){last}")

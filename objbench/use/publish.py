@@ -161,8 +161,9 @@ def _rows(record: Run, spec: Spec) -> list[dict[str, Any]]:
 
 def _refuse_other_content(run: FinishedRun, output: Path) -> None:
     check_folder("--output", output)
-    if output.resolve() == run.folder.resolve():
-        raise RequestError(f"--output {output}: that is the run itself; choose another folder")
+    if output.resolve().is_relative_to(run.folder.resolve()):
+        what = "is" if output.resolve() == run.folder.resolve() else "is in"
+        raise RequestError(f"--output {output}: that {what} the folder of the run itself; choose another one")
     if not output.is_dir() or not any(output.iterdir()):
         return
     if (output / RECORD).is_file():

@@ -13,6 +13,7 @@ import torch
 from helpers.commands import call, refused
 from PIL import Image
 
+from objbench import metrics
 from objbench.data.read.load import load
 from objbench.methods.create import create
 from objbench.records import External, read_record
@@ -318,6 +319,34 @@ def test_soft_masks_are_kept_for_pictures_but_logits_are_not(scenes):
         assert soft["soft_masks"].max() == 255
         assert "soft_masks" not in hard.files
         assert np.array_equal(soft["prediction"], hard["prediction"])
+
+
+def test_pictures_show_what_was_scored_where_pixels_are_of_no_plane(scenes):
+    planes = scenes.masks[:, None] == torch.arange(1, 4)[:, None, None]
+    done("evaluate", saved(masks=planes.numpy()), *ON)
+    record = read_record(external())
+    assert record.metrics["test"].values["ari"].mean == 1.0
+    with np.load(external() / "samples.npz") as samples:
+        count = len(samples["prediction"])
+        labels, truth = torch.tensor(samples["prediction"]).long(), scenes.masks[:count].long()
+        assert samples["soft_masks"].shape[1] == 3
+    assert metrics.score(labels, truth)["ari"].tolist() == [1.0] * count
+    assert all(len(image.unique()) == len(true.unique()) for image, true in zip(labels, truth, strict=True))
+
+
+@pytest.mark.parametrize("name", ["samples.npz", "per_image.npz"])
+def test_fresh_gives_a_damaged_file_up(scenes, name):
+    done("evaluate", saved(masks=load("tetrominoes", "val").masks.numpy()), *ON, "--split", "val")
+    path = saved(masks=scenes.masks.numpy())
+    done("evaluate", path, *ON)
+    file = external() / name
+    file.write_bytes(file.read_bytes()[:100])
+    assert f"{name}: damaged" in refused(1, "evaluate", path, *ON, "--definition", "emorl")
+    found = call("evaluate", path, *ON, "--fresh")
+    assert found.exit_code == 0
+    assert "given up with --fresh" in found.stderr
+    done("evaluate", path, *ON, "--definition", "emorl")
+    assert len(read_record(external()).metrics) == 3
 
 
 def test_pictures_by_the_order_of_their_names(scenes):

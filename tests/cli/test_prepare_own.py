@@ -48,7 +48,11 @@ def test_every_command_knows_it_afterwards(tmp_path: Path) -> None:
     result = call(*prepare())
     assert result.exit_code == 0, result.output
     assert "my_set" in call("list", "datasets").stdout
-    assert "16x16 pixels, K = 4 slots" in call("info", "my_set").stdout
+    told = call("info", "my_set").stdout
+    assert "16x16 pixels, K = 4 slots" in told
+    by_name = "what is named {} there; where nothing is, {} of ten scenes, by the hash of their names"
+    for split, share in (("train", "eight"), ("val", "one"), ("test", "one")):
+        assert by_name.format(split, share) in " ".join(told.split())
     for line in ("verify my_set --deep", "show my_set --output sheet.png"):
         assert call(*line.split()).exit_code == 0
     for method in ("color_kmeans", "slot_attention"):

@@ -229,3 +229,21 @@ def test_a_method_that_ends_the_program_ends_its_run_alone(tmp_path):
     assert both.exit_code == 1
     assert "1 of 2 runs failed" in both.stderr
     assert "other.Other seed 0 on test (10 images)" in both.stdout
+
+
+@pytest.mark.parametrize("launcher", [(), ("--launcher", "local", "--workers", "2")])
+def test_json_is_all_of_stdout_whatever_a_method_prints(tmp_path, launcher):
+    noisy = plain.TEXT.replace("        return Seg", '        print("noise of a hook")\n        return Seg')
+    plain.write(tmp_path, text=f'{noisy}\nprint("noise of the file")\n')
+    result = done(*RUN, "--seeds", "2", *launcher, "--json")
+    assert len(json.loads(result.stdout)) == 2
+    if not launcher:  # with one, the runs have logs of their own
+        assert "noise of a hook" in result.stderr
+    assert json.loads(done("info", "./mine.py:Mine", "--json").stdout)["name"] == "mine.Mine"
+    assert json.loads(done("evaluate", PLACE, "--dataset", "tetrominoes", "--json").stdout)["key"] == "test"
+    assert "noise of a hook" in done(*RUN, "--seeds", "2", "--fresh").stdout  # as it is, where stdout is text
+
+
+def test_a_report_in_json_is_on_stdout():
+    done(*RUN)
+    assert json.loads(done("report", "--json", "--dataset", "tetrominoes").stdout)

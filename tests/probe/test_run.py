@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from helpers import toy_runs
 
+import objbench.probe.run as probing
 from objbench.errors import RequestError
 from objbench.methods.create import build
 from objbench.probe.run import Request, probe_run
@@ -64,6 +66,41 @@ def test_the_same_command_finds_the_same(trained, prepared_data):
     folder, _ = trained
     one, two = (probe_run(folder, SPEC, loader(prepared_data), REQUEST)[1] for _ in range(2))
     assert one == two
+
+
+def test_the_untrained_model_is_set_up_from_all_scenes_of_the_training(trained, prepared_data, monkeypatch):
+    seen = []
+
+    def watched(folder, record, spec, images):
+        seen.append(len(images))
+        return untrained_run(folder, record, spec, images)
+
+    monkeypatch.setattr(probing, "untrained_run", watched)
+    said = []
+    probe_run(trained[0], SPEC, loader(prepared_data), REQUEST, said.append)
+    assert seen == [len(toy_runs.open_run_data(prepared_data).train)]
+    assert seen[0] > REQUEST.n_train
+    assert said == []
+
+
+def test_other_scenes_than_those_of_the_training_are_told_and_leave_the_untrained_model_out(
+    trained, prepared_data
+):
+    found, said = toy_runs.open_run_data(prepared_data), []
+    manifest = found.train.manifest
+    split = manifest.splits["train"].model_copy(update={"fingerprint": "0" * 64})
+    other = copy(found.train)
+    other.manifest = manifest.model_copy(update={"splits": {**manifest.splits, "train": split}})
+    _, record = probe_run(
+        trained[0], SPEC, lambda record: (other, found.tests.values()), REQUEST, said.append
+    )
+    scores = record.probes["test"]["linear"]
+    assert scores.train_fingerprint == "0" * 64
+    assert {score.untrained for score in scores.factors.values()} == {None}
+    assert {score.masks is None for score in scores.factors.values()} == {False}
+    (line,) = said
+    assert "was trained on other scenes than the train split of tetrominoes that is prepared here" in line
+    probe_run(trained[0], SPEC, loader(prepared_data), REQUEST)  # as the tests below expect it
 
 
 def test_the_untrained_model_has_the_first_weights_of_the_training(trained, prepared_data):

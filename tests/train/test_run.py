@@ -76,6 +76,15 @@ def test_a_finished_seed_is_skipped(prepared_data, tmp_path):
     assert (folder / "result.json").stat().st_mtime_ns == stamp
 
 
+def test_a_wrong_peak_is_refused_before_fresh_deletes_anything(prepared_data, tmp_path, monkeypatch):
+    folder, record = run(prepared_data, tmp_path)
+    monkeypatch.setenv("OBJBENCH_PEAK_TFLOPS", "abc")
+    with pytest.raises(RequestError, match="OBJBENCH_PEAK_TFLOPS=abc: expected a number above 0"):
+        run(prepared_data, tmp_path, fresh=True)
+    assert read_record(folder) == record
+    assert (folder / "model.safetensors").exists()
+
+
 def test_fresh_deletes_the_run(prepared_data, tmp_path):
     folder, _ = run(prepared_data, tmp_path)
     (folder / "left-over").touch()

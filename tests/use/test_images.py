@@ -12,6 +12,7 @@ import torch
 from helpers.own import FLIPPED_PNG
 from PIL import Image
 
+import objbench
 from objbench.errors import ObjbenchError, RequestError
 from objbench.use.images import is_single, labels_at, named_images, read_image, to_size
 
@@ -81,14 +82,27 @@ def test_the_name_of_a_file_and_the_position_give_the_draws(tmp_path):
         ([], "no images: expected"),
         (torch.zeros(0, 3, 4, 5), "no images: expected"),
         (torch.zeros(3, 0, 5), "image 0: a tensor of shape"),
+        (torch.zeros(3, 2, 2).to_sparse(), "image 0: a sparse tensor, expected a dense one"),
+        (objbench.generate("tetrominoes", 1)[:0], "no images: expected"),
         (7, "int is no image: expected a tensor"),
         (Image.new("I;16", (4, 4)), "image 0: its mode is I;16, expected 8 bits per channel"),
     ],
-    ids=range(18),
+    ids=range(20),
 )  # fmt: skip
 def test_what_is_no_image_is_named_with_what_was_expected(images, message):
     with pytest.raises(RequestError, match=message):
         list(named_images(images))
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8", "|u1", "<f2", ">f2"])
+@pytest.mark.filterwarnings("error")
+def test_an_array_lies_in_memory_as_it_likes(dtype):
+    given = (ARRAY if dtype == "|u1" else ARRAY / 255).astype(dtype)
+    given.flags.writeable = False
+    (expected,) = named_images(ARRAY)
+    for array in (given, given[::-1][::-1], np.asfortranarray(given)):
+        (found,) = named_images(array)
+        torch.testing.assert_close(found.values, expected.values, atol=5e-4, rtol=0)
 
 
 def test_files_that_are_no_images_are_named(tmp_path):

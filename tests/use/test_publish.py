@@ -133,4 +133,5 @@ def test_a_folder_is_written_again_only_for_the_same_run(tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
     assert "thesis.tex: a file" in refused(2, "publish", NAME, "--output", "mine/thesis.tex")
     shutil.copytree(shipped_weights()[NAME], "run")
-    assert "that is the run itself" in refused(2, "publish", "run", "--output", "run")
+    assert "that is the folder of the run itself" in refused(2, "publish", "run", "--output", "run")
+    assert "that is in the folder of the run itself" in refused(2, "publish", "run", "--output", "run/sub")
