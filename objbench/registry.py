@@ -12,8 +12,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from objbench.error_line import own_line
 from objbench.errors import ObjbenchError, RequestError, is_out_of_memory, unknown_name
-from objbench.place import own_line
 
 DEFAULT_DEFINITION = "clevrtex"  # of the metrics
 BUILT_IN: dict[str, dict[str, str]] = {

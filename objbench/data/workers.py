@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from typing import IO, Any
 
+from objbench.error_line import ElsewhereError
 from objbench.errors import ObjbenchError, is_out_of_memory
-from objbench.place import ElsewhereError
 
 AHEAD = 2  # jobs per worker that may wait for the consumer
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from objbench import registry
+from objbench.error_line import line_of
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods import hooks
 from objbench.methods.base import Method
 from objbench.methods.plain_block import with_files
-from objbench.place import line_of
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig, resolve
 from objbench.spec.settings import parse

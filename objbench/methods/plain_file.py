@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
+from objbench.error_line import own_line
 from objbench.errors import ObjbenchError, RequestError, brief, first_few, is_out_of_memory, unknown_name
 from objbench.methods.base import Method
-from objbench.place import own_line
 from objbench.spec.names import EXPECTED, is_name
 
 COPY = "method.py"  # in the folder of a run: the file that was run, whatever its name was

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from objbench.data.read.scenes import Scenes
+from objbench.error_line import line_of
 from objbench.errors import ObjbenchError, RequestError, brief, is_out_of_memory
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.methods.create import build
 from objbench.methods.plain_block import with_files
 from objbench.one_line import no_exit
-from objbench.place import line_of
 from objbench.random import seed_from
 from objbench.spec.resolve import resolve
 from objbench.train.evaluate import Evaluation, evaluate, segment

@@ -15,8 +15,8 @@ import pytest
 
 from objbench.data import workers
 from objbench.data.workers import AHEAD, run
+from objbench.error_line import line_of
 from objbench.errors import ObjbenchError
-from objbench.place import line_of
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -9,9 +9,9 @@ import torch
 from helpers import plain
 from objbench_toys.methods import ToyGeco
 
+from objbench.error_line import line_of, own_line
 from objbench.methods.create import create
 from objbench.methods.plain_file import read_file
-from objbench.place import line_of, own_line
 
 
 def caught(work):
@@ -35,7 +35,7 @@ def test_a_file_and_its_line(tmp_path):
 
 
 def test_a_plugin_counts_wherever_it_is_installed(monkeypatch):
-    monkeypatch.setattr("objbench.place._libraries", lambda: ("/",))  # as if all of it were a library
+    monkeypatch.setattr("objbench.error_line._libraries", lambda: ("/",))  # as if all of it were a library
     method = create("toy_geco", "tetrominoes")
     monkeypatch.setattr(method, "trunk", None)
     error = caught(lambda: method.mixture(torch.rand(1, 3, 35, 35)))

@@ -16,16 +16,16 @@ class ElsewhereError(RuntimeError):
     """An error that nobody expected, of another process.
 
     Attributes:
-        place: `FILE:LINE` where it arose there.
+        line: `FILE:LINE` where it arose there.
     """
 
-    place: str
+    line: str
 
     @classmethod
     def of(cls, error: Exception, where: str) -> ElsewhereError:
         """The error as another process is told of it: those of libraries may not survive pickling."""
         told = cls(f"{where}: {type(error).__name__}: {error}")
-        told.place = line_of(error)
+        told.line = line_of(error)
         told.add_note("".join(traceback.format_exception(error)))
         return told
 
@@ -41,7 +41,7 @@ def own_line(error: BaseException) -> str | None:
     True
     """
     if isinstance(error, ElsewhereError):
-        return error.place
+        return error.line
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}:{error.lineno}"
     own = [f"{file}:{line}" for module, file, line in _lines(error) if _is_own(module, file)]
