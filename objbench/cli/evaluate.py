@@ -29,7 +29,7 @@ def evaluate(
         typer.Argument(
             parser=local_path,
             metavar="RUN|PREDICTIONS",
-            help="Folder of a finished seed, or of a method with one seed; the name of shipped weights (objbench list weights); or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
+            help="Folder of a finished seed, or of a method with one seed, also below --runs as objbench list runs prints it; the name of shipped weights (objbench list weights); or predictions: an .npz or .npy of masks, or a folder or tar of PNGs.",
         ),
     ],
     dataset: PreparedDataset,
@@ -76,7 +76,7 @@ def evaluate(
         bool,
         typer.Option(
             "--fresh",
-            help="Score PREDICTIONS again; delete all scores of other PREDICTIONS with this name and seed first.",
+            help="Score PREDICTIONS again; delete all scores of other PREDICTIONS with this name and seed.",
         ),
     ] = False,
     device: DeviceName = "auto",

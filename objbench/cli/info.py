@@ -179,7 +179,10 @@ def _split(split: str, rule: SplitRule, source: str, dataset: DatasetSpec, selec
     """A split of a source in words."""
     if source in OWN_SOURCES:
         share = "eight" if split == "train" else "one"
-        return f"what is named {split} there; where nothing is, {share} of ten scenes, by the hash of their names"
+        pattern = dataset.sources[source].options.get(split)
+        named = f"what is named {pattern or split} there; where nothing is, {share} of ten scenes, by the hash of their names"
+        whole = not selected and _part(rule) == "all"
+        return named if whole else f"{_part(rule)} of {named}"
     return (_qualifying if selected else _records)(rule, dataset.sources[source])
 
 

@@ -77,7 +77,7 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Folder of a finished run, or the name of shipped weights (objbench list weights).",
+        help="Folder of a finished run, also below --runs as objbench list runs prints it; or the name of shipped weights (objbench list weights).",
     ),
 ]
 DatasetName = Annotated[

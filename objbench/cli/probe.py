@@ -33,7 +33,7 @@ def probe(
         typer.Argument(
             parser=local_path,
             metavar="RUN",
-            help="Folder of a finished run, or the name of shipped weights (objbench list weights), which are copied to the folder of the runs first.",
+            help="Folder of a finished run, also below --runs as objbench list runs prints it; or the name of shipped weights (objbench list weights), which are copied to the folder of the runs first.",
         ),
     ],
     dataset: Annotated[
@@ -96,7 +96,7 @@ def probe(
     where = choose_device(device)
     folder = run_to_extend(run, context.runs, context.spec)
     if folder is None:
-        raise no_such_run(run)
+        raise no_such_run(run, run)
     references = [context.spec.dataset(name) for name in dataset or ()]
     names = None if factors is None else tuple(name.strip() for name in factors.split(",") if name.strip())
     if factors is not None and not names:

@@ -136,7 +136,9 @@ def parse_resources(texts: list[str]) -> dict[str, Any]:
     >>> parse_resources(["partition=gpu", "timeout_min=240"])
     {'partition': 'gpu', 'timeout_min': 240}
     """
-    return dict(key_yaml("--resources", text, "timeout_min=240") for text in texts)
+    return dict(
+        key_yaml("--resources", text, "timeout_min=240 (slurm) or num_gpus=1 (ray)") for text in texts
+    )
 
 
 def is_number(value: object) -> bool:

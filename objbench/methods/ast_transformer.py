@@ -55,10 +55,8 @@ from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, CountOrZero, Counts, Group, Positive, PositiveOrZero, Recipe
 
 TRIAL, BACKGROUND, FOREGROUND = "trial", "background", "foreground"  # the stages
-BETAS, EPS = (
-    (0.9, 0.98),
-    1e-9,
-)  # of the foreground's Adam, as in the original: those of the Transformer's paper
+BETAS = (0.9, 0.98)  # of the foreground's Adam, as in the original: those of the Transformer's paper
+EPS = 1e-9  # the same
 LEAST_SHARE = 1e-20  # of an image, in the logarithm of the object entropy
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim import Optimizer
 
 from objbench.errors import ObjbenchError, RequestError, brief, is_out_of_memory
@@ -42,13 +43,23 @@ _HOOKS = (
 
 def check_extra_state(method: Any) -> None:
     """Refuse a method, just made, whose extra state, that of `get_extra_state`, could not be loaded with its weights."""
-    state, name = method.state_dict(), type(method).__name__
+    name = type(method).__name__
+    try:
+        state = method.state_dict()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ObjbenchError(
+            f"{name} gives no state when it has just been made ({brief(error)}): what get_extra_state gives is there from "
+            "__init__ on"
+        ) from error
     extra = {key: value for key, value in state.items() if key.rpartition(".")[2] == _EXTRA}
-    if not extra:
+    if not extra or any(isinstance(value, FakeTensor) for value in extra.values()):  # which have no values
         return
     if not all(isinstance(value, Tensor) for value in extra.values()) and not method.stages():
         raise ObjbenchError(
-            f"{name} has extra state that is no tensor and no stages, whose checkpoint would keep it"
+            f"{name} has no stages, so that no checkpoint is written, and extra state that is no tensor, which model.safetensors "
+            "cannot hold: let get_extra_state give a tensor"
         )
     file = BytesIO()
     try:

@@ -89,13 +89,14 @@ def probe_run(
         method = load_run(folder, record, spec)
         refuse_other_size(folder, method, learn)
         trivial = described(spec, record.method, record.implementation).trivial
+        learns = not trivial and bool(method.stages())
         own = scored(whole).fingerprint == record.fingerprint
-        if not own:
+        if learns and not own:
             say(
-                f"{folder} was trained on other scenes than the train split of {whole.spec} that is prepared here, which the probe learns from; the untrained model is left out"
+                f"{folder} was trained on other scenes than the train split of {whole.spec} that is prepared here, which the "
+                "probe learns from; the untrained model is left out: prepare the split of the training to have it"
             )
-        learns = own and not trivial and method.stages()
-        first = untrained_run(folder, record, spec, whole.images) if learns else None
+        first = untrained_run(folder, record, spec, whole.images) if learns and own else None
         models = {
             "slots": method.to(learn.images.device),
             "untrained": first and first.to(learn.images.device),

@@ -28,7 +28,9 @@ from objbench.spec.datasets import TEST
 from objbench.spec.nested import differences
 from objbench.stored import utc_now
 from objbench.train.artifacts import (
+    PER_IMAGE,
     SAMPLE_SHEET,
+    SAMPLES,
     read_per_image,
     read_samples,
     write_per_image,
@@ -138,9 +140,9 @@ def score_predictions(
         if known is None:
             empty(folder)
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-        samples = _others(lambda: read_samples(folder), fresh, say)
+        samples = _others(folder / SAMPLES, lambda: read_samples(folder), fresh, say)
         write_samples(folder, samples | {split.samples: found.samples})
-        per_image = _others(lambda: read_per_image(folder, record.metrics), fresh, say)
+        per_image = _others(folder / PER_IMAGE, lambda: read_per_image(folder, record.metrics), fresh, say)
         write_per_image(folder, per_image | {key: found.per_image})
         if scenes.split == TEST or not (folder / SAMPLE_SHEET).exists():
             with replacing(folder / SAMPLE_SHEET) as partial:
@@ -149,14 +151,16 @@ def score_predictions(
     return folder, key, record
 
 
-def _others(read: Callable[[], _Kept], fresh: bool, say: Say) -> _Kept:
-    """What `read` finds of the images of the other evaluations; with `fresh`, a damaged file is told and given up."""
+def _others(path: Path, read: Callable[[], _Kept], fresh: bool, say: Say) -> _Kept:
+    """What `read` finds in a file on the images of other evaluations; with `fresh`, a damaged one is told and given up."""
     try:
         return read()
-    except ObjbenchError as error:
+    except ObjbenchError:
         if not fresh:
             raise
-        say(f"{error}: given up with --fresh")
+        say(
+            f"{path}: damaged; written anew without the images of what else is scored in there, which evaluate --fresh brings back"
+        )
         return {}
 
 

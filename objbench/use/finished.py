@@ -189,7 +189,7 @@ def locate_run(run: str | os.PathLike[str], runs: str | os.PathLike[str] | Store
     path = copy_of("runs", named)
     folder = named_run(path, _below(runs_folder(runs), named))
     if folder is None:
-        raise no_such_run(path)
+        raise no_such_run(named, path)
     return folder
 
 

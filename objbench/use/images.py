@@ -180,7 +180,9 @@ def _of_array(array: Array, name: str) -> Tensor:
 def _in_unit_range(values: Tensor, name: str) -> Tensor:
     """A tensor (3,H,W), uint8 or float in [0,1], as float32."""
     if values.layout != torch.strided:
-        raise RequestError(f"{name}: a sparse tensor, expected a dense one")
+        raise RequestError(
+            f"{name}: a tensor of layout {values.layout}, expected a dense one (torch.strided)"
+        )
     if values.shape[0] != 3 or 0 in values.shape:
         last = " (channels last? tensors have them first, arrays last)" if values.shape[-1] == 3 else ""
         raise RequestError(f"{name}: a tensor of shape {tuple(values.shape)}, expected (3,H,W){last}")

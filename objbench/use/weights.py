@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 from objbench.errors import RequestError
-from objbench.files import replacing
+from objbench.files import replacing, resolved
 from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.load import plugin_folders
 from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
+from objbench.stores import Place
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.reevaluate import dataset_of
 from objbench.train.run_folder import CONFIG, find_run, lock_run, read_config, seed_folder
@@ -25,8 +26,10 @@ def shipped_weights() -> dict[str, Path]:
     A package that has an entry point of objbench ships weights as it ships a benchmarks.yaml: beside it, in
     `weights/NAME/`, as `objbench publish` writes such a folder.
     """
-    places = [place for folder in plugin_folders() for place in (folder / FOLDER).glob(f"*/{RECORD}")]
-    return {place.parent.name: place.parent for place in sorted(places, key=lambda place: place.parent.name)}
+    records = [path for folder in plugin_folders() for path in (folder / FOLDER).glob(f"*/{RECORD}")]
+    return {
+        path.parent.name: resolved(path.parent) for path in sorted(records, key=lambda path: path.parent.name)
+    }
 
 
 def named_run(run: Path, below: Path | None) -> Path | None:
@@ -46,12 +49,18 @@ def named_run(run: Path, below: Path | None) -> Path | None:
     return (below and find_run(below)) or shipped_weights().get(str(run))
 
 
-def no_such_run(run: Path) -> RequestError:
-    """The error for a name of no run."""
+def no_such_run(run: Place, folder: Path) -> RequestError:
+    """The error for a name of no run, which would be in `folder`."""
     known = ", ".join(shipped_weights()) or "none"
+    found = "a folder without result.json" if folder.is_dir() else "no run there"
+    hides = (
+        ", which hides the shipped weights of this name"
+        if folder.is_dir() and str(run) in shipped_weights()
+        else ""
+    )
     return RequestError(
         f"{run}: expected the folder of a finished run (objbench list runs), or the name of shipped weights "
-        f"({known}); found {'a folder without result.json' if run.is_dir() else 'no run there'}"
+        f"({known}); found {found}{hides}"
     )
 
 

@@ -88,8 +88,8 @@ def facts(run: ShownRun) -> list[tuple[str, str]]:
         ("training fingerprint", record.fingerprint),
         *((titles[name], _text(value)) for name, value in record.trained if value is not None),
         ("parameters", _text(record.parameters)),
-        ("wall time", duration(record.wall_seconds)),
-        ("training time", duration(record.train_seconds)),
+        ("wall time", _time(record.wall_seconds)),
+        ("training time", _time(record.train_seconds)),
         *([("training images/s", f"{speed:,.0f}")] if speed is not None else []),
         ("peak memory", f"{record.peak_memory_bytes / 2**20:,.0f} MiB"),
         *made,
@@ -122,6 +122,10 @@ def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _crowded(count: int) -> str:
     return f"{count:,} with more objects than predicted planes"
+
+
+def _time(seconds: float) -> str:
+    return f"{duration(seconds)} ({seconds:,.1f} s)"
 
 
 def _text(value: int | str) -> str:
