@@ -16,7 +16,7 @@ from objbench.spec.load import load_spec
 from objbench.train.reevaluate import load_run
 from objbench.use.finished import open_run
 from objbench.use.publish import publish
-from objbench.use.weights import copy_to_runs, shipped_weights
+from objbench.use.weights import copy_to_runs, run_to_extend, shipped_weights
 
 
 @pytest.mark.parametrize(("name", "folder"), shipped_weights().items())
@@ -67,3 +67,12 @@ def test_state_that_is_no_tensor_is_copied_with_shipped_weights(prepared_data, t
     copied = copy_to_runs("toys", tmp_path / "others", load_spec())
     found = load_run(copied, record, load_spec()).get_extra_state()
     assert found == open_run(folder).method.get_extra_state() != {"steps_seen": 0}
+
+
+def test_the_weights_of_a_package_behind_a_link_are_copied_too(tmp_path, monkeypatch):
+    package = shipped_weights()[NAME].parent.parent
+    (tmp_path / "link").symlink_to(package)
+    monkeypatch.setattr("objbench.use.weights.plugin_folders", lambda: [tmp_path / "link"])
+    for run in (Path(NAME), tmp_path / "link/weights" / NAME, package / "weights" / NAME):
+        folder = run_to_extend(run, tmp_path / "runs", load_spec())
+        assert folder == tmp_path / "runs/tetrominoes/generated/objmae-small/seed-0"
