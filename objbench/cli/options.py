@@ -73,13 +73,8 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-RunName = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="Folder of a finished run, also below --runs as objbench list runs prints it; or the name of shipped weights (objbench list weights).",
-    ),
-]
+RUN_HELP = "Folder of a finished run, also below --runs as objbench list runs prints it; or the name of shipped weights (objbench list weights)"
+RunName = Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP}.")]
 DatasetName = Annotated[
     str,
     typer.Argument(

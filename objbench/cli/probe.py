@@ -9,6 +9,7 @@ import typer
 
 from objbench.cli.common import Context, print_json, say, verb
 from objbench.cli.options import (
+    RUN_HELP,
     DeviceName,
     PreparedSource,
     complete_dataset,
@@ -33,7 +34,7 @@ def probe(
         typer.Argument(
             parser=local_path,
             metavar="RUN",
-            help="Folder of a finished run, also below --runs as objbench list runs prints it; or the name of shipped weights (objbench list weights), which are copied to the folder of the runs first.",
+            help=f"{RUN_HELP}, which are copied to the folder of the runs first.",
         ),
     ],
     dataset: Annotated[

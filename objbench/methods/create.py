@@ -11,6 +11,7 @@ from objbench.error_line import line_of
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods import hooks
 from objbench.methods.base import Method
+from objbench.methods.extra_state import check_extra_state
 from objbench.methods.plain_block import with_files
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig, resolve
@@ -32,7 +33,8 @@ def create(
     >>> create("grid", "tetrominoes", slots=9).slots
     9
     """
-    spec, (name,) = with_files([str(method)], config)
+    given = os.fspath(method) if isinstance(method, os.PathLike) else str(method)  # anything, in Python
+    spec, (name,) = with_files([given], config)
     reference = spec.dataset(dataset)
     return build(resolve(spec, name, reference, overrides), reference)
 
@@ -55,7 +57,7 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
     if "settings" not in vars(method):
         raise ObjbenchError(f"{kind.__name__}{_NO_SUPER}")
     hooks.check_signatures(method, Method)
-    hooks.check_extra_state(method)
+    check_extra_state(method)
     return method
 
 

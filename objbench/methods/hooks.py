@@ -10,20 +10,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
-from io import BytesIO
 from numbers import Real
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim import Optimizer
 
-from objbench.errors import ObjbenchError, RequestError, brief, is_out_of_memory
+from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.segmentation_check import check_segmentation
 
 T = TypeVar("T")
-_EXTRA = "_extra_state"  # as the state of a module has it
 _EXPECTED = {
     "segment": "Segmentation(masks=...) or Segmentation(labels=...)",
     "training_loss": "Losses(total)",
@@ -39,49 +36,6 @@ _HOOKS = (
     "capture_key",
     "training_flops",
 )
-
-
-def check_extra_state(method: Any) -> None:
-    """Refuse a method, just made, whose extra state, that of `get_extra_state`, could not be loaded with its weights."""
-    name = type(method).__name__
-    try:
-        state = method.state_dict()
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise ObjbenchError(
-            f"{name} gives no state when it has just been made ({brief(error)}): what get_extra_state gives is there from "
-            "__init__ on"
-        ) from error
-    extra = {key: value for key, value in state.items() if key.rpartition(".")[2] == _EXTRA}
-    if not extra or any(isinstance(value, FakeTensor) for value in extra.values()):  # which have no values
-        return
-    if not all(isinstance(value, Tensor) for value in extra.values()) and not method.stages():
-        raise ObjbenchError(
-            f"{name} has no stages, so that no checkpoint is written, and extra state that is no tensor, which model.safetensors "
-            "cannot hold: let get_extra_state give a tensor"
-        )
-    file = BytesIO()
-    try:
-        torch.save(extra, file)
-        file.seek(0)
-        kept = torch.load(file, weights_only=True)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise ObjbenchError(
-            f"{name}.get_extra_state gave what no checkpoint can hold: expected tensors, numbers, texts, and lists and "
-            "dicts of these"
-        ) from None
-    try:
-        method.load_state_dict(state | kept)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise ObjbenchError(
-            f"{name} does not take its own state back ({brief(error)}): write set_extra_state for what get_extra_state "
-            "gives"
-        ) from error
 
 
 def of_the_method_itself(

@@ -120,9 +120,7 @@ def evaluate(
                 scoring = scorings.setdefault(name, _Scoring(Evaluator(definition)))
                 try:
                     scoring.evaluator.update(reading, masks, found.reconstruction, images, keys, further)
-                except (
-                    ObjbenchError
-                ) as error:  # of what the method gave: scenes were checked when they were prepared
+                except ObjbenchError as error:  # scenes were checked: it is of what the method gave
                     raise ObjbenchError(f"{type(method).__name__}.segment: {error}") from None
                 if reading.ndim == 4:
                     scoring.crowded += count_crowded(masks, reading.shape[1])

@@ -30,6 +30,7 @@ _DEEP = ("I", "F")  # PIL's modes of more than 8 bits per channel begin with the
 _EXPECTED = (
     "expected a tensor (3,H,W) or (N,3,H,W), an array (H,W,3) or (N,H,W,3), a PIL image, a path, or a list"
 )
+_NONE = f"no images: {_EXPECTED} of at least one of these"
 
 
 class NamedImage(NamedTuple):
@@ -60,7 +61,9 @@ def named_images(images: Images) -> Iterator[NamedImage]:
         RequestError: Something is no image of a kind that is read; the message names it and what was expected.
         ObjbenchError: A file is missing or damaged.
     """
-    if isinstance(images, Scenes) and len(images):
+    if isinstance(images, Scenes):
+        if not len(images):
+            raise RequestError(_NONE)
         for key, values in zip(images.keys, images.images, strict=True):
             yield NamedImage(key, key, _in_unit_range(values, key))
         return
@@ -70,14 +73,12 @@ def named_images(images: Images) -> Iterator[NamedImage]:
         several = [images] if images.ndim == 3 else list(images)
     elif isinstance(images, Image.Image | str | os.PathLike):
         several = [images]
-    elif isinstance(images, Scenes):
-        several = []
     elif isinstance(images, Sequence):
         several = images
     else:
         raise RequestError(f"{type(images).__name__} is no image: {_EXPECTED} of these")
     if not len(several):
-        raise RequestError(f"no images: {_EXPECTED} of at least one of these")
+        raise RequestError(_NONE)
     for position, one in enumerate(several):
         yield _named(one, position)
 
@@ -169,9 +170,8 @@ def _of_array(array: Array, name: str) -> Tensor:
         first = " (channels first? arrays have them last, tensors first)" if array.shape[0] == 3 else ""
         raise RequestError(f"{name}: an array of shape {array.shape}, expected (H,W,3){first}")
     try:
-        native = np.array(
-            array, dtype=array.dtype.newbyteorder("="), order="C"
-        )  # a copy, which can be written
+        # A copy in this machine's byte order, which can be written to.
+        native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
         return torch.from_numpy(native).permute(2, 0, 1)
     except TypeError:
         raise RequestError(f"{name}: {array.dtype}, expected uint8, or float in [0,1]") from None

@@ -51,16 +51,14 @@ def named_run(run: Path, below: Path | None) -> Path | None:
 
 def no_such_run(run: Place, folder: Path) -> RequestError:
     """The error for a name of no run, which would be in `folder`."""
-    known = ", ".join(shipped_weights()) or "none"
-    found = "a folder without result.json" if folder.is_dir() else "no run there"
-    hides = (
-        ", which hides the shipped weights of this name"
-        if folder.is_dir() and str(run) in shipped_weights()
-        else ""
-    )
+    shipped, found = shipped_weights(), "no run there"
+    if folder.is_dir():
+        found = "a folder without result.json"
+        if str(run) in shipped:
+            found += ", which hides the shipped weights of this name"
     return RequestError(
         f"{run}: expected the folder of a finished run (objbench list runs), or the name of shipped weights "
-        f"({known}); found {found}{hides}"
+        f"({', '.join(shipped) or 'none'}); found {found}"
     )
 
 

@@ -121,13 +121,16 @@ def gallery_of(runs: Sequence[ShownRun], spec: Spec, budget: int = BUDGET) -> Ga
     return result
 
 
+def _is_further_definition(key: str) -> bool:
+    return ScoreKey.parse(key).definition != DEFAULT_DEFINITION
+
+
 def _evaluations(runs: Sequence[ShownRun], spec: Spec) -> Iterator[Evaluation]:
     """Every evaluation with images of its own: one of several definitions of the metrics, if possible the default."""
     turns: dict[tuple[str, str, str], int] = {}
     for run in runs:
         distinct: dict[str, str] = {}
-        by_default = {key: ScoreKey.parse(key).definition == DEFAULT_DEFINITION for key in run.evaluations}
-        for key in sorted(run.evaluations, key=lambda key: not by_default[key]):
+        for key in sorted(run.evaluations, key=_is_further_definition):
             distinct.setdefault(ScoreKey.parse(key).reading, key)
         for images, key in distinct.items():
             turn = turns.setdefault((run.series, run.record.place, images), 0)
