@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from objbench.errors import RequestError
+from objbench.errors import RequestError, lines_of
 
 _TF32_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
@@ -29,7 +29,7 @@ def choose_device(name: str | torch.device | None) -> torch.device:
         device = torch.device(name or "cpu")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = lines_of(error)[0]
         raise RequestError(
             f"device {name} is not available: {reason}; auto takes CUDA if there is one, else the CPU"
         ) from None

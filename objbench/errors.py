@@ -58,6 +58,15 @@ def brief(error: BaseException) -> str:
     return shortened(words)
 
 
+def lines_of(error: BaseException) -> list[str]:
+    """The lines of what an error says, the name of its type if it says nothing.
+
+    >>> lines_of(RuntimeError("no room\\nframe 0")), lines_of(AssertionError())
+    (['no room', 'frame 0'], ['AssertionError'])
+    """
+    return str(error).strip().splitlines() or [type(error).__name__]
+
+
 def shortened(text: str) -> str:
     """The text, or its first 200 letters and an ellipsis."""
     return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."

@@ -51,12 +51,13 @@ def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
     Args:
         path: The file.
         alone: A lock keeps other processes from writing it. What a killed process leaves, `NAME.partial`, the next
-            one writes over. Otherwise each writer has a name of its own, and the last one to finish wins.
+            one writes over. Otherwise each writer has a name of its own, and the last one to finish wins; a killed one
+            leaves `objbench-SOMETHING.partial`.
 
     Raises:
         OSError: The file cannot be written; `path` is its filename.
     """
-    partial = path.with_name(f"{path.name if alone else secrets.token_hex(8)}.partial")
+    partial = path.with_name(f"{path.name if alone else f'objbench-{secrets.token_hex(4)}'}.partial")
     try:
         with naming(path):
             yield partial

@@ -1,4 +1,4 @@
-"""From soft masks to a label map: the arg-max over planes."""
+"""Label maps: from soft masks, by the arg-max over planes, and how many objects they show."""
 
 from __future__ import annotations
 
@@ -48,3 +48,14 @@ def _running_argmax(masks: Tensor, labels: Tensor) -> Tensor:
         torch.maximum(labels, larger.mul_(m), out=labels)
         torch.maximum(best, plane, out=best)  # carries NaN along
     return best.isnan().flatten(1).any(1)
+
+
+def count_visible(labels: Tensor) -> Tensor:
+    """The number of objects (labels above 0) in each label map (B,...): int64 (B,).
+
+    >>> count_visible(torch.tensor([[0, 1, 3], [0, 2, 2]])).tolist()
+    [2, 1]
+    """
+    flat = labels.flatten(1).long()
+    present = torch.zeros(len(flat), int(flat.max()) + 1, dtype=torch.bool, device=flat.device)
+    return present.scatter_(1, flat, True)[:, 1:].sum(1)

@@ -29,17 +29,24 @@ def probe_name(probe: ProbeName, matching: Matching) -> str:
     return probe if matching == "masks" else f"{probe}+{matching}"
 
 
-def mean_and_squares(values: Sequence[float]) -> tuple[float, float]:
-    """The mean and the sum of squared deviations from it, rounded once; both NaN where no float holds a sum.
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean and the sample standard deviation, each rounded once; NaN and None where there is none that a float holds.
 
-    >>> mean_and_squares([1.0, 3.0]), mean_and_squares([1e308, 1e308])
-    ((2.0, 2.0), (nan, nan))
+    >>> mean_and_std([1.0, 3.0]), mean_and_std([1.0]), mean_and_std([1e308, 1e308])
+    ((2.0, 1.4142135623730951), (1.0, None), (nan, None))
     """
+    mean = _sum(values) / len(values)
+    if len(values) == 1 or not math.isfinite(mean):
+        return mean, None
+    variance = _sum([(value - mean) * (value - mean) for value in values]) / (len(values) - 1)
+    return mean, math.sqrt(variance) if math.isfinite(variance) else None
+
+
+def _sum(values: Sequence[float]) -> float:
     try:
-        mean = math.fsum(values) / len(values)
-        return mean, math.fsum((value - mean) * (value - mean) for value in values)
-    except (OverflowError, ValueError):  # a sum beyond all floats, or of both infinities
-        return math.nan, math.nan
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # it is beyond all floats, or of both infinities
+        return math.nan
 
 
 class MeanStd(Strict):

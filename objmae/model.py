@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from objbench.spec.explain import refusal
 from objbench.spec.settings import Count, Group
+from objmae.kernels.attention import plain_attention
 from objmae.kernels.broadcast import plain_broadcast
 
 CHANNELS = 3
@@ -152,9 +153,7 @@ class Block(nn.Module):
 
     def attention(self, x: Tensor) -> Tensor:
         """Multi-head self-attention, before its output projection."""
-        qkv: Tensor = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (B,T,3,heads,D/heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B,heads,T,D/heads)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return plain_attention(self.qkv(x).unflatten(2, (3, self.heads, -1)))  # of (B,T,3,heads,D/heads)
 
 
 class Autoencoder(nn.Module):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from objbench.scores import ScoreKey
+from objbench.scores import ScoreKey, mean_and_std
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,16 @@ from objbench.scores import ScoreKey
 def test_a_key_is_read_and_written(text, key, reading, samples):
     assert ScoreKey.parse(text) == key
     assert (key.text, key.reading, key.samples) == (text, reading, samples)
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ([math.inf, -math.inf], math.nan),
+        ([math.inf, 1.0], math.inf),
+        ([math.nan, 1.0], math.nan),
+        ([1e200, -1e200], 0.0),
+    ],
+)
+def test_there_is_no_deviation_that_is_no_number(values, mean):
+    assert mean_and_std(values) == (pytest.approx(mean, nan_ok=True), None)

@@ -17,7 +17,7 @@ from objbench.spec.settings import Group
 from objbench.testing import ContractError, check_method, random_scenes
 from objbench.testing.kit import Kit
 from objbench.testing.training import _steps, check_captured_steps
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 
 TRAINED = {"optimizers", "losses", "gradients", "determinism", "resume"}
 SMALL_OBJMAE = {
@@ -243,7 +243,7 @@ def test_a_bias_before_a_normalisation_is_left_out_of_captured_steps(monkeypatch
     monkeypatch.setattr(Toy, "__init__", with_norm)
     kit = Kit("toy_geco", "tetrominoes", None, {}, None)
     check_captured_steps(kit)
-    plain = _steps(kit, 0, EagerStepper, "fp32")
+    plain = _steps(kit, 0, PlainStepper, "fp32")
     assert plain.idle("trunk.0.bias").all()
     assert not plain.idle("position").any()
     others = [name for name in plain.gradients if name != "trunk.0.bias"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import objbench
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import ObjbenchError, RequestError, lines_of
 from objbench.launch.log import logged
 from objbench.launch.plan import Plan, Planned, make_plan
 from objbench.launch.request import RunRequest, Task
@@ -214,8 +214,7 @@ def _outcome(one: Submitted) -> Outcome:
     error = one.job.exception()
     if error is None:
         return Outcome(task, folder, elsewhere=one.job.result() != "finished")
-    last = str(error).strip().splitlines()[-1]
-    reason = run_state(folder).reason or last
+    reason = run_state(folder).reason or lines_of(error)[-1]
     leave_reason(folder, reason)
     job = f"job {one.job.job_id}: " if one.job.job_id is not None else ""
     return Outcome(task, folder, f"{job}{reason}")

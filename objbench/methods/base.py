@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol, get_type_hints, runtime_checkable
 
@@ -25,6 +25,8 @@ from objbench.spec.settings import Count, Group, Positive, Recipe
 LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
 _TO_LEARN = "write training_loss and optimizers, or let stages() return []"
+_OF_THE_RECIPE = ("batch_size", "precision")  # if a stage does not say them
+_AS_IN_THE_RECIPE: Any = None
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
@@ -35,6 +37,8 @@ class Stage:
     Its values have the types and ranges that those of a Recipe have.
 
     Attributes:
+        batch_size: if it is not given, recipe.batch_size of the method whose stage it is.
+        precision: likewise recipe.precision.
         clip_norm: the largest norm of all gradients together; None: no clipping.
         clip_order: which norm that is: 2, the Euclidean one; infinity, the largest absolute value of a gradient.
     """
@@ -42,15 +46,22 @@ class Stage:
     name: str
     steps: Count | None = None
     epochs: Count | None = None
-    batch_size: Count = 64
+    batch_size: Count = _AS_IN_THE_RECIPE
     clip_norm: Positive | None = None
-    precision: Precision = "fp32"
+    precision: Precision = _AS_IN_THE_RECIPE
     clip_order: Annotated[Positive, Field(allow_inf_nan=True)] = 2.0
+
+    def completed(self, recipe: Recipe) -> Stage:
+        """The stage with the batch size and the precision of the recipe, if it has none of its own."""
+        missing = {name: getattr(recipe, name) for name in _OF_THE_RECIPE if getattr(self, name) is None}
+        return replace(self, **missing)
 
     def check_values(self) -> None:
         """Raise RequestError for a value of another type or out of its range, by the name of its field."""
         for name, kind in get_type_hints(Stage, include_extras=True).items():
             value = as_yaml(getattr(self, name))  # a number of numpy is one
+            if value is None and name in _OF_THE_RECIPE:
+                continue
             try:
                 TypeAdapter(kind, config=_STRICT).validate_python(value)
             except ValidationError:
@@ -82,12 +93,12 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """The part of the stage that is done, in [0,1)."""
+        """The part of the stage that is done, in [0,1]; 1 where its last step is done, as in its last evaluation."""
         return self.step / self.steps
 
     @property
     def nominal_epoch(self) -> int:
-        """step * nominal_epochs // steps, 0-based.
+        """step * nominal_epochs // steps, 0-based; after the last step it stays nominal_epochs - 1.
 
         Schedules that count epochs use it, so that a shortened recipe is a faithful miniature of the whole one.
         """

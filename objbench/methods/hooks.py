@@ -141,16 +141,16 @@ def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list
     def checked(self: Any) -> list[Any]:
         name = f"{type(self).__name__}.stages"
         found: Sequence[Any] = _given(self, "stages", stages(self), list, tuple)
-        for stage in found:
-            _given(self, "stages", stage, kind)
+        complete = [_given(self, "stages", stage, kind).completed(self.recipe) for stage in found]
+        for stage in complete:
             try:
                 stage.check_values()
             except RequestError as error:
                 raise ObjbenchError(f"{name} gave a stage '{stage.name}' with {error}") from None
-        names = [stage.name for stage in found]
+        names = [stage.name for stage in complete]
         if len(set(names)) < len(names):
             raise ObjbenchError(f"{name} gave stages whose names repeat: {', '.join(names)}")
-        return list(found)
+        return complete
 
     return checked
 

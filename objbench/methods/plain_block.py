@@ -109,7 +109,7 @@ def block(file: MethodFile, spec: Spec) -> dict[str, Any]:
     base = _registered_base(kind, spec)
     inherited = spec.methods[base].model_dump(by_alias=True, exclude_unset=True) if base else {}
     own = (key for key, field in fields_of(kind.Settings) if key not in SHARED_KEYS)
-    text = inspect.cleandoc(kind.__dict__.get("__doc__") or f"The class {file.kind} of {file.file}")
+    text = inspect.cleandoc(kind.__dict__.get("__doc__") or "") or f"The class {file.kind} of {file.file}"
     layers = (unflatten(dict.fromkeys(own)), inherited.get("config", {}), defaults(kind.Settings))
     return {
         **{key: inherited[key] for key in _INHERITED if key in inherited},

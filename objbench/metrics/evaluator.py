@@ -16,7 +16,7 @@ from objbench.errors import ObjbenchError
 from objbench.metrics.definitions import metrics_of
 from objbench.metrics.scoring import score
 from objbench.registry import DEFAULT_DEFINITION
-from objbench.scores import mean_and_squares
+from objbench.scores import mean_and_std
 
 _OWN = ("n_images", "keys")  # of `compute` and `per_image`, beside the metrics
 
@@ -155,6 +155,5 @@ class Evaluator:
 
 
 def _mean_std(values: list[float]) -> dict[str, Any]:
-    mean, squares = mean_and_squares(values)
-    finite = len(values) > 1 and math.isfinite(mean)
-    return {"mean": mean, "std": math.sqrt(squares / (len(values) - 1)) if finite else None}
+    mean, std = mean_and_std(values)
+    return {"mean": mean, "std": std}

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from objbench.metrics.bootstrap import RESAMPLES, resampled_sums
 from objbench.scores import LEVEL
 
 Values = NDArray[np.float64]
@@ -35,26 +34,26 @@ class Paired:
     n_images: int
 
 
-def paired(first: Values, second: Values, resamples: int = RESAMPLES, together: bool = False) -> Paired:
+def paired(first: Values, second: Values, together: bool = False) -> Paired:
     """Compare two methods by one metric.
 
     The estimand is the difference of two expectations, first minus second: of the score of a newly trained seed on a
     newly drawn image. The estimate is the difference of the means over seeds of the means over images. Its standard
-    error is that of a two-level bootstrap. N images are drawn with replacement, the same ones for both methods, which
-    pairs them. S-1 of the S seeds of each method are drawn with replacement, independently for the two methods, since
-    equal seed numbers share nothing; S-1 draws make the variance between seeds unbiased (Rao and Wu 1988).
+    error is that of a two-level bootstrap. N-1 of the N images are drawn with replacement, the same ones for both
+    methods, which pairs them. S-1 of the S seeds of each method are drawn with replacement, independently for the two
+    methods, since equal seed numbers share nothing; one draw less than there are images or seeds makes the variance
+    unbiased (Rao and Wu 1988). Nothing has to be drawn: the variance over all such draws is a sum of mean squares.
 
     The interval is difference ± t * error. t is the quantile of Student's distribution with the degrees of freedom of
     Satterthwaite (1946), from the variances between the seeds of first, between those of second, and over images: with
     three or five seeds the percentiles of a bootstrap are much too narrow (Hesterberg 2015). A single seed shows no
     spread: the interval then holds for that seed, not for the method. If this way of drawing images and seeds errs, the
-    interval is too wide (Owen 2007). The draws come from fixed seeds: the same values give the same interval.
+    interval is too wide (Owen 2007).
 
     Args:
         first: float64 (S1,N), the value of each seed on each image. An image for which any seed of first or second has
             NaN (the metric is undefined) is left out for both, so that all means are over the same images.
         second: float64 (S2,N), on the same images in the same order.
-        resamples: How often images and seeds are drawn.
         together: Whether row s of both is of the same training, as where two readings of the same masks are compared. Seeds
             are then drawn for both together, and the spread between seeds is that of their differences.
 
@@ -68,16 +67,10 @@ def paired(first: Values, second: Values, resamples: int = RESAMPLES, together: 
     per_seed = tuple(method.mean(axis=1) for method in values)
     means = tuple(float(seeds.mean()) for seeds in per_seed)
     difference = means[0] - means[1]
-    scattered = (values[0] - values[1],) if together else values
-    drawn = [_drawn(method, resamples, stream) for stream, method in enumerate(scattered, start=1)]
-    variance = float(np.var(drawn[0] if together else drawn[0] - drawn[1], ddof=1))
-    n_images = int(defined.sum())
-    spread = tuple(method.mean(axis=1) for method in scattered)
-    half = _quantile(spread, variance, n_images) * variance**0.5
-    interval = (difference - half, difference + half) if n_images > 1 else None
-    gap = values[0].mean(axis=0) - values[1].mean(axis=0)
+    gap = values[0].mean(axis=0) - values[1].mean(axis=0)  # (N,)
+    interval = _interval(difference, gap, (values[0] - values[1],) if together else values)
     ahead = (float((gap > _TIE).mean()), float((gap < -_TIE).mean()))
-    return Paired((means[0], means[1]), difference, interval, ahead, n_images)
+    return Paired((means[0], means[1]), difference, interval, ahead, len(gap))
 
 
 def defined_for_both(first: Values, second: Values) -> NDArray[np.bool_]:
@@ -86,14 +79,31 @@ def defined_for_both(first: Values, second: Values) -> NDArray[np.bool_]:
     return ~undefined
 
 
-def _drawn(method: Values, resamples: int, stream: int) -> Values:
-    """The mean over seeds of the means over images in every resample: (R,)."""
+def _interval(difference: float, gap: Values, scattered: tuple[Values, ...]) -> tuple[float, float] | None:
+    """Around `difference`, from the methods' gap on each image (N,) and the methods whose seeds scatter, each (S,N)."""
+    n_images = len(gap)
+    if n_images == 1:
+        return None
+    variance = float(gap.var(ddof=1)) / n_images + sum(map(_of_drawn_seeds, scattered))
+    half = _quantile(tuple(method.mean(axis=1) for method in scattered), variance, n_images) * variance**0.5
+    if half < _TIE:
+        return difference, difference
+    return difference - half, difference + half
+
+
+def _of_drawn_seeds(method: Values) -> float:
+    """The variance that a draw of seeds adds to the mean of images drawn from (S,N); 0 of one seed.
+
+    It is that of the means of the S seeds, and of how much further apart seeds are on the images of a draw.
+    """
     S, n_images = method.shape
-    per_seed = resampled_sums(method.T, resamples) / n_images  # (R,S)
-    random = np.random.Generator(np.random.Philox(stream))
-    seeds = random.integers(0, S, (resamples, max(1, S - 1)))
-    means: Values = np.take_along_axis(per_seed, seeds, axis=1).mean(1)
-    return means
+    if S == 1:
+        return 0.0
+    of_seeds = method - method.mean(axis=0)  # (S,N)
+    means = of_seeds.mean(axis=1, keepdims=True)  # (S,1)
+    of_images = ((of_seeds - means) ** 2).sum() / (n_images * (n_images - 1))
+    between: float = ((means**2).sum() + of_images) / (S * (S - 1))
+    return between
 
 
 def _quantile(per_seed: tuple[Values, ...], variance: float, n_images: int) -> float:

@@ -47,12 +47,34 @@ class Request:
         return probe_name(self.probe, self.matching)
 
 
-class _Views(NamedTuple):
-    """What is read of each split: the slots, moments of their masks, and the slots of the untrained model."""
+class _Models(NamedTuple):
+    """Whose slots are read, on the device of the scenes.
 
-    slots: Codes
-    masks: Codes | None
-    untrained: Codes | None
+    Attributes:
+        trained: The model of the run.
+        untrained: The same with its first weights; None where there was no training, or they are not known.
+        trivial: Whether it has no weights, so that its masks say all that its slots do.
+        objects: The most objects of a scene.
+        seed: Of the run.
+    """
+
+    trained: Method
+    untrained: Method | None
+    trivial: bool
+    objects: int
+    seed: int
+
+    def views(self, scenes: Scenes) -> dict[str, Codes]:
+        """What is read of the scenes: "slots", "masks" (moments of the masks) and "untrained" slots."""
+        slots = self._codes("slots", self.trained, scenes)
+        found = {"slots": slots, "masks": None if self.trivial else slots.from_masks()}
+        if self.untrained is not None:
+            found["untrained"] = self._codes("untrained slots", self.untrained, scenes)
+        return {name: view for name, view in found.items() if view is not None}
+
+    def _codes(self, what: str, model: Method, scenes: Scenes) -> Codes:
+        with bar(f"{what} of {scenes.spec} {scenes.split}", len(scenes), "images") as advance:
+            return codes(model, scenes, self.seed, self.objects, model.recipe.evaluation_batch_size, advance)
 
 
 def probe_run(
@@ -86,48 +108,17 @@ def probe_run(
         learn, tests = whole.select(slice(request.n_train)), list(tests)
         for scenes in tests:
             targets(scenes, 1, request.factors)  # before anything is computed
-        method = load_run(folder, record, spec)
-        refuse_other_size(folder, method, learn)
-        trivial = described(spec, record.method, record.implementation).trivial
-        learns = not trivial and bool(method.stages())
-        own = scored(whole).fingerprint == record.fingerprint
-        if learns and not own:
-            say(
-                f"{folder} was trained on other scenes than the train split of {whole.spec} that is prepared here, which the "
-                "probe learns from; the untrained model is left out: prepare the split of the training to have it"
-            )
-        first = untrained_run(folder, record, spec, whole.images) if learns and own else None
-        models = {
-            "slots": method.to(learn.images.device),
-            "untrained": first and first.to(learn.images.device),
-        }
-        objects = max(most_objects(scenes) for scenes in (learn, *tests))
-
-        def views(scenes: Scenes) -> _Views:
-            found = {
-                name: None if model is None else _codes(name, model, scenes, record.seed, objects)
-                for name, model in models.items()
-            }
-            assert found["slots"] is not None
-            return _Views(
-                found["slots"], None if trivial else found["slots"].from_masks(), found["untrained"]
-            )
-
-        learned = views(learn)
-        factors = targets(learn, objects, request.factors)
+        models = _models(folder, record, spec, whole, (learn, *tests), say)
+        factors = targets(learn, models.objects, request.factors)
         probes = {
             name: train(request.probe, request.matching, Split(view, factors), record.seed)
-            for name, view in learned._asdict().items()
-            if view is not None
+            for name, view in models.views(learn).items()
         }
         keys = []
         for scenes in tests:
-            refuse_other_size(folder, method, scenes)
-            factors = targets(scenes, objects, request.factors)
+            factors = targets(scenes, models.objects, request.factors)
             found = {
-                name: (probes[name], Split(view, factors))
-                for name, view in views(scenes)._asdict().items()
-                if view is not None
+                name: (probes[name], Split(view, factors)) for name, view in models.views(scenes).items()
             }
             made = _scores(found, request, learn, scenes, record.seed)
             keys.append(split_key(record, scenes, spec))
@@ -136,10 +127,25 @@ def probe_run(
     return keys, record
 
 
-def _codes(name: str, model: Method, scenes: Scenes, seed: int, objects: int) -> Codes:
-    what = "slots" if name == "slots" else f"{name} slots"
-    with bar(f"{what} of {scenes.spec} {scenes.split}", len(scenes), "images") as advance:
-        return codes(model, scenes, seed, objects, model.recipe.evaluation_batch_size, advance)
+def _models(
+    folder: Path, record: Run, spec: Spec, whole: Scenes, read: Sequence[Scenes], say: Say
+) -> _Models:
+    """The models of a run for the scenes that are `read`; `whole`: the train split."""
+    method = load_run(folder, record, spec)
+    for scenes in read:
+        refuse_other_size(folder, method, scenes)
+    trivial = described(spec, record.method, record.implementation).trivial
+    learns = not trivial and bool(method.stages())
+    own = scored(whole).fingerprint == record.fingerprint
+    if learns and not own:
+        say(
+            f"{folder} was trained on other scenes than the train split of {whole.spec} that is prepared here, which the "
+            "probe learns from; the untrained model is left out: prepare the split of the training to have it"
+        )
+    device = whole.images.device
+    first = untrained_run(folder, record, spec, whole.images).to(device) if learns and own else None
+    objects = max(most_objects(scenes) for scenes in read)
+    return _Models(method.to(device), first, trivial, objects, record.seed)
 
 
 def _scores(

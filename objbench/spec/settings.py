@@ -52,7 +52,7 @@ class Recipe(Group):
     )
     precision: Literal["fp32", "bf16"] = Field(description="number format of the network in training")
     stepper: Literal["auto", "plain"] = Field(
-        description="auto: the fastest training step that the method has; plain: the eager one"
+        description="auto: the fastest training step that the method has; plain: eager steps"
     )
     checkpoint_steps: Count = Field(description="steps between two checkpoints")
     checkpoint_minutes: Positive = Field(

@@ -19,9 +19,9 @@ from objbench.methods.base import Method, Precision, Progress, Stage
 from objbench.testing.kit import BATCH, STEPS, TOLERANCE, Kit, demand, demand_equal, device_of, same
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper
-from objbench.train.eager import EagerStepper
 from objbench.train.log import read_log
 from objbench.train.loop import Training
+from objbench.train.plain import PlainStepper
 
 ROUNDING = 0.05  # how far a loss may be off in bfloat16, of itself or of 1
 _ROUNDING_SHARE = 1e-6  # of the largest gradient: what rounding leaves where the true gradient is zero
@@ -152,7 +152,7 @@ def captured(kit: Kit) -> list[int]:
 
 def check_captured_steps(kit: Kit) -> None:
     """Captured steps of each stage give the state of plain ones in fp32, and nearly the same first loss in bf16."""
-    kinds = (EagerStepper, CudaGraphStepper)
+    kinds = (PlainStepper, CudaGraphStepper)
     for stage in captured(kit):
         plain, same_steps = (_steps(kit, stage, kind, "fp32") for kind in kinds)
         gaps = {
@@ -194,7 +194,7 @@ class _Steps(NamedTuple):
         )
 
 
-def _steps(kit: Kit, index: int, kind: type[EagerStepper | CudaGraphStepper], precision: Precision) -> _Steps:
+def _steps(kit: Kit, index: int, kind: type[PlainStepper | CudaGraphStepper], precision: Precision) -> _Steps:
     """Take a few steps of a stage; earlier stages are only set up."""
     method = kit.method().to(kit.device or "cpu")
     images = kit.images.to(device_of(method))

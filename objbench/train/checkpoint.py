@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from objbench.errors import ObjbenchError, brief, is_of_the_content
+from objbench.errors import ObjbenchError, brief, is_of_the_content, lines_of
 from objbench.files import naming, replacing, sha256_of
 from objbench.methods.base import Method
 
@@ -55,7 +55,7 @@ class Checkpoint:
             with replacing(folder / CHECKPOINT) as partial:
                 torch.save(dict(vars(self)), partial)
         except RuntimeError as error:  # torch reports a failed write like this
-            reason = str(error).splitlines()[0]
+            reason = lines_of(error)[0]
             raise ObjbenchError(
                 f"{folder / CHECKPOINT}: could not be written, is the disk full? ({reason}); "
                 "the same command resumes from the previous checkpoint"

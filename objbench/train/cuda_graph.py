@@ -2,7 +2,7 @@
 
 It works for every method whose step does the same work on tensors of the same shapes while its `capture_key` is the
 same. The first step of each key runs in eager mode (which initialises libraries, kernels and optimizer states), the
-second is captured, all others are replays. Random numbers are those of the eager stepper: a graph reads the seed of the
+second is captured, all others are replays. Random numbers are those of the plain stepper: a graph reads the seed of the
 default generator, which is set before each replay.
 """
 
@@ -54,7 +54,7 @@ class MethodLoss:
 
 
 class CudaGraphStepper:
-    """Takes the steps of `EagerStepper` by a CUDA graph, if the images are on a CUDA device.
+    """Takes the steps of `PlainStepper` by a CUDA graph, if the images are on a CUDA device.
 
     On other devices the same work is done without a graph. In bfloat16 the weights of linear and convolution layers
     are cast together, once per step, instead of one by one in each layer.
@@ -149,7 +149,7 @@ class CudaGraphStepper:
         return dict(zip(parts, values, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Position and optimizer states, in the format of EagerStepper: each of the two can load the other's."""
+        """Position and optimizer states, in the format of PlainStepper: each of the two can load the other's."""
         return {"step": self.step, "optimizers": [rates.state_dict() for rates in self._rates]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
-from objbench.labels import hard_labels
+from objbench.labels import count_visible, hard_labels
 from objbench.methods.base import Method, Progress, Segmentation
 from objbench.metrics import Evaluator
 from objbench.metrics.bootstrap import bootstrap
@@ -173,7 +173,7 @@ def _further(found: Segmentation, masks: Tensor) -> dict[str, Tensor]:
     further = {"loss": found.extras["loss"]} if "loss" in found.extras else {}
     if "presence" in found.extras:
         further["n_boxes"] = (found.extras["presence"] > 0.5).sum(1)
-        further["n_objects"] = count_objects(masks)
+        further["n_objects"] = count_visible(masks)
     return further
 
 
@@ -183,14 +183,7 @@ def count_crowded(masks: Tensor, planes: int) -> int:
     >>> count_crowded(torch.tensor([[[0, 1, 3]], [[0, 0, 2]]]), planes=1)
     1
     """
-    return int((count_objects(masks) > planes).sum())
-
-
-def count_objects(masks: Tensor) -> Tensor:
-    """The number of objects (labels above 0) of each label map (B,H,W): int64 (B,)."""
-    labels = masks.flatten(1).long()
-    present = labels.new_zeros(len(labels), int(labels.max()) + 1).scatter_(1, labels, 1)
-    return present[:, 1:].sum(1)
+    return int((count_visible(masks) > planes).sum())
 
 
 def segment(

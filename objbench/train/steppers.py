@@ -5,14 +5,14 @@ from __future__ import annotations
 from objbench.methods.base import Method, Stage, Stepper
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 
 
 def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper:
     """The stepper of a stage.
 
     With `recipe.stepper` "auto": the method's own one, else a CUDA graph on CUDA if the method allows it. Otherwise, and
-    where several processes share a batch, the eager one.
+    where several processes share a batch, the plain one.
     """
     share = scenes.share
     if method.recipe.stepper == "auto" and share is None:
@@ -21,4 +21,4 @@ def choose_stepper(method: Method, scenes: StageScenes, stage: Stage) -> Stepper
             return own
         if scenes.images.is_cuda and method.capture_key(scenes.progress(0)) is not None:
             return CudaGraphStepper(method, scenes, stage)
-    return EagerStepper(method, scenes, stage, share)
+    return PlainStepper(method, scenes, stage, share)

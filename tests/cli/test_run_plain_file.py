@@ -149,6 +149,12 @@ def test_nothing_is_started_where_the_file_is_wrong(tmp_path):
     assert not Path("runs").exists()
 
 
+def test_a_class_with_an_empty_docstring_is_described_by_its_file():
+    text = Path("mine.py").read_text()
+    Path("mine.py").write_text(text.replace('"""Learns one colour for all."""', '""" """'))
+    assert "The class Mine of" in done("info", "./mine.py").stdout
+
+
 def test_info_of_a_file():
     text = done("info", "./mine.py").stdout
     assert text.startswith("mine.Mine: Mine\nLearns one colour for all\n")

@@ -10,8 +10,9 @@ from helpers import plain
 from helpers.launched import plan_of, request_of
 
 from objbench.errors import RequestError
-from objbench.launch.jobs import Job, parse_resources, submit
+from objbench.launch.jobs import Job, Submitted, follow, parse_resources, submit
 from objbench.methods.plain_file import read_file
+from objbench.train.interrupt import Interrupts
 from objbench.train.run_state import run_state
 
 
@@ -49,6 +50,25 @@ def test_a_job_that_is_started_again_does_not_delete_what_it_has_made(prepared_d
 
 def run_folder_id(folder):
     return folder.stat().st_ino if folder.exists() else None
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [(AssertionError(), "AssertionError"), (MemoryError("\n"), "MemoryError"), (ValueError("a\nb\n"), "b")],
+)
+def test_a_job_that_failed_with_any_error_is_told(prepared_data, tmp_path, error, failure):
+    class Failed:
+        job_id = "7"
+
+        def done(self):
+            return True
+
+        def exception(self):
+            return error
+
+    (run,) = plan_of(prepared_data, tmp_path, seeds=(0,)).runs
+    (outcome,) = follow([Submitted(run, Failed())], Interrupts(), lambda outcome: None)
+    assert outcome.failure == f"job 7: {failure}"
 
 
 def test_a_plain_job_deletes_nothing(prepared_data, tmp_path):

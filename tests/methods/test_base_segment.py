@@ -81,6 +81,9 @@ class Weighted(Method):
         self.weight = nn.Parameter(torch.ones(1))
 
 
+SETTINGS = create("one_slot", "tetrominoes").settings
+
+
 def made(**given):
     """Such a method; a hook that is a function is called with the method alone."""
 
@@ -88,7 +91,7 @@ def made(**given):
         return lambda self, *arguments: value(self) if callable(value) else value
 
     kind = type("Mine", (Weighted,), {name: hook(value) for name, value in given.items()})
-    return kind((3, 2, 2), 2, None)
+    return kind((3, 2, 2), 2, SETTINGS)
 
 
 def call(mine, hook):
@@ -138,6 +141,14 @@ def test_what_a_hook_must_give(hook, given, message):
         call(made(**{hook: given}), hook)
 
 
+def test_what_a_stage_does_not_say_is_as_in_the_recipe():
+    recipe = SETTINGS.recipe.model_copy(update={"batch_size": 17, "precision": "bf16"})
+    mine = made(stages=[Stage("a", steps=1), Stage("b", steps=1, batch_size=3, precision="fp32")])
+    mine.settings = SETTINGS.model_copy(update={"recipe": recipe})
+    found = [(stage.batch_size, stage.precision, stage.clip_norm) for stage in mine.stages()]
+    assert found == [(17, "bf16", None), (3, "fp32", None)]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -146,7 +157,6 @@ def test_what_a_hook_must_give(hook, given, message):
         ({"steps": 0}, "a stage 'a' with steps: expected a whole number >= 1 or None, found 0"),
         ({"epochs": -1}, "a stage 'a' with epochs: expected a whole number >= 1 or None, found -1"),
         ({"batch_size": -2}, "a stage 'a' with batch_size: expected a whole number >= 1, found -2"),
-        ({"batch_size": None}, "a stage 'a' with batch_size: expected a whole number >= 1, found None"),
         ({"clip_norm": -1.0}, "a stage 'a' with clip_norm: expected a number > 0 or None, found -1.0"),
         ({"clip_norm": math.inf}, "a stage 'a' with clip_norm: expected a number > 0 or None, found inf"),
         ({"precision": "fp16"}, "a stage 'a' with precision: expected fp32 or bf16, found 'fp16'"),
@@ -159,7 +169,7 @@ def test_values_of_a_stage_are_refused_by_their_names(values, message):
 
 
 def test_a_stage_may_clip_the_largest_gradient():
-    stage = Stage("a", steps=1, clip_norm=1, clip_order=math.inf)
+    stage = Stage("a", steps=1, batch_size=2, clip_norm=1, precision="fp32", clip_order=math.inf)
     assert made(stages=[stage]).stages() == [stage]
 
 
@@ -182,7 +192,7 @@ def test_a_loss_of_one_value_and_a_tuple_of_pairs_will_do():
     ((optimizer, rate),) = call(mine, "optimizers")
     assert isinstance(optimizer, SGD)
     assert rate(None) == 0.1
-    assert mine.stages() == [STAGE]
+    assert [stage.name for stage in mine.stages()] == ["train"]
 
 
 def test_a_loss_needs_no_gradient_where_there_is_none():

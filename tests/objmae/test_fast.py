@@ -12,7 +12,7 @@ from objbench.methods.base import Progress
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 from objbench.train.steppers import choose_stepper
 from objmae.fast import FastLoss
 from objmae.kernels.available import triton_installed
@@ -30,7 +30,7 @@ def train(method, kind, images, steps):
             method, scenes, stage, FastLoss(method.model, method.settings.schedule, method.normal)
         )
     else:
-        stepper = EagerStepper(method, scenes, stage)
+        stepper = PlainStepper(method, scenes, stage)
     found = []
     for _ in range(steps):
         stepper.advance(1)
@@ -50,7 +50,7 @@ def test_takes_the_plain_steps_in_float32(build, dataset, name, noise):
     methods = [build(dataset, name, **settings) for _ in range(2)]
     plain, fast = (
         train(method, kind, images, steps)
-        for method, kind in zip(methods, (EagerStepper, CudaGraphStepper), strict=True)
+        for method, kind in zip(methods, (PlainStepper, CudaGraphStepper), strict=True)
     )
     assert [list(losses) for losses in fast] == [list(losses) for losses in plain]
     for one, other in zip(plain, fast, strict=True):
@@ -62,8 +62,8 @@ def test_takes_the_plain_steps_in_float32(build, dataset, name, noise):
 def test_stays_close_in_bfloat16(build):
     settings = {**SMALL, "recipe__steps": 30, "recipe__precision": "bf16"}
     images = random_scenes(12, (3, 35, 35))
-    plain, fast = (train(build(**settings), kind, images, 30) for kind in (EagerStepper, CudaGraphStepper))
-    exact = train(build(**settings | {"recipe__precision": "fp32"}), EagerStepper, images, 30)
+    plain, fast = (train(build(**settings), kind, images, 30) for kind in (PlainStepper, CudaGraphStepper))
+    exact = train(build(**settings | {"recipe__precision": "fp32"}), PlainStepper, images, 30)
     for one, other, true in zip(plain, fast, exact, strict=True):
         assert other == pytest.approx(one, rel=0.01)
         assert other == pytest.approx(true, rel=0.01)
@@ -123,7 +123,7 @@ def test_schedules_reach_the_loss(build):
     assert totals[329][0] == pytest.approx(totals[329][1], rel=1e-6)
 
 
-@pytest.mark.parametrize(("precision", "kind"), [("fp32", EagerStepper), ("bf16", CudaGraphStepper)])
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", PlainStepper), ("bf16", CudaGraphStepper)])
 def test_on_the_cpu_it_is_taken_in_bfloat16(build, precision, kind):
     method = build(**SMALL, recipe__steps=3, recipe__precision=precision)
     scenes = StageScenes(random_scenes(5, (3, 35, 35)), method.stages()[0], 330, seed=0)
@@ -144,7 +144,7 @@ def test_on_cuda_the_first_hundred_steps_are_the_plain_ones(build, dataset, prec
     images = random_scenes(64, build(dataset, **settings).image_shape).cuda()
     plain, fast = (
         train(build(dataset, **settings).cuda(), kind, images, steps)
-        for kind in (EagerStepper, CudaGraphStepper)
+        for kind in (PlainStepper, CudaGraphStepper)
     )
     for one, other in zip(plain, fast, strict=True):
         if precision == "fp32":

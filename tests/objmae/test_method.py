@@ -214,14 +214,14 @@ def test_stable_keeps_masking_and_noise_for_almost_half_of_the_training(configur
 
 def test_demo_is_short_and_small(build):
     method = build(name="objmae:demo")
-    assert method.stages() == [Stage("train", steps=4500, batch_size=32, clip_norm=1.0)]
+    assert method.stages() == [Stage("train", steps=4500, batch_size=32, clip_norm=1.0, precision="fp32")]
     assert (method.settings.model.width, method.settings.model.decoder_width) == (48, 64)
 
 
 def test_small_is_the_model_of_demo_in_a_longer_training(build):
     demo, small = build(name="objmae:demo"), build(name="objmae:small")
     assert small.settings.model == demo.settings.model
-    assert small.stages() == [Stage("train", steps=9000, batch_size=32, clip_norm=1.0)]
+    assert small.stages() == [Stage("train", steps=9000, batch_size=32, clip_norm=1.0, precision="fp32")]
     schedule = small.settings.schedule
     assert [schedule.noise(step) for step in (2250, 2251)] == [0.3, 0.0]
     assert [schedule.kept_patches(step, 49) for step in (0, 2250, 8499, 8500)] == [24, 24, 48, 49]

@@ -19,7 +19,7 @@ from objbench.spec.resolve import resolve
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper, MethodLoss
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 from objbench.train.steppers import choose_stepper
 
 STEPS = 9
@@ -48,7 +48,7 @@ def scene(name: str = "toy_geco", device: str = "cpu", **overrides: object) -> t
     return method, StageScenes(IMAGES.to(device), stage, method.recipe.nominal_epochs, seed=0)
 
 
-def train(kind: Callable[..., EagerStepper | CudaGraphStepper], name: str, device: str, **overrides: object):
+def train(kind: Callable[..., PlainStepper | CudaGraphStepper], name: str, device: str, **overrides: object):
     """The losses of all steps, and the method's state after them."""
     method, scenes = scene(name, device, **overrides)
     stepper = kind(method, scenes, scenes.stage)
@@ -63,7 +63,7 @@ def train(kind: Callable[..., EagerStepper | CudaGraphStepper], name: str, devic
 @pytest.mark.parametrize("name", ["toy_refiner", "toy_geco"])
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
 def test_takes_the_steps_of_the_plain_path(name, clip_norm, device):
-    plain, plain_state = train(EagerStepper, name, device, recipe__clip_norm=clip_norm)
+    plain, plain_state = train(PlainStepper, name, device, recipe__clip_norm=clip_norm)
     captured, state = train(CudaGraphStepper, name, device, recipe__clip_norm=clip_norm)
     assert [list(losses) for losses in captured] == [list(losses) for losses in plain]
     for one, other in zip(plain, captured, strict=True):
@@ -75,7 +75,7 @@ def test_takes_the_steps_of_the_plain_path(name, clip_norm, device):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_in_bfloat16_it_stays_close_to_the_plain_path(device):
-    plain, _ = train(EagerStepper, "toy_geco", device, recipe__precision="bf16")
+    plain, _ = train(PlainStepper, "toy_geco", device, recipe__precision="bf16")
     captured, state = train(CudaGraphStepper, "toy_geco", device, recipe__precision="bf16")
     for one, other in zip(plain, captured, strict=True):
         assert other == pytest.approx(one, rel=0.02)
@@ -124,10 +124,10 @@ def test_the_first_step_of_a_key_is_eager_and_the_second_captured_for_all_others
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("first", [EagerStepper, CudaGraphStepper])
-@pytest.mark.parametrize("then", [EagerStepper, CudaGraphStepper])
+@pytest.mark.parametrize("first", [PlainStepper, CudaGraphStepper])
+@pytest.mark.parametrize("then", [PlainStepper, CudaGraphStepper])
 def test_either_path_goes_on_from_the_other(first, then, device):
-    whole, whole_state = train(EagerStepper, "toy_refiner", device)
+    whole, whole_state = train(PlainStepper, "toy_refiner", device)
     method, scenes = scene("toy_refiner", device)
     before = first(method, scenes, scenes.stage)
     before.advance(4)
@@ -188,7 +188,7 @@ def test_a_parameter_that_plays_no_part_has_no_gradient(monkeypatch):
 def test_the_plain_path_is_taken_without_cuda_and_when_asked_for():
     for name, asked in (("toy_geco", "auto"), ("toy_geco", "plain"), ("toy_stepper", "plain")):
         method, scenes = scene(name, recipe__stepper=asked)
-        assert type(choose_stepper(method, scenes, scenes.stage)) is EagerStepper
+        assert type(choose_stepper(method, scenes, scenes.stage)) is PlainStepper
     method, scenes = scene("toy_stepper")
     assert type(choose_stepper(method, scenes, scenes.stage)).__name__ == "CountingStepper"
 
@@ -196,14 +196,14 @@ def test_the_plain_path_is_taken_without_cuda_and_when_asked_for():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_the_captured_path_is_taken_where_the_method_allows_it():
-    for name, kind in (("toy_geco", CudaGraphStepper), ("toy_two_stages", EagerStepper)):
+    for name, kind in (("toy_geco", CudaGraphStepper), ("toy_two_stages", PlainStepper)):
         method, scenes = scene(name, "cuda")
         assert type(choose_stepper(method, scenes, scenes.stage)) is kind
 
 
 def test_gradients_that_autograd_shares_are_clipped_once(monkeypatch):
     ends = []
-    for kind in (EagerStepper, CudaGraphStepper):
+    for kind in (PlainStepper, CudaGraphStepper):
         method, scenes = scene(recipe__clip_norm=0.01)
         method.one, method.two = nn.Parameter(torch.ones(3)), nn.Parameter(torch.zeros(3))
         monkeypatch.setattr(method, "optimizers", lambda stage, m=method: [sgd_like(m.one, m.two)])
@@ -216,7 +216,7 @@ def test_gradients_that_autograd_shares_are_clipped_once(monkeypatch):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("kind", [EagerStepper, CudaGraphStepper])
+@pytest.mark.parametrize("kind", [PlainStepper, CudaGraphStepper])
 @pytest.mark.parametrize(("order", "scale"), [(2.0, 2 / 5), (math.inf, 2 / 4)])
 def test_the_stage_says_which_norm_is_clipped(kind, order, scale, device, monkeypatch):
     method, scenes = scene(device=device)

@@ -17,9 +17,9 @@ from objbench.spec.load import load_spec
 from objbench.spec.resolve import resolve
 from objbench.testing import random_scenes
 from objbench.train.batches import StageScenes
-from objbench.train.eager import EagerStepper
 from objbench.train.environment import joined
 from objbench.train.loop import Training
+from objbench.train.plain import PlainStepper
 
 IMAGES = random_scenes(7, (3, 35, 35))
 
@@ -68,12 +68,12 @@ def test_progress_is_told_by_time_and_the_loss_read_only_then(tmp_path, monkeypa
     def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
         told.append(amount)
 
-    def losses(stepper: EagerStepper) -> dict[str, float]:
+    def losses(stepper: PlainStepper) -> dict[str, float]:
         read.append(stepper.step)
         return {"total": 1.0}
 
     monkeypatch.setattr("objbench.train.loop._TELL_SECONDS", seconds)
-    monkeypatch.setattr(EagerStepper, "losses", losses)
+    monkeypatch.setattr(PlainStepper, "losses", losses)
     rare = {"recipe.log_steps": 100, "recipe.checkpoint_steps": 100, "recipe.evaluations": 1}
     method = make("toy_geco", **rare)
     Training(method, IMAGES, 0, tmp_path).run(advance)

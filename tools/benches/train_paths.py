@@ -9,7 +9,7 @@ from objbench.errors import ObjbenchError
 from objbench.methods.base import Method, Progress, Stage, Stepper, TrainingScenes
 from objbench.train.batches import StageScenes
 from objbench.train.cuda_graph import CudaGraphStepper
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 from objmae.fast import FastLoss
 from objmae.method import ObjMAE
 
@@ -56,10 +56,10 @@ def paths_of(method: Method) -> list[str]:
 def open_path(name: str, method: Method, scenes: TrainingScenes, stage: Stage) -> tuple[Stepper, str]:
     """The stepper of a path, and a remark on it."""
     if name == "plain":
-        return EagerStepper(method, scenes, stage), ""
+        return PlainStepper(method, scenes, stage), ""
     if name == "compiled":
         remark = compile_network(method)
-        return EagerStepper(method, scenes, stage), remark
+        return PlainStepper(method, scenes, stage), remark
     without_graph = "" if scenes.images.is_cuda else "without a graph"
     if name == "captured":
         return CudaGraphStepper(method, scenes, stage), without_graph

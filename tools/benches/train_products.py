@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benches.timing import Candidate, Timing, interleave
 from benches.train_paths import FixedPoint
 from benches.train_race import Work, averaged
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 
 _OPERANDS = {  # which arguments are multiplied, and the product of two of them
     torch.ops.aten.mm.default: (0, torch.mm),
@@ -66,7 +66,7 @@ class ProductCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def products_of_a_step(work: Work, point: float) -> Counter[Product]:
     """The products of the plain step at a point of the training, those within the attention included."""
     method, scenes = work.begin()
-    stepper = EagerStepper(method, FixedPoint(scenes, point), scenes.stage)
+    stepper = PlainStepper(method, FixedPoint(scenes, point), scenes.stage)
     counter = ProductCounter()
     with sdpa_kernel(SDPBackend.MATH), counter:
         stepper.advance(1)

@@ -25,7 +25,7 @@ from objbench.random import seed_from
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.resolve import MethodConfig
 from objbench.train.batches import StageScenes
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 
 WARM = 2  # steps: the second captures the graph, where there is one
 TURN = 0.1  # seconds that a turn lasts, and
@@ -168,7 +168,7 @@ def _start(work: Work, path: str, points: Sequence[float]) -> Entrant:
 def _tensor_memory(work: Work, point: float) -> int:
     with TensorMemory() as memory:
         method, scenes = work.begin()
-        EagerStepper(method, FixedPoint(scenes, point), scenes.stage).advance(WARM)
+        PlainStepper(method, FixedPoint(scenes, point), scenes.stage).advance(WARM)
     return int(memory.peak)
 
 
@@ -217,7 +217,7 @@ def _operations(method: Method, at: FixedPoint, scenes: StageScenes) -> int:
         return scenes.stage.batch_size * known
     # As plain products, since some of the fused attentions are not counted.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        EagerStepper(method, at, scenes.stage).advance(1)
+        PlainStepper(method, at, scenes.stage).advance(1)
     return int(counter.get_total_flops())
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from objbench.data.format.manifest import Manifest
 from objbench.data.format.sample import key_of
 from objbench.data.scene import Array, SceneBatch
+from objbench.labels import count_visible
 from objbench.spec.datasets import DatasetRef
 
 _CHUNK = 256
@@ -110,8 +111,7 @@ class Scenes(Dataset[dict[str, Any]]):
             objects = self.factors["visibility"][:, 1:]
             counts: Array = np.rint(objects.sum(axis=tuple(range(1, objects.ndim)))).astype(np.int64)
             return counts
-        labels = self.masks.flatten(1)
-        return torch.cat([_visible(part) for part in torch.split(labels, _CHUNK)]).cpu().numpy()
+        return torch.cat([count_visible(part) for part in torch.split(self.masks, _CHUNK)]).cpu().numpy()
 
     def to(self, device: torch.device | str) -> Scenes:
         """The same scenes with images and masks on `device`."""
@@ -181,10 +181,3 @@ def _as_tensor(values: Any) -> Any:
     """A factor of one scene: a tensor, or strings as they are."""
     array = np.asarray(values)
     return array.tolist() if array.dtype.kind == "U" else torch.from_numpy(array.copy())
-
-
-def _visible(labels: Tensor) -> Tensor:
-    """The number of different non-zero ids in each row of `labels`, uint8 (n,H*W)."""
-    present = torch.zeros(len(labels), 256, dtype=torch.bool, device=labels.device)
-    present.scatter_(1, labels.long(), True)
-    return present[:, 1:].sum(1)

@@ -22,7 +22,7 @@ from objbench.report.rows.row import (
     Statistic,
     Training,
 )
-from objbench.scores import Scored, mean_and_squares
+from objbench.scores import Scored, mean_and_std
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED, MetricSpec
 from objbench.spec.resolve import digest
@@ -271,9 +271,7 @@ def _statistic(
     intervals: dict[int, tuple[float, float]],
     images: dict[int, Images],
 ) -> Statistic:
-    values = list(seeds.values())
-    mean, squares = mean_and_squares(values)
-    std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 and not math.isinf(mean) else None
+    mean, std = mean_and_std(list(seeds.values()))
     return Statistic(metric, mean, std, seeds, intervals, images=images)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from objbench.report.rows.notes import method_notes
 from objbench.report.rows.row import Measured, Row
 from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Footnotes, Line, Table
-from objbench.scores import FactorScore, ProbeScores
+from objbench.scores import FactorScore, ProbeScores, mean_and_std
 from objbench.spec.datasets import TEST
 from objbench.spec.schema import Spec
 
@@ -129,7 +128,7 @@ def _lines(found: Probed, columns: Sequence[str], marks: tuple[str, ...]) -> Ite
         if set(cells) == {"-"}:
             continue
         label = Cell(found.row.title, marks) if reading == "slots" else Cell("")
-        missed = statistics.fmean(100 * one.missed for one in seeds)
+        missed, _ = mean_and_std([100 * one.missed for one in seeds])
         last = Cell(f"{missed:.1f}" if reading == "slots" else "")
         section = f"{found.row.title}{found.row.who.mark}"
         yield Line(section, label, (title, str(len(seeds))), [*map(Cell, cells), last], (found.row,))
@@ -148,8 +147,8 @@ def _printed(seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorSco
     found = [100 * number for one in seeds for number in [value(_score(one, name))] if number is not None]
     if not found:
         return "-"
-    mean = f"{statistics.fmean(found):z.1f}"
-    return mean if len(found) == 1 or len(set(found)) == 1 else f"{mean} ± {statistics.stdev(found):.1f}"
+    mean, std = mean_and_std(found)
+    return f"{mean:z.1f} ± {std:.1f}" if std else f"{mean:z.1f}"
 
 
 def _score(found: ProbeScores, name: str) -> FactorScore:

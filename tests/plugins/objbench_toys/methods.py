@@ -8,7 +8,7 @@ from torch import nn
 
 from objbench.methods.base import Losses, Method, Segmentation, Stage
 from objbench.spec.settings import Count, Group, Positive, Recipe
-from objbench.train.eager import EagerStepper
+from objbench.train.plain import PlainStepper
 
 
 class Model(Group):
@@ -151,7 +151,7 @@ class ToyStepper(Toy):
         return CountingStepper(self, scenes, stage)
 
 
-class CountingStepper(EagerStepper):
+class CountingStepper(PlainStepper):
     """The plain step, counted."""
 
     advanced = 0

@@ -13,7 +13,7 @@ from objbench.train.batches import unit_range
 from objbench.train.shared_step import shared_batch, sum_gradients
 
 
-class EagerStepper:
+class PlainStepper:
     """Takes one step after another: seed, batch, loss, joint clipping, all optimizers, after_step.
 
     With a `share` the scenes give a part of each batch, and gradients and losses are summed over the processes.
