@@ -11,6 +11,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from objbench.errors import ObjbenchError, RequestError, brief, first_few
@@ -213,9 +214,11 @@ class Ranks:
     def leave(self, failed: bool = False) -> None:
         """End the connection to the other processes; those that wait for this one are told at once.
 
+        Threads of gloo end only when nothing holds the group any more. Left to the end of the interpreter they could abort
+        it (exit code -6): there a thread that lets go of a tensor may not take Python's lock.
+
         Args:
-            failed: Whether this process ends with an error. Threads of gloo that were left to the end of the interpreter could
-                abort it (exit code -6 instead of that of the error); those of nccl may wait for what never comes.
+            failed: Whether this process ends with an error. Threads of nccl may wait for what never comes then, so they are left.
         """
         if self.several:
             from torch import distributed
@@ -229,6 +232,7 @@ class Ranks:
         try:
             call(distributed)
         except RuntimeError as error:
+            clear_frames(error.__traceback__)  # they hold the group, also after `leave`
             raise DisbandedError(
                 f"another process of this run ended or stood still (seen by process {self.rank} of {self.size}); the "
                 "same command goes on from the last checkpoint"
@@ -265,6 +269,8 @@ def join() -> Ranks:
 
     if not distributed.is_available():
         raise RequestError("this build of torch cannot work on several processes")
+    import torch.distributed.nn  # before there is a group, which its functions would hold as a default, also after `leave`
+
     backend = (
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from objbench.errors import RequestError
 from objbench.methods.create import create
 from objbench.ranks import group
 from objbench.ranks.functions import SharedFunctions
-from objbench.ranks.group import ALONE, Ranks, join
+from objbench.ranks.group import ALONE, DisbandedError, Ranks, join
 from objbench.ranks.share import Share, share_of
 from objbench.testing import random_scenes
 from objbench.train.log import read_log
@@ -118,6 +119,20 @@ def conversation(ranks: Ranks) -> dict[str, Any]:
     found["failed alone"] = _said(lambda: ranks.refuse_alone(ValueError(), "why")) if rank == 1 else ""
     ranks.gather(None)
     return found
+
+
+def leaving(ranks: Ranks) -> bool:
+    """Whether nothing holds the group once a process that has trained left, nor in the first one the error that the others left."""
+    in_double_precision()
+    trained(ranks, "slot_attention", {"model.channels": 4, "model.slot_width": 6, "model.mlp_width": 8}, 5)
+    joined, errors = weakref.ref(distributed.group.WORLD), []
+    if ranks.first:
+        try:
+            ranks.gather(None)
+        except DisbandedError as error:
+            errors.append(error)
+    ranks.leave()
+    return joined() is None and bool(errors) == ranks.first
 
 
 def norms(ranks: Ranks) -> dict[str, float]:

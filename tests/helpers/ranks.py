@@ -26,6 +26,7 @@ def variables(rank: int, size: int, port: int) -> dict[str, str]:
         "MASTER_PORT": port,
         "PYTHONPATH": os.pathsep.join(path),
         "OMP_NUM_THREADS": 1,
+        "PYTHONFAULTHANDLER": 1,
     }
     return os.environ | {name: str(value) for name, value in mine.items()}
 

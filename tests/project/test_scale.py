@@ -58,7 +58,7 @@ def test_torchrun(tmp_path):
     line = shlex.split(block(section("One run on several GPUs: torchrun")))
     assert line[0] == "torchrun"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *line[1:]]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder,) = finished(tmp_path / "runs")

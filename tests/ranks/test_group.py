@@ -81,3 +81,9 @@ def test_what_processes_tell_each_other():
     assert [one["failed together"] for one in found] == ["goes on"] * 3
     assert [one["failed alone"] for one in found] == ["", "ObjbenchError: process 1 of 3: why", ""]
     assert issubclass(RequestError, ObjbenchError)
+
+
+@pytest.mark.slow
+def test_nothing_holds_the_group_after_leaving():
+    """Its threads would go on until the interpreter ends, and abort a process that ends while they let go of a tensor."""
+    assert work(2, "leaving") == [True, True]
