@@ -65,7 +65,9 @@ def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
         partial.replace(path)
         sync(path.parent)
     except OSError as error:
-        if error.filename in (None, partial, str(partial)):  # a full disk names no file
+        names = (None, partial, str(partial))  # a full disk names no file
+        copied = error.errno in _FULL and error.filename2 in names[1:]  # shutil names first what was read
+        if error.filename in names or copied:
             error.filename, error.filename2 = str(path), None
         raise
     finally:

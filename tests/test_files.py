@@ -25,6 +25,7 @@ from objbench.files import (
     exclusive_lock,
     explain_os_errors,
     naming,
+    replacing,
     replacing_output,
     write_atomically,
 )
@@ -121,6 +122,18 @@ def test_the_remedy_is_that_of_the_right_file(
     name = None if where is None else str(tmp_path / where)
     with pytest.raises(ObjbenchError, match=message), explain_os_errors(tmp_path / "data", "--data"):
         raise OSError(code, os.strerror(code), name)
+
+
+@pytest.mark.parametrize(("code", "named"), [(errno.ENOSPC, "b"), (errno.EFBIG, "b"), (errno.EIO, "a")])
+def test_a_copy_that_found_no_space_names_what_was_written(tmp_path: Path, code: int, named: str) -> None:
+    with (
+        pytest.raises(OSError, match=re.escape(os.strerror(code))) as raised,
+        replacing(tmp_path / "b") as partial,
+    ):
+        raise OSError(
+            code, os.strerror(code), str(tmp_path / "a"), None, str(partial)
+        )  # as shutil.copyfile does
+    assert raised.value.filename == str(tmp_path / named)
 
 
 def test_a_file_that_reaches_the_limit_of_sizes_is_named(tmp_path: Path) -> None:

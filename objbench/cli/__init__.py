@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Entry point of the console script `objbench`."""
-    from objbench.cli.main import app
-
+    try:
+        from objbench.cli.main import app
+    except KeyboardInterrupt:
+        print("objbench: interrupted", file=sys.stderr)
+        sys.exit(130)
     app()

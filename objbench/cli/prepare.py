@@ -110,10 +110,12 @@ def prepare(
     reference = context.spec.dataset(dataset) if block is None else declared_reference(dataset, block)
     name = reference.source(source)
     sizes = sizes_of(train, val, test)
-    if not force and (manifest := finished(reference, name, context.data, sizes, seed)) is not None:
-        _report(context, manifest, f"{context.data / str(reference) / name}: already prepared")
-        return
     given = None if raw is None else place(raw)
+    if not force and (manifest := finished(reference, name, context.data, sizes, seed, given)) is not None:
+        gone = given is not None and not isinstance(given, Store) and not given.exists()
+        more = f"; {given} is not there, so nothing was compared with it" if gone else ""
+        _report(context, manifest, f"{context.data / str(reference) / name}: already prepared{more}")
+        return
     if isinstance(given, Store) and dry_run:
         missing = [file for file in wanted_of("raw", given) if not file.is_there]
         if missing:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from objbench.errors import unknown_name
 from objbench.spec.names import EXPECTED, is_name
+from objbench.spec.numbers import Whole
 from objbench.stored import Strict
 
 GENERATED = "generated"  # the source whose options name a dataset's generator
@@ -32,11 +33,11 @@ class SplitRule(Strict):
     """
 
     file: str = "data"
-    records: tuple[int, int | None] = (0, None)
-    start: int = 0
-    stop: int | None = None
+    records: tuple[Whole, Whole | None] = (0, None)
+    start: Whole = 0
+    stop: Whole | None = None
     in_train: bool = False
-    about: int | None = None
+    about: Whole | None = None
 
     @property
     def size(self) -> int | None:
@@ -63,8 +64,8 @@ class Select(Strict):
         max_visible: At most so many objects with a pixel after the crop, before the resize.
     """
 
-    max_objects: int | None = Field(default=None, gt=0)
-    max_visible: int | None = Field(default=None, gt=0)
+    max_objects: Whole | None = Field(default=None, gt=0)
+    max_visible: Whole | None = Field(default=None, gt=0)
 
 
 def _not_empty(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -85,7 +86,7 @@ class Transform(Strict):
         mask: The filter for masks; null as for images.
     """
 
-    crop: Annotated[tuple[int, int, int, int], AfterValidator(_not_empty)] | None = None
+    crop: Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_not_empty)] | None = None
     image: Literal["nearest", "bilinear", "bicubic"] | None = None
     mask: Literal["nearest"] | None = None
 
@@ -102,7 +103,7 @@ class RemoteFile(Strict):
     """
 
     urls: tuple[str, ...] = Field(min_length=1)
-    bytes: int | None = Field(default=None, gt=0)
+    bytes: Whole | None = Field(default=None, gt=0)
     sha256: str | None = None
     md5: str | None = None
     member: str | None = None
@@ -190,8 +191,8 @@ class SourceSpec(Strict):
     download: Download | None = None
     options: dict[str, int | float | str] = {}
     files: dict[str, list[str]] = {}
-    records: dict[str, int | None] = {}
-    entities: list[int] = []
+    records: dict[str, Whole | None] = {}
+    entities: list[Whole] = []
     factors: dict[str, str] = {}
     order: list[str] = ["train", "test", "val"]
     errata: list[str] = []
@@ -226,8 +227,8 @@ class ProtocolSpec(Strict):
     sources: dict[str, dict[str, SplitRule]]
     select: dict[str, Select] = {}
     transform: Transform | None = None
-    height: int | None = Field(default=None, gt=0)
-    width: int | None = Field(default=None, gt=0)
+    height: Whole | None = Field(default=None, gt=0)
+    width: Whole | None = Field(default=None, gt=0)
     options: dict[str, int | float | str] = {}
 
 
@@ -245,10 +246,10 @@ class DatasetSpec(Strict):
     title: str
     short: str | None = None
     description: str
-    slots: int = Field(gt=0)
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
-    scenes_per_shard: int = Field(default=1000, gt=0)
+    slots: Whole = Field(gt=0)
+    height: Whole = Field(gt=0)
+    width: Whole = Field(gt=0)
+    scenes_per_shard: Whole = Field(default=1000, gt=0)
     citation: list[str] = []
     default_source: str
     settings_like: str | None = None

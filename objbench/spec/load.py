@@ -48,10 +48,24 @@ def load_spec(config: Path | None = None, data: Place | None = None, further: Se
         declarations(folder) if isinstance(folder, Path) else []
     )  # a store's would cost every command a request
     declared = tuple((path, path.stat().st_mtime_ns) for path in found)
-    path = resolved(path_of(config)) if config else None
+    path = _config_file(path_of(config)) if config else None
     if further:
         return _merged(path, declared, further)
     return _load(path, path.stat().st_mtime_ns if path is not None and path.exists() else None, declared)
+
+
+def _config_file(given: Path) -> Path:
+    """The user's own yaml, without links.
+
+    Raises:
+        RequestError: It is no file. What comes through a pipe can be read once only, and several processes need it.
+    """
+    if not given.is_file():
+        found = "no such file"
+        if given.exists():
+            found = f"{'a folder' if given.is_dir() else 'a pipe or device'}, expected a file"
+        raise RequestError(f"--config {given}: {found}")
+    return resolved(given)
 
 
 @cache
@@ -69,9 +83,6 @@ def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further
     layers += [(name, _read(path)) for name, path in own.items()]
     layers += further
     if config is not None:
-        if not config.is_file():
-            found = "a folder, expected a file" if config.is_dir() else "no such file"
-            raise RequestError(f"--config {config}: {found}")
         layers.append((str(config), _read(config)))
     merged: dict[str, Any] = {}
     published: list[tuple[str, Any]] = []

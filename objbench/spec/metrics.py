@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from objbench.spec.numbers import Number
 from objbench.stored import Strict
 
 NOT_STATED = "not stated"
@@ -37,7 +38,7 @@ class MetricSpec(Strict):
     meaning: str = NOT_STATED
     unit: Literal["percent", "plain", "decibel", "hours", "count"] = "plain"
     better: Literal["higher", "lower"] | None = None
-    range: tuple[float | None, float | None] = (None, None)
+    range: tuple[Number | None, Number | None] = (None, None)
     column: bool = False
     computed_from: Literal["masks", "reconstruction", "boxes"] = "masks"
     cost: bool = False

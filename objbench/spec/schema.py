@@ -13,6 +13,7 @@ from objbench.spec.datasets import OWN_PROTOCOL, DatasetRef, DatasetSpec
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.nested import flatten
+from objbench.spec.numbers import Number, Whole
 from objbench.spec.settings import SHARED_KEYS, Recipe
 from objbench.stored import Strict
 
@@ -25,7 +26,7 @@ GROUPS: dict[MethodGroup, str] = {
     "layers": "painted objects lie on each other and on a background",
     "other": "none of trivial, slots, boxes, layers, or its block does not say it",
 }
-Mean = Annotated[float, "percent as printed; hours or iterations in a cost table"]
+Mean = Annotated[Number, "percent as printed; hours or iterations in a cost table"]
 
 
 class Reference(Strict):
@@ -44,7 +45,7 @@ class Reference(Strict):
     author: str | None = None
     title: str | None = None
     venue: str | None = None
-    year: int | None = None
+    year: Whole | None = None
     url: str | None = None
 
     @model_validator(mode="before")
@@ -128,7 +129,7 @@ class PublishedRow(Strict):
     protocol: str = "not stated"
     definitions: dict[str, str] = {}
     std: Literal["sample", "population", "not stated"]
-    seeds: int | None = None
+    seeds: Whole | None = None
     selection: str | None = None
     note: str | None = None
     dataset_notes: dict[str, str] = {}
@@ -136,11 +137,11 @@ class PublishedRow(Strict):
     test_set: dict[str, str] = {}
     read_in: str | None = None
     pretrained: str | None = None
-    clusters: int | Literal["true number"] | None = None
+    clusters: Whole | Literal["true number"] | None = None
     train_set: str | None = None
     resolution: Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")] | None = None
     average: Literal["images", "objects"] = "images"
-    values: dict[str, dict[str, tuple[Mean, float | None]]]
+    values: dict[str, dict[str, tuple[Mean, Number | None]]]
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -207,6 +208,10 @@ class Spec(Strict):
     @model_validator(mode="after")
     def _names_exist(self) -> Spec:
         for name, dataset in self.datasets.items():
+            if name in dataset.also_test:
+                raise ValueError(
+                    f"datasets.{name}.also_test: {name} is tested on itself anyway; leave it out"
+                )
             named = [("also_test", other) for other in dataset.also_test]
             if dataset.settings_like is not None:
                 named.append(("settings_like", dataset.settings_like))

@@ -78,8 +78,7 @@ def run_seed(
         ObjbenchError: The training failed.
         Interrupted: A signal of `interrupts` asked to stop.
     """
-    if fresh:
-        stated_peak()  # refuses a wrong one before anything is deleted
+    stated_peak()  # refuses a wrong one before anything is made or deleted
     interrupts = interrupts or Interrupts()
     folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
     config = run_config(method, data, seed)

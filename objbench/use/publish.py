@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from objbench.errors import RequestError
-from objbench.files import check_folder, explain_os_errors, replacing, write_atomically
+from objbench.files import check_folder, explain_os_errors, write_atomically
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
@@ -19,6 +18,7 @@ from objbench.report.rows.records import FoundRecord
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.run_folder import CONFIG
+from objbench.use.copied import copy_files, is_unfinished
 from objbench.use.finished import FinishedRun
 
 CARD, EXAMPLE = "README.md", "example.py"
@@ -71,9 +71,7 @@ def publish(run: FinishedRun, spec: Spec, output: Path, name: str, licence: str 
         copied.append(CHECKPOINT)  # state that is no tensor lies there alone
     with explain_os_errors(output, "--output"):
         output.mkdir(parents=True, exist_ok=True)
-        for file in copied:
-            with replacing(output / file) as partial:
-                shutil.copyfile(run.folder / file, partial)
+        copy_files(run.folder, output, copied)
         write_atomically(output / CARD, card(run, spec, name, output.name, licence))
         write_atomically(output / EXAMPLE, _EXAMPLE)
         run.record.save(output)
@@ -175,8 +173,6 @@ def _refuse_other_content(run: FinishedRun, output: Path) -> None:
             mine.weights_sha256,
         ):
             return
-    else:  # of a call that was killed, maybe while it wrote the first file, the weights
-        names = {path.name.removesuffix(".partial") for path in output.iterdir()}
-        if WEIGHTS in names and names <= {WEIGHTS, CONFIG, COPY, CHECKPOINT, CARD, EXAMPLE, RECORD}:
-            return
+    elif is_unfinished(output, {CARD, EXAMPLE, RECORD}):
+        return
     raise RequestError(f"--output {output}: it holds something else; choose a new folder")

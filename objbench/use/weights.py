@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from objbench.errors import RequestError
-from objbench.files import replacing, resolved
+from objbench.files import resolved
 from objbench.methods.plain_file import COPY
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.load import plugin_folders
@@ -16,6 +15,7 @@ from objbench.stores import Place
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.reevaluate import dataset_of
 from objbench.train.run_folder import CONFIG, find_run, lock_run, read_config, seed_folder
+from objbench.use.copied import copy_files, is_unfinished
 
 FOLDER = "weights"
 
@@ -99,13 +99,12 @@ def copy_to_runs(name: str, runs: Path, spec: Spec) -> Path:
             there = read_record(folder)
             if isinstance(there, Run) and there.weights_sha256 == record.weights_sha256:
                 return folder
-        if any(folder.iterdir()):
+        if (folder / RECORD).exists() or (any(folder.iterdir()) and not is_unfinished(folder)):
             raise RequestError(
                 f"{folder}: a run of these settings lies there, where {name} would be copied to; choose another folder with "
                 "--runs"
             )
-        for file in (WEIGHTS, CONFIG, *(file for file in (COPY, CHECKPOINT) if (shipped / file).exists())):
-            with replacing(folder / file) as partial:
-                shutil.copyfile(shipped / file, partial)
+        further = [file for file in (COPY, CHECKPOINT) if (shipped / file).exists()]
+        copy_files(shipped, folder, [WEIGHTS, CONFIG, *further])
         record.save(folder)
     return folder

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from torch import Tensor
 from objbench.data.format.png import check_sums
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError, first_few, is_of_the_content
-from objbench.files import check_folder, explain_os_errors, replacing, sha256_of
+from objbench.files import check_folder, explain_os_errors, replacing, resolved, sha256_of
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
 from objbench.use.images import SUFFIXES, NamedImage, read_image
@@ -65,7 +67,10 @@ class Written:
 
 
 class Job:
-    """Segments files into a folder, batch by batch. A label map is written last of its image, and says what it is of."""
+    """Segments files into a folder, batch by batch.
+
+    A label map is written last of its image, and says what it is of and what was written with it.
+    """
 
     def __init__(self, run: FinishedRun, output: Path, slots: bool, components: bool, fresh: bool) -> None:
         self.model, self.output, self.fresh = run, output, fresh
@@ -76,8 +81,8 @@ class Job:
     def check(self, files: Sequence[Path]) -> None:
         """Raise RequestError for what cannot be, before anything is written.
 
-        That is an output that is a file, or holds label maps that this run did not make or that would be written over,
-        and slots or components of a method without any.
+        That is an output that is a file, or holds label maps that this run did not make or that are of another image, and
+        slots or components of a method without any.
         """
         check_folder("--output", self.output)
         self._check_model()
@@ -90,6 +95,10 @@ class Job:
             if labels.exists() and (note is None or _by(note) != self._by):
                 raise RequestError(
                     f"{labels} is there, and not by this run; choose another folder, or replace it with --fresh"
+                )
+            if note is not None and _is_of_another(note, path):
+                raise RequestError(
+                    f"{labels} is there, and of another image of that name; choose another folder, or replace it with --fresh"
                 )
             for place in places.values():
                 if place.exists() and _note(place) is not None:
@@ -149,10 +158,13 @@ class Job:
     def _known(self, path: Path, sha256: str) -> Written | None:
         """What is there of this image, if it is all that was asked for."""
         places = self._places(path)
-        if self.fresh or not all(place.exists() for place in places.values()):
+        if self.fresh or not places["labels"].exists():
             return None
         note = _note(places["labels"])
         if note is None or _by(note) != self._by or note.get("image") != sha256:
+            return None
+        further = {what: place for what, place in places.items() if what != "labels"}
+        if not all(_is_with(note, what, place) for what, place in further.items()):
             return None
         with Image.open(places["labels"]) as labels:
             segments = len(np.unique(np.asarray(labels)))
@@ -165,6 +177,7 @@ class Job:
         strip = self._strip(found) if "components" in places else None
         labels = labels.astype(np.uint8)
         self.output.mkdir(parents=True, exist_ok=True)  # now, as no image before it may have been readable
+        self._remove_stale(path)
         image = read_image(path)  # again: a batch of large images would need gigabytes
         _save(places["overlay"], Image.fromarray(_overlay(image, labels)))
         if "slots" in places:
@@ -175,9 +188,22 @@ class Job:
             _save(places["components"], strip)
         picture = Image.fromarray(labels)
         picture.putpalette([part for label in range(256) for part in colour(label)])
-        _save(places["labels"], picture, {**self._by, "image": sha256})
+        written = {what: sha256_of(place) for what, place in places.items() if what != "labels"}
+        _save(
+            places["labels"],
+            picture,
+            {**self._by, "image": sha256, "place": _place_code(path), "with": written},
+        )
         height, width = labels.shape
         return self._written(path, places, height, width, found.segments, made=True)
+
+    def _remove_stale(self, path: Path) -> None:
+        """Remove slots and components that were written with an earlier label map of that name, and are not asked for now."""
+        places, kept = places_of(path, self.output, True, True), self._places(path)
+        note = _note(places["labels"]) if places["labels"].exists() else None
+        for what in places.keys() - kept.keys():
+            if note is not None and _is_with(note, what, places[what]):
+                places[what].unlink()
 
     def _strip(self, found: SegmentedImage) -> Image.Image:
         """Components (M,3,h,w) with their masks as alpha, as RGBA side by side."""
@@ -271,7 +297,30 @@ def _note(path: Path) -> dict[str, Any] | None:
 
 
 def _by(note: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in note.items() if key != "image"}
+    return {key: value for key, value in note.items() if key not in ("image", "place", "with")}
+
+
+def _is_with(note: dict[str, Any], what: str, place: Path) -> bool:
+    """Whether a file was written with the label map of this note, and is as it was."""
+    beside = note.get("with")
+    return (
+        isinstance(beside, dict) and what in beside and place.is_file() and sha256_of(place) == beside[what]
+    )
+
+
+def _is_of_another(note: dict[str, Any], image: Path) -> bool:
+    """Whether the label map of this note is of another image than that of a path: another file with other content."""
+    if not {"image", "place"} <= note.keys() or note["place"] == _place_code(image):
+        return False
+    try:
+        return bool(note["image"] != _sha256(image))
+    except ObjbenchError:  # it is refused where it is read
+        return False
+
+
+def _place_code(image: Path) -> str:
+    """What tells the paths of images apart in a label map, without naming folders of its maker."""
+    return hashlib.sha256(os.fsencode(resolved(image))).hexdigest()[:16]
 
 
 def _sha256(path: Path) -> str:

@@ -77,6 +77,8 @@ def test_nothing_asked_gives_the_help() -> None:
         (["prepare", "toy@"], "unknown protocol of toy ''. Known: standard"),
         (["info", "objmae:"], "unknown variant of objmae ''"),
         (["list", "--config", "."], ": a folder, expected a file"),
+        (["list", "--config", "/dev/null"], "--config /dev/null: a pipe or device, expected a file"),
+        (["list", "--config", "nope.yaml"], "--config nope.yaml: no such file"),
         (["list", "--data", "toy.yaml"], "--data toy.yaml: a file, expected a folder; choose another place"),
         (["run", "grid", "--dataset", "toy", "--runs", "toy.yaml/a/b"], "toy.yaml/a/b: toy.yaml is a file,"),
         (["run", "grid", "--dataset", "toy", "--seeds", "0"], "--seeds 0: expected at least one seed"),

@@ -83,6 +83,41 @@ def test_the_same_command_finds_it_prepared_and_another_is_refused(tmp_path: Pat
     assert "K = 5 slots" in call("info", "my_set").stdout
 
 
+@pytest.mark.parametrize("change", ["another folder", "a picture more", "a picture of the same size"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_what_was_prepared_from_other_files_is_not_what_is_asked(
+    pictures: Path, change: str, dry: tuple[str]
+) -> None:
+    first = pictures / "images/000.png"
+    assert call(*prepare()).exit_code == 0
+    if change == "another folder":
+        pictures.rename("before")
+        write_folder(pictures, COUNT - 5)
+    elif change == "a picture more":
+        write_folder(pictures, COUNT + 1)
+    else:
+        first.write_bytes(first.read_bytes()[:-1] + b"\x00")
+    message = refused(2, *prepare(*dry))
+    assert "it was prepared from other files than those of pictures: pictures/ (" in message
+    assert "--force replaces it" in message
+    assert call("prepare", "my_set").exit_code == 0  # whatever it was made from
+
+
+@pytest.mark.usefixtures("pictures")
+def test_files_that_are_gone_are_not_missed(pictures: Path) -> None:
+    assert call(*prepare()).exit_code == 0
+    pictures.rename("before")
+    told = call(*prepare()).stderr
+    assert "already prepared; pictures is not there, so nothing was compared with it" in told
+
+
+@pytest.mark.usefixtures("pictures")
+def test_files_may_be_elsewhere_now(pictures: Path) -> None:
+    assert call(*prepare()).exit_code == 0
+    pictures.rename("elsewhere")
+    assert "already prepared" in call("prepare", "my_set", "--raw", "elsewhere").stderr
+
+
 @pytest.mark.usefixtures("pictures")
 def test_a_dry_run_declares_nothing(tmp_path: Path) -> None:
     result = call(*prepare("--dry-run", "--json"))

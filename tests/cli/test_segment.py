@@ -76,6 +76,58 @@ def test_an_image_is_segmented_once(monkeypatch):
     assert (row["made"], row["slots"]) == (True, "out/0.slots.npz")
 
 
+def segment(*options):
+    (row,) = json.loads(call("segment", RUN, "photos/0.png", "--output", "out", "--json", *options).stdout)
+    return row
+
+
+def slots_of(image):
+    return objbench.open_run(RUN).segment(image).slots
+
+
+def test_slots_and_components_are_those_of_the_label_map():
+    assert segment("--slots", "--components")["made"]
+    assert not segment()["made"]
+    assert not segment("--slots", "--components")["made"]
+    Path("photos/1.png").replace("photos/0.png")
+    assert segment()["made"]
+    assert not Path("out/0.slots.npz").exists()  # it was of the former image
+    assert not Path("out/0.components.png").exists()
+    assert segment("--slots", "--components")["made"]
+    with np.load("out/0.slots.npz") as slots:
+        np.testing.assert_allclose(slots["slots"], slots_of("photos/0.png"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["0.slots.npz", "0.components.png", "0.overlay.png"])
+def test_what_was_changed_beside_a_label_map_is_made_again(name):
+    segment("--slots", "--components")
+    before = Path("out", name).read_bytes()
+    Path("out", name).write_bytes(before[:100])
+    assert segment("--slots", "--components")["made"]
+    assert len(Path("out", name).read_bytes()) == len(before)
+
+
+def test_a_file_of_ones_own_is_not_taken_for_slots():
+    segment()
+    Path("out/0.slots.npz").write_bytes(b"mine")
+    Path("photos/1.png").replace("photos/0.png")
+    assert segment()["made"]
+    assert Path("out/0.slots.npz").read_bytes() == b"mine"
+
+
+def test_another_image_of_the_same_name_is_not_replaced():
+    segment()
+    before = Path("out/0.png").read_bytes()
+    Path("more").mkdir()
+    Path("photos/1.png").rename("more/0.png")
+    message = refused(2, "segment", RUN, "more", "--output", "out")
+    assert "out/0.png is there, and of another image of that name; choose another folder" in message
+    assert Path("out/0.png").read_bytes() == before
+    assert call("segment", RUN, "more", "--output", "out", "--fresh").exit_code == 0
+    Path("more").rename("elsewhere")  # the same image in another place is the same
+    assert "written before" in call("segment", RUN, "elsewhere", "--output", "out").stdout
+
+
 def test_what_another_run_or_a_person_made_is_not_replaced(photos):
     Path("out").mkdir()
     Image.new("L", (9, 9)).save("out/1.png")

@@ -130,6 +130,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         r"images must be float in \[0,1\] or uint8; found values from -0.5 to -0.5",
     ),
     ({"images": IMAGES * 255}, r"found values from 127.5 to 127.5"),
+    (
+        {"reconstruction": IMAGES * 255},
+        r"in image units, \[0,1\] .* values from 127.5 to 127.5 .* divide it by 255\?",
+    ),
     ({"reconstruction": IMAGES / 0}, r"reconstruction of image 0 .* is not finite .* 2 of 2 images"),
     ({"pred": LABELS.to("meta")}, r"the tensors are on cpu and meta"),
 ]

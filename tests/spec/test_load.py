@@ -122,6 +122,24 @@ published:
         ("methods: {toy_geco: {config: {model: {widht: 3}}}}", r"did you mean 'model.width'\?"),
         ("methods: {objmae: {datasets: {tetrominos: {}}}}", r"did you mean 'tetrominoes'\?"),
         ("datasets: {tetrominoes: {default_source: emorel}}", r"default_source: .* did you mean 'emorl'\?"),
+        (
+            "datasets: {tetrominoes: {also_test: [tetrominoes]}}",
+            r"also_test: tetrominoes is tested on itself anyway",
+        ),
+        (
+            "datasets: {tetrominoes: {slots: true}}",
+            r"tetrominoes.slots: expected a whole number > 0, found True",
+        ),
+        (
+            "datasets: {tetrominoes: {slots: '4'}}",
+            r"tetrominoes.slots: expected a whole number > 0, found '4'",
+        ),
+        (
+            "datasets: {clevr6: {protocols: {standard: {height: yes}}}}",
+            r"height: expected a whole number or null, found True",
+        ),
+        ("metrics: {ari: {range: [0, true]}}", r"metrics.ari.range.1: expected a valid number, found True"),
+        ("metrics: {ari: {range: [.nan, 1]}}", r"metrics.ari.range.0: expected a finite number, found nan"),
         ("datasets: {tetrominoes: {also_test: [nope]}}", r"also_test: unknown dataset 'nope'"),
         (
             "datasets: {tetrominoes: {protocols: {mine: {description: d, sources: {emorl: {tran: {}}}}}}}",

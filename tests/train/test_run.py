@@ -76,6 +76,13 @@ def test_a_finished_seed_is_skipped(prepared_data, tmp_path):
     assert (folder / "result.json").stat().st_mtime_ns == stamp
 
 
+def test_a_wrong_peak_is_refused_before_anything_is_made(prepared_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("OBJBENCH_PEAK_TFLOPS", "-1")
+    with pytest.raises(RequestError, match="OBJBENCH_PEAK_TFLOPS=-1: expected a number above 0"):
+        run(prepared_data, tmp_path)
+    assert not list(tmp_path.rglob("config.json"))
+
+
 def test_a_wrong_peak_is_refused_before_fresh_deletes_anything(prepared_data, tmp_path, monkeypatch):
     folder, record = run(prepared_data, tmp_path)
     monkeypatch.setenv("OBJBENCH_PEAK_TFLOPS", "abc")

@@ -10,6 +10,7 @@ import pytest
 from helpers import toy_runs
 from helpers.commands import call, refused
 
+from objbench.errors import RequestError
 from objbench.files import sha256_of
 from objbench.records import Run, read_record
 from objbench.spec.load import load_spec
@@ -67,6 +68,28 @@ def test_state_that_is_no_tensor_is_copied_with_shipped_weights(prepared_data, t
     copied = copy_to_runs("toys", tmp_path / "others", load_spec())
     found = load_run(copied, record, load_spec()).get_extra_state()
     assert found == open_run(folder).method.get_extra_state() != {"steps_seen": 0}
+
+
+@pytest.mark.parametrize(
+    "there", [("model.safetensors.partial",), ("model.safetensors",), ("model.safetensors", "config.json")]
+)
+def test_a_copy_of_shipped_weights_that_was_not_ended_is_ended(prepared_data, tmp_path, there):
+    whole = copy_to_runs(NAME, tmp_path / "whole", load_spec())
+    content = {path.name: path.read_bytes() for path in whole.iterdir()}
+    begun = tmp_path / "runs" / whole.relative_to(tmp_path / "whole")
+    begun.mkdir(parents=True)
+    for name in there:
+        (begun / name).write_bytes(content[name.removesuffix(".partial")][:1000])
+    assert copy_to_runs(NAME, tmp_path / "runs", load_spec()) == begun
+    assert {path.name: path.read_bytes() for path in begun.iterdir()} == content
+
+
+def test_a_run_that_goes_on_is_no_copy_of_shipped_weights(tmp_path):
+    whole = copy_to_runs(NAME, tmp_path, load_spec())
+    (whole / "result.json").unlink()
+    (whole / "metrics.jsonl").write_text("")
+    with pytest.raises(RequestError, match="a run of these settings lies there"):
+        copy_to_runs(NAME, tmp_path, load_spec())
 
 
 def test_the_weights_of_a_package_behind_a_link_are_copied_too(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from objbench.errors import ObjbenchError
 from objbench.files import megabytes, sha256_of
 
 _SECONDS = 1.0  # between two signs of life while files are hashed
+_READ_AGAIN = 2**28  # bytes
 
 
 def describe_split(
@@ -129,6 +130,22 @@ def file_state(path: Path) -> str:
         return f"sha256 {receipt.sha256}"
     changed = datetime.fromtimestamp(state.st_mtime_ns // 10**9, UTC).isoformat(timespec="seconds")
     return f"{state.st_size:,} bytes of {changed} ({state.st_mtime_ns} ns)"
+
+
+def are_those(paths: list[Path], tree: SourceTree | None, described: list[SourceFile]) -> bool:
+    """Whether source files are those that were described, whatever their names are now.
+
+    That is by their sizes, and by their content if they have at most 256 MiB together: where a prepare is finished
+    nobody is to wait until a large release is read again.
+    """
+    sizes = [path.stat().st_size for path in paths] + ([tree_size(tree)] if tree else [])
+    if sorted(sizes) != sorted(file.bytes for file in described):
+        return False
+    if sum(sizes) > _READ_AGAIN:
+        return True
+    with Hashing(paths, {}, tree) as hashing:
+        found = hashing.result(progress.silent)
+    return {file.sha256 for file in found} == {file.sha256 for file in described}
 
 
 def tree_size(tree: SourceTree) -> int:

@@ -39,7 +39,7 @@ def write_splits(
     assigners = [assigner for assigner in assigners if not assigner.complete]
     if not assigners:
         return
-    remaining = sum(map(len, plans)) - sum(writer.written for writer in writers.values())
+    left = remaining = sum(map(len, plans)) - sum(writer.written for writer in writers.values())
     if any(assigner.resume for assigner in assigners):
         advance(0, note="reading past what is prepared")
     done = {assigner.lead.split: assigner.resume for assigner in assigners}
@@ -56,7 +56,9 @@ def write_splits(
         if samples and not checked:
             writers[plans[0].split].check_space(samples, remaining)
             checked = True
-        advance(len(samples), note="")
+        counted = min(len(samples), left)  # of a block, those behind the end of a split are read, too
+        left -= counted
+        advance(counted, note="")
         if assigners[0].complete and len(assigners) == 1:
             return
     for assigner in assigners:

@@ -23,7 +23,7 @@ from objbench.data.format.manifest import (
 )
 from objbench.data.format.settings import Settings, settings_of
 from objbench.data.prepare import card
-from objbench.data.prepare.describe import Hashing, describe_written, file_state, tree_state
+from objbench.data.prepare.describe import Hashing, are_those, describe_written, file_state, tree_state
 from objbench.data.prepare.features import first_factors
 from objbench.data.prepare.fetch import fetch_release, published_files
 from objbench.data.prepare.journal import Journal, Started
@@ -254,9 +254,20 @@ def refuse_selection(dataset: DatasetRef, source: str) -> None:
 
 
 def finished(
-    dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int], seed: int
+    dataset: DatasetRef,
+    source: str,
+    data: Place,
+    sizes: Mapping[str, int],
+    seed: int,
+    raw: Place | None = None,
 ) -> Manifest | None:
-    """The manifest of the same prepare, None if it has not finished; RequestError if the settings were others."""
+    """The manifest of the same prepare, None if it has not finished.
+
+    A release that was deleted since is not missed; what is at `raw`, on the disk, is compared.
+
+    Raises:
+        RequestError: The settings were others, or the files of `raw` are not those that it was made from.
+    """
     source = dataset.source(source)
     _check_sizes(sizes)
     folder = folder_of(data, dataset, source)
@@ -265,10 +276,20 @@ def finished(
     _remove_journal(folder)
     if read_manifest(folder).generator is None:
         _refuse_seed(source, seed)
-        return _same(folder, _settings(dataset, source, sizes, None), None)
-    request = SourceRequest(dataset, source, None, dict(sizes), seed)
-    generator = registry.get("sources", source)(request).generator
-    return _same(folder, _settings(dataset, source, sizes, seed), generator)
+        manifest = _same(folder, _settings(dataset, source, sizes, None), None)
+    else:
+        request = SourceRequest(dataset, source, None, dict(sizes), seed)
+        generator = registry.get("sources", source)(request).generator
+        manifest = _same(folder, _settings(dataset, source, sizes, seed), generator)
+    if isinstance(raw, Path) and raw.exists():
+        opened = plan(dataset, source, data, raw, sizes, seed).source
+        if not are_those(opened.files, opened.tree, manifest.files):
+            made_from = ", ".join(f"{file.name} ({file.bytes:,} bytes)" for file in manifest.files)
+            raise RequestError(
+                f"{folder}: it was prepared from other files than those of {raw}: {made_from}. "
+                "--force replaces it, --data chooses another place"
+            )
+    return manifest
 
 
 def _refuse_seed(source: str, seed: int) -> None:
@@ -313,7 +334,7 @@ def prepare(
         ObjbenchError: The work failed.
     """
     sizes = sizes or {}
-    if not force and (manifest := finished(dataset, source, data, sizes, seed)) is not None:
+    if not force and (manifest := finished(dataset, source, data, sizes, seed, raw)) is not None:
         return manifest
     release = copy_of("raw", raw) if raw else fetch_release(dataset, dataset.source(source), data, sizes, say)
     return plan(dataset, source, data, release, sizes, seed).run(

@@ -146,8 +146,9 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
         notes.append(f"scored on the {on.split} split, not on test")
     if not on.standard:
         notes.append(f"not the protocol's standard {on.split} split ({row.n_images:,} images)")
-    if row.learned and row.learned.trained_on != on.place:
-        notes.append(f"trained on {spec.place_title(row.learned.trained_on)}")
+    if row.trained and row.trained.trained_on != on.place:
+        done = "trained" if row.learned else "run"  # a trivial method learns nothing there, and has its slots
+        notes.append(f"{done} on {spec.place_title(row.trained.trained_on)}")
     notes += _shortened(row)
     if row.masks is not None:
         notes.append(f"scored by its {row.masks} masks, not by those that it segments with")

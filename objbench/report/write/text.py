@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -93,7 +94,12 @@ def _superscript(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    """What Markdown would take for a sign of its own, or HTML for a tag or a character by name.
+
+    >>> print(_escaped("a_b <c> &amp; d & e"))
+    a\\_b \\<c> \\&amp; d & e
+    """
+    return re.sub(r"[\\`*_|<]|&(?=#?\w+;)", r"\\\g<0>", text)
 
 
 def _aligned(row: list[str], widths: list[int], left: int) -> str:

@@ -80,6 +80,16 @@ def test_shards_hold_the_pixels_that_pillow_makes(tmp_path: Path, name: str, siz
             assert sample.facts["visible"] == sorted(set(mask.ravel().tolist()) - {0})
 
 
+def test_progress_counts_no_scenes_that_are_read_past_the_last_one(tmp_path: Path) -> None:
+    counted: list[int] = []
+
+    def advance(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
+        counted.append(amount + resumed)
+
+    _, manifest = prepared(tmp_path, "clevr6", sizes={"train": 2, "val": 0, "test": 1}, advance=advance)
+    assert sum(counted) == sum(split.count for split in manifest.splits.values()) == 3
+
+
 def test_clevr10_takes_every_scene(tmp_path: Path) -> None:
     folder, manifest = prepared(tmp_path, "clevr10")
     assert indices(folder) == {"train": list(range(8)), "test": [8], "val": [9]}

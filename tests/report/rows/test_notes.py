@@ -32,6 +32,7 @@ def test_a_standard_row_needs_no_note():
         (record(on={"test": scored(standard=False)}), "not the protocol's standard test split (320 images)"),
         (record(on={"test": scored(split="val")}), "scored on the val split, not on test"),
         (record(on={"test": scored(source="deepmind")}), "trained on Tetrominoes (emorl)"),
+        (record(steps=0, on={"test": scored(source="deepmind")}), "run on Tetrominoes (emorl)"),
         (record(overrides={"recipe.steps": 300}), "with recipe.steps=300"),
         (record(n_train=1000), "trained on 1,000 scenes, the protocol has 59,680"),
         (generated(n_train=1000), "trained on 1,000 scenes, the protocol has 60,000"),
