@@ -52,7 +52,7 @@ def info(
         bool, typer.Option("--full", help="Print everything that is known, on as many lines as it takes.")
     ] = False,
 ) -> None:
-    """What a person asks of a dataset, a method or a metric, in one screen; --full and --json give everything.
+    """What a person asks of a dataset, a method or a metric, in 80 columns; --full and --json give everything.
 
     Example:
         objbench info clevr6

@@ -1,4 +1,4 @@
-"""What a person asks of a dataset, a method or a metric, in one screen of 80 columns."""
+"""What a person asks of a dataset, a method or a metric, in 80 columns."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def dataset_overview(card: dict[str, Any], spec: Spec, prepared: dict[str, list[
         lines += _field("erratum", _first_sentence(erratum))
     if len(errata) > 3:
         lines += _field("", f"{len(errata) - 3} more errata")
-    lines += ["", f"objbench info {card['name']} --full: licences, factors, records of each source, citation"]
+    lines += ["", f"objbench info {card['name']} --full: licences, factors, records, citation"]
     return "\n".join(lines)
 
 

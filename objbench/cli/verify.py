@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -44,7 +45,8 @@ def verify(
     if problems:
         given = [f"--{split} {size}" for split, size in manifest.settings.sizes.items()]
         given += [f"--seed {manifest.settings.seed}"] if manifest.settings.seed else []
-        command = " ".join((prepare_command(reference, manifest.source), *given, "--force"))
+        given += [f"--config {shlex.quote(str(context.config))}"] if context.config else []
+        command = " ".join((prepare_command(reference, manifest.source, context.data), *given, "--force"))
         raise ObjbenchError(f"{folder}: {len(problems)} differences; {command} prepares it again")
     say(f"{folder}: {scenes} scenes as the manifest says")
     for name, split in manifest.splits.items():

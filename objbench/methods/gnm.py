@@ -42,7 +42,7 @@ from torch.optim import Optimizer, RMSprop
 from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmentation, Stage
 from objbench.methods.gnm_latents import WHERE, CellHead, Cells, FixedPriors, boxes_of
 from objbench.methods.gnm_scene import Painter, Scene
-from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, perceptron
+from objbench.methods.gnm_struct_draw import Drawing, StructDRAW, normed_perceptron
 from objbench.methods.parts.background_start import BackgroundStart, begin_background
 from objbench.methods.parts.box_segmentation import box_segmentation
 from objbench.methods.parts.canvas import Canvas, CanvasSide
@@ -162,8 +162,8 @@ class GNM(Method):
         )
         self.head = CellHead(channels, model.what)
         self.priors = FixedPriors(settings.loss.size_mean, settings.loss.size_deviation)
-        self.background_posterior = perceptron(flat, *model.background_hidden, 2 * model.background)
-        self.background_prior = perceptron(
+        self.background_posterior = normed_perceptron(flat, *model.background_hidden, 2 * model.background)
+        self.background_prior = normed_perceptron(
             model.steps * model.step_latent, *model.background_prior_hidden, 2 * model.background
         )
         upscalings = list(zip(model.background_channels, model.background_upscales, strict=True))

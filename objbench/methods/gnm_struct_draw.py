@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from objbench.methods.parts.gaussian import Gaussian, plain_softplus
 
 
-def perceptron(*widths: int, linear: bool = True) -> nn.Sequential:
+def normed_perceptron(*widths: int, linear: bool = True) -> nn.Sequential:
     """Linear layers with CELU and layer norm, in this order, after each; `linear`: not after the last."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
@@ -94,10 +94,10 @@ class StructDRAW(nn.Module):
         self.steps, self.latent = steps, latent
         self.encoder = ConvLSTM(3 * channels, channels, size)
         self.decoder = ConvLSTM(2 * channels, channels, size)
-        self.prior = perceptron(flat, *hidden, 2 * latent)
-        self.posterior = perceptron(flat, *hidden, 2 * latent)
+        self.prior = normed_perceptron(flat, *hidden, 2 * latent)
+        self.posterior = normed_perceptron(flat, *hidden, 2 * latent)
         self.expand = nn.Sequential(
-            perceptron(latent, *decoder_hidden, flat, linear=False), nn.Unflatten(1, (channels, *size))
+            normed_perceptron(latent, *decoder_hidden, flat, linear=False), nn.Unflatten(1, (channels, *size))
         )
         self.draw = nn.Conv2d(channels, channels, 3, padding=1)
 

@@ -71,7 +71,7 @@ class Optimization(Group):
     learning_rate: PositiveOrZero = Field(description="learning rate, the same throughout the training")
 
 
-class ComponentVAE(nn.Module):
+class SlotVAE(nn.Module):
     """q(z|x,m_k), p(x|z_k) and p(m_k|z_k), shared by all slots: strided convolutions, broadcast decoder."""
 
     def __init__(self, size: tuple[int, int], model: Model) -> None:
@@ -129,7 +129,7 @@ class MONet(Method):
         size = self.resolution.size
         demand_pixels("model.attention_channels", model.attention_channels, size, instance_norm)
         self.attention = UNet(size, 4, 1, model.attention_channels, instance_norm)
-        self.vae = ComponentVAE(size, model)
+        self.vae = SlotVAE(size, model)
         self.sigma: Tensor  # (K,); the first slot's is smaller, which makes it the background's
         sigma = torch.tensor([loss.background_sigma] + (slots - 1) * [loss.sigma])
         self.register_buffer("sigma", sigma, persistent=False)

@@ -20,7 +20,7 @@ Choices and deviations; values are in benchmarks.yaml:
   instead of sampled ones.
 - Temperature and warm-up are counted in steps of a training of `curriculum.nominal_steps`, so that a shortened one goes
   through them too.
-- Two Adams instead of one with two groups, which is the same; the rates are clipped by one norm as there.
+- Two Adams instead of one with two groups, which is the same; the gradients are clipped by one norm as there.
 - Where the description is silent: dropout of the transformer is that of the original transformer (attention weights and
   what each part adds), plain convolutions begin with Glorot's values, and Tetrominoes and multi-dSprites have the sizes
   published for 3D Shapes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from objbench.spec.datasets import OWN_PROTOCOL, SPLITS, DatasetRef, DatasetSpec
 from objbench.spec.key_value import key_value
 from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.nested import differences
+from objbench.stores import Place
 
 DECLARATION = "dataset.yaml"  # in the dataset's folder: a layer over benchmarks.yaml with this one dataset
 SOURCES = {
@@ -113,9 +115,10 @@ def declared_reference(name: str, block: Mapping[str, Any]) -> DatasetRef:
     return DatasetRef(name, OWN_PROTOCOL, DatasetSpec.model_validate(block))
 
 
-def prepare_command(dataset: DatasetRef, source: str) -> str:
-    """The command that prepares a dataset from a source; files of one's own have to be named."""
-    return f"objbench prepare {dataset} --source {source}{' --raw PATH' if source in SOURCES else ''}"
+def prepare_command(dataset: DatasetRef, source: str, data: Place) -> str:
+    """The command that prepares a dataset from a source into `data`; files of one's own have to be named."""
+    raw = " --raw PATH" if source in SOURCES else ""
+    return f"objbench prepare {dataset} --source {source}{raw} --data {shlex.quote(str(data))}"
 
 
 def declaration_text(name: str, block: Mapping[str, Any]) -> str:

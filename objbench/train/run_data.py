@@ -105,7 +105,7 @@ def prepared_run_data(
     if missing:
         raise RequestError(
             f"{dataset} ({manifest.source}) was prepared without {' and '.join(missing)}, a run needs train and test: "
-            f"{prepare_command(dataset, manifest.source)} --force makes all splits"
+            f"{prepare_command(dataset, manifest.source, data)} --force makes all splits"
         )
     return RunData(
         dataset,

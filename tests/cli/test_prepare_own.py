@@ -150,7 +150,8 @@ def test_a_declaration_of_which_nothing_was_made_does_not_bind() -> None:
 def test_repairs_of_ones_own_data_name_the_files(tmp_path: Path) -> None:
     assert call(*prepare()).exit_code == 0
     next((tmp_path / "data/my_set/folder").glob("*.tar")).unlink()
-    command = "objbench prepare my_set --source folder --raw PATH --force prepares it again"
+    given = f"--source folder --raw PATH --data {tmp_path / 'data'} --force"
+    command = f"objbench prepare my_set {given} prepares it again"
     assert command in call("verify", "my_set").stderr
     (tmp_path / "data/my_set/folder/manifest.json").unlink()
     assert "objbench prepare my_set --source folder --raw PATH --data" in refused(1, "verify", "my_set")

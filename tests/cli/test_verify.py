@@ -22,7 +22,10 @@ def test_verify(toy_home: Path) -> None:
         "data/toy/toy/val-000000.tar",
         "data/toy/toy/test-000000.tar",
     ]
-    assert "2 differences; objbench prepare toy --source toy --force prepares it again" in found.stderr
+    assert (
+        "2 differences; objbench prepare toy --source toy --data data --config toy.yaml --force prepares it again"
+        in found.stderr
+    )
     assert len(json.loads(call_with_toy("verify", "toy", "--json").stdout)["problems"]) == 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from objbench.methods.gnm_struct_draw import ConvLSTM, StructDRAW, perceptron
+from objbench.methods.gnm_struct_draw import ConvLSTM, StructDRAW, normed_perceptron
 
 
 def small():
@@ -49,7 +49,7 @@ def test_the_cell_is_an_lstm_at_each_place():
 
 
 def test_a_hidden_layer_activates_before_it_normalises():
-    hidden, last = perceptron(3, 5, 2), perceptron(3, 5, 2, linear=False)
+    hidden, last = normed_perceptron(3, 5, 2), normed_perceptron(3, 5, 2, linear=False)
     assert [type(layer) for layer in hidden] == [nn.Linear, nn.CELU, nn.LayerNorm, nn.Linear]
     assert [type(layer) for layer in last[3:]] == [nn.Linear, nn.CELU, nn.LayerNorm]
 

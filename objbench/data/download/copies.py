@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objbench import progress
-from objbench.data.download.receipts import Receipt, read_receipt, write_receipt
+from objbench.data.download.receipts import RECEIPT, Receipt, read_receipt, write_receipt
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import check_space, exclusive_lock, explain_os_errors, replacing, sha256_of
 from objbench.folders import CACHE_VARIABLE, copy_folder
@@ -129,20 +129,30 @@ def copy_of(kind: str, where: Place, needed: Callable[[str], bool] = lambda name
 
 
 def wanted_of(kind: str, where: Store, needed: Callable[[str], bool] = lambda name: True) -> list[Wanted]:
-    """The files of `copy_of`, those included that are on this disk already. Copies of files that are gone are removed."""
+    """The files of `copy_of`, those included that are on this disk already. Copies of files that are gone are removed.
+
+    Receipts of an earlier download that lie in the store are none of them: a copy has its own in their place.
+
+    Raises:
+        RequestError: There is nothing at this URL.
+        ObjbenchError: A name in the store leads out of the folder.
+    """
     target, facts = copy_folder(kind, where), where.facts()
     if facts is not None:
         return [Wanted(where, target, facts.bytes, version=facts.version)]
     found = where.files()
     if not found:
         raise RequestError(f"{where}: no such file or folder in this store")
-    for receipt in target.rglob("*.receipt.json"):  # of files that are there no more
-        path = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
+    for name in filter(needed, found):
+        if "\\" in name or not {"", ".", ".."}.isdisjoint(name.removesuffix("/").split("/")):
+            raise ObjbenchError(f"{where}: holds {name!r}, which names no file in a folder; remove it there")
+    for receipt in target.rglob(f"*{RECEIPT}"):  # of files that are there no more
+        path = receipt.with_name(receipt.name.removesuffix(RECEIPT))
         if str(path.relative_to(target)) not in found:
             path.unlink(missing_ok=True)
             receipt.unlink(missing_ok=True)
     return [
         Wanted(where / name, target / name, size, version=version)
         for name, (size, version) in found.items()
-        if needed(name) and not name.endswith("/")
+        if needed(name) and not name.endswith(("/", RECEIPT))
     ]

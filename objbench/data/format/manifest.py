@@ -199,7 +199,7 @@ def find(data: Place, dataset: DatasetRef, source: str | None) -> tuple[Place, M
     other = f" (--source {GENERATED} needs no download)" if free else ""
     raise ObjbenchError(
         f"{dataset} is not prepared in {data / str(dataset)}"
-        f"{f' from source {source}' if source else ''}: {prepare_command(dataset, wanted)} --data {data}{other}"
+        f"{f' from source {source}' if source else ''}: {prepare_command(dataset, wanted, data)}{other}"
     )
 
 

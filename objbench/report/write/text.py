@@ -32,10 +32,11 @@ def markdown(table: Table) -> str:
     table = printable_table(table)
     heading = table.full_headings()
     aligned = ["---"] * n_left(table) + ["---:"] * (len(heading) - n_left(table))
-    rows = [heading, aligned, *(_texts(line, _superscript, _escaped) for line in table.lines)]
-    printed = [f"### {table.title}", "", *("| " + " | ".join(row) + " |" for row in rows), ""]
-    for line in legend(table, lambda letter: f"<sup>{letter}</sup>", bold=True):
-        printed += [f"- {_escaped(line)}"]
+    lines = (_texts(line, _superscript, _escaped) for line in table.lines)
+    rows = [list(map(_escaped, heading)), aligned, *lines]
+    printed = [f"### {_escaped(table.title)}", "", *("| " + " | ".join(row) + " |" for row in rows), ""]
+    below = legend(table, lambda letter: f"<sup>{letter}</sup>", bold=True, escape=_escaped)
+    printed += [f"- {line}" for line in below]
     return "\n".join(printed) + "\n"
 
 
@@ -69,11 +70,16 @@ def n_left(table: Table) -> int:
     return 1 + min(1, len(table.facts))
 
 
-def legend(table: Table, mark: Callable[[str], str], bold: bool = False) -> list[str]:
+def legend(
+    table: Table,
+    mark: Callable[[str], str],
+    bold: bool = False,
+    escape: Callable[[str], str] = lambda text: text,
+) -> list[str]:
     """The lines below a table: explanations, footnotes with their letters formatted by `mark`, references."""
-    lines = [*table.explained, *([BEST] if bold and table.has_best else [])]
-    lines += [f"{mark(letter)} {note}" for letter, note in table.legend]
-    lines += [f"{key}: {r.text}{f', {r.url}' if r.url else ''}" for key, r in table.references]
+    lines = [escape(line) for line in (*table.explained, *([BEST] if bold and table.has_best else []))]
+    lines += [f"{mark(letter)} {escape(note)}" for letter, note in table.legend]
+    lines += [escape(f"{key}: {r.text}{f', {r.url}' if r.url else ''}") for key, r in table.references]
     return lines
 
 

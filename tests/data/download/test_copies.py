@@ -78,3 +78,25 @@ def test_a_file_replaced_while_it_is_fetched_is_not_taken(memory: Store) -> None
 def test_nothing_at_a_url_is_a_wrong_request(store: Store) -> None:
     with pytest.raises(RequestError, match="nothing: no such file or folder in this store"):
         copy_of("raw", store / "nothing")
+
+
+@pytest.mark.parametrize("name", ["../../evil.txt", "a/../../../evil.txt", "a//b.txt", "./b.txt", "a\\b.txt"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(memory: Store, tmp_path: Path, name: str) -> None:
+    found = {"a.txt": (1, "1"), name: (4, "1")}
+
+    class Bucket(Store):
+        def files(self) -> dict[str, tuple[int, str | None]]:
+            return dict(found)
+
+    with pytest.raises(ObjbenchError, match="which names no file in a folder; remove it there"):
+        copy_of("raw", Bucket(memory.url + "/release"))
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_receipts_of_a_download_are_not_copied(store: Store) -> None:
+    write_whole(store / "release" / "a.txt", "first")
+    write_whole(store / "release" / "a.txt.receipt.json", "{}")
+    copy = copy_of("raw", store / "release")
+    assert files(copy) == {"a.txt": "first"}
+    assert read_receipt(copy / "a.txt") is not None
+    assert all(file.is_there for file in wanted_of("raw", store / "release"))

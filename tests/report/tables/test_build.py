@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,14 @@ def test_markdown_is_a_table_with_footnotes():
     assert len(columns) == 1
     assert "| objmae<sup>a</sup> | generated | 1 | 60,000 | 90.0 |" in printed[4]
     assert any(line.startswith("- <sup>a</sup> generated data") for line in printed)
+
+
+def test_markdown_shows_signs_of_its_own_and_of_html_as_they_are():
+    table = build(plans(generated())[0], load_spec())
+    odd = replace(table, title="A|B <b>", explained=["1 < 2 &amp; `x` \\ *y*"])
+    printed = markdown(odd).splitlines()
+    assert printed[0] == r"### A\|B \<b>"
+    assert r"- 1 \< 2 \&amp; \`x\` \\ \*y\*" in printed
 
 
 def test_csv_has_a_line_per_metric_and_seed():

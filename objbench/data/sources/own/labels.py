@@ -35,7 +35,7 @@ def png_labels(content: bytes) -> Array:
             depth, kind = content[24:26]
             if depth > 8 and kind in _COLOURED:
                 raise ValueError(f"it has {depth} bits per channel, expected 8, or gray of 16")
-            codes, alpha = _codes(image)
+            codes, alpha = _codes(image, depth)
     except _DAMAGE as error:
         raise ValueError(f"is no label map in a PNG, or a damaged one ({brief(error)})") from None
     soft = (alpha != 0) & (alpha != _OPAQUE)
@@ -63,15 +63,20 @@ def numbered(codes: Array) -> Array:
     return numbers
 
 
-def _codes(image: Image.Image) -> tuple[Array, Array]:
-    """The integers of the pixels, int64 (H,W), and their alpha, uint8 (H,W)."""
+def _codes(image: Image.Image, depth: int) -> tuple[Array, Array]:
+    """The integers of the pixels, int64 (H,W), and their alpha, uint8 (H,W). Gray of `depth` 2 and 4 is 0..255 in Pillow."""
     opaque = np.full(image.size[::-1], _OPAQUE, np.uint8)
     if image.mode in ("RGBA", "LA", "PA"):
         opaque = np.asarray(image.getchannel("A"))
         image = image if image.mode == "RGBA" else image.getchannel(0)
     elif (transparent := image.info.get("transparency")) is not None:
-        if image.mode.startswith("I"):
-            opaque = np.where(np.asarray(image) == transparent, 0, _OPAQUE).astype(np.uint8)
+        if image.mode.startswith(("I", "L", "1")):
+            gray = transparent  # as it is stored, but for one bit, where Pillow makes 255 of it
+            if image.mode == "L":
+                gray = transparent * 255 // (2**depth - 1)
+            elif image.mode == "1":
+                gray = transparent // 255
+            opaque = np.where(np.asarray(image) == gray, 0, _OPAQUE).astype(np.uint8)
         else:
             opaque = np.asarray(image.convert("RGBA"))[..., 3]
     pixels = np.asarray(image).astype(np.int64)

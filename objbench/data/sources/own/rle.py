@@ -25,12 +25,12 @@ _POLYGONS = (
 )
 
 
-def json_labels(content: bytes) -> Array:
+def json_labels(content: bytes, shape: tuple[int, int]) -> Array:
     """The labels of a JSON text, uint8 (H,W): a list of annotations, or an object with `annotations`.
 
     An annotation is {"size": [H, W], "counts": ...}, or has this as its `segmentation`. Where masks overlap, the later
     one lies over the earlier. Those with `iscrowd` 1 are left out. Objects are numbered 1, 2, ... in the order of the
-    list, without those that are covered whole.
+    list, without those that are covered whole. An image of `shape` (H,W) without annotations has no objects.
 
     Raises:
         ValueError: It is anything else, or has more than 255 objects.
@@ -45,8 +45,8 @@ def json_labels(content: bytes) -> Array:
         raise ValueError(
             "holds no list of annotations, each with `segmentation`: {size: [H, W], counts: ...}"
         )
-    if not 0 < len(found) <= _MOST_MASKS:
-        raise ValueError(f"holds {len(found):,} annotations, expected 1 to {_MOST_MASKS:,}")
+    if len(found) > _MOST_MASKS:
+        raise ValueError(f"holds {len(found):,} annotations, expected at most {_MOST_MASKS:,}")
     codes: Array | None = None
     for number, entry in enumerate(found, 1):
         try:
@@ -59,8 +59,7 @@ def json_labels(content: bytes) -> Array:
             raise ValueError(f"the segmentation of annotation {number} {error}") from None
         if not entry.get("iscrowd"):
             codes[mask] = number
-    assert codes is not None
-    return numbered(codes)
+    return numbered(np.zeros(shape, np.int64) if codes is None else codes)
 
 
 def rle_mask(rle: Any) -> Array:

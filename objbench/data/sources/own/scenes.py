@@ -105,7 +105,8 @@ class OwnBlock:
         return SceneBatch(index, np.stack(images), np.stack(masks), {"name": names})
 
     def _labels(self, part: Part, image: Array) -> Array:
-        labels = (json_labels if part.name.endswith(".json") else png_labels)(part.read())
+        content = part.read()
+        labels = json_labels(content, image.shape[:2]) if part.name.endswith(".json") else png_labels(content)
         if labels.shape != image.shape[:2]:
             found, expected = (f"{len(pixels)}x{len(pixels[0])}" for pixels in (labels, image))
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
@@ -19,6 +20,7 @@ from objbench.spec.datasets import SPLITS
 
 _DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_NAMES = {"train": "train(ing)?", "val": "val(idation)?", "test": "test"}  # how archives of a split begin
 _NAMED = "by the names of the archives"
 _DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError)
 
@@ -210,8 +212,18 @@ def _archives(raw: Path) -> list[Path]:
 def _by_split(archives: list[Path], patterns: dict[str, str], raw: Path) -> dict[str, list[Path]] | None:
     """Split -> its archives; None where the archives do not say."""
     if not patterns:
-        found = {split: [path for path in archives if path.name.startswith(split)] for split in SPLITS}
-        return found if any(found.values()) else None
+        found = {
+            split: [path for path in archives if re.match(rf"{name}(?![a-z])", path.name)]
+            for split, name in _NAMES.items()
+        }
+        named = [path for paths in found.values() for path in paths]
+        if named and len(named) < len(archives):
+            others = first_few([path.name for path in archives if path not in named])
+            raise RequestError(
+                f"{raw}: {named[0].name} is named after a split, {others} after none; move them away, or say which archives "
+                "make a split, such as --option train='train-*.tar'"
+            )
+        return found if named else None
     found = {split: [] for split in SPLITS}
     taken: dict[Path, str] = {}
     for split, pattern in patterns.items():

@@ -54,6 +54,24 @@ def test_a_transparent_palette_index_is_background() -> None:
     assert np.array_equal(png_labels(palette(2)), [[0, 1, 1], [0, 0, 2]])
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_transparent_gray_of_any_depth_is_background(depth: int) -> None:
+    """A tRNS chunk has the gray as it is stored; Pillow scales grays of 2 and 4 bits, and cannot write them."""
+    codes = np.array([[0, 1, 1, 0]]) if depth == 1 else np.array([[3, 1, 2, 0]])
+    row = np.unpackbits(codes.astype(np.uint8).reshape(-1, 1), axis=1)[:, -depth:].ravel()
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+        )
+
+    header = (4).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([depth, 0, 0, 0, 0])
+    pixels = zlib.compress(b"\0" + np.packbits(row).tobytes())
+    parts = [(b"IHDR", header), (b"tRNS", b"\0\x01"), (b"IDAT", pixels), (b"IEND", b"")]
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    assert png_labels(content).tolist() == ([[0, 0, 0, 0]] if depth == 1 else [[2, 0, 1, 0]])
+
+
 def test_one_bit_has_one_object() -> None:
     assert np.array_equal(png_labels(png(LABELS > 1)), LABELS > 1)
 

@@ -68,8 +68,8 @@ def test_later_annotations_lie_over_earlier_ones_and_crowds_are_left_out() -> No
     ]
     expected = [[1, 1, 1, 0], [1, 1, 1, 0], [1, 2, 2, 2], [0, 2, 2, 2]]
     for content in (entries, {"image": {}, "annotations": entries}):
-        assert json_labels(json.dumps(content).encode()).tolist() == expected
-    assert json_labels(json.dumps([rle(first), rle(last)]).encode()).tolist() == expected
+        assert json_labels(json.dumps(content).encode(), MASK.shape).tolist() == expected
+    assert json_labels(json.dumps([rle(first), rle(last)]).encode(), MASK.shape).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_later_annotations_lie_over_earlier_ones_and_crowds_are_left_out() -> No
 )
 def test_a_malformed_mask_is_refused(segmentation: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"the segmentation of annotation 1 .*{message}"):
-        json_labels(json.dumps([{"segmentation": segmentation}]).encode())
+        json_labels(json.dumps([{"segmentation": segmentation}]).encode(), MASK.shape)
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,19 @@ def test_a_malformed_mask_is_refused(segmentation: Any, message: str) -> None:
         (b"[" * 100_000, "cannot be parsed"),
         (b"{}", "holds no list of annotations"),
         (b"[1]", "holds no list of annotations"),
-        (b"[]", "holds 0 annotations, expected 1 to 1,000"),
         (json.dumps([rle(MASK)] * 1001).encode(), "holds 1,001 annotations"),
         (json.dumps([rle(MASK), rle(MASK.T)]).encode(), "annotation 2 is of 7x5, the first one of 5x7"),
     ],
 )
 def test_a_malformed_text_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        json_labels(content)
+        json_labels(content, MASK.shape)
+
+
+@pytest.mark.parametrize("content", [[], [{**rle(MASK), "iscrowd": 1}]])
+def test_an_image_without_annotations_has_no_objects(content: list[Any]) -> None:
+    found = json_labels(json.dumps(content).encode(), MASK.shape)
+    assert (found.shape, found.dtype, found.any()) == (MASK.shape, np.uint8, False)
 
 
 COCO = {

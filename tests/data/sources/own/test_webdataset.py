@@ -77,6 +77,29 @@ def test_names_of_archives_make_the_splits(tmp_path: Path) -> None:
     assert [path.name for path in opened(tmp_path, train=0, val=0).files] == ["test-x.tar"]
 
 
+@pytest.mark.parametrize(
+    ("archives", "left"),
+    [
+        (("train-0", "val-0", "shard-1"), "shard-1.tar"),
+        (("train-0", "testing_not", "tested"), "tested.tar, testing_not.tar"),
+    ],
+)
+def test_no_archive_is_left_out_without_a_word(tmp_path: Path, archives: tuple[str, ...], left: str) -> None:
+    for number, name in enumerate(archives):
+        write_tar(tmp_path / f"{name}.tar", members(number, number + 1))
+    with pytest.raises(
+        RequestError, match=f"train-0.tar is named after a split, {left} after none; move them away"
+    ):
+        opened(tmp_path)
+
+
+def test_names_of_splits_may_be_longer(tmp_path: Path) -> None:
+    for number, name in enumerate(("training-0", "validation-0", "test0")):
+        write_tar(tmp_path / f"{name}.tar", members(number, number + 1))
+    found = names(opened(tmp_path))
+    assert {split: len(of_split) for split, of_split in found.items()} == {"train": 1, "val": 1, "test": 1}
+
+
 def test_what_is_prepared_already_is_passed_over(tmp_path: Path) -> None:
     source = opened(write_tar(tmp_path / "train.tar", members(0, 9)), val=0, test=0, train=8)
     (_, block), *_ = source.read(source.plan(), {"train": 6})
