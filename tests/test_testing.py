@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import plain as plain_file
 from objbench_toys.methods import CountingStepper, Toy
 from pydantic import Field
 
@@ -162,6 +163,29 @@ def falling_rate(self, stage):
 def test_kit_finds_what_is_broken(monkeypatch, hooks, promise):
     with pytest.raises(ContractError, match=promise):
         broken(monkeypatch, **hooks)
+
+
+def test_a_parameter_that_requires_no_gradient_is_frozen(tmp_path):
+    text = plain_file.TEXT.replace(
+        "        self.color = ",
+        "        self.anchor = torch.nn.Parameter(torch.zeros(3), requires_grad=False)\n        self.color = ",
+    )
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(
+        ContractError, match="no gradient ever reaches anchor: list them in `frozen` if that is meant"
+    ):
+        check_method(str(file), "tetrominoes")
+    file.write_text(text.replace("    class Settings", '    frozen = ("anchor",)\n\n    class Settings'))
+    assert "gradients" in check_method(str(file), "tetrominoes")
+    late = "    def setup(self, images, stage):\n        self.anchor.requires_grad_(True)\n\n    def training_loss"
+    learning = (
+        text.replace("    def training_loss", late)
+        .replace("self.color", "(self.color + self.anchor)")
+        .replace("(self.color + self.anchor) = ", "self.color = ")
+    )
+    file.write_text(learning)
+    assert "gradients" in check_method(str(file), "tetrominoes")
 
 
 def test_a_lack_of_memory_breaks_no_promise(monkeypatch):

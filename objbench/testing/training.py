@@ -104,7 +104,9 @@ def check_gradients(kit: Kit) -> None:
     reached: set[str] = set()
     for name, parameter in method.named_parameters():
         hook = functools.partial(_note_gradient, name=name, reached=reached)
-        parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+        learns = parameter.requires_grad  # a stage's setup may switch it on
+        parameter.requires_grad_(True).register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+        parameter.requires_grad_(learns)
     with tempfile.TemporaryDirectory() as folder:
         kit.train(Path(folder), method)
     frozen = _frozen(method)

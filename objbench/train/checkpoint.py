@@ -164,7 +164,7 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
     path = folder / WEIGHTS
     if not path.exists():
         raise ObjbenchError(
-            f"{path}: no such file: the run is not finished, or its weights were not kept beside its record; run it again"
+            f"{path}: no such file: the weights were not kept beside the record; run the seed again with --fresh"
         )
     if sha256 is not None and sha256_of(path) != sha256:
         raise ObjbenchError(

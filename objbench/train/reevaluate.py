@@ -204,10 +204,14 @@ def _refuse_fixed_slots(folder: Path, record: Run, implementation: str, slots: i
 
 
 def split_key(record: Record, scenes: Scenes, spec: Spec) -> str:
-    """The key of scores on `scenes` in a record: "test", the id of an also_test set, or `DATASET/SOURCE[:SPLIT]`."""
+    """The key of scores on `scenes` in a record: "test", the id of an also_test set, or `DATASET/SOURCE[:SPLIT]`.
+
+    Another dataset may have the very test split of the run's own, and has a key of its own.
+    """
     on = scored(scenes)
     if on.source == record.source and on.split == TEST:
-        if on.fingerprint == record.scored[TEST].fingerprint:
+        own = scenes.spec.place(on.source) == record.place
+        if own and on.fingerprint == record.scored[TEST].fingerprint:
             return TEST
         if str(scenes.spec) in spec.dataset(record.dataset_ref).spec.also_test:
             return str(scenes.spec)

@@ -53,6 +53,23 @@ def test_evaluate_on_another_test_split_of_the_same_name_leaves_the_own_scores(p
     assert after.metrics[key].n_images == 5
 
 
+def test_another_dataset_with_the_same_test_split_has_scores_of_its_own(prepared_data, tmp_path):
+    folder, before = run(prepared_data, tmp_path)
+    layer = tmp_path / "twin.yaml"
+    rules = "{train: {file: data, stop: 4}, test: {file: data, stop: 10}}"
+    layer.write_text(
+        f"datasets: {{tetrominoes: {{protocols: {{twin: {{description: d, sources: {{generated: {rules}}}}}}}}}}}"
+    )
+    spec = load_spec(layer)
+    prepare(spec.dataset("tetrominoes@twin"), "generated", tmp_path / "other", workers=1)
+    scenes = load("tetrominoes@twin", "test", data=tmp_path / "other", config=layer)
+    key, after = reevaluate(folder, scenes, spec)
+    assert key == "tetrominoes@twin/generated"
+    assert after.scored["test"] == before.scored["test"]
+    assert after.scored[key].fingerprint == before.scored["test"].fingerprint
+    assert after.metrics[key].values["ari"].mean == after.metrics["test"].values["ari"].mean
+
+
 def test_evaluate_refuses_a_training_set_of_another_size(prepared_data, tmp_path):
     folder, _ = run(prepared_data, tmp_path, "grid")
     layer = tmp_path / "mine.yaml"
