@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from objbench.data.format.png import check_sums
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, RequestError, first_few, is_of_the_content
-from objbench.files import check_folder, explain_os_errors, replacing, resolved, sha256_of
+from objbench.errors import ObjbenchError, RequestError, first_few
+from objbench.files import check_folder, explain_os_errors, replacing
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
 from objbench.use.images import SUFFIXES, NamedImage, read_image
+from objbench.use.note import Note, image_sha256, note_of, read_note
 from objbench.use.segmented import SegmentedImage
 from objbench.viz import colour
 
-_NOTE = "objbench"  # the key of the text in a label map that says what it was made of
 _STRENGTH = 0.5  # of the colours in an overlay
 
 Refused = Callable[[Path, ObjbenchError], None]
@@ -91,17 +85,17 @@ class Job:
         for path in files:
             places = self._places(path)
             labels = places.pop("labels")
-            note = _note(labels) if labels.exists() else None
-            if labels.exists() and (note is None or _by(note) != self._by):
+            note = read_note(labels)
+            if labels.exists() and (note is None or note.by != self._by):
                 raise RequestError(
                     f"{labels} is there, and not by this run; choose another folder, or replace it with --fresh"
                 )
-            if note is not None and _is_of_another(note, path):
+            if note is not None and note.is_of_another(path):
                 raise RequestError(
                     f"{labels} is there, and of another image of that name; choose another folder, or replace it with --fresh"
                 )
             for place in places.values():
-                if place.exists() and _note(place) is not None:
+                if read_note(place) is not None:
                     raise RequestError(
                         f"{place} is the label map of another image; choose another folder, or replace it with --fresh"
                     )
@@ -142,7 +136,7 @@ class Job:
         """The images to be segmented, whose sha256 is noted; what is there already goes into `there`."""
         for path in files:
             try:
-                content = _sha256(path)
+                content = image_sha256(path)
                 known = self._known(path, content)
                 if known is None:
                     image = NamedImage(str(path), path.name, read_image(path))
@@ -158,13 +152,10 @@ class Job:
     def _known(self, path: Path, sha256: str) -> Written | None:
         """What is there of this image, if it is all that was asked for."""
         places = self._places(path)
-        if self.fresh or not places["labels"].exists():
+        note = None if self.fresh else read_note(places["labels"])
+        if note is None or note.by != self._by or note.image != sha256:
             return None
-        note = _note(places["labels"])
-        if note is None or _by(note) != self._by or note.get("image") != sha256:
-            return None
-        further = {what: place for what, place in places.items() if what != "labels"}
-        if not all(_is_with(note, what, place) for what, place in further.items()):
+        if not all(note.has(what, place) for what, place in places.items() if what != "labels"):
             return None
         with Image.open(places["labels"]) as labels:
             segments = len(np.unique(np.asarray(labels)))
@@ -188,21 +179,17 @@ class Job:
             _save(places["components"], strip)
         picture = Image.fromarray(labels)
         picture.putpalette([part for label in range(256) for part in colour(label)])
-        written = {what: sha256_of(place) for what, place in places.items() if what != "labels"}
-        _save(
-            places["labels"],
-            picture,
-            {**self._by, "image": sha256, "place": _place_code(path), "with": written},
-        )
+        beside = {what: place for what, place in places.items() if what != "labels"}
+        _save(places["labels"], picture, note_of(self._by, path, sha256, beside))
         height, width = labels.shape
         return self._written(path, places, height, width, found.segments, made=True)
 
     def _remove_stale(self, path: Path) -> None:
         """Remove slots and components that were written with an earlier label map of that name, and are not asked for now."""
         places, kept = places_of(path, self.output, True, True), self._places(path)
-        note = _note(places["labels"]) if places["labels"].exists() else None
+        note = read_note(places["labels"])
         for what in places.keys() - kept.keys():
-            if note is not None and _is_with(note, what, places[what]):
+            if note is not None and note.has(what, places[what]):
                 places[what].unlink()
 
     def _strip(self, found: SegmentedImage) -> Image.Image:
@@ -273,60 +260,6 @@ def _overlay(image: Tensor, labels: Array) -> Array:
     return mixed
 
 
-def _save(path: Path, picture: Image.Image, note: dict[str, Any] | None = None) -> None:
-    info = PngInfo()
-    if note is not None:
-        info.add_text(_NOTE, json.dumps(note))
+def _save(path: Path, picture: Image.Image, note: Note | None = None) -> None:
     with replacing(path, alone=False) as partial:
-        picture.save(partial, "PNG", pnginfo=info)
-
-
-def _note(path: Path) -> dict[str, Any] | None:
-    """What a label map says it was made of, None if it is not by objbench, or damaged."""
-    try:
-        content = path.read_bytes()
-        check_sums(content)
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            note = json.loads(getattr(picture, "text", {}).get(_NOTE, "null"))
-    except (OSError, ValueError, SyntaxError) as error:
-        if not is_of_the_content(error):
-            raise
-        return None
-    return note if isinstance(note, dict) else None
-
-
-def _by(note: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in note.items() if key not in ("image", "place", "with")}
-
-
-def _is_with(note: dict[str, Any], what: str, place: Path) -> bool:
-    """Whether a file was written with the label map of this note, and is as it was."""
-    beside = note.get("with")
-    return (
-        isinstance(beside, dict) and what in beside and place.is_file() and sha256_of(place) == beside[what]
-    )
-
-
-def _is_of_another(note: dict[str, Any], image: Path) -> bool:
-    """Whether the label map of this note is of another image than that of a path: another file with other content."""
-    if not {"image", "place"} <= note.keys() or note["place"] == _place_code(image):
-        return False
-    try:
-        return bool(note["image"] != _sha256(image))
-    except ObjbenchError:  # it is refused where it is read
-        return False
-
-
-def _place_code(image: Path) -> str:
-    """What tells the paths of images apart in a label map, without naming folders of its maker."""
-    return hashlib.sha256(os.fsencode(resolved(image))).hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except FileNotFoundError:
-        raise ObjbenchError(f"{path}: no such file") from None
-    except OSError as error:
-        raise ObjbenchError(f"{path}: {error.strerror}") from None
+        picture.save(partial, "PNG", pnginfo=None if note is None else note.in_png)
