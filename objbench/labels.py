@@ -51,11 +51,12 @@ def _running_argmax(masks: Tensor, labels: Tensor) -> Tensor:
 
 
 def count_visible(labels: Tensor) -> Tensor:
-    """The number of objects (labels above 0) in each label map (B,...): int64 (B,).
+    """The number of objects (labels above 0) in each label map (B,...), of which there may be none: int64 (B,).
 
     >>> count_visible(torch.tensor([[0, 1, 3], [0, 2, 2]])).tolist()
     [2, 1]
     """
     flat = labels.flatten(1).long()
-    present = torch.zeros(len(flat), int(flat.max()) + 1, dtype=torch.bool, device=flat.device)
+    largest = int(flat.max()) if flat.numel() else 0
+    present = torch.zeros(len(flat), largest + 1, dtype=torch.bool, device=flat.device)
     return present.scatter_(1, flat, True)[:, 1:].sum(1)
