@@ -60,8 +60,6 @@ class Stage:
         """Raise RequestError for a value of another type or out of its range, by the name of its field."""
         for name, kind in get_type_hints(Stage, include_extras=True).items():
             value = as_yaml(getattr(self, name))  # a number of numpy is one
-            if value is None and name in _OF_THE_RECIPE:
-                continue
             try:
                 TypeAdapter(kind, config=_STRICT).validate_python(value)
             except ValidationError:

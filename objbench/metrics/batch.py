@@ -141,11 +141,12 @@ def _check_images(reconstruction: Tensor, images: Tensor, count: int) -> None:
             f"the reconstruction of image {image} of the batch is not finite ({_describe(reconstruction)}); "
             f"{int((~finite).sum())} of {count} images are affected; did the training diverge?"
         )
-    low, high, mean = (float(value) for value in (*reconstruction.aminmax(), reconstruction.mean()))
-    if low >= 0 and mean > 2:  # a bad one is too bright here and there, not as a whole
+    mean = reconstruction.mean()
+    if (reconstruction.amin() >= 0) & (mean > 2):  # a bad one is too bright here and there, not as a whole
+        low, high = (float(extreme) for extreme in reconstruction.aminmax())
         raise ObjbenchError(
             f"reconstruction must be in image units, [0,1] but for an overshoot; found values from {low:g} to {high:g} with "
-            f"a mean of {mean:g}: divide it by 255?"
+            f"a mean of {float(mean):g}: divide it by 255?"
         )
 
 

@@ -51,7 +51,7 @@ def load_spec(config: Path | None = None, data: Place | None = None, further: Se
     path = _config_file(path_of(config)) if config else None
     if further:
         return _merged(path, declared, further)
-    return _load(path, path.stat().st_mtime_ns if path is not None and path.exists() else None, declared)
+    return _load(path, path.stat().st_mtime_ns if path else None, declared)
 
 
 def _config_file(given: Path) -> Path:

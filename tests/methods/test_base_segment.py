@@ -354,6 +354,7 @@ def test_what_super_gives_is_no_result_yet():
 
 
 def test_numbers_of_numpy_are_values_of_a_stage():
-    Stage("a", steps=np.int64(3), batch_size=np.int32(2), clip_norm=np.float32(1)).check_values()
+    numbers = {"steps": np.int64(3), "batch_size": np.int32(2), "clip_norm": np.float32(1)}
+    Stage("a", **numbers, precision="fp32").check_values()
     with pytest.raises(RequestError, match="batch_size: expected a whole number >= 1, found 0"):
         Stage("a", steps=3, batch_size=np.int64(0)).check_values()

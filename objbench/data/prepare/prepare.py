@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ from objbench.data.format.manifest import (
 )
 from objbench.data.format.settings import Settings, settings_of
 from objbench.data.prepare import card
-from objbench.data.prepare.describe import Hashing, are_those, describe_written, file_state, tree_state
+from objbench.data.prepare.describe import Hashing, describe_written, file_state, tree_state
+from objbench.data.prepare.earlier import clear, refuse_other, refuse_other_files, remove_journal, same
 from objbench.data.prepare.features import first_factors
 from objbench.data.prepare.fetch import fetch_release, published_files
 from objbench.data.prepare.journal import Journal, Started
 from objbench.data.prepare.parts import Shards
 from objbench.data.prepare.pipeline import write_splits
 from objbench.data.prepare.writer import ShardWriter
-from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.workers import available
 from objbench.errors import ObjbenchError, RequestError
@@ -38,7 +37,7 @@ from objbench.files import exclusive_lock, explain_os_errors
 from objbench.parts import Part
 from objbench.spec.datasets import SPLITS, DatasetRef
 from objbench.spec.nested import differences
-from objbench.stores import Place, Store, locked, remove_tree, write_whole
+from objbench.stores import Place, locked, write_whole
 
 _SAMPLE_OVERHEAD = 6 * 1024  # headers, padding and JSON: the most bytes of a sample besides its pixels
 
@@ -93,7 +92,7 @@ class Preparation:
     ) -> Manifest:
         if not force and (self.folder / MANIFEST).is_file():  # another prepare was faster
             Journal(self.folder).close()
-            return _same(self.folder, self.settings, self.source.generator)
+            return same(self.folder, self.settings, self.source.generator)
         states = self._file_states()
         journal = self._journal(force, states)
         shards = Shards(self.source, self.plans, self.settings, journal)
@@ -186,7 +185,7 @@ class Preparation:
         if force or (without_shard and earlier != started):  # there is nothing to continue
             # A store has no locks: what was not there yet may be what a process beside this one begins.
             if force or earlier is not None or isinstance(self.folder, Path):
-                _clear(self.folder)
+                clear(self.folder)
             journal.start(started)
             return journal
         if earlier is None:
@@ -196,7 +195,7 @@ class Preparation:
             )
         found = earlier.settings.differences(started.settings)
         found += differences(*(entry.model_dump(exclude={"settings"}) for entry in (earlier, started)))
-        _refuse_other(self.folder, "an unfinished prepare", found)
+        refuse_other(self.folder, "an unfinished prepare", found)
         return journal
 
     def manifest(self, splits: dict[str, Split], files: list[SourceFile]) -> Manifest:
@@ -273,22 +272,16 @@ def finished(
     folder = folder_of(data, dataset, source)
     if not (folder / MANIFEST).is_file():
         return None
-    _remove_journal(folder)
+    remove_journal(folder)
     if read_manifest(folder).generator is None:
         _refuse_seed(source, seed)
-        manifest = _same(folder, _settings(dataset, source, sizes, None), None)
+        manifest = same(folder, _settings(dataset, source, sizes, None), None)
     else:
         request = SourceRequest(dataset, source, None, dict(sizes), seed)
         generator = registry.get("sources", source)(request).generator
-        manifest = _same(folder, _settings(dataset, source, sizes, seed), generator)
+        manifest = same(folder, _settings(dataset, source, sizes, seed), generator)
     if isinstance(raw, Path) and raw.exists():
-        opened = plan(dataset, source, data, raw, sizes, seed).source
-        if not are_those(opened.files, opened.tree, manifest.files):
-            made_from = ", ".join(f"{file.name} ({file.bytes:,} bytes)" for file in manifest.files)
-            raise RequestError(
-                f"{folder}: it was prepared from other files than those of {raw}: {made_from}. "
-                "--force replaces it, --data chooses another place"
-            )
+        refuse_other_files(folder, manifest, raw, plan(dataset, source, data, raw, sizes, seed).source)
     return manifest
 
 
@@ -342,30 +335,6 @@ def prepare(
     )
 
 
-def _same(folder: Place, settings: Settings, generator: dict[str, int] | None) -> Manifest:
-    """The manifest in `folder`; RequestError if its settings are others."""
-    manifest = read_manifest(folder)
-    found = manifest.settings.differences(settings)
-    found += differences({"generator": manifest.generator}, {"generator": generator})
-    _refuse_other(folder, "a dataset", found)
-    refuse_incomplete(folder, manifest)
-    return manifest
-
-
-def _remove_journal(folder: Place) -> None:
-    """Remove the journal of a finished prepare: a kill right after the manifest was written leaves it."""
-    journal = Journal(folder)
-    if isinstance(folder, Store):
-        journal.close()
-    elif (folder / journal.path.name).exists():
-        with (
-            contextlib.suppress(ObjbenchError, OSError),  # the folder is in use or cannot be written
-            exclusive_lock(folder / ".lock", "in use"),
-        ):
-            if (folder / MANIFEST).is_file():
-                journal.close()
-
-
 def _check_sizes(sizes: Mapping[str, int]) -> None:
     for split, size in sizes.items():
         if split not in SPLITS:
@@ -376,22 +345,3 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
 
 def _settings(dataset: DatasetRef, source: str, sizes: Mapping[str, int], seed: int | None) -> Settings:
     return settings_of(dataset, source, sizes, seed, registry.get("sources", source).native)
-
-
-def _refuse_other(folder: Place, what: str, found: list[str]) -> None:
-    """Raise RequestError if settings differ from what is in `folder`; it names each of them."""
-    if found:
-        raise RequestError(
-            f"{folder}: {what} with other settings is here: {'; '.join(found)}. "
-            "--force replaces it, --data chooses another place"
-        )
-
-
-def _clear(folder: Place) -> None:
-    """Remove all that a prepare makes, the manifest first: without it nothing counts as complete."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for split in SPLITS:
-        for path in (*folder.glob(f"{split}-*.tar"), *folder.glob(f"{split}-*.tar.partial")):
-            path.unlink(missing_ok=True)
-    remove_tree(folder / CACHE)
-    Journal(folder).close()
