@@ -145,7 +145,7 @@ def are_those(paths: list[Path], tree: SourceTree | None, described: list[Source
         return True
     with Hashing(paths, {}, tree) as hashing:
         found = hashing.result(progress.silent)
-    return {file.sha256 for file in found} == {file.sha256 for file in described}
+    return sorted(file.sha256 for file in found) == sorted(file.sha256 for file in described)
 
 
 def tree_size(tree: SourceTree) -> int:

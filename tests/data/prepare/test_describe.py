@@ -17,9 +17,9 @@ from helpers.tfrecords import MINI_ARRAYS
 from objbench import progress
 from objbench.data.download import Receipt, Remote
 from objbench.data.download.receipts import write_receipt
-from objbench.data.format.manifest import Manifest
+from objbench.data.format.manifest import Manifest, SourceFile
 from objbench.data.prepare import describe
-from objbench.data.prepare.describe import Hashing
+from objbench.data.prepare.describe import Hashing, are_those
 from objbench.data.prepare.prepare import prepare
 from objbench.errors import ObjbenchError
 from objbench.spec.load import load_spec
@@ -143,3 +143,18 @@ def test_the_wait_for_the_hashes_shows_how_far_they_are(raw: Path, monkeypatch: 
         assert hashing.result(advance)[0].sha256 == "ab"
     assert shown[-1][0] == 0
     assert re.fullmatch(r"hashing the source files: 2\.5 MB of 0\.\d MB", shown[-1][1])
+
+
+def test_files_are_those_described_only_as_often_as_they_are(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    for path, content in zip(paths, (b"one", b"one", b"two"), strict=True):
+        path.write_bytes(content)
+    described = described_files(paths)
+    assert are_those(paths[::-1], None, described)
+    paths[1].write_bytes(b"two")  # the same sizes and contents, in other numbers
+    assert not are_those(paths, None, described)
+
+
+def described_files(paths: list[Path]) -> list[SourceFile]:
+    with Hashing(paths, {}) as hashing:
+        return hashing.result(progress.silent)
