@@ -88,7 +88,8 @@ class Verbs(typer.core.TyperGroup):
                 return _ended_badly(error)
             context = getattr(error, "ctx", None)
             hint = f" ({context.command_path} --help lists the options)" if context is not None else ""
-            print(f"objbench: {printable(error.format_message())}{hint}", file=sys.stderr)
+            told = error.format_message().replace("Value error, ", "")  # pydantic's words in typer's
+            print(f"objbench: {printable(told)}{hint}", file=sys.stderr)
             return 2
 
 

@@ -75,6 +75,10 @@ def test_nothing_asked_gives_the_help() -> None:
         ),
         (["evaluate", "run", "--dataset="], "--dataset: expected a value, found none"),
         (["prepare", "toy@"], "unknown protocol of toy ''. Known: standard"),
+        (
+            ["probe", "x", "--probe", "lin"],
+            "Invalid value for '--probe': 'lin' is not one of 'linear', 'mlp'",
+        ),
         (["info", "objmae:"], "unknown variant of objmae ''"),
         (["list", "--config", "."], ": a folder, expected a file"),
         (["list", "--config", "/dev/null"], "--config /dev/null: a pipe or device, expected a file"),
