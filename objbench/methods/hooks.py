@@ -1,7 +1,4 @@
-"""What a method is given and what its hooks give, checked: `Method` wraps each hook of its subclasses in one of these.
-
-The types of results are arguments, as `base`, which declares them, imports this.
-"""
+"""What a method is given and what its hooks give, checked: `Method` wraps each hook of its subclasses in one of `CHECKS`."""
 
 from __future__ import annotations
 
@@ -18,6 +15,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from objbench.errors import ObjbenchError, RequestError
+from objbench.methods.contract import (
+    LearningRate,
+    Losses,
+    Progress,
+    Segmentation,
+    Stage,
+    Stepper,
+    TrainingScenes,
+)
 from objbench.methods.segmentation_check import check_segmentation
 
 T = TypeVar("T")
@@ -28,14 +34,7 @@ _EXPECTED = {
     "optimizers": "a list of pairs (optimizer, learning rate as a function of progress)",
     "stepper": "a Stepper, with advance, losses, state_dict and load_state_dict, or None",
 }
-_HOOKS = (
-    *_EXPECTED,
-    "setup",
-    "after_step",
-    "after_evaluation",
-    "capture_key",
-    "training_flops",
-)
+_HOOKS = (*_EXPECTED, "setup", "after_step", "after_evaluation", "capture_key", "training_flops")
 
 
 def of_the_method_itself(
@@ -63,11 +62,11 @@ def check_signatures(method: Any, base: type[Any]) -> None:
             ) from None
 
 
-def of_batches(segment: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
-    """`segment` of a method, which refuses images that are no batch for it, and results that are no `kind`."""
+def of_batches(segment: Callable[..., Any]) -> Callable[..., Segmentation]:
+    """`segment` of a method, which refuses images that are no batch for it, and results that are no Segmentation."""
 
     @wraps(segment)
-    def checked(self: Any, images: Any, progress: Any = None) -> T:
+    def checked(self: Any, images: Any, progress: Progress | None = None) -> Segmentation:
         shape = ",".join(map(str, self.image_shape))
         expected = f"{type(self).__name__}.segment: expected float images in [0,1] of shape (B,{shape})"
         if not isinstance(images, Tensor):
@@ -80,23 +79,23 @@ def of_batches(segment: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
             elif not images.is_floating_point():
                 hint = "; images / 255 is float"
             raise RequestError(f"{expected}, got {dtype} {tuple(images.shape)}{hint}")
-        found = _given(self, "segment", segment(self, images, progress), kind)
+        found = _given(self, "segment", segment(self, images, progress), Segmentation)
         check_segmentation(f"{type(self).__name__}.segment", found, images)
         return found
 
     return checked
 
 
-def of_losses(training_loss: Callable[..., Any], kind: type[T]) -> Callable[..., T]:
-    """`training_loss` of a method, whose result must be a `kind` with a scalar and a mapping of names to its parts.
+def of_losses(training_loss: Callable[..., Any]) -> Callable[..., Losses]:
+    """`training_loss` of a method, whose result must be Losses: a scalar and a mapping of names to its parts.
 
     Tensors of one value are made scalars, as steps put them together.
     Values are not read: for them a step would wait for the device.
     """
 
     @wraps(training_loss)
-    def checked(self: Any, images: Tensor, progress: Any) -> T:
-        losses: Any = _given(self, "training_loss", training_loss(self, images, progress), kind)
+    def checked(self: Any, images: Tensor, progress: Progress) -> Losses:
+        losses = _given(self, "training_loss", training_loss(self, images, progress), Losses)
         total, parts, name = losses.total, losses.parts, f"{type(self).__name__}.training_loss"
         if not _is_scalar(total):
             raise ObjbenchError(f"{name} gave a total of {_described(total)}: expected a scalar tensor")
@@ -121,7 +120,7 @@ def of_losses(training_loss: Callable[..., Any], kind: type[T]) -> Callable[...,
         if total.ndim or any(part.ndim for part in parts.values()):
             scalars = {key: part.reshape(()) for key, part in parts.items()}
             losses = replace(losses, total=total.reshape(()), parts=scalars)
-        return losses  # type: ignore[no-any-return]
+        return losses
 
     return checked
 
@@ -134,14 +133,14 @@ def _described(value: Any) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list[Any]]:
-    """`stages` of a method, whose result must be a list of this `kind`, with sound values and different names."""
+def of_stages(stages: Callable[..., Any]) -> Callable[..., list[Stage]]:
+    """`stages` of a method, whose result must be a list of Stages, with sound values and different names."""
 
     @wraps(stages)
-    def checked(self: Any) -> list[Any]:
+    def checked(self: Any) -> list[Stage]:
         name = f"{type(self).__name__}.stages"
         found: Sequence[Any] = _given(self, "stages", stages(self), list, tuple)
-        complete = [_given(self, "stages", stage, kind).completed(self.recipe) for stage in found]
+        complete = [_given(self, "stages", stage, Stage).completed(self.recipe) for stage in found]
         for stage in complete:
             try:
                 stage.check_values()
@@ -155,7 +154,7 @@ def of_stages(stages: Callable[..., Any], kind: type[Any]) -> Callable[..., list
     return checked
 
 
-def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
+def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[tuple[Optimizer, LearningRate]]]:
     """`optimizers` of a method, whose result must be a list of optimizers with their learning rates.
 
     Each of their tensors must be a parameter of the method, and none may be in two of them. What the learning rates
@@ -163,7 +162,7 @@ def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
     """
 
     @wraps(optimizers)
-    def checked(self: Any, stage: Any) -> list[Any]:
+    def checked(self: Any, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
         pairs: Sequence[Any] = _given(self, "optimizers", optimizers(self, stage), list, tuple)
         for pair in pairs:
             if not (isinstance(pair, tuple | list) and len(pair) == 2 and _optimizes(*pair)):
@@ -177,11 +176,9 @@ def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[Any]]:
     return checked
 
 
-def _check_parameters(method: Any, stage: Any, optimizers: list[Optimizer]) -> None:
-    hook, names = (
-        f"{type(method).__name__}.optimizers",
-        {id(p): name for name, p in method.named_parameters()},
-    )
+def _check_parameters(method: Any, stage: Stage, optimizers: list[Optimizer]) -> None:
+    hook = f"{type(method).__name__}.optimizers"
+    names = {id(p): name for name, p in method.named_parameters()}
     held = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     if not held:
         raise ObjbenchError(
@@ -202,8 +199,8 @@ def _check_parameters(method: Any, stage: Any, optimizers: list[Optimizer]) -> N
         seen.add(id(parameter))
 
 
-def _checked_rate(method: Any, optimizer: Optimizer, learning_rate: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(progress: Any) -> Any:
+def _checked_rate(method: Any, optimizer: Optimizer, learning_rate: Callable[..., Any]) -> LearningRate:
+    def checked(progress: Progress) -> Any:
         rate = learning_rate(progress)
         if not (isinstance(rate, Real) and math.isfinite(rate) and float(rate) >= 0):
             raise ObjbenchError(
@@ -215,13 +212,13 @@ def _checked_rate(method: Any, optimizer: Optimizer, learning_rate: Callable[...
     return checked
 
 
-def of_stepper(stepper: Callable[..., Any], kind: type[T]) -> Callable[..., T | None]:
-    """`stepper` of a method, whose result must be a `kind` or None."""
+def of_stepper(stepper: Callable[..., Any]) -> Callable[..., Stepper | None]:
+    """`stepper` of a method, whose result must be a Stepper or None."""
 
     @wraps(stepper)
-    def checked(self: Any, scenes: Any, stage: Any) -> T | None:
+    def checked(self: Any, scenes: TrainingScenes, stage: Stage) -> Stepper | None:
         found = stepper(self, scenes, stage)
-        return None if found is None else _given(self, "stepper", found, kind)
+        return None if found is None else _given(self, "stepper", found, Stepper)  # type: ignore[type-abstract]
 
     return checked
 
@@ -237,3 +234,12 @@ def _given(method: Any, hook: str, found: Any, *expected: type[T]) -> T:
             f"{type(method).__name__}.{hook} gave a {type(found).__name__}: expected {_EXPECTED[hook]}"
         )
     return found
+
+
+CHECKS: dict[str, Callable[..., Any]] = {
+    "segment": of_batches,
+    "training_loss": of_losses,
+    "stages": of_stages,
+    "optimizers": of_pairs,
+    "stepper": of_stepper,
+}

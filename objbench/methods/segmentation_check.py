@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from objbench.errors import ObjbenchError
+from objbench.methods.contract import Segmentation
 from objbench.metrics.contingency import MAX_PLANES
 
 _ROUNDING = 1e-3  # by which a presence may leave [0,1]
@@ -34,7 +35,7 @@ def _same_size(expected: int | str, found: int) -> bool:
     return found == expected if isinstance(expected, int) else expected != "M" or found > 0
 
 
-def check_segmentation(hook: str, found: Any, images: Tensor) -> None:
+def check_segmentation(hook: str, found: Segmentation, images: Tensor) -> None:
     """Refuse a Segmentation that does not keep to what its fields promise.
 
     Args:
