@@ -9,7 +9,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-_KINDS = ("methods", "sources", "generators", "metrics", "definitions")
+# The groups of entry points that plugins register.
+GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "sources", "generators", "metrics", "definitions"))
 
 
 class ElsewhereError(RuntimeError):
@@ -70,7 +71,7 @@ def _is_own(module: str, file: str) -> bool:
 @cache
 def _plugins() -> frozenset[str]:
     """The packages that have an entry point of objbench."""
-    points = (point for kind in _KINDS for point in entry_points(group=f"objbench.{kind}"))
+    points = (point for group in GROUPS for point in entry_points(group=group))
     return frozenset(point.module.partition(".")[0] for point in points)
 
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from objbench.errors import ObjbenchError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.files import write_atomically
 from objbench.scores import ProbeScores, Scored, Scores
 from objbench.stored import Strict, read_typed
@@ -235,4 +235,17 @@ def read_record(path: Path) -> Run | External:
     record = read_typed(path, _READER.validate_json, "a record", remedy, ignored=1)
     if record is None:
         raise ObjbenchError(f"{path}: no such record; is the run finished?")
+    return record
+
+
+def read_run(folder: Path) -> Run:
+    """Read the record of a run from its folder.
+
+    Raises:
+        RequestError: It holds only scores of predictions.
+        ObjbenchError: As `read_record` does.
+    """
+    record = read_record(folder)
+    if not isinstance(record, Run):
+        raise RequestError(f"{folder} holds scores of predictions, without a model: name the run of a method")
     return record

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from objbench.error_line import own_line
-from objbench.errors import ObjbenchError, RequestError, is_out_of_memory, unknown_name
+from objbench.errors import ObjbenchError, RequestError, brief, is_out_of_memory, unknown_name
 
 DEFAULT_DEFINITION = "clevrtex"  # of the metrics
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -116,5 +116,4 @@ def load(target: str, what: str) -> Any:
         if is_out_of_memory(error):
             raise
         own = own_line(error)
-        told = " ".join(str(error).split())
-        raise ObjbenchError(f"{what} {target}: {told}{f' (at {own})' if own else ''}") from error
+        raise ObjbenchError(f"{what} {target}: {brief(error)}{f' (at {own})' if own else ''}") from error

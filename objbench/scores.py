@@ -67,10 +67,12 @@ class MeanStd(Strict):
 
     @model_serializer(mode="wrap")
     def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        optional = ("n", "interval")
-        return {
-            key: value for key, value in handler(self).items() if key not in optional or value is not None
-        }
+        return _without(handler(self), "n", "interval")
+
+
+def _without(found: dict[str, Any], *optional: str) -> dict[str, Any]:
+    """The fields but for those of `optional` that are None."""
+    return {key: value for key, value in found.items() if key not in optional or value is not None}
 
 
 class Scores(BaseModel):
@@ -93,10 +95,7 @@ class Scores(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        optional = ("slots", "masks", "crowded")
-        return {
-            key: value for key, value in handler(self).items() if key not in optional or value is not None
-        }
+        return _without(handler(self), "slots", "masks", "crowded")
 
     @property
     def values(self) -> dict[str, MeanStd]:

@@ -54,7 +54,7 @@ class Run(NamedTuple):
         spec = load_spec()
         dataset = spec.dataset(self.dataset)
         method = resolve(spec, self.method, dataset, parse_assignments([self.assignment]))
-        return seed_folder(Path(), self.dataset, GENERATED, method, self.seed)
+        return seed_folder(Path(), self.dataset, GENERATED, method.label, self.seed)
 
 
 def planned() -> Iterator[Run]:

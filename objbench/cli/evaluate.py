@@ -135,14 +135,10 @@ def evaluate(
 def _evaluate_run(
     context: Context, folder: Path, scenes: Callable[[], Scenes], definition: str, slots: int | None
 ) -> Scored:
-    from objbench.records import read_record
+    from objbench.records import read_run
     from objbench.train.reevaluate import reevaluate
 
-    if read_record(folder).kind == "external":
-        raise RequestError(
-            f"{folder} holds scores of predictions, without a model that could segment images: evaluate the "
-            "predictions instead"
-        )
+    read_run(folder)  # refuses scores of predictions before scenes are loaded
     return (folder, *reevaluate(folder, scenes(), context.spec, definition, slots))
 
 

@@ -114,7 +114,7 @@ def make_plan(request: RunRequest) -> Plan:
     runs = []
     for task in request.tasks:
         resolved, where = methods[task.method, task.dataset], data[task.dataset]
-        folder = seed_folder(request.runs, str(where.reference), where.source, resolved, task.seed)
+        folder = seed_folder(request.runs, str(where.reference), where.source, resolved.label, task.seed)
         runs.append(Planned(task, resolved, folder, run_state(folder)))
     _refuse_twice(runs)
     plan = Plan(request, spec, tuple(runs), len(runs), tuple(filter(None, notes)))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from objbench.data.read.scenes import Scenes
-from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.plain_block import described
 from objbench.probe.codes import Codes, codes, most_objects
@@ -17,7 +16,7 @@ from objbench.probe.probe import Probe, ProbeResult, Split, train
 from objbench.probe.scoring import Score
 from objbench.probe.targets import targets
 from objbench.progress import Say, bar
-from objbench.records import Run, read_record
+from objbench.records import Run, read_run
 from objbench.scores import FactorScore, Matching, ProbeName, ProbeScores, probe_name
 from objbench.spec.schema import Spec
 from objbench.train.reevaluate import load_run, refuse_other_size, split_key, untrained_run
@@ -101,9 +100,7 @@ def probe_run(
         RequestError: The run has no slots, or the scenes have no such factors or another size.
     """
     with lock_run(folder):
-        record = read_record(folder)
-        if not isinstance(record, Run):
-            raise RequestError(f"{folder} holds scores of predictions, without a model that has slots")
+        record = read_run(folder)
         whole, tests = load(record)
         learn, tests = whole.select(slice(request.n_train)), list(tests)
         for scenes in tests:

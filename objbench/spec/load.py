@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from objbench.error_line import GROUPS
 from objbench.errors import RequestError, shortened, unknown_name
 from objbench.files import path_of, resolved
 from objbench.folders import data_folder
@@ -24,9 +25,6 @@ from objbench.spec.schema import Spec
 from objbench.spec.settings import SHARED_KEYS
 from objbench.spec.yaml_text import parse_yaml
 from objbench.stores import Place
-
-# Entry points of plugins, which may bring a benchmarks.yaml.
-LAYERED_GROUPS = tuple(f"objbench.{kind}" for kind in ("methods", "metrics", "sources", "generators"))
 
 _MOST_MISTAKES = 8  # of a layer that are told; the others are counted
 
@@ -202,7 +200,7 @@ def plugin_folders() -> list[Path]:
     No plugin is imported.
     """
     found = set()
-    for point in (point for group in LAYERED_GROUPS for point in entry_points(group=group)):
+    for point in (point for group in GROUPS for point in entry_points(group=group)):
         top, *parts = point.module.split(".")
         package = importlib.util.find_spec(top)
         if package is None or not package.submodule_search_locations:

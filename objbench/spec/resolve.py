@@ -47,9 +47,14 @@ class MethodConfig:
 
     @property
     def label(self) -> str:
-        """The name of the run's folder: `method[-variant][+hash6 of the overrides]`."""
-        label = f"{self.method}-{self.variant}" if self.variant else self.method
-        return f"{label}+{digest(self.overrides)[:6]}" if self.overrides else label
+        """The name of the run's folder; see `run_label`."""
+        return run_label(self.method, self.variant, self.overrides)
+
+
+def run_label(method: str, variant: str | None, overrides: Mapping[str, Any]) -> str:
+    """`method[-variant][+hash6 of the overrides]`, which names the folder of a run."""
+    label = f"{method}-{variant}" if variant else method
+    return f"{label}+{digest(overrides)[:6]}" if overrides else label
 
 
 def hash_of(run: Mapping[str, Any]) -> str:

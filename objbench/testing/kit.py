@@ -104,7 +104,7 @@ class Kit:
         device, part = device_of(method), slice(count)
         images, masks = self.images[part].to(device), self.masks[part].to(device)
         scenes = Scenes(images, masks, self.keys[part], self.dataset, "val", {})
-        return evaluate(method, scenes, 0, batch_size, progress, n_samples=count)
+        return evaluate(method, scenes, 0, batch_size, progress=progress, n_samples=count)
 
 
 def random_scenes(count: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:

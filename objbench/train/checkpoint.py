@@ -104,9 +104,8 @@ def _check_archive(path: Path) -> None:
 
 def unusable_checkpoint(folder: Path, error: Exception) -> ObjbenchError:
     """The error for a checkpoint that cannot be loaded, or that does not fit the method."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
     return ObjbenchError(
-        f"{folder / CHECKPOINT}: damaged or of another version ({reason}); --fresh starts this seed anew"
+        f"{folder / CHECKPOINT}: damaged or of another version ({brief(error)}); --fresh starts this seed anew"
     )
 
 
@@ -193,7 +192,6 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
     except Exception as error:
         if not is_of_the_content(error):
             raise
-        reason = " ".join(str(error).split())[:200]
         raise ObjbenchError(
-            f"{path}: weights of another configuration or version ({reason}); run the seed again with --fresh"
+            f"{path}: weights of another configuration or version ({brief(error)}); run the seed again with --fresh"
         ) from error

@@ -75,6 +75,7 @@ def evaluate(
     scenes: Scenes,
     seed: int,
     batch_size: int,
+    *,
     progress: Progress | None = None,
     n_samples: int = 0,
     advance: Advance = silent,

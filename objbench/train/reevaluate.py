@@ -16,7 +16,7 @@ from objbench.methods.create import build, method_class
 from objbench.methods.plain_file import copy_of_run
 from objbench.progress import bar
 from objbench.random import seed_from
-from objbench.records import RECORD, Record, Run, read_record
+from objbench.records import RECORD, Record, Run, read_run
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST, DatasetRef
@@ -56,8 +56,7 @@ def reevaluate(
             number of slots, or its class is not the one that was trained.
     """
     with lock_run(folder):
-        record = read_record(folder)
-        assert isinstance(record, Run)
+        record = read_run(folder)
         if slots == record.slots:
             slots = None
         method = load_run(folder, record, spec, slots)
@@ -67,7 +66,9 @@ def reevaluate(
         key = ScoreKey(split_key(record, scenes, spec), slots, None, definition)
         with bar(f"evaluating on {key.text}", len(scenes), "images") as advance:
             size = method.recipe.evaluation_batch_size
-            found = evaluate(method, scenes, record.seed, size, None, N_SAMPLES, advance, definition)
+            found = evaluate(
+                method, scenes, record.seed, size, n_samples=N_SAMPLES, advance=advance, definition=definition
+            )
         evaluations = found.by_key(key)
         now = Environment.now(scenes.images.device)
         for name, evaluation in evaluations.items():

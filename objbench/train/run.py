@@ -80,7 +80,7 @@ def run_seed(
     """
     stated_peak()  # refuses a wrong one before anything is made or deleted
     interrupts = interrupts or Interrupts()
-    folder = seed_folder(runs, str(data.dataset), data.source, method, seed)
+    folder = seed_folder(runs, str(data.dataset), data.source, method.label, seed)
     config = run_config(method, data, seed)
     if ranks.several:
         ranks.refuse_difference(config | _versions(data.device))
@@ -228,7 +228,9 @@ def _train(model: Method, job: _Job) -> TrainingCost:
     def validate(model: Method, progress: Progress | None) -> Mapping[str, float]:
         assert val is not None
         size = recipe.evaluation_batch_size
-        found = evaluate(model, val, seed, size, progress, job.loggers.n_samples, ranks=ranks)
+        found = evaluate(
+            model, val, seed, size, progress=progress, n_samples=job.loggers.n_samples, ranks=ranks
+        )
         job.loggers.picture(found.samples)
         return found.means
 
@@ -260,5 +262,7 @@ def _test(model: Method, data: RunData, seed: int, ranks: Ranks) -> dict[str, Ev
     for name, scenes in data.tests.items():
         with bar(f"evaluating on {name}", len(scenes), "images") as advance:
             size = model.recipe.evaluation_batch_size
-            found[name] = evaluate(model, scenes, seed, size, None, N_SAMPLES, advance, ranks=ranks)
+            found[name] = evaluate(
+                model, scenes, seed, size, n_samples=N_SAMPLES, advance=advance, ranks=ranks
+            )
     return found

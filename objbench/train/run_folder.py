@@ -15,7 +15,7 @@ from objbench.json_text import parse_json
 from objbench.methods.plain_file import COPY, changed_since, is_copy, loaded_file
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.nested import differences
-from objbench.spec.resolve import MethodConfig, hash_of
+from objbench.spec.resolve import hash_of
 from objbench.train.checkpoint import CHECKPOINT
 from objbench.train.lock import sole_owner
 
@@ -23,9 +23,9 @@ CONFIG = "config.json"
 _OF_A_RUN = ("dataset", "protocol", "source", "method", "variant", "seed")  # in a record and in config.json
 
 
-def seed_folder(runs: Path, dataset: str, source: str, method: MethodConfig, seed: int) -> Path:
-    """`<runs>/<dataset>[@protocol]/<source>/<method>[-variant][+hash6]/seed-<n>`."""
-    return runs / dataset / source / method.label / f"seed-{seed}"
+def seed_folder(runs: Path, dataset: str, source: str, label: str, seed: int) -> Path:
+    """`<runs>/<dataset>[@protocol]/<source>/<label>/seed-<n>`, with the label of the run's method; see `run_label`."""
+    return runs / dataset / source / label / f"seed-{seed}"
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from objbench.train.artifacts import (
 from objbench.train.environment import Environment
 from objbench.train.evaluate import N_SAMPLES, Evaluation, Samples, count_crowded
 from objbench.train.run_data import scored
-from objbench.train.run_folder import CONFIG, empty, lock_run, read_config
+from objbench.train.run_folder import CONFIG, empty, lock_run, read_config, seed_folder
 from objbench.viz import sample_sheet
 
 EXTERNAL = "external"
@@ -226,7 +226,7 @@ class _FirstImages:
 
 
 def _folder(runs: Path, scenes: Scenes, name: str, seed: int) -> Path:
-    return runs / str(scenes.spec) / scored(scenes).source / EXTERNAL / name / f"seed-{seed}"
+    return seed_folder(runs, str(scenes.spec), scored(scenes).source, f"{EXTERNAL}/{name}", seed)
 
 
 def _where(scenes: Scenes) -> str:

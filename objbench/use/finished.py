@@ -13,11 +13,11 @@ from torch import Tensor
 
 from objbench.data.download.copies import copy_of
 from objbench.device import choose_device
-from objbench.errors import RequestError, whole_number
+from objbench.errors import whole_number
 from objbench.folders import runs_folder
 from objbench.methods.base import Method
 from objbench.methods.plain_block import described
-from objbench.records import Run, read_record
+from objbench.records import Run, read_run
 from objbench.spec.datasets import TEST, DatasetRef
 from objbench.spec.load import load_spec
 from objbench.spec.schema import MethodSpec
@@ -171,9 +171,7 @@ def open_run(
     """
     where, spec = choose_device(device), load_spec(config, place(data) if data else None)
     folder = locate_run(run, runs)
-    record = read_record(folder)
-    if not isinstance(record, Run):
-        raise RequestError(f"{folder} holds scores of predictions, without a model that could segment images")
+    record = read_run(folder)
     method, dataset = load_run(folder, record, spec), dataset_of(folder, record, spec)
     block = described(spec, record.method, record.implementation)
     return FinishedRun(folder, record, method, dataset, block, where)

@@ -7,14 +7,14 @@ from pathlib import Path
 from objbench.errors import RequestError
 from objbench.files import resolved
 from objbench.methods.plain_file import COPY
-from objbench.records import RECORD, Run, read_record
+from objbench.records import RECORD, Run, read_record, read_run
 from objbench.spec.load import plugin_folders
-from objbench.spec.resolve import MethodConfig
+from objbench.spec.resolve import run_label
 from objbench.spec.schema import Spec
 from objbench.stores import Place
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.reevaluate import dataset_of
-from objbench.train.run_folder import CONFIG, find_run, lock_run, read_config, seed_folder
+from objbench.train.run_folder import CONFIG, find_run, lock_run, seed_folder
 from objbench.use.copied import copy_files, is_unfinished
 
 FOLDER = "weights"
@@ -89,11 +89,10 @@ def copy_to_runs(name: str, runs: Path, spec: Spec) -> Path:
         RequestError: Another run lies there.
     """
     shipped = shipped_weights()[name]
-    record = read_record(shipped)
-    assert isinstance(record, Run)
-    method = MethodConfig(record.method, record.variant, record.overrides, read_config(shipped)["config"], "")
+    record = read_run(shipped)
     dataset = str(dataset_of(shipped, record, spec))
-    folder = seed_folder(runs, dataset, record.source, method, record.seed)
+    label = run_label(record.method, record.variant, record.overrides)
+    folder = seed_folder(runs, dataset, record.source, label, record.seed)
     with lock_run(folder):
         if (folder / RECORD).exists():
             there = read_record(folder)

@@ -439,7 +439,7 @@ def test_a_run_takes_a_definition_but_no_options_of_predictions(scenes):
 def test_scores_of_predictions_are_no_run(scenes):
     done("evaluate", saved(masks=scenes.masks.numpy()), *ON)
     message = refused(2, "evaluate", external(), "--dataset", "tetrominoes@aligned")
-    assert "holds scores of predictions, without a model that could segment images" in message
+    assert "holds scores of predictions, without a model: name the run of a method" in message
 
 
 def test_files_of_others_in_the_place_of_the_record_are_refused(scenes):

@@ -144,5 +144,5 @@ def test_scores_of_predictions_have_no_slots(prepared_data, tmp_path):
     np.save(tmp_path / "mine.npy", np.zeros((10, 35, 35), np.uint8))
     with open_predictions(tmp_path / "mine.npy", by_order=False) as predictions:
         folder, *_ = score_predictions(predictions, scenes, tmp_path, "mine", say=print)
-    with pytest.raises(RequestError, match="without a model that has slots"):
+    with pytest.raises(RequestError, match="without a model"):
         probe_run(folder, SPEC, loader(prepared_data), REQUEST)

@@ -10,7 +10,7 @@ from statistics import fmean
 from miniatures.plan import SMALL_CLEVR, Run
 from objbench.records import Run as Record
 from objbench.report.rows.records import find_records
-from objbench.spec.resolve import MethodConfig
+from objbench.spec.resolve import run_label
 from objbench.spec.schema import Spec
 from objbench.train.run_state import RunState
 
@@ -27,9 +27,9 @@ def measured_steps(spec: Spec, *folders: Path) -> Steps:
     for folder in folders:
         for record in (each.record for each in find_records(folder).records):
             if isinstance(record, Record) and record.steps:
-                config = MethodConfig(record.method, record.variant, record.overrides, {}, "")
+                label = run_label(record.method, record.variant, record.overrides)
                 where = str(spec.dataset(record.dataset_ref))
-                found[config.label, where].append(1000 * record.train_seconds / record.steps)
+                found[label, where].append(1000 * record.train_seconds / record.steps)
     return {run: fmean(values) for run, values in found.items()}
 
 

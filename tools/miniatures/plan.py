@@ -59,7 +59,7 @@ class Run(NamedTuple):
 
     def folder(self, spec: Spec) -> Path:
         """Its folder under those of the runs and of the results."""
-        return seed_folder(Path(), self.dataset, GENERATED, self.resolved(spec), self.seed)
+        return seed_folder(Path(), self.dataset, GENERATED, self.resolved(spec).label, self.seed)
 
 
 class Command(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from objbench.json_text import for_programs
@@ -99,7 +99,7 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
     lines = [
         line
         for found, marks in zip(group, of_methods, strict=True)
-        for line in _lines(found, columns, notes.letters([*marks, *_remarks(found, spec)]))
+        for line in _lines(found, group, columns, notes.letters([*marks, *_remarks(found, spec)]))
     ]
     majority = [_printed([found.first for found in group], name, lambda s: s.majority) for name in columns]
     lines.append(Line("majority", Cell("majority"), ("", ""), [*map(Cell, majority), Cell("-")]))
@@ -115,23 +115,30 @@ def probe_table(group: Sequence[Probed], spec: Spec) -> Table:
         ("read from", "n"),
         [*({"accuracy": "accuracy", "r2": "R2"}[measure] for measure in measures), ""],
         [*(name if name in first.factors else "mean" for name in columns), "missed"],
-        _with_best(lines, len(columns)),
+        lines,
         list(_EXPLAINED),
         notes.legend(),
     )
 
 
-def _lines(found: Probed, columns: Sequence[str], marks: tuple[str, ...]) -> Iterator[Line]:
+def _lines(
+    found: Probed, group: Sequence[Probed], columns: Sequence[str], marks: tuple[str, ...]
+) -> Iterator[Line]:
     seeds = list(found.seeds.values())
     for reading, (title, value) in _READINGS.items():
-        cells = [_printed(seeds, name, value) for name in columns]
-        if set(cells) == {"-"}:
+        texts = [_printed(seeds, name, value) for name in columns]
+        if set(texts) == {"-"}:
             continue
-        label = Cell(found.row.title, marks) if reading == "slots" else Cell("")
+        of_slots = reading == "slots"
+        label = Cell(found.row.title, marks) if of_slots else Cell("")
+        cells = [
+            Cell(text, best=of_slots and _is_best(found, group, name))
+            for name, text in zip(columns, texts, strict=True)
+        ]
         missed, _ = mean_and_std([100 * one.missed for one in seeds])
-        last = Cell(f"{missed:.1f}" if reading == "slots" else "")
+        last = Cell(f"{missed:.1f}" if of_slots else "")
         section = f"{found.row.title}{found.row.who.mark}"
-        yield Line(section, label, (title, str(len(seeds))), [*map(Cell, cells), last], (found.row,))
+        yield Line(section, label, (title, str(len(seeds))), [*cells, last], (found.row,))
 
 
 def _remarks(found: Probed, spec: Spec) -> list[str]:
@@ -144,50 +151,38 @@ def _remarks(found: Probed, spec: Spec) -> list[str]:
 
 def _printed(seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorScore], float | None]) -> str:
     """`mean ± std` over seeds, in percent; "-" where there is no value."""
-    found = [100 * number for one in seeds for number in [value(_score(one, name))] if number is not None]
+    found = _percents(seeds, name, value)
     if not found:
         return "-"
     mean, std = mean_and_std(found)
     return f"{mean:z.1f} ± {std:.1f}" if std else f"{mean:z.1f}"
 
 
+def _percents(
+    seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorScore], float | None]
+) -> list[float]:
+    numbers = (value(_score(one, name)) for one in seeds)
+    return [100 * number for number in numbers if number is not None]
+
+
 def _score(found: ProbeScores, name: str) -> FactorScore:
     return found.factors[name] if name in found.factors else found.means[name]
 
 
-def _with_best(lines: Sequence[Line], columns: int) -> list[Line]:
-    """The lines with the highest of the slots of each column marked: no lower than any that they can be compared with."""
-    slots = [line for line in lines if line.facts[0] == "slots"]
-
-    def is_best(line: Line, column: int) -> bool:
-        mine = _number(line.cells[column])
-        rivals = [_number(other.cells[column]) for other in slots if _comparable(line, other)]
-        values = [value for value in rivals if value is not None]
-        return mine is not None and max(values) == mine > min(values)
-
-    return [
-        replace(
-            line,
-            cells=[
-                replace(cell, best=column < columns and is_best(line, column))
-                for column, cell in enumerate(line.cells)
-            ],
-        )
-        if line.facts[0] == "slots"
-        else line
-        for line in lines
-    ]
+def _is_best(found: Probed, group: Sequence[Probed], name: str) -> bool:
+    """Whether the slots' score, as printed, is the highest of those that it can be compared with, and not all are equal."""
+    scores = {
+        id(other): _rounded(other, name) for other in group if not method_differences(found.row, other.row)
+    }
+    values = [value for value in scores.values() if value is not None]
+    mine = scores[id(found)]
+    return mine is not None and max(values) == mine > min(values)
 
 
-def _comparable(one: Line, other: Line) -> bool:
-    (mine,), (theirs,) = one.rows, other.rows
-    assert isinstance(mine, Measured)
-    assert isinstance(theirs, Measured)
-    return not method_differences(mine, theirs)
-
-
-def _number(cell: Cell) -> float | None:
-    return None if cell.text == "-" else float(cell.text.partition(" ")[0])
+def _rounded(found: Probed, name: str) -> float | None:
+    """The mean score of the slots over seeds, in percent, as it is printed."""
+    scores = _percents(list(found.seeds.values()), name, _READINGS["slots"][1])
+    return round(mean_and_std(scores)[0], 1) if scores else None
 
 
 def probes_json(groups: Iterable[Sequence[Probed]]) -> str:
