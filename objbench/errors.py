@@ -132,7 +132,7 @@ def whole_number(what: str, value: Any, least: int) -> int:
 def unknown_name(kind: str, name: Any, known: Iterable[str]) -> RequestError:
     """The error for an unknown `name`, with the closest match and a list of the known names.
 
-    In Python a name may be anything: what is no text is told as it is written.
+    `name` may be of any type; another type than text is shown as Python writes it.
 
     >>> str(unknown_name("dataset", "tetrominos", ["clevr6", "tetrominoes"]))
     "unknown dataset 'tetrominos': did you mean 'tetrominoes'? Known: clevr6, tetrominoes"

@@ -89,7 +89,7 @@ def sync(path: Path) -> None:
 
 
 def sync_open(descriptor: int) -> None:
-    """The same for an open file."""
+    """Wait until an open file is on the disk, where its file system can do that."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -142,7 +142,7 @@ def check_folder(option: str, path: Path) -> None:
 
 @contextmanager
 def replacing_output(path: Path) -> Iterator[Path]:
-    """The same for a file that a user named, maybe in two commands at once: a link stays one, and a device or pipe
+    """As `replacing`, for a file that a user named, maybe in two commands at once: a link stays one, and a device or pipe
     (/dev/stdout) is written to."""
     if path.exists() and not path.is_file():
         yield path

@@ -28,7 +28,7 @@ class Part(NamedTuple):
         return list(items[self.number - 1 :: self.of])
 
     def stretch(self, items: Sequence[Item]) -> list[Item]:
-        """The same share as neighbours, where they are cheaper to make together.
+        """Its share as neighbours, as many as `share` gives, where these are cheaper to make together.
 
         >>> Part(2, 3).stretch("abcdefg")
         ['c', 'd']

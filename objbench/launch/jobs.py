@@ -49,7 +49,7 @@ class Engine(Protocol):
     """What carries jobs out."""
 
     def of_block(self, method: str, block: Resources) -> Resources:
-        """Those of the resources in the block of a method that this engine knows, by its names."""
+        """The resources in the block of a method that this engine knows, by its names."""
 
     def check(self, resources: Resources) -> None:
         """Raise RequestError for resources that it does not know or that nothing can have."""

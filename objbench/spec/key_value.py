@@ -24,7 +24,7 @@ def key_value(option: str, text: str, example: str, empty: bool = False) -> tupl
 
 
 def key_yaml(option: str, text: str, example: str, empty: bool = False) -> tuple[str, Any]:
-    """The same, the value read as YAML.
+    """Key and value of KEY=VALUE, the value read as YAML.
 
     >>> key_yaml("--set", "recipe.steps=300", "recipe.steps=300")
     ('recipe.steps', 300)

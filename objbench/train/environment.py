@@ -27,7 +27,7 @@ class Environment(NamedTuple):
 
     @classmethod
     def now(cls, device: torch.device, processes: int = 1) -> Self:
-        """That of this process, or of several that share a run on devices of the same kind."""
+        """The environment of this process, or of several that share a run on devices of the same kind."""
         name = describe(device) if processes == 1 else f"{processes} x {describe(device)}"
         return cls(name, code_version(), str(torch.__version__))
 

@@ -179,7 +179,7 @@ def reporting(folder: Path) -> Iterator[Reporter]:
 
 
 def leave_reason(folder: Path, reason: str) -> None:
-    """Say of a run whose process died without a word why it failed; if another one works on it, it will say so again."""
+    """Record why a run failed whose process died without a word; a process that works on it overwrites this."""
     said = StateFile.read_if_valid(state_path(folder)) or _here()
     update = {"state": "failed", "seconds_left": None, "reason": reason, "updated": utc_now()}
     with suppress(OSError):

@@ -99,7 +99,7 @@ class FinishedRun:
     def segment_each(
         self, images: Iterator[NamedImage], batch_size: int | None = None
     ) -> Iterator[SegmentedImage]:
-        """The same for images that are read one batch at a time."""
+        """Segment images that are read one batch at a time."""
         default = self.method.recipe.evaluation_batch_size
         count = default if batch_size is None else whole_number("batch_size", batch_size, least=1)
         scaled = (_Scaled.of(image, self.size, self.device) for image in images)

@@ -30,13 +30,13 @@ def attention(qkv: Tensor) -> Tensor:
 
 
 def plain_attention(qkv: Tensor) -> Tensor:
-    """The same, by torch."""
+    """Attention as `attention` gives it, by torch."""
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B,heads,T,width)
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 def attention_by_products(qkv: Tensor) -> Tensor:
-    """The same as batched products of the matrices of all heads, its softmax in float32.
+    """Attention as batched products of the matrices of all heads, its softmax in float32.
 
     In bfloat16 on the CPU torch's own attention has a backward pass that takes ten times as long.
     """

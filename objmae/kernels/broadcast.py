@@ -45,7 +45,7 @@ def plain_broadcast(
     position: Tensor,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The same, from the definition."""
+    """What the fused kernel gives, from the definition."""
     at = ids[:, None].expand(-1, base.shape[1], -1)  # (B,K,n)
     empty = log_attention.new_zeros(*base.shape[:2], len(position))  # (B,K,N)
     attention = empty.scatter(2, at, log_attention.mT)[..., None]  # (B,K,N,1)

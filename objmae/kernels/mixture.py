@@ -34,7 +34,7 @@ def mixture_losses(y: Tensor, target: Tensor) -> MixtureLosses:
 
 
 def plain_mixture_losses(y: Tensor, target: Tensor) -> MixtureLosses:
-    """The same, from the definitions."""
+    """The losses from their definitions."""
     if target.dtype is torch.uint8:
         target = target / 127.5 - 1
     y = y.float()

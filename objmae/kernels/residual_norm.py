@@ -29,7 +29,7 @@ def residual_norm(
 def plain_residual_norm(
     residual: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """The same, from the definition."""
+    """What `residual_norm` gives, from the definition."""
     total = (residual + branch).to(residual.dtype)
     wide = torch.promote_types(total.dtype, torch.float32)
     normalised = F.layer_norm(total.to(wide), weight.shape, weight.to(wide), bias.to(wide), eps)

@@ -84,7 +84,7 @@ class ServerTarget(Target):
 
 
 def _be_impatient() -> None:
-    """The same rules in a hundredth of the time."""
+    """Keep the rules of downloads, in a hundredth of the time."""
     patience.FIRST_WAIT, patience.LONGEST_WAIT, patience.LONGEST_RETRY_AFTER = 0.01, 0.02, 0.05
     patience.ANSWER_SECONDS, patience.RATE_SECONDS, http.TIMEOUT = 1.0, 1.0, 0.5
     transfer.SMALLEST_PIECE = 20_000

@@ -40,7 +40,7 @@ class Answer:
         return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
 
     def having(self, **headers: str | None) -> Answer:
-        """The same with other headers; None removes one."""
+        """The same answer with other headers; None removes one."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         kept = {**self.headers, **named}
         return replace(self, headers={name: value for name, value in kept.items() if value is not None})

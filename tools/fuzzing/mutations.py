@@ -24,7 +24,7 @@ def damage_bytes(content: bytes, random: Random) -> bytes:
 
 
 def damage_text(content: bytes, random: Random) -> bytes:
-    """The same for a text: half of the time, a number, key or value of another kind, or nesting without end."""
+    """Damage a text: half of the time, a number, key or value of another kind, or nesting without end."""
     return _changed(content, random, _TEXT if random.random() < 0.5 else _BYTES)
 
 

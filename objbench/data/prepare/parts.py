@@ -111,7 +111,7 @@ class Shards:
         return found
 
     def missing(self, shards: Sequence[PlannedShard]) -> list[PlannedShard]:
-        """Those that are not finished."""
+        """The shards that are not finished."""
         size_of = sizes_in(self.journal.folder)
         return [shard for shard in shards if self.journal.entry(shard.split, shard.number, size_of) is None]
 

@@ -74,7 +74,7 @@ def load(
 def load_split(
     reference: DatasetRef, split: str, source: str | None, data: Place, device: torch.device
 ) -> Scenes:
-    """The same of a dataset that is resolved already, with the errors of `load`."""
+    """Load a split of a dataset that is resolved already; arguments and errors are those of `load`."""
     where, manifest = find(data, reference, source)
     located = Located.of(where, manifest)
     located.fetch(manifest.split(split).shards, manifest)

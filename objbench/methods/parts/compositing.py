@@ -54,7 +54,7 @@ class Glimpses(NamedTuple):
     premultiplied: bool = True
 
     def select(self, start: int, stop: int) -> Glimpses:
-        """Those of the boxes from `start` to before `stop`."""
+        """The glimpses of the boxes from `start` to before `stop`."""
         part = slice(start, stop)
         return Glimpses(
             self.colours[:, part],

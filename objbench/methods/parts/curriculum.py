@@ -50,7 +50,7 @@ class Ramp(Group):
 
 
 class CosineRamp(Ramp):
-    """The same along half a period of a cosine, flat at both ends."""
+    """A ramp along half a period of a cosine, flat at both ends."""
 
     def course(self, done: Tensor) -> Tensor:
         """How much of the change is done () after a part of its steps (), both in [0,1].

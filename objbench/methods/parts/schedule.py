@@ -48,7 +48,7 @@ class ExponentialDecay(Group):
 
 
 class LateDecay(ExponentialDecay):
-    """The same with a decay that starts at a step of its own (EfficientMORL's schedule)."""
+    """A decay that starts at a step of its own (EfficientMORL's schedule)."""
 
     decay_start: CountOrZero = Field(description="step with which the decay starts")
 

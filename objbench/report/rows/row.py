@@ -304,5 +304,5 @@ class Published(Row):
 
     @property
     def test_id(self) -> str | None:
-        """The same as `test_set`."""
+        """The test set, as `test_set` names it."""
         return self.test_set

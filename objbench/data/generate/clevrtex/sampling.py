@@ -62,7 +62,7 @@ class Textures(NamedTuple):
     gain: Tensor  # (3,N,E), of all colours
 
     def to(self, dtype: torch.dtype) -> Textures:
-        """The same in another precision."""
+        """The same textures in another precision."""
         return Textures(*(v.to(dtype) if v.is_floating_point() else v for v in self))
 
 
