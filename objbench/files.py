@@ -140,6 +140,28 @@ def check_folder(option: str, path: Path) -> None:
         raise RequestError(f"{option} {path}: {which}a file, expected a folder; choose another place")
 
 
+def walk(
+    root: Path, onerror: Callable[[OSError], None] = lambda error: None
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each folder in and below `root`, once, with the sorted names of its folders and of its files.
+
+    Links to folders are followed. Folders whose name begins with a dot are left out.
+
+    Args:
+        root: The folder.
+        onerror: Called with the error of a folder that cannot be read.
+    """
+    seen = {os.path.realpath(root)}
+    for folder, folders, files in os.walk(root, onerror=onerror, followlinks=True):
+        below = sorted(name for name in folders if not name.startswith("."))
+        yield Path(folder), below, sorted(files)
+        folders.clear()
+        for name in sorted(below, key=lambda name: os.path.islink(os.path.join(folder, name))):
+            if (real := os.path.realpath(os.path.join(folder, name))) not in seen:
+                seen.add(real)
+                folders.append(name)
+
+
 @contextmanager
 def replacing_output(path: Path) -> Iterator[Path]:
     """As `replacing`, for a file that a user named, maybe in two commands at once: a link stays one, and a device or pipe

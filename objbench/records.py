@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,8 +17,9 @@ from pydantic import (
 )
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import write_atomically
+from objbench.files import walk, write_atomically
 from objbench.scores import ProbeScores, Scored, Scores
+from objbench.spec.datasets import TEST
 from objbench.stored import Strict, read_typed
 
 RECORD = "result.json"
@@ -82,7 +82,7 @@ class Record(Strict):
     method: str
     variant: str | None = None
     overrides: dict[str, Any] = {}
-    seed: int
+    seed: int = Field(ge=0)
     code_version: str
     torch_version: str
     device: str
@@ -174,6 +174,12 @@ class Run(Record, Trained):
     processes: int | None = None
     implementation: str | None = None
 
+    @model_validator(mode="after")
+    def _with_its_own_test(self) -> Self:
+        if TEST not in self.metrics or TEST not in self.scored:
+            raise ValueError(f"no scores of '{TEST}', the test split of its own dataset")
+        return self
+
     @property
     def trained(self) -> Trained:
         """The fields that tell this training from another one."""
@@ -208,16 +214,15 @@ _READER: TypeAdapter[Run | External] = TypeAdapter(
 
 
 def record_files(runs: Path, onerror: Callable[[OSError], None] = lambda error: None) -> Iterator[Path]:
-    """Find every result.json under `runs`, except in folders whose name begins with a dot: those hold no results.
+    """Find every result.json under `runs`, also below linked folders, but for folders whose name begins with a dot.
 
     Args:
         runs: The folder of the runs.
         onerror: Called with the error of a folder that cannot be read.
     """
-    for folder, folders, files in os.walk(runs, onerror=onerror):
+    for folder, folders, files in walk(runs, onerror):
         if RECORD in files or RECORD in folders:
-            yield Path(folder) / RECORD
-        folders[:] = [name for name in folders if not name.startswith(".")]
+            yield folder / RECORD
 
 
 def read_record(path: Path) -> Run | External:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.stored import Strict
@@ -49,6 +57,16 @@ def _sum(values: Sequence[float]) -> float:
         return math.nan
 
 
+def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
+    low, high = interval
+    if low > high:
+        raise ValueError(f"expected low and high, found {low} and {high}")
+    return interval
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_in_order)]
+
+
 class MeanStd(Strict):
     """Mean and sample standard deviation over the images of a split, as fractions.
 
@@ -61,9 +79,9 @@ class MeanStd(Strict):
     """
 
     mean: float
-    std: float | None
-    n: int | None = None
-    interval: tuple[float, float] | None = None
+    std: Annotated[float, Field(ge=0)] | None
+    n: Annotated[int, Field(ge=1)] | None = None
+    interval: Interval | None = None
 
     @model_serializer(mode="wrap")
     def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -88,10 +106,17 @@ class Scores(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
     __pydantic_extra__: dict[str, MeanStd]
 
-    n_images: int
+    n_images: int = Field(ge=1)
     slots: int | None = None
     masks: str | None = None
     crowded: int | None = None
+
+    @model_validator(mode="after")
+    def _of_so_many_images(self) -> Self:
+        for name, value in self.values.items():
+            if value.n is not None and value.n > self.n_images:
+                raise ValueError(f"{name} is a mean over {value.n} of {self.n_images} images")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -205,7 +230,7 @@ class FactorScore(Strict):
 
     measure: Measure
     score: float | None
-    interval: tuple[float, float] | None = None
+    interval: Interval | None = None
     majority: float | None
     masks: float | None = None
     untrained: float | None = None

@@ -27,6 +27,7 @@ from objbench.files import (
     naming,
     replacing,
     replacing_output,
+    walk,
     write_atomically,
 )
 
@@ -265,3 +266,24 @@ def test_an_output_needs_its_folder(tmp_path):
     }.items():
         with pytest.raises(RequestError, match=re.escape(message)):
             check_output(tmp_path / name)
+
+
+def test_folders_are_walked_once_through_links_and_without_hidden_ones(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in ("root/b/.hidden", "root/b/c", "elsewhere/d"):
+        (tmp_path / folder).mkdir(parents=True)
+    (elsewhere / "d" / "file").write_text("")
+    (root / "a").symlink_to(root / "b")
+    (root / "b" / "up").symlink_to(root)
+    (root / "z").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(tmp_path)
+    found = {str(folder.relative_to(tmp_path)): files for folder, _, files in walk(root)}
+    assert found["root/z/d"] == ["file"]
+    assert {name.partition("/back")[0] for name in found} == {
+        "root",
+        "root/b",
+        "root/b/c",
+        "root/z",
+        "root/z/d",
+    }
+    assert sum("file" in files for files in found.values()) == 1

@@ -56,6 +56,16 @@ def test_a_run_must_say_how_it_came_about(tmp_path):
         read_record(tmp_path)
 
 
+def test_a_run_has_scores_of_its_own_test_split(tmp_path):
+    on = {"tetrominoes/generated": scored(source="generated")}
+    content = json.loads(record().model_dump_json())
+    content |= {name: {"tetrominoes/generated": content[name]["test"]} for name in ("metrics", "scored")}
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    with pytest.raises(ObjbenchError, match="no scores of 'test', the test split of its own dataset"):
+        read_record(tmp_path)
+    assert external(on=on, metrics=dict.fromkeys(on, scores())).scored == on
+
+
 def test_a_record_from_before_there_were_kinds_is_a_run(tmp_path):
     content = json.loads(record().model_dump_json())
     del content["kind"]

@@ -192,13 +192,14 @@ def _runs(context: Context) -> Entries:
 def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
     """Runs that have begun and have no record yet."""
     from objbench.errors import ObjbenchError
+    from objbench.files import walk
     from objbench.records import RECORD
     from objbench.train.run_folder import CONFIG, read_config
     from objbench.train.run_state import run_state
 
-    for path in sorted(context.runs_to_read.rglob(f"seed-*/{CONFIG}")):
-        folder, name = path.parent, path.parent.relative_to(context.runs_to_read)
-        if (folder / RECORD).exists() or any(part.startswith(".") for part in name.parts):
+    begun = (folder for folder, _, files in walk(context.runs_to_read) if CONFIG in files)
+    for folder in sorted(begun):
+        if not folder.name.startswith("seed-") or (folder / RECORD).exists():
             continue
         try:
             config = read_config(folder)
@@ -207,7 +208,7 @@ def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
             continue
         yield {
             "kind": "run",
-            "name": str(name),
+            "name": str(folder.relative_to(context.runs_to_read)),
             "method": config.get("method"),
             "seed": config.get("seed"),
             "overrides": config.get("overrides", {}),

@@ -24,16 +24,9 @@ from objbench.metrics.batch import Comparison, Metric
 from objbench.metrics.rand_index import adjusted_rand
 from objbench.registry import get, names
 
-TAKEN = (
-    "n_images",
-    "slots",
-    "masks",
-    "crowded",
-    "keys",
-    "loss",
-    "n_boxes",
-    "n_objects",
-)  # beside metrics in records
+TAKEN = (  # beside metrics in records and reports
+    "n_images", "slots", "masks", "crowded", "keys", "loss", "n_boxes", "n_objects", "hours", "iterations",
+)  # fmt: skip
 
 
 def _deepmind_ari(batch: Comparison) -> Tensor:
@@ -87,13 +80,13 @@ def metrics_of(definition: str) -> Mapping[str, Any]:
     """The metrics of a definition by name.
 
     Raises:
-        RequestError: There is no such definition, or a plugin's metric has a name that records use for something else.
+        RequestError: There is no such definition, or a plugin's metric has a name that records or reports use for something else.
     """
     metrics: Mapping[str, Any] = get("definitions", definition)()
     for name in metrics:
         if name in TAKEN:
             raise RequestError(
-                f"metric '{name}': records have this name for something else; register it under another one"
+                f"metric '{name}': records and reports have this name for something else; register it under another one"
             )
     return metrics
 

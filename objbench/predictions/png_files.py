@@ -22,7 +22,8 @@ from objbench.predictions.target import Problems, Target
 
 PNG, RECONSTRUCTION = ".png", ".reconstruction.png"
 _HEAD = 26  # signature, length, "IHDR", width, height, depth, colour type
-_COLOURS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
+_GRAY = 0
+_COLOURS = {_GRAY: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
 _LABELS, _PIXELS = (0, 3), (2,)
 _DAMAGE = (OSError, SyntaxError, ValueError)
 
@@ -117,7 +118,7 @@ class PngFiles:
 
 
 _LABELS_EXPECTED = (
-    "a label map is a PNG of one number per pixel (8- or 16-bit gray, or a palette), as "
+    "a label map is a PNG of one number per pixel (gray of up to 16 bits, or a palette), as "
     "Image.fromarray(labels.astype(np.uint8)).save(name) writes it"
 )
 _PIXELS_EXPECTED = "a reconstruction is an 8-bit RGB PNG, as Image.convert('RGB') gives it"
@@ -127,7 +128,10 @@ def _labels(content: bytes) -> Array:
     """The values of a gray PNG, or the indices of a palette, as uint16 (H,W)."""
     png.check_chunks(content)
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        return np.asarray(image).astype(np.uint16)
+        values = np.asarray(image).astype(np.uint16)
+    depth, colour = content[24:26]
+    # Pillow stretches gray levels of two and four bits to 0..255.
+    return values // (255 // (2**depth - 1)) if colour == _GRAY and depth in (2, 4) else values
 
 
 def _image_files(path: Path, files: Files) -> list[_ImageFiles]:

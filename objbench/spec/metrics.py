@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
@@ -82,8 +81,11 @@ class MetricSpec(Strict):
         return float(self.format(value, places).replace(",", ""))
 
 
+_EXACT = 1e15  # from here on floats have no decimal digits after the point
+
+
 def _half_even(value: float, places: int) -> str:
     """A number as papers round it, by its decimal digits: 1.15 is 1.2 with one place, though its float is a little less."""
-    if not math.isfinite(value):
+    if not abs(value) < _EXACT:
         return f"{value:.{places}f}"
     return f"{Decimal(f'{value:.9f}').quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):zf}"

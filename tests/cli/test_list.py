@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from helpers.commands import call, call_with_toy
 from helpers.paths import PLUGINS, ROOT
+from helpers.synthetic import scored
 
 from objbench.cli.list import _fitted
 from objbench.records import Run
@@ -58,7 +59,7 @@ def record() -> Run:
             "peak_memory_bytes": 0,
             "parameters": 0,
             "metrics": {"test": {"n_images": 4, "miou": {"mean": 0.25, "std": 0.1}}},
-            "scored": {},
+            "scored": {"test": scored("toy", source="toy")},
         }
     )
 

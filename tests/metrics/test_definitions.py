@@ -82,9 +82,13 @@ def test_scores_by_different_definitions_are_not_merged() -> None:
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_a_metric_cannot_take_a_name_that_records_use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_cannot_take_a_name_that_records_or_reports_use(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(definitions, "get", lambda kind, of: lambda: {"ari": None, name: None})
-    with pytest.raises(RequestError, match=f"metric '{name}': records have this name for something else"):
+    with pytest.raises(
+        RequestError, match=f"metric '{name}': records and reports have this name for something else"
+    ):
         Evaluator("mine")
 
 

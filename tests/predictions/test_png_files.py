@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tarfile
 import tempfile
+import zlib
 
 import numpy as np
 import pytest
@@ -303,3 +305,25 @@ def test_a_chain_of_long_names_is_damage(tmp_path):
     chain = [named("x", size=3, kind=tarfile.GNUTYPE_LONGNAME)] * 3000
     told = refusal(tar_of(tmp_path / "p.tar", *chain, between=b"abc" + bytes(509)))
     assert "not a tar archive, or a damaged one" in told
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_gray_of_few_bits_has_the_same_labels(folder, bits):
+    labels = LABELS % 2**bits
+    for key, image in zip(KEYS, labels, strict=True):
+        packed = np.packbits(np.unpackbits(image[..., None], axis=-1)[..., -bits:].reshape(H, -1), axis=-1)
+        write_gray(folder / f"{key}.png", bits, b"".join(b"\0" + row.tobytes() for row in packed))
+    assert np.array_equal(read(folder)[0], labels)
+
+
+def write_gray(path, bits, lines):
+    """A gray PNG of one filtered line after another, by the specification."""
+
+    def chunk(name, content):
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    head = struct.pack(">IIBBBBB", W, H, bits, 0, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)

@@ -61,7 +61,7 @@ def test_a_metric_that_nothing_is_said_of_is_a_plain_number_without_a_best_or_a_
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [("ari", 0.98765, "98.8"), ("mse", 0.00125, "0.00125"), ("hours", 12.345, "12.35"), ("iterations", 154440, "154,440"),
-     ("ari", -0.0003, "0.0"), ("ari", 0.0115, "1.2"), ("ari", 0.0125, "1.2"), ("ari", math.inf, "inf"), ("ari", -0.0006, "-0.1"), ("mse", -1e-7, "0.00000"), ("hours", -0.001, "0.00")],
+     ("ari", -0.0003, "0.0"), ("ari", 0.0115, "1.2"), ("ari", 0.0125, "1.2"), ("ari", math.inf, "inf"), ("ari", 1e30, f"{1e32:.1f}"), ("ari", -1e14, "-10000000000000000.0"), ("ari", -0.0006, "-0.1"), ("mse", -1e-7, "0.00000"), ("hours", -0.001, "0.00")],
 )  # fmt: skip
 def test_values_are_printed_in_their_unit(name, value, text):
     assert load_spec().metric(name).format(value) == text

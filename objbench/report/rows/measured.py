@@ -10,6 +10,7 @@ from typing import Any
 from objbench.errors import RequestError
 from objbench.records import Record, Run
 from objbench.registry import DEFAULT_DEFINITION
+from objbench.report.rows.duplicates import one_per_seed
 from objbench.report.rows.images import averaged_images
 from objbench.report.rows.notes import with_notes
 from objbench.report.rows.records import FoundRecord, label_of, title_of
@@ -106,15 +107,11 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
         else:
             sound.append(item)
     for group in _grouped(sound):
-        seeds: dict[int, FoundRecord] = {}
-        for item in group:
-            first = seeds.setdefault(item.record.seed, item)
-            if first is not item:
-                skipped.append(
-                    f"{item.path}: seed {item.record.seed} of the same configuration as {first.path}"
-                )
-        chosen, words = selection.choose([item.record for _, item in sorted(seeds.items())], spec)
-        rows += _rows_of([seeds[record.seed] for record in chosen], words, spec)
+        seeds, told = one_per_seed(group)
+        skipped += told
+        chosen, words = selection.choose([item.record for item in seeds], spec)
+        numbers = {record.seed for record in chosen}
+        rows += _rows_of([item for item in seeds if item.record.seed in numbers], words, spec)
     return MeasuredRows(sorted(with_notes(rows, spec), key=lambda row: _rank(row, spec)), skipped)
 
 
@@ -137,15 +134,20 @@ def _out_of_range(record: Record, spec: Spec) -> str | None:
 
 
 def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
-    """Group records that differ only in their seed and in the further test splits that they were scored on."""
-    groups: dict[tuple[Any, ...], list[FoundRecord]] = {}
+    """Group records that differ only in their seed and in the further test splits that they were scored on.
+
+    Predictions may have no scores of the whole test split by the default definition: they join those that have.
+    """
+    groups: dict[tuple[Any, ...], dict[Scored | None, list[FoundRecord]]] = {}
     for item in found:
         r = item.record
         trained = (r.fingerprint, r.trained) if isinstance(r, Run) else r.trained_on
         method = (r.kind, r.method, r.variant, digest(r.overrides))
-        key = (r.place, r.scored.get(TEST), *method, trained)
-        groups.setdefault(key, []).append(item)
-    return list(groups.values())
+        groups.setdefault((r.place, *method, trained), {}).setdefault(r.scored.get(TEST), []).append(item)
+    for by_test in groups.values():
+        without = by_test.pop(None, [])
+        by_test.setdefault(next(iter(by_test), None), []).extend(without)
+    return [group for by_test in groups.values() for group in by_test.values() if group]
 
 
 def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Measured]:
@@ -153,7 +155,7 @@ def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Measu
     splits: dict[tuple[str, Scored], list[Origin]] = {}
     for item in found:
         for key, scored in item.record.scored.items():
-            splits.setdefault((key, scored), []).append(Origin(item.path.parent, item.record, key))
+            splits.setdefault((key, scored), []).append(Origin(item.folder_of(key), item.record, key))
     rows = []
     for members in splits.values():
         lacking = selection != ALL_SEEDS and len(members) < len(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from objbench.errors import ObjbenchError
@@ -12,10 +13,19 @@ from objbench.spec.schema import Spec
 
 @dataclass(frozen=True)
 class FoundRecord:
-    """A record, and the file it was read from."""
+    """A record, and the file it was read from.
+
+    Attributes:
+        elsewhere: Key of scores -> the folder that holds them, if it is a copy of that of `path`.
+    """
 
     path: Path
     record: Run | External
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+
+    def folder_of(self, key: str) -> Path:
+        """The folder that holds the scores of `key`, with their values per image."""
+        return self.elsewhere.get(key, self.path.parent)
 
 
 @dataclass(frozen=True)

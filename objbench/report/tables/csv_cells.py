@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,3 +24,14 @@ def csv_text(lines: Iterable[Sequence[Any]]) -> str:
 
 def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def flat(value: Any) -> Any:
+    """Turn a value into one CSV field: empty for None, JSON for mappings, items joined by `;`."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True) if value else ""
+    if isinstance(value, tuple):
+        return ";".join(str(item) for item in value)
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from objbench.metrics.paired import Paired, defined_for_both, paired
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import describe, differences
 from objbench.report.rows.row import Measured, Origin, Row
-from objbench.report.tables.csv_cells import csv_text
+from objbench.report.tables.csv_cells import csv_text, flat
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
@@ -272,9 +272,8 @@ def pairwise_csv(pairs: Sequence[Pairwise]) -> str:
     """Write one line per pair and metric; scores are fractions."""
     lines: list[list[Any]] = [[*_about(pairs[0]), *_RESULT]]
     for pair in pairs:
-        about = _about(pair)
-        about |= {name: ";".join(map(str, about[name])) for name in ("seeds_first", "seeds_second")}
-        lines += [[*about.values(), *result.values()] for result in _results(pair)]
+        about = [flat(value) for value in _about(pair).values()]
+        lines += [[*about, *result.values()] for result in _results(pair)]
     return csv_text(lines)
 
 
@@ -284,9 +283,24 @@ def _about(pair: Pairwise) -> dict[str, Any]:
         **pair.first.scored.names,
         "first": pair.first.name,
         "second": pair.second.name,
-        "seeds_first": sorted(pair.first.origins),
-        "seeds_second": sorted(pair.second.origins),
+        **{
+            f"{name}_{side}": value
+            for name, values in _OF_A_SIDE.items()
+            for side, value in (("first", values(pair.first)), ("second", values(pair.second)))
+        },
     }
+
+
+# What tells comparisons of methods of the same names apart, and what their numbers stand for.
+_OF_A_SIDE: dict[str, Callable[[Measured], Any]] = {
+    "seeds": lambda row: tuple(sorted(row.origins)),
+    "config_hash": lambda row: row.trained.config_hash if row.trained else None,
+    "trained_on": lambda row: row.trained_on,
+    "n_train": lambda row: row.learned.n_train if row.learned else None,
+    "slots": lambda row: row.slots,
+    "selection": lambda row: row.selection,
+    "notes": lambda row: row.notes,
+}
 
 
 def _results(pair: Pairwise) -> Iterator[dict[str, Any]]:

@@ -155,7 +155,7 @@ def _printed(seeds: Sequence[ProbeScores], name: str, value: Callable[[FactorSco
     if not found:
         return "-"
     mean, std = mean_and_std(found)
-    return f"{mean:z.1f} ± {std:.1f}" if std else f"{mean:z.1f}"
+    return f"{mean:z.1f} ± {std:.1f}" if std is not None else f"{mean:z.1f}"
 
 
 def _percents(

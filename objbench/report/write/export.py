@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,7 +10,7 @@ from objbench.json_text import for_programs
 from objbench.report.rows.notes import cell_notes
 from objbench.report.rows.row import Measured, Published, Row, Training
 from objbench.report.rows.success import SuccessRate
-from objbench.report.tables.csv_cells import csv_text
+from objbench.report.tables.csv_cells import csv_text, flat
 from objbench.report.tables.plan import Plan
 from objbench.scores import Scored
 
@@ -53,12 +52,12 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
         [*_COLUMNS, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks", "images"]
     ]
     for row, rates in _shown(plans, metrics):
-        provenance = list(map(_flat, _facts(row)))
+        provenance = list(map(flat, _facts(row)))
         for metric, value in row.values.items():
             marks = "; ".join(dict.fromkeys([*row.notes, *cell_notes(row, metric)]))
             start = [*provenance, metric, row.definitions.get(metric, "")]
-            images = _flat(value.n_images[0] if len(value.n_images) == 1 else value.n_images)
-            lines.append([*start, "mean", value.mean, _flat(value.std), "", "", marks, images])
+            images = flat(value.n_images[0] if len(value.n_images) == 1 else value.n_images)
+            lines.append([*start, "mean", value.mean, flat(value.std), "", "", marks, images])
             for seed, score in sorted(value.seeds.items()):
                 low, high = value.intervals.get(seed, ("", ""))
                 images = value.images[seed].n if seed in value.images else ""
@@ -120,14 +119,3 @@ def _object(row: Row, rates: dict[str, SuccessRate]) -> dict[str, Any]:
     if rates:
         content["success"] = {text: asdict(rate) for text, rate in rates.items()}
     return content
-
-
-def _flat(value: Any) -> Any:
-    """Turn a value into one CSV field: empty for None, JSON for mappings, items joined by `;`."""
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return json.dumps(value, sort_keys=True) if value else ""
-    if isinstance(value, tuple):
-        return ";".join(str(item) for item in value)
-    return value

@@ -61,6 +61,18 @@ def test_a_seed_that_comes_twice_counts_once_and_is_named():
     assert measured.skipped == ["1/result.json: seed 3 of the same configuration as 0/result.json"]
 
 
+def test_predictions_without_scores_of_the_whole_test_split_join_their_other_seeds():
+    deepmind = {"test#deepmind": scored(definition="deepmind")}
+    first = external(
+        0, on=deepmind | {"test": scored()}, metrics=dict.fromkeys([*deepmind, "test"], scores())
+    )
+    others = [external(seed, on=deepmind, metrics=dict.fromkeys(deepmind, scores())) for seed in (1, 2)]
+    for records in ([first, *others], [*others, first]):
+        rows = rows_of(*records).rows
+        assert {row.scored.definition: row.n for row in rows} == {"deepmind": 3, "clevrtex": 1}
+    assert [row.n for row in rows_of(*others).rows] == [2]
+
+
 def test_cost_comes_from_the_wall_clock_of_runs():
     (row,) = rows_of(record(0, wall_seconds=3600.0), record(1, wall_seconds=7200.0)).rows
     assert row.values["hours"].mean == 1.5

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from helpers.synthetic import record, save, scored, scores
 from helpers.work import cpu_seconds
 
@@ -15,6 +16,34 @@ def test_records_are_found_in_the_order_of_their_paths(tmp_path):
 
 def test_no_folder_means_no_records(tmp_path):
     assert find_records(tmp_path / "none").records == []
+
+
+def test_records_below_linked_folders_are_found_once(tmp_path):
+    save(tmp_path / "scratch", record(1))
+    save(tmp_path / "runs", record(0))
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "scratch")
+    (tmp_path / "runs" / "again").symlink_to(tmp_path / "runs" / "0000-objmae")
+    assert sorted(item.record.seed for item in find_records(tmp_path / "runs").records) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong", "told"),
+    [
+        ('"n_images":320', '"n_images":0', "n_images"),
+        ('"std":0.1', '"std":-0.1', "std"),
+        ('"std":0.1', '"std":0.1,"n":0', ".n"),
+        ('"std":0.1', '"std":0.1,"n":999', "a mean over 999 of 320 images"),
+        ('"std":0.1', '"std":0.1,"interval":[0.9,0.1]', "expected low and high, found 0.9 and 0.1"),
+        ('"seed":0', '"seed":-4', "seed"),
+    ],
+)
+def test_records_that_contradict_themselves_are_skipped(tmp_path, found, wrong, told):
+    save(tmp_path, record())
+    (path,) = tmp_path.glob("*/*/result.json")
+    path.write_text(path.read_text().replace(found, wrong, 1))
+    records, (line,) = find_records(tmp_path).records, find_records(tmp_path).skipped
+    assert records == []
+    assert told in line
 
 
 def test_a_thrown_away_record_does_not_stand_in_for_the_new_one(tmp_path):

@@ -87,8 +87,12 @@ def test_generated_data_is_marked_where_it_shares_a_column():
 
 
 def test_marks_of_one_dataset_stand_on_its_cells():
-    on = {"clevrtex_ood": scored("clevrtex_ood"), "clevrtex_camo": scored("clevrtex_camo", standard=False)}
-    both = record(dataset="clevrtex", metrics={"clevrtex_ood": scores(), "clevrtex_camo": scores()}, on=on)
+    on = {
+        "test": scored("clevrtex"),
+        "clevrtex_ood": scored("clevrtex_ood"),
+        "clevrtex_camo": scored("clevrtex_camo", standard=False),
+    }
+    both = record(dataset="clevrtex", metrics=dict.fromkeys(on, scores()), on=on)
     table = build(paper_plans("2", all_rows(both), [])[1], load_spec())
     line = table.lines[0]
     legend = dict(table.legend)

@@ -176,6 +176,18 @@ def test_programs_get_fractions(tmp_path):
     assert line["ahead_first"] == "1.0"
 
 
+def test_programs_are_told_what_numbers_stand_for(tmp_path):
+    two(tmp_path)
+    keep(tmp_path, 1, "color_kmeans", np.full(40, 0.1))
+    best = collect(load_spec(), tmp_path, Selection.parse("top:1:ari", load_spec())).rows
+    pairs, _ = compare_methods(best, ["objmae", "color_kmeans"], METRICS)
+    line = next(csv.DictReader(io.StringIO(pairwise_csv(pairs))))
+    assert line["selection_first"] == "best 1 of 2 seeds by ARI on the test split of Tetrominoes"
+    assert line["seeds_first"] == line["seeds_second"] == "0"
+    assert (line["config_hash_first"], line["n_train_first"]) == ("objmae-config", "59680")
+    assert "best 1 of 2 seeds" in line["notes_first"]
+
+
 def test_overrides_may_be_left_out_where_there_is_one_choice_of_them(tmp_path):
     keep(tmp_path, 0, "objmae", np.full(40, 0.5), overrides={"recipe.steps": 300})
     keep(tmp_path, 0, "monet", np.full(40, 0.4))

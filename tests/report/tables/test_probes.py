@@ -90,7 +90,7 @@ def test_three_lines_a_method_and_one_for_the_majority(runs):
     assert rows[3] == ["", "masks alone", "2", "50.0 ± 14.1", "75.0 ± 7.1", "50.0 ± 14.1", "75.0 ± 7.1", ""]
     assert rows[4][1:4] == ["untrained", "2", "30.0 ± 7.1"]
     assert rows[5][1:5] == ["slots", "1", "**65.0**", "40.0"]
-    assert rows[6][:5] == ["majority", "", "", "25.0", "25.0"]
+    assert rows[6][:5] == ["majority", "", "", "25.0 ± 0.0", "25.0 ± 0.0"]
     assert len(rows) == 7
     assert "masks alone: the same probe" in "\n".join(lines)
 

@@ -8,7 +8,6 @@ begin with a dot, and files of other suffixes, are passed over.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,7 @@ from objbench.data.download.receipts import RECEIPT
 from objbench.data.sources.own.rle import annotations_by_image
 from objbench.data.sources.own.scenes import Part
 from objbench.errors import ObjbenchError
-from objbench.files import naming
+from objbench.files import naming, walk
 from objbench.json_text import parse_json
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -125,11 +124,10 @@ def _stem(path: str) -> str:
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """The files of these suffixes in a folder and its folders, as paths relative to it with /, sorted per folder."""
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = Path(here).relative_to(folder)
-        for name in sorted(files):
+    """The files of these suffixes in a folder and its folders, as paths relative to it with /."""
+    for here, _, files in walk(folder):
+        inside = here.relative_to(folder)
+        for name in files:
             ours = name.startswith(".") or name.endswith(RECEIPT)  # a folder copied from a store has receipts
             if not ours and name.lower().endswith(suffixes):
                 yield (inside / name).as_posix()

@@ -38,6 +38,14 @@ def test_files_are_paired_by_name(
     assert (found.label(name).where, found.label(name).missing) == (str(tmp_path / labels), "")
 
 
+def test_files_below_linked_folders_are_found(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "images").symlink_to(touch(tmp_path / "scratch", "a.jpg"))
+    (tmp_path / "set" / "masks").symlink_to(touch(tmp_path / "labels", "a.png"))
+    found = scan(tmp_path / "set")
+    assert {name: found.labels[name] for name in found.names} == {"a": "masks/a.png"}
+
+
 def test_a_coco_file_has_the_annotations_of_all(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg")
     entry = {"image_id": 1, "segmentation": {"size": [1, 1], "counts": [0, 1]}}
