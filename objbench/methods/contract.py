@@ -128,6 +128,7 @@ class Segmentation:
             where `segment` is told the progress of a training; an evaluation then averages it under this name.
 
     Example:
+        >>> import torch
         >>> found = Segmentation(masks=torch.tensor([[[[0.9, 0.2]], [[0.1, 0.8]]]]))
         >>> found
         Segmentation(masks (1, 2, 1, 2))
