@@ -154,7 +154,8 @@ def _evaluate_predictions(
     fresh: bool,
 ) -> Scored:
     from objbench.predictions import open_predictions
-    from objbench.train.score_predictions import external_name, score_predictions
+    from objbench.train.predictions_folder import external_name
+    from objbench.train.score_predictions import score_predictions
 
     learned_from = None if trained_on is None else _training_place(context, trained_on)
     with open_predictions(path, by_order) as predictions:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, RequestError
-from objbench.files import replacing, resolved, write_atomically
+from objbench.errors import ObjbenchError
+from objbench.files import replacing, write_atomically
 from objbench.methods.base import Segmentation
 from objbench.metrics import Evaluator
 from objbench.predictions import Batch, Predictions, Target
-from objbench.predictions.files import ARCHIVES
 from objbench.progress import Advance, Say, bar
-from objbench.records import RECORD, External, Record, read_record
+from objbench.records import External, Record
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.scores import ScoreKey
 from objbench.spec.datasets import TEST
-from objbench.spec.nested import differences
 from objbench.stored import utc_now
 from objbench.train.artifacts import (
     PER_IMAGE,
@@ -38,34 +33,21 @@ from objbench.train.artifacts import (
 )
 from objbench.train.environment import Environment
 from objbench.train.evaluate import N_SAMPLES, Evaluation, Samples, count_crowded
+from objbench.train.predictions_folder import (
+    external_config,
+    external_folder,
+    kept_statement,
+    read_external,
+    read_external_config,
+    refuse_other_predictions,
+    tell_other_statements,
+)
 from objbench.train.run_data import scored
-from objbench.train.run_folder import CONFIG, empty, lock_run, read_config, seed_folder
+from objbench.train.run_folder import CONFIG, empty, lock_run
 from objbench.viz import sample_sheet
 
-EXTERNAL = "external"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _Kept = dict[str, dict[str, Array]]  # evaluation -> name -> values
 _SOFT_RANGE = (-0.1, 1.1)  # masks outside of it are logits, which cannot be drawn
-
-
-def external_name(path: Path, name: str | None) -> str:
-    """The name of the record: `name`, by default that of the file without its suffix.
-
-    Raises:
-        RequestError: The name cannot be the name of a folder.
-    """
-    chosen = name
-    if chosen is None:
-        chosen = resolved(path).name
-        suffixes = [suffix for suffix in (*ARCHIVES, ".npz", ".npy") if chosen.lower().endswith(suffix)]
-        if suffixes and not path.is_dir():
-            chosen = chosen[: -max(map(len, suffixes))]
-    if not _NAME.fullmatch(chosen):
-        remedy = "" if name is not None else "; give another one with --name"
-        raise RequestError(
-            f"'{chosen}' cannot name a record: expected letters, digits and . _ + -, a letter or digit first{remedy}"
-        )
-    return chosen
 
 
 def score_predictions(
@@ -110,24 +92,24 @@ def score_predictions(
     key = split._replace(definition=definition).text
     predictions.check(target)
     claimed = predictions.identity() | {"fingerprint": scored(scenes).fingerprint}
-    folder = _folder(runs, scenes, name, seed)
+    folder = external_folder(runs, scenes, name, seed)
     with lock_run(folder):
         try:
-            config = _read_config(folder)
-            known = _read(folder)
+            config = read_external_config(folder)
+            known = read_external(folder)
             if known is not None:
-                _refuse_other_predictions(folder, known, config, split, claimed)
+                refuse_other_predictions(folder, known, config, split, claimed)
         except ObjbenchError:
             if not fresh:
                 raise
             config, known = {}, None
         said = None if known is None else known.trained_on
         if not fresh:
-            trained_on = _kept_statement(folder, said, trained_on)
+            trained_on = kept_statement(folder, said, trained_on)
         if known is not None and trained_on != said:
             say(f"now said to be trained on {trained_on or 'what is not known'}, by all scores in {folder}")
             known = known.model_copy(update={"trained_on": trained_on})
-        _tell_other_statements(folder, trained_on, say)
+        tell_other_statements(folder, trained_on, say)
         if known is not None and key in known.metrics and not fresh:
             say(f"{key}: scored before; --fresh scores it again")
             if trained_on != said:
@@ -135,7 +117,9 @@ def score_predictions(
             return folder, key, known
         with bar(f"evaluating on {key}", len(scenes), "images") as advance:
             found = _evaluate(predictions, scenes, target, definition, advance)
-        config = _config(scenes, name, seed) | {"predictions": config.get("predictions", {}) | {key: claimed}}
+        config = external_config(scenes, name, seed) | {
+            "predictions": config.get("predictions", {}) | {key: claimed}
+        }
         record = _record(known, scenes, name, seed, key, definition, found, trained_on)
         if known is None:
             empty(folder)
@@ -225,82 +209,8 @@ class _FirstImages:
         return samples.arrays()
 
 
-def _folder(runs: Path, scenes: Scenes, name: str, seed: int) -> Path:
-    return seed_folder(runs, str(scenes.spec), scored(scenes).source, f"{EXTERNAL}/{name}", seed)
-
-
 def _where(scenes: Scenes) -> str:
     return TEST if scenes.split == TEST else f"{scenes.spec}/{scored(scenes).source}:{scenes.split}"
-
-
-def _config(scenes: Scenes, name: str, seed: int) -> dict[str, Any]:
-    on = scored(scenes)
-    where = {"dataset": on.dataset, "protocol": on.protocol, "source": on.source}
-    return {"kind": EXTERNAL, **where, "name": name, "seed": seed}
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of the folder, {} if the folder is empty; RequestError if it holds no scores of predictions."""
-    if not any(folder.iterdir()):
-        return {}
-    config = read_config(folder) if (folder / CONFIG).exists() else {}
-    if config.get("kind") != EXTERNAL or not isinstance(config.get("predictions"), dict):
-        raise RequestError(f"{folder} holds files, but no scores of predictions; --fresh deletes them")
-    return config
-
-
-def _refuse_other_predictions(
-    folder: Path, known: Record, config: dict[str, Any], split: ScoreKey, claimed: dict[str, Any]
-) -> None:
-    """Raise RequestError if the record holds scores of other predictions of this split, by any definition."""
-    for key, held in config["predictions"].items():
-        if ScoreKey.parse(key).reading == split.text and key in known.metrics:
-            changed = differences(_identifying(held), _identifying(claimed))
-            if changed:
-                what = "on other data" if held.get("sha256") == claimed["sha256"] else "of other predictions"
-                raise RequestError(
-                    f"{folder} holds scores {what} under {key} ({'; '.join(changed)}): give these another --name or "
-                    "--seed, or delete all scores in there with --fresh"
-                )
-
-
-def _read(folder: Path) -> External | None:
-    """The record of predictions in the folder, None if there is none; RequestError if it is another one."""
-    if not (folder / RECORD).exists():
-        return None
-    record = read_record(folder)
-    if not isinstance(record, External):
-        raise RequestError(f"{folder} holds a run, and no scores of predictions; --fresh deletes them")
-    return record
-
-
-def _kept_statement(folder: Path, said: str | None, trained_on: str | None) -> str | None:
-    """What the record says of the training from now on; RequestError if it says something else than `trained_on`."""
-    if None not in (said, trained_on) and said != trained_on:
-        raise RequestError(
-            f"{folder}: said to be trained on {said}, not on {trained_on}; --fresh takes the new statement and scores again"
-        )
-    return trained_on or said
-
-
-def _tell_other_statements(folder: Path, said: str | None, say: Say) -> None:
-    """Name the other seeds of the model of which something else is said: a report makes rows of their own of them."""
-    others: dict[str, str | None] = {}
-    for path in sorted(folder.parent.glob(f"seed-*/{RECORD}")):
-        with suppress(ObjbenchError):
-            record = read_record(path)
-            if isinstance(record, External) and record.trained_on != said and path.parent != folder:
-                others[path.parent.name] = record.trained_on
-    if others:
-        told = ", ".join(f"{seed}: {place or 'not known'}" for seed, place in others.items())
-        say(
-            f"{folder.name} is trained on {said or 'what is not known'}, other seeds of {folder.parent.name} on something "
-            f"else ({told}): a report takes them for two models; --trained-on says it of each seed"
-        )
-
-
-def _identifying(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value)[:12] for name, value in entry.items() if name != "file"}
 
 
 def _record(

@@ -15,7 +15,7 @@ import torch
 from objbench.errors import ObjbenchError, RequestError
 from objbench.metrics import Evaluator
 from objbench.predictions import Target, batch, open_predictions
-from objbench.train.score_predictions import external_name
+from objbench.train.predictions_folder import external_name
 
 H, W = 4, 6
 KEYS = ["00000007", "00000010", "00000011", "00000123", "00000200"]
