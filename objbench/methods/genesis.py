@@ -30,11 +30,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from objbench.methods.base import Losses, Method, Progress, Segmentation
-from objbench.methods.genesis_training import GenesisTraining
 from objbench.methods.parts.autoregressive import AutoregressivePrior
 from objbench.methods.parts.component_vae import ComponentVAE
 from objbench.methods.parts.gaussian import Gaussian, softplus_deviation, squashed
 from objbench.methods.parts.geco import Constraint
+from objbench.methods.parts.genesis_training import GenesisTraining
 from objbench.methods.parts.mixture import per_channel
 from objbench.methods.parts.resolution import Resolution, Side
 from objbench.methods.parts.schedule import ConstantRate

@@ -85,6 +85,19 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
 
 
+def test_what_one_method_alone_uses_is_no_shared_part() -> None:
+    parts = {name for name in MODULES if name.startswith("objbench.methods.parts.")}
+    users = {
+        part: {
+            name if name in parts else ".".join(name.split(".")[:3])  # all modules of a method are one user
+            for name, others in GRAPH.items()
+            if part in others
+        }
+        for part in parts
+    }
+    assert [part for part in users if len(users[part]) < 2] == []
+
+
 def test_objbench_never_imports_objmae() -> None:
     assert not [
         (name, other)

@@ -3,7 +3,7 @@ import torch
 from objbench.methods.parts.box_segmentation import BoxPlanes, box_segmentation
 from objbench.methods.parts.canvas import Canvas
 from objbench.methods.parts.resolution import Resolution
-from objbench.methods.space_foreground import Objects
+from objbench.methods.space.foreground import Objects
 
 
 def test_planes_are_cropped_and_enlarged_and_boxes_are_fractions_of_the_image():
