@@ -28,7 +28,7 @@ def demo(
         objbench demo --quick
         objbench demo --data demo/data --runs demo/runs
     """
-    from objbench.data.prepare.prepare import finished, plan
+    from objbench.data.prepare.prepare import PrepareRequest
     from objbench.data.workers import available
     from objbench.progress import bar
     from objbench.report.report import write_report
@@ -44,9 +44,9 @@ def demo(
         context = replace(context, data=context.data / "quick", runs_place=context.runs / "quick")
     reference = context.spec.dataset(DATASET)
     say(f"1. prepare {DATASET}: scenes are generated, nothing is downloaded")
-    sizes = QUICK_SIZES if quick else {}
-    if finished(reference, GENERATED, context.data, sizes, seed=0) is None:
-        preparation = plan(reference, GENERATED, context.data, None, sizes, seed=0)
+    request = PrepareRequest(reference, GENERATED, context.data, sizes=QUICK_SIZES if quick else {})
+    if request.finished() is None:
+        preparation = request.plan()
         with bar("preparing", preparation.scenes, "scenes") as advance:
             preparation.run(available(), advance)
     run_data = prepared_run_data(context.spec, reference, GENERATED, context.data, "auto")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from objbench.data.download import Status
     from objbench.data.download.copies import Wanted
     from objbench.data.format.manifest import Manifest
-    from objbench.data.prepare.prepare import Preparation
+    from objbench.data.prepare.prepare import Preparation, PrepareRequest
     from objbench.parts import Part
 
 
@@ -95,48 +96,29 @@ def prepare(
         objbench prepare my_tars --source webdataset --raw tars --slots 7 --size 64 --option labels=seg.png
     """
     from objbench import progress
-    from objbench.data.download.copies import copy_of, wanted_of
-    from objbench.data.prepare.fetch import fetch_release, release_status
-    from objbench.data.prepare.prepare import finished, plan
+    from objbench.data.prepare.prepare import PrepareRequest
     from objbench.data.workers import available
     from objbench.parts import parse_part
     from objbench.spec.own import declared_reference
-    from objbench.stores import Store, place
+    from objbench.stores import place
 
     share = None if part is None else parse_part(part)
     if share is not None:
         _refuse_with_part({"--force": force, "--skip-bad": skip_bad, "--dry-run": dry_run})
     block = declared_block(context, dataset, source, slots, size, option or [], force)
     reference = context.spec.dataset(dataset) if block is None else declared_reference(dataset, block)
-    name = reference.source(source)
-    sizes = sizes_of(train, val, test)
-    given = None if raw is None else place(raw)
-    if not force and (manifest := finished(reference, name, context.data, sizes, seed, given)) is not None:
-        gone = given is not None and not isinstance(given, Store) and not given.exists()
+    name, given = reference.source(source), None if raw is None else place(raw)
+    request = PrepareRequest(reference, name, context.data, given, sizes_of(train, val, test), seed)
+    if not force and (manifest := request.finished()) is not None:
+        gone = isinstance(given, Path) and not given.exists()
         more = f"; {given} is not there, so nothing was compared with it" if gone else ""
-        _report(context, manifest, f"{context.data / str(reference) / name}: already prepared{more}")
+        _report(context, manifest, f"{request.folder}: already prepared{more}")
         return
-    if isinstance(given, Store) and dry_run:
-        missing = [file for file in wanted_of("raw", given) if not file.is_there]
-        if missing:
-            _outline_copies(context, missing)
-            return
     context.interrupts.advice = "the same command continues where it stopped"
-    release = None if given is None else copy_of("raw", given)
-    if (
-        release is None
-        and dry_run
-        and (status := release_status(reference, name, context.data, sizes)) is not None
-    ):
-        if any(item.status != "here" for item in status.items):
-            _outline_download(context, status)
-            return
-        release = status.folder
-    release = release or fetch_release(reference, name, context.data, sizes, say)
-    preparation = plan(reference, name, context.data, release, sizes, seed)
     if dry_run:
-        _outline(context, preparation)
+        _outline(context, request)
         return
+    preparation = request.plan(say)
     if block is not None:
         write_declaration(context, dataset, block)
     context.interrupts.advice = (
@@ -192,8 +174,26 @@ def _report(context: Context, manifest: Manifest, headline: str) -> None:
             say(f"{name}: left out the damaged scene {scene.index}: {scene.reason}")
 
 
+def _outline(context: Context, request: PrepareRequest) -> None:
+    """Print what would be done: what would be prepared, or what is to be fetched before that can be known."""
+    from objbench.data.download.copies import wanted_of
+    from objbench.stores import Store
+
+    if isinstance(request.raw, Store):
+        missing = [file for file in wanted_of("raw", request.raw) if not file.is_there]
+        if missing:
+            _outline_copies(context, missing)
+            return
+    elif request.raw is None and (status := request.downloads()) is not None:
+        if any(item.status != "here" for item in status.items):
+            _outline_download(context, status)
+            return
+        request = dataclasses.replace(request, raw=status.folder)  # a dry run checks no file that is there
+    _outline_shards(context, request.plan())
+
+
 def _outline_download(context: Context, status: Status) -> None:
-    """Print what would be downloaded. What would be prepared is known only after that."""
+    """Print what would be downloaded."""
     from objbench.files import megabytes
 
     if context.json:
@@ -216,7 +216,7 @@ def _outline_download(context: Context, status: Status) -> None:
 
 
 def _outline_copies(context: Context, files: list[Wanted]) -> None:
-    """Print what would be copied from a store. What would be prepared is known only after that."""
+    """Print what would be copied from a store."""
     from objbench.files import free_space, megabytes
 
     needed, free = sum(file.bytes for file in files), free_space(files[0].target.parent)
@@ -230,7 +230,7 @@ def _outline_copies(context: Context, files: list[Wanted]) -> None:
     print(f"needed  {megabytes(needed)}, {megabytes(free)} free")
 
 
-def _outline(context: Context, preparation: Preparation) -> None:
+def _outline_shards(context: Context, preparation: Preparation) -> None:
     from objbench.data.prepare.describe import tree_size
     from objbench.files import megabytes
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from objbench.data.download import Remote, Status, fetch, status
 from objbench.data.sources.base import SourceRequest
-from objbench.data.sources.release import wanted_files
+from objbench.data.sources.release import source_spec, wanted_files
 from objbench.folders import copy_folder
 from objbench.progress import Say
 from objbench.spec.datasets import DatasetRef
@@ -16,10 +15,8 @@ from objbench.stores import Place
 DOWNLOADS = ".downloads"
 
 
-def fetch_release(
-    dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int], say: Say
-) -> Path | None:
-    """Download the missing files of `source` into `<data>/.downloads/<release>`; for a store, to this disk's cache.
+def fetch_release(request: SourceRequest, data: Place, say: Say) -> Path | None:
+    """Download the missing files of a source into `<data>/.downloads/<release>`; for a store, to this disk's cache.
 
     Args:
         say: Is told before the start what is downloaded, how large it is and how much space is free.
@@ -30,34 +27,34 @@ def fetch_release(
     Raises:
         ObjbenchError: The files cannot be downloaded.
     """
-    remotes = _remotes(dataset, source, sizes)
+    remotes = _remotes(request)
     if not remotes:
         return None
-    folder = _folder(dataset, source, data)
+    folder = _folder(request, data)
     fetch(remotes, folder, say=say)
     return folder
 
 
-def release_status(dataset: DatasetRef, source: str, data: Place, sizes: Mapping[str, int]) -> Status | None:
+def release_status(request: SourceRequest, data: Place) -> Status | None:
     """What `fetch_release` would download, and how large it is; None for a source without downloads. Writes nothing."""
-    remotes = _remotes(dataset, source, sizes)
-    return status(remotes, _folder(dataset, source, data)) if remotes else None
+    remotes = _remotes(request)
+    return status(remotes, _folder(request, data)) if remotes else None
 
 
 def published_files(dataset: DatasetRef, source: str) -> dict[str, Remote]:
     """The files of a release by name, with what is published of them; empty for a source without downloads."""
-    return {remote.name: remote for remote in _remotes(dataset, source, {})}
+    return {remote.name: remote for remote in _remotes(SourceRequest(dataset, source))}
 
 
-def _remotes(dataset: DatasetRef, source: str, sizes: Mapping[str, int]) -> list[Remote]:
-    download = dataset.spec.sources[source].download
+def _remotes(request: SourceRequest) -> list[Remote]:
+    download = source_spec(request).download
     if download is None:
         return []
-    names = wanted_files(SourceRequest(dataset, source, None, dict(sizes)))
+    names = wanted_files(request)
     return [Remote(name=name, **dict(file)) for name, file in download.files.items() if name in names]
 
 
-def _folder(dataset: DatasetRef, source: str, data: Place) -> Path:
-    download = dataset.spec.sources[source].download
+def _folder(request: SourceRequest, data: Place) -> Path:
+    download = source_spec(request).download
     assert download is not None
     return (data if isinstance(data, Path) else copy_folder("raw", data)) / DOWNLOADS / download.folder

@@ -17,7 +17,7 @@ from objbench.data.format.sample import digest, key_of, samples
 from objbench.data.generate.generator import GeneratedBlock, Generator, generator_of, options_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.prepare.describe import describe_split
-from objbench.data.prepare.prepare import plan, refuse_selection
+from objbench.data.prepare.prepare import PrepareRequest, refuse_selection
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
@@ -102,7 +102,7 @@ def splits_in_memory(
     Raises:
         RequestError: The request cannot be met.
     """
-    preparation = plan(dataset, GENERATED, Path(), None, sizes, seed)
+    preparation = PrepareRequest(dataset, GENERATED, Path(), None, sizes, seed).plan()
     _check_memory(dataset, [len(part) for part in preparation.plans], device)
     generator = generator_of(dataset)
     made: dict[str, Scenes] = {}

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from objbench.cli.main import app
 from objbench.data.format.manifest import read_manifest
 from objbench.data.prepare.fetch import fetch_release
+from objbench.data.sources.base import SourceRequest
 from objbench.spec.load import load_spec
 
 MINI = FIXTURES / "tetrominoes_deepmind/tetrominoes_mini.tfrecords"
@@ -103,7 +104,8 @@ def test_only_the_files_of_the_wanted_splits_are_fetched(
     )
     clevr6 = load_spec().dataset("clevr6")
     for sizes in ({}, {"train": 0, "val": 0}, {"test": 0}):
-        fetch_release(clevr6, "emorl", tmp_path, sizes, print)
+        fetch_release(SourceRequest(clevr6, "emorl", sizes=sizes), tmp_path, print)
     train, test = "clevr6_with_masks_train.h5", "clevr6_with_masks_and_factors_test.h5"
     assert asked == [[train, test], [test], [train]]
-    assert fetch_release(load_spec().dataset("tetrominoes"), "generated", tmp_path, {}, print) is None
+    generated = SourceRequest(load_spec().dataset("tetrominoes"), "generated")
+    assert fetch_release(generated, tmp_path, print) is None

@@ -18,7 +18,7 @@ from helpers.tfrecords import write
 from objbench.data.format.manifest import MANIFEST
 from objbench.data.prepare.journal import Journal
 from objbench.data.prepare.parts import Shards
-from objbench.data.prepare.prepare import plan, prepare
+from objbench.data.prepare.prepare import PrepareRequest, prepare
 from objbench.errors import ObjbenchError
 from objbench.files import exclusive_lock
 from objbench.parts import Part
@@ -189,7 +189,7 @@ def test_a_protocol_that_selects_is_indexed_first(tmp_path, name, scenes):
     raw = clevr.release(tmp_path / "clevr_with_masks_train.tfrecords", ROWS)
     prepare(dataset, "deepmind", tmp_path / "one", raw=raw, workers=1)
     for number in (2, 1, 3):
-        preparation = plan(dataset, "deepmind", tmp_path / "parts", raw, {}, 0)
+        preparation = PrepareRequest(dataset, "deepmind", tmp_path / "parts", raw).plan()
         assert preparation.run_part(Part(number, 3), 1, silent) is not None
         index = Journal(preparation.folder).qualifying("train")
         assert (len(index.indices) if index else 0) == scenes
@@ -200,9 +200,8 @@ def test_a_protocol_that_selects_is_indexed_first(tmp_path, name, scenes):
 def test_a_damaged_scene_is_named_before_anything_is_made(tmp_path):
     payload = clevr.payloads()[1]
     raw = write(tmp_path / "clevr_with_masks_train.tfrecords", [payload, payload[:-4000], payload])
-    preparation = plan(
-        clevr.dataset("clevr6@visible_after_crop", 3), "deepmind", tmp_path / "data", raw, {}, 0
-    )
+    dataset = clevr.dataset("clevr6@visible_after_crop", 3)
+    preparation = PrepareRequest(dataset, "deepmind", tmp_path / "data", raw).plan()
     with pytest.raises(ObjbenchError, match=r"record 1.*--skip-bad, in one process without --part"):
         preparation.run_part(Part(1, 2), 1, silent)
     assert not list(preparation.folder.glob("*.tar"))
@@ -210,7 +209,7 @@ def test_a_damaged_scene_is_named_before_anything_is_made(tmp_path):
 
 def test_too_few_scenes_are_refused_by_the_index(tmp_path):
     raw = clevr.release(tmp_path / "clevr_with_masks_train.tfrecords", [0, 1, 0])
-    preparation = plan(clevr.dataset("clevr6", 3), "deepmind", tmp_path / "data", raw, {}, 0)
+    preparation = PrepareRequest(clevr.dataset("clevr6", 3), "deepmind", tmp_path / "data", raw).plan()
     with pytest.raises(ObjbenchError, match=r"only 0 of the remaining ones qualify|is empty"):
         preparation.run_part(Part(1, 2), 1, silent)
 

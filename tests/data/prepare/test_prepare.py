@@ -14,7 +14,7 @@ from helpers import toy
 from helpers.toy import contents
 
 from objbench.data.format.manifest import MANIFEST, find, prepared, read_manifest
-from objbench.data.prepare.prepare import plan, prepare
+from objbench.data.prepare.prepare import PrepareRequest, prepare
 from objbench.data.read.verify import verify
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SourceRequest
@@ -128,14 +128,14 @@ def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_planning_writes_nothing(tmp_path: Path) -> None:
-    preparation = plan(TOY, "toy", tmp_path / "data", None, {"val": 2}, 0)
+    preparation = PrepareRequest(TOY, "toy", tmp_path / "data", sizes={"val": 2}).plan()
     assert [(p.split, len(p)) for p in preparation.plans] == [("train", 23), ("val", 2), ("test", 4)]
     assert preparation.scenes == 29
     assert not (tmp_path / "data").exists()
 
 
 def test_the_estimate_bounds_the_real_size(tmp_path: Path) -> None:
-    preparation = plan(TOY, "toy", tmp_path, None, {}, 0)
+    preparation = PrepareRequest(TOY, "toy", tmp_path).plan()
     manifest = preparation.run(1, silent)
     assert preparation.bytes_at_most >= sum(
         shard.bytes for s in manifest.splits.values() for shard in s.shards

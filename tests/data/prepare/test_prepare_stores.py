@@ -13,7 +13,7 @@ from helpers.toy import contents
 
 from objbench.data.format.manifest import MANIFEST
 from objbench.data.prepare.journal import Journal
-from objbench.data.prepare.prepare import finished, plan, prepare
+from objbench.data.prepare.prepare import PrepareRequest, prepare
 from objbench.data.read.load import load_split
 from objbench.errors import ObjbenchError, RequestError
 from objbench.parts import Part
@@ -52,7 +52,7 @@ def test_the_files_are_those_of_a_prepare_on_the_disk(store: Store, local: dict[
     manifest = prepare(TOY, "toy", store, workers=1)
     assert stored(store) == local
     assert set(local) >= {MANIFEST, "README.md", "train-000002.tar", "val-000000.tar", "test-000000.tar"}
-    assert finished(TOY, "toy", store, {}, 0) == manifest
+    assert PrepareRequest(TOY, "toy", store).finished() == manifest
 
 
 def test_other_settings_are_refused_and_force_replaces(store: Store, local: dict[str, bytes]) -> None:
@@ -87,7 +87,7 @@ def test_a_prepare_killed_in_the_middle_of_a_put_goes_on_to_the_same_end(
             process.kill()
     road.close()
     assert process.returncode == -9
-    assert finished(TOY, "toy", s3, {}, 0) is None
+    assert PrepareRequest(TOY, "toy", s3).finished() is None
     first = s3 / "toy" / "toy" / "train-000000.tar"
     before = first.facts()
     assert len(Journal(s3 / "toy" / "toy").finished("train")) == (1 if "train" in put else 3)
@@ -214,7 +214,7 @@ def test_a_release_in_a_store_is_copied_whole(s3: Store, tmp_path: Path) -> None
 def test_parts_make_the_same_in_a_store(memory: Store, prepared_data: Path) -> None:
     dataset, sizes = load_spec().dataset("tetrominoes"), {"train": 24, "val": 6, "test": 10}
     folder = memory / "tetrominoes" / "generated"
-    preparation = plan(dataset, "generated", memory, None, sizes, 0)
+    preparation = PrepareRequest(dataset, "generated", memory, sizes=sizes).plan()
     for number in (2, 1):
         preparation.run_part(Part(number, 2), 1, silent)
     assert not (folder / MANIFEST).is_file()
@@ -226,7 +226,7 @@ def test_parts_make_the_same_in_a_store(memory: Store, prepared_data: Path) -> N
 
 
 def test_a_part_lists_a_store_once_for_all_its_shards(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    preparation, files = plan(TOY, "toy", memory, None, {}, 0), Store.files
+    preparation, files = PrepareRequest(TOY, "toy", memory).plan(), Store.files
     assert preparation.run_part(Part(1, 1), 1, silent) == 5
     listed: list[Store] = []
 

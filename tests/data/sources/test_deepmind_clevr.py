@@ -13,7 +13,7 @@ from PIL import Image
 
 from objbench.data.format.manifest import Manifest
 from objbench.data.prepare.encode import EncodedScene
-from objbench.data.prepare.prepare import plan, prepare
+from objbench.data.prepare.prepare import PrepareRequest, prepare
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.read.verify import verify
 from objbench.data.sources.base import SplitPlan
@@ -299,7 +299,7 @@ def test_shards_are_the_same_whatever_the_number_of_workers(
 
 
 def test_the_estimate_counts_what_is_expected(tmp_path: Path) -> None:
-    preparation = plan(load_spec().dataset("clevr6"), "deepmind", tmp_path, clevr.FOUR, {}, 0)
+    preparation = PrepareRequest(load_spec().dataset("clevr6"), "deepmind", tmp_path, clevr.FOUR).plan()
     assert preparation.scenes == 50_000
 
 

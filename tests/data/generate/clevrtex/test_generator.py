@@ -20,7 +20,7 @@ from objbench.data.generate.clevrtex.sampling import VARIANTS, Textures
 from objbench.data.generate.generator import generator_of
 from objbench.data.generate.tracer import tonemap
 from objbench.data.generate.tracer.visibility import label_map
-from objbench.data.prepare.prepare import plan
+from objbench.data.prepare.prepare import PrepareRequest
 from objbench.data.scene import SceneBatch
 from objbench.errors import RequestError
 from objbench.spec.load import load_spec
@@ -251,14 +251,11 @@ def test_every_dataset_has_its_variant() -> None:
 
 
 def test_cards_and_manifests_say_that_it_is_a_stand_in() -> None:
-    sizes = {"train": 1, "val": 1, "test": 1}
-    dataset = load_spec().dataset("clevrtex")
-    made = plan(dataset, "generated", Path(), None, sizes, 3).source.generator
+    dataset, clevr6 = (load_spec().dataset(name) for name in ("clevrtex", "clevr6"))
+    made = PrepareRequest(dataset, "generated", Path(), seed=3).plan().source.generator
     assert made == {"version": 1, "seed": 3, "stand_in": 1}
-    assert plan(load_spec().dataset("clevr6"), "generated", Path(), None, sizes, 3).source.generator == {
-        "version": 1,
-        "seed": 3,
-    }
+    made = PrepareRequest(clevr6, "generated", Path(), seed=3).plan().source.generator
+    assert made == {"version": 1, "seed": 3}
     known = dataset.spec.sources["generated"]
     assert "stand-in" in known.title
     assert known.errata[0].startswith("A stand-in, not a copy")

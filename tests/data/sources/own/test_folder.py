@@ -9,7 +9,7 @@ from helpers.clevr import samples
 from helpers.own import png, request, scene, write_folder
 
 from objbench.data.format.manifest import Manifest
-from objbench.data.prepare.prepare import plan, prepare
+from objbench.data.prepare.prepare import PrepareRequest, prepare
 from objbench.data.sources.own.folder import FolderSource
 from objbench.data.sources.own.splits import split_by_hash
 from objbench.errors import ObjbenchError, RequestError
@@ -154,7 +154,8 @@ def test_parts_by_several_processes_give_the_same_bytes(tmp_path: Path) -> None:
     dataset = DatasetRef("mine", "standard", spec)
     prepare(dataset, "folder", tmp_path / "whole", raw=raw, workers=1)
     for number in (3, 1, 2):
-        assert plan(dataset, "folder", tmp_path / "parts", raw, {}, 0).run_part(Part(number, 3), 1, silent)
+        preparation = PrepareRequest(dataset, "folder", tmp_path / "parts", raw).plan()
+        assert preparation.run_part(Part(number, 3), 1, silent)
     prepare(dataset, "folder", tmp_path / "parts", raw=raw, workers=1)
     folders = [tmp_path / name / "mine" / "folder" for name in ("whole", "parts")]
     names = sorted(path.name for path in folders[0].iterdir() if path.suffix in (".tar", ".json"))
