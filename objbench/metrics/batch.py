@@ -72,7 +72,11 @@ class Metric:
         """The value of each image, float64 (B,)."""
         values = self.of(compare(pred, true, reconstruction, images))
         if values is None:
-            raise ObjbenchError(f"{self.__name__} needs both a reconstruction and images")
+            missing = reconstruction is None or images is None
+            why = (
+                "needs both a reconstruction and images" if missing else "is not defined for images so small"
+            )
+            raise ObjbenchError(f"{self.__name__} {why}")
         return values
 
     def __repr__(self) -> str:

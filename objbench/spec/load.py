@@ -86,6 +86,8 @@ def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further
     published: list[tuple[str, Any]] = []
     for name, layer in layers:
         try:
+            if name in own and "datasets" not in layer:
+                continue  # another program's file of that name
             if name in own:
                 check_declaration(own[name], layer, merged["datasets"])
             published += _published(layer)
@@ -97,7 +99,9 @@ def _merged(config: Path | None, declared: tuple[tuple[Path, int], ...], further
         except ValidationError as error:
             lines = [_in_published(line, published) for line in explain(Spec, error)]
             if len(lines) > _MOST_MISTAKES:
-                lines[_MOST_MISTAKES:] = [f"{len(lines) - _MOST_MISTAKES} more mistakes"]
+                lines[_MOST_MISTAKES:] = [
+                    f"{(more := len(lines) - _MOST_MISTAKES)} more mistake{'s' * (more > 1)}"
+                ]
             raise RequestError("\n".join(f"{name}: {shortened(line)}" for line in lines)) from None
         except RequestError as error:
             raise RequestError(f"{name}: {error}") from None

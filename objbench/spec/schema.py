@@ -229,6 +229,39 @@ class Spec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _published_names_exist(self) -> Spec:
+        for i, row in enumerate(self.published):
+            for dataset in (*row.values, *row.test_set, *row.dataset_notes):
+                if dataset not in self.datasets:
+                    raise ValueError(f"published.{i}: {unknown_name('dataset', dataset, self.datasets)}")
+            known = self.all_metrics()
+            for metric in (*row.definitions, *(name for values in row.values.values() for name in values)):
+                if metric not in known:
+                    raise ValueError(f"published.{i}: {unknown_name('metric', metric, known)}")
+            for dataset, of_metrics in row.values.items():
+                for metric, (mean, _) in of_metrics.items():
+                    self._refuse_impossible(f"published.{i}.values.{dataset}.{metric}", known[metric], mean)
+            for dataset, place in row.test_set.items():
+                places = [
+                    f"{protocol}/{source}"
+                    for protocol, rule in self.datasets[dataset].protocols.items()
+                    for source in rule.sources
+                ]
+                if place not in places:
+                    raise ValueError(
+                        f"published.{i}.test_set.{dataset}: {unknown_name('place', place, places)}"
+                    )
+        return self
+
+    @staticmethod
+    def _refuse_impossible(where: str, metric: MetricSpec, printed: float) -> None:
+        """Raise ValueError for a mean, in percent if the metric is, that the metric cannot have."""
+        value = printed / 100 if metric.percent else printed
+        low, high = metric.range
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise ValueError(f"{where}: {printed:g} is outside of the metric's range")
+
+    @model_validator(mode="after")
     def _references_exist(self) -> Spec:
         rows = list(enumerate(self.published))
         cited = [(key, f"published.{i}") for i, row in rows for key in (row.citation, row.quoted_in)]

@@ -58,7 +58,11 @@ class Checkpoint:
             reason = lines_of(error)[0]
             raise ObjbenchError(
                 f"{folder / CHECKPOINT}: could not be written, is the disk full? ({reason}); "
-                "the same command resumes from the previous checkpoint"
+                + (
+                    "the same command resumes from the previous checkpoint"
+                    if (folder / CHECKPOINT).exists()
+                    else "there is no earlier checkpoint"
+                )
             ) from error
 
 

@@ -30,6 +30,7 @@ from objbench.spec.resolve import MethodConfig
 from objbench.spec.schema import Spec
 from objbench.stored import utc_now
 from objbench.train.artifacts import SAMPLE_SHEET, write_per_image, write_samples
+from objbench.train.batches import StageScenes
 from objbench.train.checkpoint import save_weights
 from objbench.train.environment import Environment, joined
 from objbench.train.evaluate import N_SAMPLES, Evaluation, evaluate
@@ -85,6 +86,8 @@ def run_seed(
     if ranks.several:
         ranks.refuse_difference(config | _versions(data.device))
     with interrupts.training(f"seed {seed}"), ranks.held_by_first(lock_run(folder, interrupts.lose)):
+        if fresh:
+            ranks.all_do(lambda: _refuse_before_deleting(method, data, seed, ranks))
         finished = ranks.on_first(lambda: claim(folder, config, fresh))
         if finished:
             record: Record = ranks.on_first(lambda: read_record(folder))
@@ -108,6 +111,14 @@ def run_seed(
             if not is_out_of_memory(error):
                 raise
             raise ObjbenchError(f"{folder}: {in_a_line(error, LESS_MEMORY_OF_A_RUN)}") from error
+
+
+def _refuse_before_deleting(method: MethodConfig, data: RunData, seed: int, ranks: Ranks) -> None:
+    """Raise the error of data that cannot be read, or of batches that cannot be made of them."""
+    model = build(method, data.dataset)
+    for stage in model.stages():
+        StageScenes(data.train.images, stage, model.recipe.nominal_epochs, seed, ranks)
+    _ = data.tests, data.val
 
 
 def run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]:

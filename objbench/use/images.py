@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from objbench.data.format.depth import deep_mode
 from objbench.data.format.png import check_sums
 from objbench.data.format.sample import key_of
 from objbench.data.read.scenes import Scenes
@@ -26,7 +27,6 @@ One = Tensor | Array | Image.Image | str | os.PathLike[str]
 Images = One | Scenes | Sequence[One]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_DEEP = ("I", "F")  # PIL's modes of more than 8 bits per channel begin with these
 _EXPECTED = (
     "expected a tensor (3,H,W) or (N,3,H,W), an array (H,W,3) or (N,H,W,3), a PIL image, a path, or a list"
 )
@@ -95,6 +95,7 @@ def read_image(path: Path) -> Tensor:
             content = path.read_bytes()
         check_sums(content)
         with Image.open(io.BytesIO(content)) as image:
+            _refuse_deep(image, str(path))  # once it is loaded, Pillow does not tell
             image.load()
             return _of_pil(image, str(path))
     except FileNotFoundError:
@@ -124,6 +125,8 @@ def to_size(values: Tensor, size: tuple[int, int]) -> Tensor:
 def labels_at(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """A label map (h,w) at `size`: each pixel has the label of the nearest one, by the centres of pixels.
 
+    It is uint8, or int64 if a label is above 255.
+
     >>> labels_at(torch.tensor([[0, 1]]), (2, 4)).tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
@@ -131,7 +134,7 @@ def labels_at(labels: Tensor, size: tuple[int, int]) -> Tensor:
         (2 * torch.arange(new, device=labels.device) + 1) * old // (2 * new)
         for new, old in zip(size, labels.shape, strict=True)
     )
-    return labels[rows[:, None], columns]
+    return labels[rows[:, None], columns].to(torch.uint8 if labels.max() < 256 else torch.int64)
 
 
 def _named(one: One, position: int) -> NamedImage:
@@ -156,13 +159,20 @@ def _check_dimensions(images: Tensor | Array) -> None:
 
 
 def _of_pil(image: Image.Image, name: str) -> Tensor:
-    if image.mode.startswith(_DEEP):
+    _refuse_deep(image, name)
+    try:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    except ValueError as error:
+        raise RequestError(f"{name}: its mode {image.mode} cannot be made RGB ({brief(error)})") from None
+    return torch.from_numpy(np.array(upright)).permute(2, 0, 1) / 255
+
+
+def _refuse_deep(image: Image.Image, name: str) -> None:
+    if (deep := deep_mode(image)) is not None:
         raise RequestError(
-            f"{name}: its mode is {image.mode}, expected 8 bits per channel; convert it, because what its white is, is "
+            f"{name}: its mode is {deep}, expected 8 bits per channel; convert it, because what its white is, is "
             "not known"
         )
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    return torch.from_numpy(np.array(upright)).permute(2, 0, 1) / 255
 
 
 def _of_array(array: Array, name: str) -> Tensor:

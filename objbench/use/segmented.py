@@ -18,7 +18,7 @@ class SegmentedImage:
 
     Attributes:
         name: The file, or the position among the images.
-        labels: uint8 (H,W), or int64 for more than 256 planes, at the size of the image that was given: which plane
+        labels: uint8 (H,W), or int64 if a label is above 255, at the size of the image that was given: which plane
             each pixel belongs to.
         masks: float (M,h,w) at the size of the model; None if the method gives label maps.
         reconstruction: (3,h,w) in [0,1], not clamped; None if the method makes none.

@@ -88,7 +88,7 @@ class Command(NamedTuple):
 
 
 def demos(spec: Spec) -> Iterator[Command]:
-    """Every method's preset `demo`: on the dataset it is made for and, with settings for it, on the small CLEVR.
+    """Every method's preset `demo`: on the lattice, on the dataset it is made for and, with settings for it, on the small CLEVR.
 
     The trivial methods stand beside them on each dataset, with one seed.
     """
@@ -100,7 +100,7 @@ def demos(spec: Spec) -> Iterator[Command]:
         here = [
             name
             for name, preset in presets.items()
-            if dataset in (MADE_FOR.get(name, ALIGNED), *preset.datasets)
+            if dataset in (ALIGNED, MADE_FOR.get(name), *preset.datasets)
         ]
         yield Command(trivial, dataset, 1)
         for seeds in sorted({SEEDS.get(name, OTHER_SEEDS) for name in here}, reverse=True):

@@ -300,6 +300,8 @@ class PrepareRequest:
         plans = opened.plan()
         if not plans:
             raise self._nothing()
+        if not draws:  # a generator's splits are streams of their own
+            self._refuse_overlap(plans)
         settings = self._settings(self.seed if draws else None)
         return Preparation(self.dataset, self.source, self.folder, opened, plans, settings)
 
@@ -321,6 +323,16 @@ class PrepareRequest:
                 f"--seed {self.seed}: the source '{self.source}' draws nothing, its scenes are those of the release; "
                 "leave out --seed"
             )
+
+    def _refuse_overlap(self, plans: list[SplitPlan]) -> None:
+        """Raise RequestError for scenes that are in train and in another split, unless the protocol says so."""
+        train = [plan for plan in plans if plan.split == "train"]
+        for plan in plans:
+            if plan.split != "train" and not plan.in_train and any(plan.shares(other) for other in train):
+                raise RequestError(
+                    f"datasets.{self.dataset.name}.protocols.{self.dataset.protocol}.sources.{self.source}.{plan.split}: has "
+                    "records of train; give it others, or say in_train: true"
+                )
 
     def _nothing(self) -> RequestError:
         return RequestError(
@@ -361,7 +373,14 @@ def prepare(
 
 
 def refuse_selection(dataset: DatasetRef, source: str) -> None:
-    """Raise RequestError if the protocol selects scenes of a source that cannot tell which ones qualify."""
+    """Raise RequestError if the protocol selects or transforms scenes of a source that cannot do that."""
+    if dataset.rule.transform is not None and not any(
+        registry.get("sources", name).native for name in dataset.rule.sources
+    ):
+        raise RequestError(
+            f"datasets.{dataset.name}.protocols.{dataset.protocol}.transform: the source '{source}' makes scenes of their "
+            "final size, and follows none; leave it out"
+        )
     select = dataset.rule.select.get(source)
     asked = select.model_dump(exclude_none=True) if select is not None else {}
     for key in asked:

@@ -73,6 +73,12 @@ class Scenes(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "_factors": dict(self.factors),
+        }  # to a process that is not forked no function can go
+
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload

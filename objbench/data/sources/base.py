@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,19 @@ class SplitPlan:
     def size(self) -> int | None:
         """The number of scenes, or None if it is known only after reading."""
         return self.stop - self.start if self.cut is None else slice_size(*self.cut)
+
+    def shares(self, other: SplitPlan) -> bool:
+        """Whether a scene is in both splits, as far as their bounds say: the end of a selection is not known."""
+        if self.file != other.file or max(self.start, other.start) >= min(self.stop, other.stop):
+            return False
+        if self.cut is None or other.cut is None:
+            return True
+        front, back = sorted((self.cut, other.cut), key=lambda cut: cut[0] < 0)
+        if front[0] >= 0 > back[0]:  # one counts from the start, the other one from the end
+            return front[1] is None or back[0] < front[1] < 0
+        open_end = 0 if front[0] < 0 else sys.maxsize
+        ends = [open_end if stop is None or start >= 0 > stop else stop for start, stop in (front, back)]
+        return max(front[0], back[0]) < min(ends)
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,10 @@ class Course:
         """Read a course from `path`, a metrics.jsonl or the folder of a run.
 
         Raises:
-            ObjbenchError: It has no validation.
+            ObjbenchError: There is no such file, or it has no validation.
         """
+        if not path.exists():
+            raise ObjbenchError(f"{path}: no such file or folder")
         lines = _validations(path)
         if not lines:
             raise ObjbenchError(

@@ -20,11 +20,11 @@ def seeds_of(method: str, dataset: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", [n for n, method in SPEC.methods.items() if "demo" in method.variants])
-def test_every_demo_is_run_on_the_dataset_that_its_description_names(name):
+def test_every_demo_is_run_on_the_lattice_and_on_the_dataset_that_its_description_names(name):
     preset = SPEC.methods[name].variants["demo"]
     (made_for,) = re.findall(r"made for ([\w@]+)", preset.description)
     datasets = {command.dataset for command in DEMOS if f"{name}:demo" in command.methods}
-    assert datasets == {made_for, *preset.datasets}
+    assert datasets == {ALIGNED, made_for, *preset.datasets}
     assert seeds_of(f"{name}:demo", made_for) == list(range(5 if name == "objmae" else 3))
 
 

@@ -19,6 +19,7 @@ from objbench.files import naming
 _BLOCK = 512
 _STEP = 1 << 20
 _BASE_256 = 0x80
+_EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # headers about the next member
 _SPECIAL = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe"}
 
 
@@ -117,6 +118,8 @@ def _text(field: bytes) -> str:
 
 def _file_id(header: _Header, variant: Variant) -> FileId | None:
     """What the member is, None if it is not wanted."""
+    if header.kind in _EXTENDED:
+        return None
     *folders, name = header.name.split("/")
     file_id = parse(name, variant)
     if file_id is None:

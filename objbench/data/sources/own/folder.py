@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SourceTree, SplitPlan
 from objbench.data.sources.own.pairs import Pairs, scan
 from objbench.data.sources.own.scenes import OwnBlock, OwnScene, blocks
-from objbench.data.sources.own.splits import HASHED, plans, split_by_hash
-from objbench.errors import RequestError
+from objbench.data.sources.own.splits import ALIKE, HASHED, plans, split_by_hash
+from objbench.errors import RequestError, first_few
 from objbench.spec.datasets import SPLITS
 
 _NAMED = "by sub-folders train, val and test"
@@ -30,6 +31,8 @@ class FolderSource(Source):
             raise RequestError(f"--raw {root}: a file, expected the folder that holds images and label maps")
         self._root = root
         self._named = any((root / split).is_dir() for split in SPLITS)
+        if self._named and (root / "images").is_dir():
+            raise RequestError(f"{root}: holds images and folders of splits beside it; move one of them away")
         folders = [split for split in SPLITS if release.wanted(request, split) and (root / split).is_dir()]
         self._pairs = {split: scan(root / split) for split in folders} if self._named else {"": scan(root)}
 
@@ -76,7 +79,21 @@ class FolderSource(Source):
         names = self._pairs[""].names
         first = [name.partition("/")[0] for name in names]
         inside = set(first) <= set(SPLITS)
+        if not inside:
+            _refuse_split_names(self._root, names)
         found: dict[str, list[str]] = {split: [] for split in SPLITS}
         for name, split in zip(names, first if inside else map(split_by_hash, names), strict=True):
             found[split].append(name)
         return found, _NAMED if inside else HASHED
+
+
+def _refuse_split_names(root: Path, names: list[str]) -> None:
+    """Raise RequestError if a folder is named much like a split: a hash of the names would mix its scenes with others."""
+    folders = sorted({name.partition("/")[0] for name in names if "/" in name})
+    alike = [folder for folder in folders if folder in SPLITS or ALIKE.match(folder)]
+    if alike:
+        others = [folder for folder in folders if folder not in SPLITS] or ["scenes in no folder"]
+        raise RequestError(
+            f"{root}: {alike[0]} is named after a split, and {first_few(others)} would be mixed with it; name all folders "
+            f"{', '.join(SPLITS)}, or none of them like a split"
+        )

@@ -125,7 +125,11 @@ def _stem(path: str) -> str:
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     """The files of these suffixes in a folder and its folders, as paths relative to it with /."""
-    for here, _, files in walk(folder):
+
+    def unreadable(error: OSError) -> None:
+        raise ObjbenchError(f"{error.filename}: {error.strerror}; see to its permissions and its disk")
+
+    for here, _, files in walk(folder, unreadable):
         inside = here.relative_to(folder)
         for name in files:
             ours = name.startswith(".") or name.endswith(RECEIPT)  # a folder copied from a store has receipts
@@ -140,4 +144,12 @@ def _coco(path: Path) -> dict[str, list[dict[str, Any]]]:
         found = annotations_by_image(parse_json(content))
     except (ValueError, RecursionError) as error:
         raise ObjbenchError(f"{path}: no COCO file of annotations ({error})") from None
-    return {_stem(PurePosixPath(name).as_posix()): annotations for name, annotations in found.items()}
+    by_stem: dict[str, list[dict[str, Any]]] = {}
+    for name, of_image in found.items():
+        stem = _stem(PurePosixPath(name).as_posix())
+        if stem in by_stem:
+            raise ObjbenchError(
+                f"{path}: lists the image {stem} twice, under two endings or paths; which one is right?"
+            )
+        by_stem[stem] = of_image
+    return by_stem

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from objbench.data.format.depth import deep_mode
 from objbench.data.format.png import MOST_PIXELS, check_sums
 from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Array, BadScene, SceneBatch
 from objbench.data.sources.own.labels import png_labels
@@ -24,7 +25,6 @@ from objbench.errors import brief
 MOST_BYTES = 64 << 20  # of a file
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _PIXELS_PER_JOB = 1 << 25
-_DEEP = ("I", "F")  # Pillow's modes of more than 8 bits per channel begin with these
 _ORIENTATION, _UPRIGHT = 0x0112, (0, 1)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, OverflowError, Image.DecompressionBombError)
 
@@ -161,9 +161,9 @@ def _pixels(content: bytes) -> Array:
                 raise ValueError(f"it has {height}x{width} pixels, expected at most {MOST_PIXELS:,}")
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise ValueError("it is animated, or has several pages")
-            if image.mode.startswith(_DEEP):
+            if (deep := deep_mode(image)) is not None:
                 raise ValueError(
-                    f"its mode is {image.mode}, expected 8 bits per channel; convert it, because what its white is, is not "
+                    f"its mode is {deep}, expected 8 bits per channel; convert it, because what its white is, is not "
                     "known"
                 )
             if image.getexif().get(_ORIENTATION, 0) not in _UPRIGHT:

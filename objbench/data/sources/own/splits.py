@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 from objbench.data.sources import release
@@ -10,6 +11,9 @@ from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.errors import RequestError
 from objbench.spec.datasets import SPLITS
 
+ALIKE = re.compile(
+    r"(train|valid|val|test|dev)(ing|ation)?(?![a-z])", re.IGNORECASE
+)  # names much like those of splits
 HASHED = "by a hash of the names, a tenth each to val and test"
 
 
@@ -19,12 +23,12 @@ def split_by_hash(name: str) -> str:
     >>> [split_by_hash(f"{number:04}") for number in range(6)]
     ['train', 'train', 'train', 'train', 'train', 'test']
     """
-    tenth = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10
+    tenth = int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big") % 10
     return {0: "val", 1: "test"}.get(tenth, "train")
 
 
 def plans(request: SourceRequest, found: Mapping[str, int], how: str) -> list[SplitPlan]:
-    """The splits of the protocol: all scenes of each, or the first ones where a smaller size is asked for.
+    """The splits of the protocol: its part of the scenes of each, or the first ones where a smaller size is asked for.
 
     Args:
         request: What the user asked for.
@@ -44,12 +48,15 @@ def plans(request: SourceRequest, found: Mapping[str, int], how: str) -> list[Sp
                 f"{release.label(request)}: no scene for {split} ({how}; found {_counts(found)}); --{split} 0 leaves "
                 "that split out"
             )
+        rule = release.rules(request)[split]
+        start, stop, _ = slice(rule.start, rule.stop).indices(here)
+        here = max(stop - start, 0)
         size = request.sizes.get(split, here)
-        if size > here:
+        if size > here or not here:
             raise RequestError(
                 f"--{split} {size}: {release.label(request)} has {here:,} {split} scenes ({how})"
             )
-        made.append(SplitPlan(split, split, 0, size, size == here))
+        made.append(SplitPlan(split, split, start, start + size, size == here))
     return made
 
 

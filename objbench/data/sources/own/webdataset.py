@@ -20,6 +20,7 @@ from objbench.spec.datasets import SPLITS
 
 _DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_WITHIN = r"(?<![a-zA-Z])(?i:train|valid|val|test)(?![a-zA-Z])"
 _NAMES = {"train": "train(ing)?", "val": "val(idation)?", "test": "test"}  # how archives of a split begin
 _NAMED = "by the names of the archives"
 _DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError)
@@ -143,7 +144,10 @@ class WebDatasetSource(Source):
             )
         for part in _DEFAULTS:
             if not set(self._endings[part]) & set(first.parts):
-                raise ObjbenchError(f"{self._part(part, first).where}: {self._part(part, first).missing}")
+                lacking = self._part(part, first)
+                raise ObjbenchError(
+                    f"{lacking.where}: {lacking.missing}. The files of a sample follow each other, as tar --sort=name puts them"
+                )
 
 
 def samples(path: Path, wanted: tuple[str, ...]) -> Generator[Sample, None, None]:
@@ -151,27 +155,43 @@ def samples(path: Path, wanted: tuple[str, ...]) -> Generator[Sample, None, None
 
     Raises:
         ObjbenchError: The archive is damaged, or no tar archive.
+        RequestError: It holds links, a file twice, or a sample whose files do not follow each other.
     """
     last, sample = "none", None
+    seen: set[str] = set()
     try:
         with naming(path), tarfile.open(path) as archive:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
                 last = member.name
                 folder, _, name = member.name.rpartition("/")
-                if not member.isfile() or name.startswith("."):
+                if name.startswith("."):
+                    continue
+                if member.islnk() or member.issym():
+                    raise RequestError(
+                        f"{path}: {member.name} is a link; make the archive with tar --dereference --hard-dereference"
+                    )
+                if not member.isfile():
                     continue
                 stem, _, ending = name.partition(".")
                 key = f"{folder}/{stem}" if folder else stem
                 if sample is None or sample.key != key:
                     if sample is not None:
                         yield sample
+                    if key in seen:
+                        raise RequestError(
+                            f"{path}: files of the sample {key} do not follow each other, or are there twice; make the archive "
+                            "with tar --sort=name"
+                        )
+                    seen.add(key)
                     sample = Sample(path, key, {})
                 content = None
                 if ending in wanted and member.size <= MOST_BYTES:
                     file = archive.extractfile(member)
                     assert file is not None
                     content = file.read()
+                if ending in sample.parts:
+                    raise RequestError(f"{path}: {member.name} is there twice; which one is right?")
                 sample.parts[ending] = content
             _check_end(archive)
     except _DAMAGE as error:
@@ -209,11 +229,21 @@ def _archives(raw: Path) -> list[Path]:
     return found
 
 
+def _refuse_names_within(archives: list[Path], raw: Path) -> None:
+    """Raise RequestError if archives have names of several splits in them: a hash of the keys would mix their samples."""
+    within = {word.lower(): path for path in archives for word in re.findall(_WITHIN, path.name)}
+    if len(within) > 1:
+        raise RequestError(
+            f"{raw}: {first_few([path.name for path in within.values()])} have the names of splits in them; say which "
+            "archives make a split, such as --option train='*-train-*.tar'"
+        )
+
+
 def _by_split(archives: list[Path], patterns: dict[str, str], raw: Path) -> dict[str, list[Path]] | None:
     """Split -> its archives; None where the archives do not say."""
     if not patterns:
         found = {
-            split: [path for path in archives if re.match(rf"{name}(?![a-z])", path.name)]
+            split: [path for path in archives if re.match(rf"{name}(?![a-z])", path.name, re.IGNORECASE)]
             for split, name in _NAMES.items()
         }
         named = [path for paths in found.values() for path in paths]
@@ -223,6 +253,8 @@ def _by_split(archives: list[Path], patterns: dict[str, str], raw: Path) -> dict
                 f"{raw}: {named[0].name} is named after a split, {others} after none; move them away, or say which archives "
                 "make a split, such as --option train='train-*.tar'"
             )
+        if not named:
+            _refuse_names_within(archives, raw)
         return found if named else None
     found = {split: [] for split in SPLITS}
     taken: dict[Path, str] = {}
