@@ -77,18 +77,18 @@ def _entry(planned: Planned, what: str) -> dict[str, Any]:
     }
 
 
-def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str], wait: bool) -> None:
+def submit_plan(context: Context, plan: Plan) -> None:
     """Submit what is open to a cluster.
 
-    Without `wait` the job of each run is printed. With it, and always with Ray, whose jobs end with this process, the
+    Without `--wait` the job of each run is printed. With it, and always with Ray, whose jobs end with this process, the
     command follows them, prints the scores of each run, and raises if some failed.
     """
     from objbench.launch.jobs import parse_resources, submit
     from objbench.launch.work import refuse_failures
 
-    given = parse_resources(resources)
+    given = parse_resources(plan.request.resources)
     blocks = {name: method.resources for name, method in plan.spec.methods.items()}
-    if launcher == "ray":
+    if plan.request.launcher == "ray":
         from objbench.launch.ray import ray_cluster
 
         context.interrupts.advice = _GO_ON
@@ -99,7 +99,7 @@ def submit_plan(context: Context, plan: Plan, launcher: str, resources: list[str
 
     submitted = submit(plan, blocks, given, slurm_here(plan.request.runs))
     lines = [printable(f"{one.job.job_id}  {one.planned.task}  {one.planned.folder}") for one in submitted]
-    if wait:
+    if plan.request.wait:
         context.interrupts.advice = "the jobs go on; objbench list runs shows them"
         for line in lines:
             say(line)
@@ -163,15 +163,15 @@ def _print_json(context: Context, done: list[tuple[Path, Record]]) -> None:
         print_json([{"folder": str(folder), **record.model_dump()} for folder, record in done])
 
 
-def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int | None) -> None:
+def carry_out(context: Context, plan: Plan) -> None:
     """Run what is open, print the scores of all runs that are finished, and raise if some failed."""
     from objbench.launch.work import Worker, refuse_failures, run_here
 
     done: list[tuple[Path, Record]] = []
     note = _noting(context, plan, done)
     context.interrupts.advice = _GO_ON
-    if launcher == "local":
-        outcomes = _in_a_pool(context, plan, workers, note)
+    if plan.request.launcher == "local":
+        outcomes = _in_a_pool(context, plan, note)
     else:
         worker = Worker(plan.request, plan.spec, context.interrupts, say, context.debug, context.ranks)
         outcomes = run_here(worker, plan.runs, note)
@@ -179,13 +179,11 @@ def carry_out(context: Context, plan: Plan, launcher: str | None, workers: int |
     refuse_failures(outcomes, plan)
 
 
-def _in_a_pool(
-    context: Context, plan: Plan, workers: int | None, note: Callable[[Outcome], None]
-) -> list[Outcome]:
+def _in_a_pool(context: Context, plan: Plan, note: Callable[[Outcome], None]) -> list[Outcome]:
     from objbench.data.workers import available
     from objbench.launch.pool import Pool, devices_of, seats
 
-    places = seats(workers, devices_of(plan.request.device), available())
+    places = seats(plan.request.workers, devices_of(plan.request.device), available())
     before = _leave([planned for planned in plan.left_alone if planned.state.state == "finished"], note)
     return before + Pool(plan, places, context.interrupts, say).run(note)
 

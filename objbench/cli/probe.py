@@ -16,7 +16,6 @@ from objbench.cli.options import (
     completes_to,
     local_path,
 )
-from objbench.errors import RequestError
 from objbench.scores import MATCHINGS, PROBES, Matching, ProbeName
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def probe(
     """
     from objbench.data.read.load import load_split
     from objbench.device import choose_device
-    from objbench.probe.run import Request, probe_run
+    from objbench.probe.run import ProbeRequest, probe_run
     from objbench.report.write.terminal import print_tables
     from objbench.train.reevaluate import dataset_of
     from objbench.train.run_data import prepared_run_data
@@ -100,9 +99,7 @@ def probe(
         raise no_such_run(run, run)
     references = [context.spec.dataset(name) for name in dataset or ()]
     names = None if factors is None else tuple(name.strip() for name in factors.split(",") if name.strip())
-    if factors is not None and not names:
-        raise RequestError("--factors: no name of a factor")
-    request = Request(probe, matching, names, train)
+    request = ProbeRequest(probe, matching, names, train)
 
     def load(record: Run) -> tuple[Scenes, list[Scenes]]:
         own = dataset_of(folder, record, context.spec)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,16 +19,11 @@ from objbench.cli.options import (
     complete_method,
     completes_to,
 )
-from objbench.errors import RequestError, unknown_name
+from objbench.errors import RequestError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from objbench.launch.plan import Plan
-
-_MOST_SEEDS = 10_000
-_CLUSTERS = ("slurm", "ray")
-LAUNCHERS = ("local", *_CLUSTERS)
+    from objbench.methods.plain_file import MethodFile
 
 
 @shared_verb
@@ -112,7 +109,7 @@ def run(
         typer.Option(
             metavar="NAME",
             help="local: several runs at once on this machine; slurm: jobs of Slurm; ray: tasks of Ray. Default: one after another.",
-            autocompletion=completes_to(*LAUNCHERS),
+            autocompletion=completes_to("local", "slurm", "ray"),
         ),
     ] = None,
     workers: Annotated[
@@ -151,54 +148,37 @@ def run(
     """
     from objbench.cli.plan import carry_out, print_plan, submit_plan
     from objbench.launch.plan import make_plan, refuse_different_plans
-    from objbench.launch.request import RunRequest
+    from objbench.launch.request import CLUSTERS, RunRequest, parse_seeds
     from objbench.methods.plain_block import named
-    from objbench.methods.plain_file import MethodFile
     from objbench.parts import parse_part
-    from objbench.spec.datasets import GENERATED
-    from objbench.train.copies import copy_among
-    from objbench.train.logger_kinds import check_loggers
-
-    def kept(path: Path, kind: str | None) -> MethodFile | None:
-        """The copy in a run of a file that is gone."""
-        file = copy_among(context.runs, path, kind)
-        if file is not None:
-            say(f"{path} is not there any more; its copy {file.path} is used")
-        return file
 
     def planned() -> Plan:
         """What is to be run; wrong requests are refused here."""
-        numbers = tuple(parse_seeds(seeds, seed))
-        if keep not in (None, "predictions"):
-            raise unknown_name("thing to --keep", keep, ["predictions"])
-        loggers = _once("--log", log or [])
-        check_loggers(loggers)
-        sizes = sizes_of(train, val, test)
-        if in_memory and source != GENERATED:
-            raise RequestError(f"--in-memory needs --source {GENERATED}")
-        if sizes and not in_memory:
+        if launcher is not None and context.ranks.several:
             raise RequestError(
-                f"--{next(iter(sizes))} needs --in-memory; the sizes of prepared splits are options of objbench prepare"
+                f"--launcher {launcher} cannot be used under torchrun, which starts the processes itself"
             )
-        own_device = context.ranks.device(device)
-        _check_launcher(launcher, workers, own_device, resources, wait, shared=context.ranks.several)
-        methods, files = named(method, kept)
+        methods, files = named(method, partial(_kept, context.runs))
         request = RunRequest(
-            methods=_once("METHOD", methods),
-            datasets=_once("--dataset", dataset),
-            seeds=numbers,
             data=context.data,
             runs=context.runs,
+            methods=tuple(methods),
+            datasets=tuple(dataset),
+            seeds=tuple(parse_seeds(seeds, seed)),
             source=source,
             assignments=tuple(set_ or ()),
-            device=own_device,
+            device=context.ranks.device(device),
             fresh=fresh,
             in_memory=in_memory,
-            sizes=sizes,
-            log=loggers,
-            keep=keep is not None,
+            sizes=sizes_of(train, val, test),
+            log=tuple(log or ()),
+            keep=keep,
             config=context.config,
             files=files,
+            launcher=launcher,
+            workers=workers,
+            resources=tuple(resources or ()),
+            wait=wait,
         )
         return make_plan(request).part(parse_part(part))
 
@@ -208,70 +188,17 @@ def run(
         say(note)
     if dry_run:
         print_plan(context, plan)
-    elif launcher in _CLUSTERS:
-        submit_plan(context, plan, launcher, resources or [], wait)
+    elif launcher in CLUSTERS:
+        submit_plan(context, plan)
     else:
-        carry_out(context, plan, launcher, workers)
+        carry_out(context, plan)
 
 
-def _check_launcher(
-    launcher: str | None,
-    workers: int | None,
-    device: str,
-    resources: list[str] | None,
-    wait: bool,
-    *,
-    shared: bool,
-) -> None:
-    """Refuse an unknown launcher, devices that are not there, and options that mean nothing without another one."""
-    from objbench.device import choose_device
+def _kept(runs: Path, path: Path, kind: str | None) -> MethodFile | None:
+    """The copy in a run of a file that is gone."""
+    from objbench.train.copies import copy_among
 
-    if launcher is not None and launcher not in LAUNCHERS:
-        raise unknown_name("launcher", launcher, LAUNCHERS)
-    if launcher is not None and shared:
-        raise RequestError(
-            f"--launcher {launcher} cannot be used under torchrun, which starts the processes itself"
-        )
-    if launcher != "local" and workers is not None:
-        raise RequestError("--workers needs --launcher local")
-    if launcher != "local" and "," in device:
-        raise RequestError(f"--device {device}: several devices need --launcher local")
-    if launcher not in _CLUSTERS and (resources or wait):
-        raise RequestError(f"--resources and --wait need --launcher {' or '.join(_CLUSTERS)}")
-    for name in device.split(","):
-        if not name:
-            raise RequestError(f"--device {device}: expected a device on each side of a comma")
-        if launcher not in _CLUSTERS or not name.startswith(
-            "cuda"
-        ):  # a job may get what this machine has not
-            choose_device(name)
-
-
-def _once(option: str, names: list[str]) -> tuple[str, ...]:
-    for name in names:
-        if names.count(name) > 1:
-            raise RequestError(f"{option} {name}: given twice")
-    return tuple(names)
-
-
-def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
-    """The seeds of `--seeds 5` (0 to 4), `--seeds 0,3,7` or `--seed 3`; by default seed 0 alone."""
-    if seeds is not None and seed is not None:
-        raise RequestError("give either --seeds or --seed, not both")
-    if seed is not None:
-        numbers = [seed]
-    else:
-        try:
-            numbers = [int(part) for part in (seeds or "1").split(",")]
-        except ValueError:
-            raise RequestError(f"--seeds {seeds}: expected a number (5) or numbers (0,3,7)") from None
-        if seeds is None or "," not in seeds:
-            if numbers[0] > _MOST_SEEDS:
-                raise RequestError(
-                    f"--seeds {seeds}: expected at most {_MOST_SEEDS:,} seeds; --seed runs one"
-                )
-            numbers = list(range(numbers[0]))
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        given = f"--seeds {seeds}" if seed is None else f"--seed {seed}"
-        raise RequestError(f"{given}: expected at least one seed, distinct numbers of at least 0")
-    return numbers
+    file = copy_among(runs, path, kind)
+    if file is not None:
+        say(f"{path} is not there any more; its copy {file.path} is used")
+    return file

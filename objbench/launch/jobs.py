@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -109,10 +109,11 @@ class Job:
 
     def _run(self, interrupts: Interrupts) -> Outcome:
         method, dataset, seed = self.task
-        one = replace(self.request, methods=(method,), datasets=(dataset,), seeds=(seed,))
+        one = self.request.model_copy(update={"methods": (method,), "datasets": (dataset,), "seeds": (seed,)})
         plan = make_plan(one)
         (planned,) = plan.runs
-        one = replace(one, fresh=self.deleted is not None and self.deleted == _inode(planned.folder))
+        fresh = self.deleted is not None and self.deleted == _inode(planned.folder)
+        one = one.model_copy(update={"fresh": fresh})
         with logged(planned.folder):
             return Worker(one, plan.spec, interrupts, print).run(planned)
 
@@ -130,7 +131,7 @@ class Submitted(NamedTuple):
     job: Handle
 
 
-def parse_resources(texts: list[str]) -> dict[str, Any]:
+def parse_resources(texts: Sequence[str]) -> dict[str, Any]:
     """The resources of `--resources KEY=VALUE`, values as in yaml.
 
     >>> parse_resources(["partition=gpu", "timeout_min=240"])

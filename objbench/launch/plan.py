@@ -134,7 +134,11 @@ def refuse_different_plans(ranks: Ranks, plan: Plan) -> None:
         {
             "runs": [str(planned.task) for planned in plan.runs],
             "settings": {planned.task.method: planned.method.identity for planned in plan.runs},
-            "options": {"fresh": request.fresh, "keep": request.keep, "in_memory": request.in_memory},
+            "options": {
+                "fresh": request.fresh,
+                "keep": request.keep is not None,
+                "in_memory": request.in_memory,
+            },
         }
     )
 

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import NamedTuple
@@ -103,7 +102,7 @@ class Pool:
     def _hire(self, place: Seat) -> None:
         """Start a worker on `place` and give it the next run."""
         ours, theirs = _SPAWN.Pipe()
-        request = replace(self._request, device=place.device)
+        request = self._request.model_copy(update={"device": place.device})
         with environment(OMP_NUM_THREADS=str(place.threads)):
             process = _SPAWN.Process(target=_serve, args=(theirs, request, os.getpid()))
             process.start()

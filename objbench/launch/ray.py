@@ -91,7 +91,7 @@ class RayCluster:
             if device == "auto" and not resources.get("num_gpus"):
                 device = "cpu"
             for job in jobs:
-                placed = replace(job, request=replace(job.request, device=device))
+                placed = replace(job, request=job.request.model_copy(update={"device": device}))
                 self._tasks.append(_Task(self._ray, task.remote(placed)))
         return list(self._tasks)
 

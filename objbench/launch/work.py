@@ -83,7 +83,7 @@ class Worker:
                 log=request.log,
                 say=self._say,
                 interrupts=self._interrupts,
-                keep=request.keep,
+                keep=request.keep is not None,
                 ranks=self._ranks,
             )
         except LockedError as error:

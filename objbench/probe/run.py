@@ -25,7 +25,7 @@ from objbench.train.run_folder import lock_run
 
 
 @dataclass(frozen=True)
-class Request:
+class ProbeRequest:
     """What to probe, and how.
 
     Attributes:
@@ -33,12 +33,19 @@ class Request:
         matching: How slots are paired with objects.
         factors: Which factors; None for those that the dataset names.
         n_train: At most so many training scenes, the first ones.
+
+    Raises:
+        RequestError: There are no names among the factors.
     """
 
     probe: ProbeName
     matching: Matching
     factors: tuple[str, ...] | None
     n_train: int
+
+    def __post_init__(self) -> None:
+        if self.factors == ():
+            raise RequestError("--factors: no name of a factor")
 
     @property
     def name(self) -> str:
@@ -80,7 +87,7 @@ def probe_run(
     folder: Path,
     spec: Spec,
     load: Callable[[Run], tuple[Scenes, Iterable[Scenes]]],
-    request: Request,
+    request: ProbeRequest,
     say: Say = print,
 ) -> tuple[list[str], Run]:
     """Fit probes to the slots of a run on training scenes, score them on test scenes, and add them to its record.
@@ -146,7 +153,7 @@ def _models(
 
 
 def _scores(
-    found: Mapping[str, tuple[Probe, Split]], request: Request, learn: Scenes, scenes: Scenes, seed: int
+    found: Mapping[str, tuple[Probe, Split]], request: ProbeRequest, learn: Scenes, scenes: Scenes, seed: int
 ) -> ProbeScores:
     scored_by = {name: probe.score(split) for name, (probe, split) in found.items()}
     main, split = found["slots"]

@@ -20,7 +20,6 @@ from objbench_toys.methods import ToyGeco
 
 import objbench
 from objbench import registry
-from objbench.cli.run import parse_seeds
 from objbench.data.read.scenes import Scenes
 from objbench.errors import RequestError
 from objbench.methods.trivial import OneSlot
@@ -166,26 +165,6 @@ def test_one_failing_seed_does_not_stop_the_others(tmp_path):
     assert "seed 0: " in result.stderr
     assert "1 of 2 runs failed (toy_geco on tetrominoes, seed 0)" in result.stderr
     assert "toy_geco seed 1 on test" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("seeds", "seed", "expected"),
-    [
-        (None, None, [0]),
-        ("5", None, [0, 1, 2, 3, 4]),
-        ("0,3,7", None, [0, 3, 7]),
-        (None, 3, [3]),
-        ("4,", None, None),
-        ("10001", None, None),
-        ("9999999999999", None, None),
-    ],
-)
-def test_seeds(seeds, seed, expected):
-    if expected is None:
-        with pytest.raises(RequestError):
-            parse_seeds(seeds, seed)
-    else:
-        assert parse_seeds(seeds, seed) == expected
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -64,11 +64,11 @@ def test_a_plan_says_what_each_run_is_doing(prepared_data, tmp_path):
 def test_finished_runs_are_open_where_more_is_asked_of_them(prepared_data, tmp_path):
     run(prepared_data, tmp_path, seed=0)
     assert [planned.task.seed for planned in plan_of(prepared_data, tmp_path).open] == [1]
-    assert len(plan_of(prepared_data, tmp_path, keep=True).open) == 2
+    assert len(plan_of(prepared_data, tmp_path, keep="predictions").open) == 2
     afresh = plan_of(prepared_data, tmp_path, fresh=True)
     assert (len(afresh.open), afresh.left_alone) == (2, [])
     with sole_owner(tmp_path / "tetrominoes/generated/toy_geco/seed-1"):
-        assert [one.task.seed for one in plan_of(prepared_data, tmp_path, keep=True).open] == [0]
+        assert [one.task.seed for one in plan_of(prepared_data, tmp_path, keep="predictions").open] == [0]
         assert len(plan_of(prepared_data, tmp_path, fresh=True).open) == 2
 
 

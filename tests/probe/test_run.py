@@ -14,7 +14,7 @@ from helpers import toy_runs
 import objbench.probe.run as probing
 from objbench.errors import RequestError
 from objbench.methods.create import build
-from objbench.probe.run import Request, probe_run
+from objbench.probe.run import ProbeRequest, probe_run
 from objbench.random import seed_from
 from objbench.records import read_record
 from objbench.spec.load import load_spec
@@ -22,7 +22,7 @@ from objbench.spec.resolve import resolve
 from objbench.train.reevaluate import load_run, untrained_run
 
 SPEC = load_spec()
-REQUEST = Request("linear", "masks", None, 20)
+REQUEST = ProbeRequest("linear", "masks", None, 20)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def test_scores_stand_in_the_record(trained, prepared_data):
         assert score.interval[0] <= score.score <= score.interval[1]
     assert 0 <= found.disentanglement <= 1
     assert 0 <= found.completeness <= 1
-    again = probe_run(folder, SPEC, loader(prepared_data), Request("gradient_boosting", "loss", ("y",), 20))[
-        1
-    ]
+    again = probe_run(
+        folder, SPEC, loader(prepared_data), ProbeRequest("gradient_boosting", "loss", ("y",), 20)
+    )[1]
     assert set(again.probes["test"]) == {"linear", "gradient_boosting+loss"}
     assert again.probes["test"]["linear"] == found
     assert list(again.probes["test"]["gradient_boosting+loss"].factors) == ["y"]

@@ -169,7 +169,14 @@ def _submitted(data: Path, runs: int, results: Path) -> None:
     """Jobs of submitit, a process each, one after another."""
     import submitit
 
-    request = RunRequest((TRIVIAL,), (DATASET,), tuple(range(runs)), data, results, device="cpu")
+    request = RunRequest(
+        data=data,
+        runs=results,
+        methods=(TRIVIAL,),
+        datasets=(DATASET,),
+        seeds=tuple(range(runs)),
+        device="cpu",
+    )
     executor = submitit.LocalExecutor(results / ".jobs")
     for planned in make_plan(request).runs:
         job = executor.submit(Job(request.elsewhere(), planned.task))
