@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from objbench.data.read.scenes import Scenes
+from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.plain_block import described
 from objbench.probe.codes import Codes, codes, most_objects
