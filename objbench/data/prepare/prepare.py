@@ -300,8 +300,6 @@ class PrepareRequest:
         plans = opened.plan()
         if not plans:
             raise self._nothing()
-        if not draws:  # a generator's splits are streams of their own
-            self._refuse_overlap(plans)
         settings = self._settings(self.seed if draws else None)
         return Preparation(self.dataset, self.source, self.folder, opened, plans, settings)
 
@@ -323,16 +321,6 @@ class PrepareRequest:
                 f"--seed {self.seed}: the source '{self.source}' draws nothing, its scenes are those of the release; "
                 "leave out --seed"
             )
-
-    def _refuse_overlap(self, plans: list[SplitPlan]) -> None:
-        """Raise RequestError for scenes that are in train and in another split, unless the protocol says so."""
-        train = [plan for plan in plans if plan.split == "train"]
-        for plan in plans:
-            if plan.split != "train" and not plan.in_train and any(plan.shares(other) for other in train):
-                raise RequestError(
-                    f"datasets.{self.dataset.name}.protocols.{self.dataset.protocol}.sources.{self.source}.{plan.split}: has "
-                    "records of train; give it others, or say in_train: true"
-                )
 
     def _nothing(self) -> RequestError:
         return RequestError(

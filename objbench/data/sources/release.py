@@ -123,7 +123,7 @@ def protocol_plan(request: SourceRequest, rows: Mapping[str, int] | None = None)
         rows: Role -> number of records, for the files whose number benchmarks.yaml does not give and that `needs_count`.
 
     Raises:
-        RequestError: A size is larger than the protocol's.
+        RequestError: A size is larger than the protocol's, or train shares scenes with another split that does not say so.
     """
     for split, size in request.sizes.items():
         if split not in rules(request) and size:
@@ -139,6 +139,7 @@ def protocol_plan(request: SourceRequest, rows: Mapping[str, int] | None = None)
         for split, rule in rules(request).items()
         if wanted(request, split)
     ]
+    _refuse_overlap(request, plans)
     roles = list(source_spec(request).records)
     return sorted(plans, key=lambda plan: (roles.index(plan.file), plan.start, _place(plan)))
 
@@ -161,6 +162,17 @@ def _selected(request: SourceRequest, split: str, rule: SplitRule, records: int)
         return SplitPlan(split, rule.file, first, last, True, rule.in_train, cut, expected)
     cut = (rule.start, rule.start + size or None)
     return SplitPlan(split, rule.file, first, last, False, rule.in_train, cut, size)
+
+
+def _refuse_overlap(request: SourceRequest, plans: list[SplitPlan]) -> None:
+    """Raise RequestError for scenes that are in train and in another split, unless the protocol says so."""
+    train = [plan for plan in plans if plan.split == "train"]
+    for plan in plans:
+        if plan.split != "train" and not plan.in_train and any(plan.shares(other) for other in train):
+            raise RequestError(
+                f"datasets.{request.dataset.name}.protocols.{request.dataset.protocol}.sources.{request.source}.{plan.split}: "
+                "has records of train; give it others, or say in_train: true"
+            )
 
 
 def _refuse_more(request: SourceRequest, split: str, most: int) -> None:
