@@ -72,12 +72,7 @@ def of_batches(segment: Callable[..., Any]) -> Callable[..., Segmentation]:
         if not isinstance(images, Tensor):
             raise RequestError(f"{expected}, got {type(images).__name__}")
         dtype = str(images.dtype).removeprefix("torch.")
-        if (
-            images.ndim != 4
-            or not len(images)
-            or images.shape[1] != self.image_shape[0]
-            or images.dtype != torch.float32
-        ):
+        if images.ndim != 4 or images.shape[1] != self.image_shape[0] or images.dtype != torch.float32:
             hint = ""
             if images.shape == self.image_shape:
                 hint = "; images[None] is a batch of one"
@@ -86,9 +81,10 @@ def of_batches(segment: Callable[..., Any]) -> Callable[..., Segmentation]:
             elif images.dtype != torch.float32:
                 hint = "; images.float() is"
             raise RequestError(f"{expected}, got {dtype} {tuple(images.shape)}{hint}")
-        low, high = torch.stack(images.detach().aminmax()).tolist()
-        if not 0 <= low <= high <= 1:
-            raise RequestError(f"{expected}, got values from {low:g} to {high:g}")
+        if type(images) is Tensor and images.numel():  # tensors of other types may have no values
+            low, high = torch.stack(images.detach().aminmax()).tolist()
+            if not 0 <= low <= high <= 1:
+                raise RequestError(f"{expected}, got values from {low:g} to {high:g}")
         found = _given(self, "segment", segment(self, images, progress), Segmentation)
         check_segmentation(f"{type(self).__name__}.segment", found, images)
         return found

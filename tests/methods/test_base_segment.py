@@ -28,7 +28,7 @@ def test_one_image_without_an_axis_of_batches(name, dataset):
     with FakeTensorMode():  # shapes without values: the networks cost nothing
         method = create(name, dataset)
         expected = (
-            f"expected float images in [0,1] of shape (B,{','.join(map(str, method.image_shape))}), got "
+            f"expected float32 images in [0,1] of shape (B,{','.join(map(str, method.image_shape))}), got "
         )
         found = f"float32 {method.image_shape}; images[None] is a batch of one"
         with pytest.raises(RequestError, match=re.escape(expected + found)):
@@ -40,6 +40,20 @@ def test_one_image_without_an_axis_of_batches(name, dataset):
         ):
             with pytest.raises(RequestError, match=re.escape(expected) + ".*" + re.escape(found)):
                 method.segment(images)
+
+
+@pytest.mark.parametrize(
+    ("images", "got"),
+    [
+        (torch.full((1, 3, 35, 35), 255.0), "values from 255 to 255"),
+        (torch.linspace(-1, 1, 3675).reshape(1, 3, 35, 35), "values from -1 to 1"),
+        (torch.full((1, 3, 35, 35), torch.nan), "values from nan to nan"),
+        (torch.zeros(1, 3, 35, 35, dtype=torch.float64), "float64 (1, 3, 35, 35); images.float() is"),
+    ],
+)
+def test_images_of_other_values_or_types_are_refused(images, got):
+    with pytest.raises(RequestError, match=re.escape(got)):
+        create("grid", "tetrominoes").segment(images)
 
 
 @pytest.mark.parametrize(("name", "dataset"), LEARNED.items())

@@ -81,6 +81,31 @@ def test_published_rows_add_up(tmp_path):
     assert len(spec.published) == len(load_spec().published) + 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            "values: {tetrominos: {ari: [1.5, null]}}",
+            "published.*unknown dataset 'tetrominos': did you mean 'tetrominoes'",
+        ),
+        ("values: {tetrominoes: {ari-fg: [1.5, null]}}", "unknown metric 'ari-fg': did you mean 'ari_fg'"),
+        (
+            "values: {tetrominoes: {ari_fg: [9990, null]}}",
+            "values.tetrominoes.ari_fg: 9990 is outside of the metric's range",
+        ),
+        (
+            "values: {}, test_set: {tetrominoes: standrad/emorl}",
+            "unknown place 'standrad/emorl': did you mean 'standard/emorl'",
+        ),
+        ("values: {}, definitions: {arr: not stated}", "unknown metric 'arr'"),
+    ],
+)
+def test_slips_in_published_rows_are_told(tmp_path, changes, told):
+    row = f"{{table: '1', method: mine, citation: vikstrom2022, std: sample, {changes}}}"
+    with pytest.raises(RequestError, match=told):
+        load_spec(layer(tmp_path, f"published: [{row}]"))
+
+
 def test_a_published_table_says_once_what_its_rows_share(tmp_path):
     text = """
 published:

@@ -26,6 +26,7 @@ from objbench.methods.base import Segmentation
 from objbench.methods.trivial import OneSlot
 from objbench.records import read_record
 from objbench.spec.load import load_spec
+from objbench.train.batches import StageScenes
 from objbench.train.run_state import run_state
 
 
@@ -87,6 +88,17 @@ def test_a_wrong_peak_is_refused_before_fresh_deletes_anything(prepared_data, tm
     folder, record = run(prepared_data, tmp_path)
     monkeypatch.setenv("OBJBENCH_PEAK_TFLOPS", "abc")
     with pytest.raises(RequestError, match="OBJBENCH_PEAK_TFLOPS=abc: expected a number above 0"):
+        run(prepared_data, tmp_path, fresh=True)
+    assert read_record(folder) == record
+    assert (folder / "model.safetensors").exists()
+
+
+def test_fresh_deletes_nothing_for_batches_that_cannot_be_made(prepared_data, tmp_path, monkeypatch):
+    folder, record = run(prepared_data, tmp_path)
+    monkeypatch.setattr(
+        StageScenes, "__init__", lambda *_: (_ for _ in ()).throw(RequestError("too few scenes"))
+    )
+    with pytest.raises(RequestError, match="too few scenes"):
         run(prepared_data, tmp_path, fresh=True)
     assert read_record(folder) == record
     assert (folder / "model.safetensors").exists()

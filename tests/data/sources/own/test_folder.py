@@ -101,6 +101,28 @@ def test_splits_by_sub_folders_also_within_images_and_masks(tmp_path: Path) -> N
     assert {member.split("/")[0] for member in few.tree.members} == {"train"}
 
 
+@pytest.mark.parametrize(
+    "names", [("train", "valid", "test"), ("train2017", "val2017"), ("Train", "Test"), ("training", "a")]
+)
+def test_folders_that_are_named_much_like_splits_are_not_mixed(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        write_folder(tmp_path / name, 3)
+        for part in ("images", "masks"):
+            (tmp_path / "raw" / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / part).rename(tmp_path / "raw" / part / name)
+    with pytest.raises(RequestError, match=r"is named after a split, and .* would be mixed with it"):
+        FolderSource(request("folder", tmp_path / "raw")).plan()
+
+
+def test_images_beside_folders_of_splits_are_not_left_out(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", 3)
+    write_folder(tmp_path, 2)
+    with pytest.raises(RequestError, match="holds images and folders of splits beside it"):
+        FolderSource(request("folder", tmp_path))
+
+
 def test_what_is_prepared_already_is_not_read_again(tmp_path: Path) -> None:
     source = FolderSource(request("folder", write_folder(tmp_path, COUNT)))
     (_, block), *_ = source.read(source.plan(), {"train": 5})

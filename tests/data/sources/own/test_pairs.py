@@ -38,6 +38,16 @@ def test_files_are_paired_by_name(
     assert (found.label(name).where, found.label(name).missing) == (str(tmp_path / labels), "")
 
 
+def test_an_image_that_a_coco_file_lists_twice_is_refused(tmp_path: Path) -> None:
+    listed = [
+        {"id": i, "file_name": name, "height": 4, "width": 4} for i, name in enumerate(("a.png", "a.jpg"))
+    ]
+    touch(tmp_path, "images/a.png")
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": listed, "annotations": []}))
+    with pytest.raises(ObjbenchError, match=r"lists the image .*a twice, under two endings or paths"):
+        scan(tmp_path)
+
+
 def test_files_below_linked_folders_are_found(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "images").symlink_to(touch(tmp_path / "scratch", "a.jpg"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +221,50 @@ def test_an_archive_in_two_splits_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_archives_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ObjbenchError, match="holds no archives, expected files"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [
+        (
+            ("a.png", "b.png", "a.seg.png"),
+            "files of the sample a do not follow each other, or are there twice",
+        ),
+        (("a.png", "a.seg.png", "a.seg.png"), "a.seg.png is there twice"),
+    ],
+)
+def test_files_that_are_scattered_or_there_twice_are_refused(
+    tmp_path: Path, order: tuple[str, ...], told: str
+) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in order:
+            archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(RequestError, match=told):
+        list(samples(tmp_path / "a.tar", ()))
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_links_in_an_archive_are_refused(tmp_path: Path, kind: bytes) -> None:
+    link = tarfile.TarInfo("b.png")
+    link.type, link.linkname = kind, "a.png"
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("a.png"))
+        archive.addfile(link)
+    with pytest.raises(RequestError, match=r"b\.png is a link; make the archive with tar --dereference"):
+        list(samples(tmp_path / "a.tar", ()))
+
+
+@pytest.mark.parametrize("names", [("Train-0.tar", "TEST-0.tar"), ("my-train-0.tar", "my-val-0.tar")])
+def test_archives_named_much_like_splits_are_not_mixed(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for i, name in enumerate(names):
+        write_tar(tmp_path / name, members(10 * i, 10 * i + 10))
+    if names[0].startswith("my"):
+        with pytest.raises(
+            RequestError, match="have the names of splits in them; say which archives make a split"
+        ):
+            opened(tmp_path)
+    else:
+        assert {plan.split: len(plan) for plan in opened(tmp_path, *OPTIONS, val=0).plan()} == {
+            "train": 10,
+            "test": 10,
+        }
