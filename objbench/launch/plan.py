@@ -8,6 +8,7 @@ from pathlib import Path
 
 from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.launch.request import RunRequest, Task
+from objbench.methods.base import Method
 from objbench.methods.create import build
 from objbench.parts import Part
 from objbench.ranks.group import Ranks
@@ -100,6 +101,7 @@ def make_plan(request: RunRequest) -> Plan:
     overrides = parse_assignments(list(request.assignments))
     references = {name: spec.dataset(name) for name in request.datasets}
     methods: dict[tuple[str, str], MethodConfig] = {}
+    guided: list[tuple[str, str]] = []  # by their scores on val
     notes = []
     for dataset, reference in references.items():
         for method in request.methods:
@@ -108,9 +110,17 @@ def make_plan(request: RunRequest) -> Plan:
             for stage in model.stages():
                 stage.check_length()
             methods[method, dataset] = resolved
+            if type(model).after_evaluation is not Method.after_evaluation:
+                guided.append((method, dataset))
             notes.append(borrowed_settings(spec, method, reference))
     # Only now: what is wrong in the request is said before anybody prepares a dataset for it.
     data = {name: _Data(request, spec, reference) for name, reference in references.items()}
+    for method, dataset in guided:
+        if not (data[dataset].has_val and methods[method, dataset].config["recipe"]["evaluations"]):
+            notes.append(
+                f"{method} on {dataset}: its learning rate follows its scores on val, of which there will be none; it stays "
+                "as it is at first"
+            )
     runs = []
     for task in request.tasks:
         resolved, where = methods[task.method, task.dataset], data[task.dataset]
@@ -151,9 +161,12 @@ class _Data:
         self.prepared: RunData | None = None
         if request.in_memory:
             self.source = generated_source(spec, reference, request.sizes)
+            rules = reference.rule.sources[self.source]
+            self.has_val = "val" in rules and request.sizes.get("val") != 0
         else:
             self.prepared = prepared_run_data(spec, reference, request.source, request.data, "cpu")
             self.source = self.prepared.source
+            self.has_val = "val" in self.prepared.manifest.splits
 
 
 def _refuse_twice(runs: Sequence[Planned]) -> None:

@@ -122,6 +122,17 @@ def test_scenes_in_memory_are_not_made_for_a_plan(tmp_path, monkeypatch):
         make_plan(empty)
 
 
+@pytest.mark.parametrize(
+    ("options", "noted"),
+    [({}, False), ({"sizes": {"val": 0}}, True), ({"assignments": ("recipe.evaluations=0",)}, True)],
+)
+@pytest.mark.parametrize("method", ["spair:demo", "slate:demo", "grid"])
+def test_a_learning_rate_that_follows_val_without_val_is_noted(tmp_path, method, options, noted):
+    request = request_of(tmp_path, tmp_path, methods=(method,), source="generated", in_memory=True, **options)
+    told = any("its learning rate follows its scores on val" in note for note in make_plan(request).notes)
+    assert told == (noted and method != "grid")
+
+
 def test_settings_that_nobody_published_are_noted(prepared_data, tmp_path):
     assert plan_of(prepared_data, tmp_path).notes == ()
     assert module.borrowed_settings(load_spec(), "slot_attention", load_spec().dataset("clevrtex_ood"))
