@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import tarfile
 import tempfile
-import zlib
 
 import numpy as np
 import pytest
 import torch
+from helpers.raw_png import raw_png
 from PIL import Image
 
 from objbench.data.format import png
@@ -312,18 +311,5 @@ def test_gray_of_few_bits_has_the_same_labels(folder, bits):
     labels = LABELS % 2**bits
     for key, image in zip(KEYS, labels, strict=True):
         packed = np.packbits(np.unpackbits(image[..., None], axis=-1)[..., -bits:].reshape(H, -1), axis=-1)
-        write_gray(folder / f"{key}.png", bits, b"".join(b"\0" + row.tobytes() for row in packed))
+        (folder / f"{key}.png").write_bytes(raw_png(W, H, bits, 0, [row.tobytes() for row in packed]))
     assert np.array_equal(read(folder)[0], labels)
-
-
-def write_gray(path, bits, lines):
-    """A gray PNG of one filtered line after another, by the specification."""
-
-    def chunk(name, content):
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
-    head = struct.pack(">IIBBBBB", W, H, bits, 0, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)

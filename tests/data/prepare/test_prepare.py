@@ -20,6 +20,7 @@ from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SourceRequest
 from objbench.errors import ObjbenchError, RequestError
 from objbench.progress import silent
+from objbench.spec.load import load_spec
 
 TOY = toy.dataset()
 
@@ -245,3 +246,13 @@ def test_a_finished_set_with_a_broken_shard_is_not_called_prepared(tmp_path: Pat
         ObjbenchError, match=f"test-000000.tar: {found}, .* prepare --force replaces the dataset"
     ):
         prepare(TOY, "toy", tmp_path, workers=1)
+
+
+def test_a_transform_that_no_source_follows_is_refused(tmp_path):
+    layer = tmp_path / "mine.yaml"
+    rule = "{description: d, transform: {crop: [5, 5, 30, 30], image: bilinear, mask: nearest}, sources: {generated: {train: {stop: 4}}}}"
+    layer.write_text(f"datasets: {{tetrominoes: {{protocols: {{cropped: {rule}}}}}}}")
+    with pytest.raises(
+        RequestError, match="transform: the source 'generated' makes scenes of their final size"
+    ):
+        prepare(load_spec(layer).dataset("tetrominoes@cropped"), "generated", tmp_path, workers=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,13 @@ def test_factors_that_are_words_stay_words(scenes):
 
 def test_scenes_say_what_they_are(scenes):
     assert repr(scenes) == "Scenes(tetrominoes train, 10 of (3, 35, 35), cpu)"
+
+
+def test_scenes_go_to_processes_that_are_not_forked(prepared_data):
+    loaded = objbench.load("tetrominoes", "test", data=prepared_data)
+    for scenes in (loaded, loaded[:2], loaded.to("cpu")):
+        copy = pickle.loads(pickle.dumps(scenes))
+        assert torch.equal(copy.images, scenes.images)
+        assert {name: values.tolist() for name, values in copy.factors.items()} == {
+            name: values.tolist() for name, values in scenes.factors.items()
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from objbench import registry
 from objbench.data.generate.generator import Generator, generator_of
 from objbench.data.sources import release
-from objbench.data.sources.base import SourceRequest
+from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.data.sources.clevrtex.names import VARIANTS
 from objbench.data.sources.layouts import LAYOUTS
 from objbench.errors import RequestError
@@ -67,3 +68,48 @@ datasets:
 """)
     with pytest.raises(RequestError, match=message):
         registry.get("sources", source)(SourceRequest(load_spec(layer).dataset("mine"), source))
+
+
+def plan(start: int, stop: int, cut: tuple[int, int | None] | None = None) -> SplitPlan:
+    return SplitPlan("any", "data", start, stop, cut=cut)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (plan(0, 10), plan(10, 20), False),
+        (plan(0, 10), plan(9, 20), True),
+        (plan(0, 9, (0, -4)), plan(0, 9, (-4, None)), False),
+        (plan(0, 9, (0, -4)), plan(0, 9, (-5, -4)), True),
+        (plan(0, 9, (0, None)), plan(0, 9, (-4, -2)), True),
+        (plan(0, 9, (0, 4)), plan(0, 9, (-4, None)), False),  # how many qualify is not known
+        (plan(0, 9, (0, 4)), plan(0, 9, (4, None)), False),
+        (plan(0, 9, (0, 5)), plan(0, 9, (4, None)), True),
+        (plan(0, 9, (-8, -4)), plan(0, 9, (-4, None)), False),
+        (plan(0, 9, (-8, -3)), plan(0, 9, (-4, None)), True),
+    ],
+)
+def test_splits_share_scenes_where_their_bounds_say_so(
+    one: SplitPlan, other: SplitPlan, shared: bool
+) -> None:
+    assert one.shares(other) == other.shares(one) == shared
+    assert not one.shares(dataclasses.replace(other, file="another"))
+
+
+def test_no_built_in_protocol_has_test_scenes_in_train_without_a_word(tmp_path: Path) -> None:
+    layer = tmp_path / "mine.yaml"
+    splits = (
+        "{train: {file: train}, val: {file: train, start: -6}, test: {file: train, stop: 10, in_train: true}}"
+    )
+    protocol = f"{{description: d, sources: {{emorl: {splits}}}}}"
+    layer.write_text(f"datasets: {{tetrominoes: {{protocols: {{mine: {protocol}}}}}}}")
+    request = SourceRequest(load_spec(layer).dataset("tetrominoes@mine"), "emorl")
+    with pytest.raises(
+        RequestError, match=r"emorl\.val: has records of train; give it others, or say in_train: true"
+    ):
+        release.protocol_plan(request, {"train": 60})
+    for name, source in BLOCKS:
+        for protocol in load_spec().datasets[name].protocols:
+            asked = SourceRequest(load_spec().dataset(f"{name}@{protocol}"), source)
+            if source in asked.dataset.sources and source in ("emorl", "deepmind"):
+                release.protocol_plan(asked, dict.fromkeys(release.source_spec(asked).records, 100_000))

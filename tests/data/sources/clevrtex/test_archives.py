@@ -360,3 +360,18 @@ def test_members_of_no_interest_are_passed_over(tmp_path: Path, reference: dict[
     path.write_bytes(head + path.read_bytes())
     assert same(scenes(small(path)), reference)
     assert [entry.name for entry in tmp_path.iterdir()] == ["one.tar"]
+
+
+def test_an_archive_packed_in_pax_format_gives_the_same_scenes(
+    tmp_path: Path, unpacked: Path, reference: dict[str, SceneBatch]
+) -> None:
+    (folder,) = unpacked.iterdir()
+    with tarfile.open(
+        tmp_path / "full.tar", "w", format=tarfile.PAX_FORMAT, pax_headers={"mtime": "1.5"}
+    ) as packed:
+        for path in sorted(folder.rglob("*.*")):
+            entry = packed.gettarinfo(path, str(path.relative_to(unpacked)))
+            entry.pax_headers = {"mtime": "1.5"}
+            with path.open("rb") as file:
+                packed.addfile(entry, file)
+    assert same(scenes(small(tmp_path / "full.tar")), reference)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.own import FLIPPED_PNG, png, saved, scene
+from helpers.raw_png import raw_png
 from PIL import Image
 
 from objbench.data.scene import BadScene
@@ -70,6 +71,7 @@ ORIENTED[0x0112] = 6
         (one(IMAGE[:-40]), "image.png: is no image that can be used"),
         (one(FLIPPED_PNG), "image.png: is no image that can be used (broken PNG file"),
         (one(png(np.zeros((24, 32), np.uint16))), "its mode is I;16, expected 8 bits per channel"),
+        (one(raw_png(32, 24, 16, 2, 24 * [bytes(192)])), "its mode is RGB;16B, expected 8 bits per channel"),
         (one(saved(Image.new("RGB", (32, 24)), "JPEG", exif=ORIENTED)), "is turned by its EXIF orientation; store it upright"),
         (one(saved(Image.new("RGB", (9, 9)), "PNG", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")])),
          "it is animated"),
