@@ -63,7 +63,7 @@ def todo(planned: Planned, fresh: bool) -> str:
         return "finished"
     reason = f" (failed before: {state.reason})" if state.reason else ""
     if state.resumable:
-        at = f" from step {state.step:,}" if state.step else ""
+        at = f" from step {state.saved:,}" if state.saved is not None else " from its last checkpoint"
         return f"go on{at}{reason}"
     return f"start{reason}"
 

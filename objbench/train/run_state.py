@@ -35,6 +35,7 @@ class StateFile(Stored):
         process: Its process id there.
         job: The scheduler's variable and value, such as `SLURM_JOB_ID=7`; None outside of one.
         step: Finished steps.
+        saved: The step that the run goes on from; None if that is not known, as after a kill or a failure.
         total: Steps of the whole training; None if nothing is trained or it had not begun.
         seconds_left: Of the training, by its rate so far.
         reason: Why it failed.
@@ -48,6 +49,7 @@ class StateFile(Stored):
     process: int
     job: str | None = None
     step: int = 0
+    saved: int | None = None
     total: int | None = None
     seconds_left: float | None = None
     reason: str | None = None
@@ -65,6 +67,7 @@ class RunState(NamedTuple):
         seconds_left: Of the training that is at work, if known.
         reason: Why it failed.
         resumable: Whether a checkpoint waits.
+        saved: The step of the checkpoint, if it is known.
     """
 
     state: State
@@ -74,6 +77,7 @@ class RunState(NamedTuple):
     seconds_left: float | None = None
     reason: str | None = None
     resumable: bool = False
+    saved: int | None = None
 
     def __str__(self) -> str:
         """One line.
@@ -105,7 +109,8 @@ def run_state(folder: Path) -> RunState:
     if said is not None and said.state == "failed":
         return RunState("failed", step, total, reason=said.reason, resumable=resumable)
     if resumable:
-        return RunState("stopped", step, total, resumable=True)
+        saved = said.saved if said is not None else None
+        return RunState("stopped", step, total, resumable=True, saved=saved)
     return RunState("to start")
 
 
@@ -149,8 +154,8 @@ class Reporter:
     def finish(
         self, state: Literal["stopped", "failed"], step: int | None, reason: str | None = None
     ) -> None:
-        """The last that is said: why, and from which step the run can go on."""
-        update = {"state": state, "seconds_left": None, "reason": reason}
+        """The last that is said: why, and from which step the run goes on, if that is known."""
+        update = {"state": state, "seconds_left": None, "reason": reason, "saved": step}
         self._state = self._state.model_copy(update=update if step is None else update | {"step": step})
         self._write()
 

@@ -98,7 +98,7 @@ def test_a_failed_run_leaves_its_reason(tmp_path):
     assert "failed: " in line
     assert "checkpoint.pt" in line
     again = call("run", "toy_geco", "--dataset", "tetrominoes", "--dry-run").stdout
-    assert "seed 0: go on (failed before: " in again or "seed 0: go on from step" in again
+    assert "seed 0: go on from its last checkpoint (failed before: " in again
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,13 @@ def test_a_failed_run_leaves_its_reason(tmp_path):
         (RunState("to start"), False, "start"),
         (RunState("finished"), False, "finished"),
         (RunState("finished"), True, "start afresh"),
-        (RunState("stopped", 1200, 9000, resumable=True), False, "go on from step 1,200"),
-        (RunState("stopped", resumable=True), False, "go on"),
+        (RunState("stopped", 1200, 9000, resumable=True, saved=1200), False, "go on from step 1,200"),
+        (RunState("stopped", 1200, 9000, resumable=True), False, "go on from its last checkpoint"),
+        (
+            RunState("failed", 40, 100, reason="boom", resumable=True),
+            False,
+            "go on from its last checkpoint (failed before: boom)",
+        ),
         (RunState("failed", 3, reason="boom"), False, "start (failed before: boom)"),
         (RunState("at work", 3, 9, "gpu3 (process 7)"), False, "at work on gpu3 (process 7), step 3 of 9"),
         (RunState("at work", 3, 9, "gpu3 (process 7)"), True, "at work on gpu3 (process 7), step 3 of 9"),

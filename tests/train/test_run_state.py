@@ -66,7 +66,7 @@ def test_a_signal_leaves_the_step_from_which_the_run_goes_on(tmp_path):
     (folder / "checkpoint.pt").touch()
     with pytest.raises(Interrupted), reporting(folder):
         raise Interrupted(signal.SIGTERM, "stop", 40)
-    assert run_state(folder) == RunState("stopped", 40, resumable=True)
+    assert run_state(folder) == RunState("stopped", 40, resumable=True, saved=40)
 
 
 def test_a_record_means_finished_whatever_the_file_says(tmp_path):
