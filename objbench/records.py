@@ -157,6 +157,8 @@ class Run(Record, Trained):
         train_seconds: Time spent in training steps.
         wall_seconds: Total time, over all processes that worked on the run.
         images_per_second: Training images through the model; None if nothing is trained.
+        peak_memory_bytes: Of the last process that worked on the run: on CUDA of its tensors, on the CPU of all that the
+            process did, earlier runs included.
         parameters: How many the model has.
         weights_sha256: Of model.safetensors; None in records of versions that did not write it.
         processes: How many shared the run when it was finished; None for one.

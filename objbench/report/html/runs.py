@@ -91,7 +91,7 @@ def facts(run: ShownRun) -> list[tuple[str, str]]:
         ("wall time", _time(record.wall_seconds)),
         ("training time", _time(record.train_seconds)),
         *([("training images/s", f"{speed:,.0f}")] if speed is not None else []),
-        ("peak memory", f"{record.peak_memory_bytes / 2**20:,.0f} MiB"),
+        ("peak memory of the last process", f"{record.peak_memory_bytes / 2**20:,.0f} MiB"),
         *made,
     ]
 
