@@ -36,6 +36,9 @@ def test_a_course_is_the_validations_of_a_log_in_a_folder_or_by_itself(tmp_path)
 
 
 def test_a_log_without_validation_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(ObjbenchError, match="seed-0: no such file or folder"):
+        Course.read(tmp_path / "seed-0", "objmae", 0)
+    (tmp_path / "seed-0").mkdir()
     with pytest.raises(ObjbenchError, match=r"seed-0: no validation .*recipe\.evaluations"):
         Course.read(tmp_path / "seed-0", "objmae", 0)
     with pytest.raises(ObjbenchError, match="no validation"):
