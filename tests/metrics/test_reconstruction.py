@@ -9,6 +9,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from objbench.errors import ObjbenchError
 from objbench.metrics import mse, psnr, score, ssim
 
 
@@ -90,3 +91,11 @@ def test_images_smaller_than_the_window_have_no_ssim():
     found, images = pair(11, 10)
     assert {"mse", "psnr"} <= set(score(labels_of(images), labels_of(images), found, images))
     assert "ssim" not in score(labels_of(images), labels_of(images), found, images)
+
+
+def test_images_smaller_than_the_window_are_told_from_missing_ones():
+    images, labels = torch.rand(1, 3, 8, 8), torch.zeros(1, 8, 8).long()
+    with pytest.raises(ObjbenchError, match="ssim is not defined for images so small"):
+        ssim(labels, labels, images, images)
+    with pytest.raises(ObjbenchError, match="ssim needs both a reconstruction and images"):
+        ssim(labels, labels, images)

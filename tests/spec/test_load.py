@@ -75,6 +75,14 @@ methods:
         load_spec(layer(tmp_path, "methods: {toy_geco: {config: {model.widht: 3}}}"))
 
 
+def test_a_file_of_another_program_in_the_data_folder_is_passed_over(tmp_path):
+    (tmp_path / "coco128").mkdir()
+    (tmp_path / "coco128" / "dataset.yaml").write_text(
+        "path: coco128\ntrain: images/train\nnames: {0: person}\n"
+    )
+    assert load_spec(None, tmp_path).datasets.keys() == load_spec().datasets.keys()
+
+
 def test_published_rows_add_up(tmp_path):
     row = "{table: '1', method: mine, citation: vikstrom2022, std: sample, values: {tetrominoes: {ari: [1.5, null]}}}"
     spec = load_spec(layer(tmp_path, f"published: [{row}]"))

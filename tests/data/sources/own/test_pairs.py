@@ -48,6 +48,19 @@ def test_an_image_that_a_coco_file_lists_twice_is_refused(tmp_path: Path) -> Non
         scan(tmp_path)
 
 
+def test_a_folder_that_cannot_be_read_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "images/a.png", "masks/a.png")
+
+    def denied(folder: str) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("os.scandir", denied)
+    with pytest.raises(ObjbenchError, match="Permission denied; see to its permissions and its disk"):
+        scan(tmp_path)
+
+
 def test_files_below_linked_folders_are_found(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "images").symlink_to(touch(tmp_path / "scratch", "a.jpg"))
