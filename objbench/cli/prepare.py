@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from objbench.data.download import Status
     from objbench.data.download.copies import Wanted
     from objbench.data.format.manifest import Manifest
-    from objbench.data.prepare.prepare import Preparation, PrepareRequest
+    from objbench.data.prepare.preparation import Preparation
+    from objbench.data.prepare.prepare import PrepareRequest
     from objbench.parts import Part
 
 

@@ -76,6 +76,11 @@ class MetricSpec(Strict):
             case "plain":
                 return f"{value:z.5f}"
 
+    def is_outside(self, value: float, rounding: float = 0.0) -> bool:
+        """Whether no mean of the metric can be `value`, a fraction for percent, by more than `rounding`."""
+        low, high = self.range
+        return (low is not None and value < low - rounding) or (high is not None and value > high + rounding)
+
     def rounded(self, value: float, places: int = 1) -> float:
         """`value` as exact as `format` prints it, to tell what looks equal in a table."""
         return float(self.format(value, places).replace(",", ""))

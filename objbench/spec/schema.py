@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from objbench.spec.datasets import OWN_PROTOCOL, DatasetRef, DatasetSpec
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.nested import flatten
-from objbench.spec.numbers import Number, Whole
+from objbench.spec.published import PublishedRow, Reference
 from objbench.spec.settings import SHARED_KEYS, Recipe
 from objbench.stored import Strict
 
@@ -26,40 +26,6 @@ GROUPS: dict[MethodGroup, str] = {
     "layers": "painted objects lie on each other and on a background",
     "other": "none of trivial, slots, boxes, layers, or its block does not say it",
 }
-Mean = Annotated[Number, "percent as printed; hours or iterations in a cost table"]
-
-
-class Reference(Strict):
-    """A publication: numbers and methods cite it by its key.
-
-    Attributes:
-        text: How it is printed below tables; where it is left out it is made of the other fields.
-        author: `Last, First and Last, First and ...`, as BibTeX has it.
-        title: Of the publication.
-        venue: Where it appeared, as printed, with the year.
-        year: When it appeared.
-        url: Where it can be read.
-    """
-
-    text: str
-    author: str | None = None
-    title: str | None = None
-    venue: str | None = None
-    year: Whole | None = None
-    url: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _text_of_fields(cls, given: Any) -> Any:
-        """Greff et al., Multi-Object Representation Learning ..., ICML 2019."""
-        if not isinstance(given, dict) or "text" in given:
-            return given
-        if not all(isinstance(given.get(name), str) for name in ("author", "title")):
-            raise ValueError("a reference has either a text, or an author and a title")
-        last, *others = [name.partition(",")[0].strip() for name in given["author"].split(" and ")]
-        names = f"{last} et al." if len(others) > 1 else " and ".join([last, *others])
-        parts = [names, given["title"], given.get("venue") or given.get("year")]
-        return given | {"text": ", ".join(str(part) for part in parts if part)}
 
 
 class VariantSpec(Strict):
@@ -101,59 +67,6 @@ class MethodSpec(Strict):
     def trivial(self) -> bool:
         """Whether it is a trivial baseline, which learns nothing."""
         return self.group == "trivial"
-
-
-class PublishedRow(Strict):
-    """Numbers from a paper, as printed (percent), with everything needed to judge them.
-
-    `values` maps dataset -> metric -> [mean, std]; std is null where none is printed. `definitions` maps a metric to
-    the paper's definition of it, or "not stated"; a metric left out is defined as in `metrics:`. `test_set` maps
-    dataset -> `PROTOCOL/SOURCE` where the images scored are known to be the standard test split of that name.
-
-    Attributes:
-        read_in: The page, table or file of the citation that the numbers were read in. Rows of the objmae paper have the
-            number of its table instead.
-        pretrained: What the model had learned from before, such as a backbone; None for nothing.
-        clusters: How many segments the method was told to make: a number, or that of each image; None for its own slots.
-        train_set: What it was trained on, if that is not the standard training split.
-        resolution: HEIGHTxWIDTH that masks were scored at, if it is not the dataset's.
-        average: Over what the metrics are averaged.
-    """
-
-    table: str
-    method: str
-    variant: str | None = None
-    label: str | None = None
-    citation: str
-    quoted_in: str | None = None
-    protocol: str = "not stated"
-    definitions: dict[str, str] = {}
-    std: Literal["sample", "population", "not stated"]
-    seeds: Whole | None = None
-    selection: str | None = None
-    note: str | None = None
-    dataset_notes: dict[str, str] = {}
-    decimals: Literal[1, 2] = 1
-    test_set: dict[str, str] = {}
-    read_in: str | None = None
-    pretrained: str | None = None
-    clusters: Whole | Literal["true number"] | None = None
-    train_set: str | None = None
-    resolution: Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")] | None = None
-    average: Literal["images", "objects"] = "images"
-    values: dict[str, dict[str, tuple[Mean, Number | None]]]
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """In what the numbers differ, for readers, from those of a model trained on the standard split and nothing else."""
-        told = (
-            self.pretrained and f"pretrained: {self.pretrained}",
-            "told the true number of segments of each image" if self.clusters == "true number" else None,
-            self.train_set and f"trained on {self.train_set}",
-            self.resolution and f"scored at {self.resolution}",
-            "averaged over objects, not over images" if self.average == "objects" else None,
-        )
-        return tuple(filter(None, told))
 
 
 class Spec(Strict):
@@ -231,35 +144,8 @@ class Spec(Strict):
     @model_validator(mode="after")
     def _published_names_exist(self) -> Spec:
         for i, row in enumerate(self.published):
-            for dataset in (*row.values, *row.test_set, *row.dataset_notes):
-                if dataset not in self.datasets:
-                    raise ValueError(f"published.{i}: {unknown_name('dataset', dataset, self.datasets)}")
-            known = self.all_metrics()
-            for metric in (*row.definitions, *(name for values in row.values.values() for name in values)):
-                if metric not in known:
-                    raise ValueError(f"published.{i}: {unknown_name('metric', metric, known)}")
-            for dataset, of_metrics in row.values.items():
-                for metric, (mean, _) in of_metrics.items():
-                    self._refuse_impossible(f"published.{i}.values.{dataset}.{metric}", known[metric], mean)
-            for dataset, place in row.test_set.items():
-                places = [
-                    f"{protocol}/{source}"
-                    for protocol, rule in self.datasets[dataset].protocols.items()
-                    for source in rule.sources
-                ]
-                if place not in places:
-                    raise ValueError(
-                        f"published.{i}.test_set.{dataset}: {unknown_name('place', place, places)}"
-                    )
+            row.check_names(f"published.{i}", self.datasets, self.all_metrics())
         return self
-
-    @staticmethod
-    def _refuse_impossible(where: str, metric: MetricSpec, printed: float) -> None:
-        """Raise ValueError for a mean, in percent if the metric is, that the metric cannot have."""
-        value = printed / 100 if metric.percent else printed
-        low, high = metric.range
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise ValueError(f"{where}: {printed:g} is outside of the metric's range")
 
     @model_validator(mode="after")
     def _references_exist(self) -> Spec:

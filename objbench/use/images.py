@@ -97,7 +97,7 @@ def read_image(path: Path) -> Tensor:
         with Image.open(io.BytesIO(content)) as image:
             _refuse_deep(image, str(path))  # once it is loaded, Pillow does not tell
             image.load()
-            return _of_pil(image, str(path))
+            return _rgb(image, str(path))
     except FileNotFoundError:
         raise ObjbenchError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -160,6 +160,10 @@ def _check_dimensions(images: Tensor | Array) -> None:
 
 def _of_pil(image: Image.Image, name: str) -> Tensor:
     _refuse_deep(image, name)
+    return _rgb(image, name)
+
+
+def _rgb(image: Image.Image, name: str) -> Tensor:
     try:
         upright = ImageOps.exif_transpose(image).convert("RGB")
     except ValueError as error:

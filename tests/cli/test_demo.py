@@ -9,7 +9,7 @@ import time
 import pytest
 from helpers.commands import call
 
-from objbench.data.prepare.prepare import Preparation
+from objbench.data.prepare.preparation import Preparation
 from objbench.train import run
 
 

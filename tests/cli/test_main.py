@@ -201,7 +201,11 @@ def test_a_file_that_cannot_be_written_is_named_with_the_remedy(
 @pytest.mark.parametrize(
     ("line", "function", "remedy"),
     [
-        (["prepare", "toy"], "objbench.data.prepare.prepare.Preparation.run", "fewer --workers need less"),
+        (
+            ["prepare", "toy"],
+            "objbench.data.prepare.preparation.Preparation.run",
+            "fewer --workers need less",
+        ),
         (["run", "one_slot", "--dataset", "toy"], "objbench.launch.plan.prepared_run_data", "batch_size"),
         (["evaluate", ".", "--dataset", "toy"], "objbench.predictions.open_predictions", "--split"),
         (["show", "toy"], "objbench.data.read.load.load", "; end other programs"),

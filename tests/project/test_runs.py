@@ -14,8 +14,9 @@ from objbench.errors import RequestError
 from objbench.spec.datasets import DatasetSpec, ProtocolSpec, Select, SourceSpec, SplitRule, Transform
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.nested import deep_merge, unflatten
+from objbench.spec.published import PublishedRow, Reference
 from objbench.spec.resolve import resolve
-from objbench.spec.schema import MethodSpec, PublishedRow, Reference, Spec, VariantSpec
+from objbench.spec.schema import MethodSpec, Spec, VariantSpec
 from objbench.spec.settings import Recipe
 
 TYPES: dict[str, type[BaseModel]] = {

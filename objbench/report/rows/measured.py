@@ -119,10 +119,8 @@ def _out_of_range(record: Record, spec: Spec) -> str | None:
     """What is wrong with the first mean that its metric cannot have; None if all are possible. An undefined one (NaN) is."""
     for key, scores in record.metrics.items():
         for name, value in scores.values.items():
-            low, high = spec.metric(name).range
-            below = low is not None and value.mean < low - _ROUNDING
-            above = high is not None and value.mean > high + _ROUNDING
-            if below or above:
+            if spec.metric(name).is_outside(value.mean, _ROUNDING):
+                low, high = spec.metric(name).range
                 bounds = (
                     f"{'-inf' if low is None else f'{low:g}'} to {'inf' if high is None else f'{high:g}'}"
                 )

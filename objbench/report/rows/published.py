@@ -8,7 +8,8 @@ from typing import Any
 from objbench.report.rows.notes import published_notes
 from objbench.report.rows.row import ALL_SEEDS, MethodId, Published, Statistic
 from objbench.spec.metrics import MetricSpec
-from objbench.spec.schema import PublishedRow, Spec
+from objbench.spec.published import PublishedRow
+from objbench.spec.schema import Spec
 
 
 def published_rows(spec: Spec) -> list[Published]:

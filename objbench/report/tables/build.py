@@ -11,7 +11,8 @@ from objbench.report.rows.row import Measured, Published, Row
 from objbench.report.tables.plan import Column, Plan
 from objbench.report.tables.table import Cell, Footnotes, Line, Table, of_seed, printed, rate
 from objbench.spec.datasets import TEST
-from objbench.spec.schema import Reference, Spec
+from objbench.spec.published import Reference
+from objbench.spec.schema import Spec
 
 _FACTS = ("data", "n", "train")
 _EXPLAINED = "n: seeds; train: training scenes; ± of measured rows: sample std over seeds."

@@ -171,11 +171,8 @@ def _score(found: ProbeScores, name: str) -> FactorScore:
 
 def _is_best(found: Probed, group: Sequence[Probed], name: str) -> bool:
     """Whether the slots' score, as printed, is the highest of those that it can be compared with, and not all are equal."""
-    scores = {
-        id(other): _rounded(other, name) for other in group if not method_differences(found.row, other.row)
-    }
-    values = [value for value in scores.values() if value is not None]
-    mine = scores[id(found)]
+    rivals = [_rounded(other, name) for other in group if not method_differences(found.row, other.row)]
+    values, mine = [value for value in rivals if value is not None], _rounded(found, name)
     return mine is not None and max(values) == mine > min(values)
 
 

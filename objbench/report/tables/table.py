@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from objbench.report.rows.row import Row, Statistic
 from objbench.report.rows.success import SuccessRate
 from objbench.spec.metrics import MetricSpec
-from objbench.spec.schema import Reference
+from objbench.spec.published import Reference
 
 
 @dataclass(frozen=True)

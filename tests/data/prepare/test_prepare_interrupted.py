@@ -248,7 +248,7 @@ def test_a_full_disk_leaves_no_half_shard_and_is_named(tmp_path: Path) -> None:
     partial.symlink_to("/dev/full")
     # a prepare without shards removes what is left of an earlier one, so the link has to come later
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("objbench.data.prepare.prepare.clear", lambda folder: None)
+        patch.setattr("objbench.data.prepare.preparation.clear", lambda folder: None)
         with pytest.raises(
             ObjbenchError, match=r"train-000000\.tar\.partial: No space left on device; free some"
         ):

@@ -11,7 +11,7 @@ from objbench.report.rows.comparability import best, comparable, conflicts, diff
 from objbench.report.rows.published import published_rows
 from objbench.scores import Scores
 from objbench.spec.load import load_spec
-from objbench.spec.schema import PublishedRow
+from objbench.spec.published import PublishedRow
 
 
 def test_equal_rows_have_no_conflict():

@@ -11,7 +11,7 @@ from objbench.report.report import write_report
 from objbench.report.request import ReportRequest
 from objbench.report.write.bibtex import bibtex
 from objbench.spec.load import load_spec
-from objbench.spec.schema import Reference
+from objbench.spec.published import Reference
 
 
 def parsed(text):

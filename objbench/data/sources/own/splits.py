@@ -11,9 +11,8 @@ from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.errors import RequestError
 from objbench.spec.datasets import SPLITS
 
-ALIKE = re.compile(
-    r"(train|valid|val|test|dev)(ing|ation)?(?![a-z])", re.IGNORECASE
-)  # names much like those of splits
+# Words in names that are those of splits or much like them.
+ALIKE = re.compile(r"(?<![a-z])(train|valid|val|test|dev)(ing|ation)?(?![a-z])", re.IGNORECASE)
 HASHED = "by a hash of the names, a tenth each to val and test"
 
 

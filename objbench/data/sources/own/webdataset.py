@@ -13,14 +13,13 @@ from typing import NamedTuple
 from objbench.data.sources import release
 from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.own.scenes import MOST_BYTES, OwnBlock, OwnScene, Part, blocks
-from objbench.data.sources.own.splits import HASHED, plans, split_by_hash
+from objbench.data.sources.own.splits import ALIKE, HASHED, plans, split_by_hash
 from objbench.errors import ObjbenchError, RequestError, brief, first_few, is_of_the_content, unknown_name
 from objbench.files import CHUNK, naming
 from objbench.spec.datasets import SPLITS
 
 _DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
-_WITHIN = r"(?<![a-zA-Z])(?i:train|valid|val|test)(?![a-zA-Z])"
 _NAMES = {"train": "train(ing)?", "val": "val(idation)?", "test": "test"}  # how archives of a split begin
 _NAMED = "by the names of the archives"
 _DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError)
@@ -231,7 +230,7 @@ def _archives(raw: Path) -> list[Path]:
 
 def _refuse_names_within(archives: list[Path], raw: Path) -> None:
     """Raise RequestError if archives have names of several splits in them: a hash of the keys would mix their samples."""
-    within = {word.lower(): path for path in archives for word in re.findall(_WITHIN, path.name)}
+    within = {word[1].lower(): path for path in archives for word in ALIKE.finditer(path.name)}
     if len(within) > 1:
         raise RequestError(
             f"{raw}: {first_few([path.name for path in within.values()])} have the names of splits in them; say which "
