@@ -29,6 +29,9 @@ _KEYS = (
     "seed", "config_hash", "code_version", "torch_version", "device", "date", "steps", "train_seconds", "wall_seconds",
     "images_per_second", "peak_memory_bytes", "parameters", "metrics", "scored",
 )  # fmt: skip
+_ONLY_IF_SET = (
+    "weights_sha256", "slots", "val_fingerprint", "processes", "implementation", "probes", "trained_on",
+)  # fmt: skip
 
 
 _THEN = ", then "
@@ -57,12 +60,14 @@ class Trained(Strict):
 
     Attributes:
         slots: The number of slots, K; None in records of versions that did not write it.
+        val_fingerprint: Of the val split whose scores guided the training; None if none did.
     """
 
     n_train: int = Field(title="training scenes")
     steps: int = Field(title="steps")
     config_hash: str = Field(title="configuration")
     slots: int | None = Field(default=None, title="slots")
+    val_fingerprint: str | None = Field(default=None, title="guided by the val split of fingerprint")
 
 
 class Record(Strict):
@@ -106,7 +111,7 @@ class Record(Strict):
     @model_serializer(mode="wrap")
     def _in_file_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        for name in ("weights_sha256", "slots", "processes", "implementation", "probes", "trained_on"):
+        for name in _ONLY_IF_SET:
             if values.get(name) is None:
                 values.pop(name, None)
         return {key: values.get(key) for key in _KEYS} | values

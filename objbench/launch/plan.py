@@ -110,7 +110,7 @@ def make_plan(request: RunRequest) -> Plan:
             for stage in model.stages():
                 stage.check_length()
             methods[method, dataset] = resolved
-            if type(model).after_evaluation is not Method.after_evaluation:
+            if model.follows_val():
                 guided.append((method, dataset))
             notes.append(borrowed_settings(spec, method, reference))
     # Only now: what is wrong in the request is said before anybody prepares a dataset for it.

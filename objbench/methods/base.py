@@ -142,6 +142,11 @@ class Method(nn.Module):
     def after_evaluation(self, progress: Progress, metrics: Mapping[str, float]) -> None:
         """Called after each evaluation on val: for plateau schedules and restarts."""
 
+    @classmethod
+    def follows_val(cls) -> bool:
+        """Whether its training depends on its scores on val."""
+        return cls.after_evaluation is not Method.after_evaluation
+
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """Segment float images (B,3,H,W) in [0,1]; progress None = end of training.
 

@@ -197,6 +197,7 @@ def _finish(
     write_samples(folder, {name: found.samples for name, found in tests.items()})
     with replacing(folder / SAMPLE_SHEET) as partial:
         sample_sheet(tests[TEST].samples).save(partial, "PNG")
+    guided = model.follows_val() and data.val is not None and bool(model.recipe.evaluations) and trained.steps
     record = Run(
         dataset=data.dataset.name,
         protocol=data.dataset.protocol,
@@ -210,6 +211,7 @@ def _finish(
         config_hash=method.hash,
         implementation=method.implementation if is_from_file(method.implementation) else None,
         slots=model.slots,
+        val_fingerprint=data.fingerprints["val"] if guided else None,
         **joined(trained.environments)._asdict(),
         processes=job.ranks.size if job.ranks.several else None,
         date=utc_now(),

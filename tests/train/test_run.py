@@ -51,6 +51,20 @@ def test_a_run_leaves_everything_needed_to_judge_it(prepared_data, tmp_path):
     assert record.scored["test"].definition == "clevrtex"
 
 
+def test_the_record_names_the_val_split_that_guided_the_training(prepared_data, tmp_path, monkeypatch):
+    def follow(method, progress, metrics):
+        pass
+
+    _, plain = run(prepared_data, tmp_path / "plain")
+    assert plain.val_fingerprint is None
+    monkeypatch.setattr("objbench_toys.methods.ToyGeco.after_evaluation", follow)
+    folder, guided = run(prepared_data, tmp_path / "guided")
+    assert guided.val_fingerprint == json.loads((folder / "config.json").read_text())["fingerprints"]["val"]
+    assert read_record(folder) == guided
+    _, unguided = run(prepared_data, tmp_path / "never", **{"recipe.evaluations": 0})
+    assert unguided.val_fingerprint is None
+
+
 def test_per_image_values_average_to_the_record(prepared_data, tmp_path):
     folder, record = run(prepared_data, tmp_path)
     with np.load(folder / "per_image.npz") as values:

@@ -77,7 +77,7 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
     learned = row.learned
     trained: object = (row.kind, row.trained_on)
     if learned:
-        trained = (learned.trained_on, learned.n_train, learned.train_fingerprint, learned.shortened)
+        trained = (learned.trained_on, learned.n_train, learned.train_fingerprint, learned.shortened, learned.val_fingerprint)
     images = frozenset(row.values[metric].images.values())
     return (row.scored, row.n_images, trained, images, *stated)
 
@@ -164,7 +164,12 @@ def _training_difference(row: Measured, reference: Measured) -> list[str]:
     if one.n_train != other.n_train:
         return [f"trained on {one.n_train:,} scenes, not {other.n_train:,}"]
     mine, theirs = one.train_fingerprint, other.train_fingerprint
-    return [f"trained on a split of fingerprint {mine:.12}, not {theirs:.12}"] * (mine != theirs)
+    if mine != theirs:
+        return [f"trained on a split of fingerprint {mine:.12}, not {theirs:.12}"]
+    guide, other_guide = one.val_fingerprint, other.val_fingerprint
+    if None not in (guide, other_guide) and guide != other_guide:
+        return [f"guided by a val split of fingerprint {guide:.12}, not {other_guide:.12}"]
+    return []
 
 
 def _protocol_difference(row: Row, reference: Row) -> list[str]:

@@ -7,7 +7,16 @@ from dataclasses import replace
 
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.images import same_images
-from objbench.report.rows.row import ALL_SEEDS, Images, Measured, Published, Row, Statistic, Training
+from objbench.report.rows.row import (
+    ALL_SEEDS,
+    Images,
+    Measured,
+    MethodId,
+    Published,
+    Row,
+    Statistic,
+    Training,
+)
 from objbench.scores import Scored
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED
@@ -81,6 +90,7 @@ class _Varying:
     def __init__(self, rows: Iterable[Measured]) -> None:
         self.fingerprints: dict[str, set[str]] = {}  # of each split
         self.training_splits: dict[tuple[str, int], set[str]] = {}  # their fingerprints, by name and size
+        self.guides: dict[MethodId, set[str | None]] = {}  # fingerprints of the val splits that guided a method
         self.resolutions: set[tuple[int, int]] = set()
         self.training_sizes: set[int] = set()
         self.slots: set[int] = set()
@@ -98,6 +108,7 @@ class _Varying:
                 self.training_sizes.add(row.learned.n_train)
                 same = self.training_splits.setdefault(_training_split(row.learned), set())
                 same.add(row.learned.train_fingerprint)
+                self.guides.setdefault(row.who, set()).add(row.learned.val_fingerprint)
             if row.trained:
                 of_method = self.configurations.setdefault(row.who, set())
                 of_method.add((row.trained.config_hash, row.trained.steps))
@@ -118,6 +129,9 @@ class _Varying:
             notes.append(f"trained on {row.learned.n_train:,} scenes")
         if row.learned and len(self.training_splits[_training_split(row.learned)]) > 1:
             notes.append(f"train split of fingerprint {row.learned.train_fingerprint[:12]}")
+        if row.learned and len(self.guides[row.who]) > 1:
+            guide = row.learned.val_fingerprint
+            notes.append(f"guided by a val split of fingerprint {guide[:12]}" if guide else "guided by no val split")
         if len(self.slots) > 1 and row.slots == row.dataset_slots is not None:
             notes.append(f"{row.slots} slots")
         if row.trained and len(self.configurations[row.who]) > 1:

@@ -145,6 +145,14 @@ def test_published_rows_of_other_conditions_are_not_compared(name, value, text):
     assert comparable(special, replace(special), "ari_fg")
 
 
+def test_trainings_guided_by_other_val_splits_conflict():
+    one, other = generated(val_fingerprint="a" * 64), generated(method="spair", val_fingerprint="b" * 64)
+    (line,) = conflicts(measured(one, other), ["ari_fg"])
+    assert f"guided by a val split of fingerprint {'a' * 12}, not {'b' * 12}" in line
+    assert not comparable(*measured(one, other), "ari_fg")
+    assert comparable(*measured(one, generated(method="monet")), "ari_fg")  # guided, beside one that is not
+
+
 def test_trainings_on_another_split_of_the_same_size_conflict():
     rows = measured(generated(), generated(method="slot_attention", fingerprint="0123456789abcdef"))
     (line,) = conflicts(rows, ["ari_fg"])

@@ -134,6 +134,19 @@ def test_an_evaluation_with_other_slots_is_a_row_of_its_own():
     assert "3 of 320 images have more objects than predicted planes" in other.notes
 
 
+def test_seeds_guided_by_other_val_splits_are_never_averaged():
+    guides = "a" * 64, "b" * 64, None
+    records = [record(0, method="slate", val_fingerprint=guide) for guide in guides]
+    rows = measured(*records, record(1, method="slate", val_fingerprint=guides[0]), record(0, method="monet"))
+    slate = [row for row in rows if row.label == "slate"]
+    notes = {row.trained.val_fingerprint: row.notes for row in slate}
+    assert sorted(row.n for row in slate) == [1, 1, 2]
+    assert f"guided by a val split of fingerprint {'a' * 12}" in notes["a" * 64]
+    assert f"guided by a val split of fingerprint {'b' * 12}" in notes["b" * 64]
+    assert "guided by no val split" in notes[None]
+    assert not any("guided" in note for row in rows if row.label == "monet" for note in row.notes)
+
+
 def test_rows_trained_on_other_splits_of_the_same_size_name_them():
     rows = measured(generated(), generated(method="monet", fingerprint="0123456789abcdef"))
     notes = {row.label: row.notes for row in rows}
