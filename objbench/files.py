@@ -140,6 +140,20 @@ def check_folder(option: str, path: Path) -> None:
         raise RequestError(f"{option} {path}: {which}a file, expected a folder; choose another place")
 
 
+def refuse_special(path: Path) -> None:
+    """Refuse what has the name of a file and is none, before opening it waits for a pipe's other end.
+
+    Raises:
+        ObjbenchError: `path` is a link to nothing, a pipe, a device or a folder.
+    """
+    if os.path.isfile(path):
+        return
+    found = (
+        "a folder" if path.is_dir() else "a pipe or device" if os.path.exists(path) else "a link to nothing"
+    )
+    raise ObjbenchError(f"{path}: {found}, expected a file; move it away")
+
+
 def walk(
     root: Path, onerror: Callable[[OSError], None] = lambda error: None
 ) -> Iterator[tuple[Path, list[str], list[str]]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.launch.request import RunRequest, Task
-from objbench.methods.base import Method
 from objbench.methods.create import build
 from objbench.parts import Part
 from objbench.ranks.group import Ranks

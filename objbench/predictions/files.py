@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from objbench.errors import ObjbenchError, first_few, is_of_the_content
-from objbench.files import CHUNK, megabytes, naming
+from objbench.files import CHUNK, megabytes, naming, refuse_special
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 # What tarfile raises for damaged headers: numbers that are none, negative or too large for the memory or a file; a
@@ -39,8 +39,11 @@ class FolderFiles:
     def __init__(self, path: Path) -> None:
         self._path = path
         entries = sorted(path.iterdir())
-        self.names = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
         folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
+        files = [entry for entry in entries if not entry.is_dir() and not entry.name.startswith(".")]
+        for entry in files:
+            refuse_special(entry)
+        self.names = [entry.name for entry in files]
         if not self.names:
             inside = (
                 f"only the folders {first_few(folders)}; give one of these" if folders else "an empty folder"

@@ -17,6 +17,7 @@ GENERATED = "generated"  # the source whose options name a dataset's generator
 TEST = "test"  # the split that methods are scored on; in a record, the key of those scores
 OWN_PROTOCOL = "standard"  # of every dataset of one's own
 SPLITS = ("train", "val", TEST)
+ALL_RECORDS = (0, None)
 FactorKind = Literal["categorical", "numeric"]
 
 
@@ -33,7 +34,7 @@ class SplitRule(Strict):
     """
 
     file: str = "data"
-    records: tuple[Whole, Whole | None] = (0, None)
+    records: tuple[Whole, Whole | None] = ALL_RECORDS
     start: Whole = 0
     stop: Whole | None = None
     in_train: bool = False
@@ -282,6 +283,25 @@ class DatasetSpec(Strict):
                     raise ValueError(f"{where}: {unknown_name('source', source, protocol.sources)}")
                 if (select.max_objects is None) == (select.max_visible is None):
                     raise ValueError(f"{where}.{source}: give exactly one of max_objects and max_visible")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> DatasetSpec:
+        for name, protocol in self.protocols.items():
+            plain = {
+                source: rules for source, rules in protocol.sources.items() if source not in protocol.select
+            }
+            for source, rules in plain.items():
+                for split, rule in rules.items():
+                    if rule.records != ALL_RECORDS:
+                        raise ValueError(
+                            f"protocols.{name}.sources.{source}.{split}.records: only where the protocol selects scenes; "
+                            "give start and stop"
+                        )
+            if protocol.options and GENERATED not in protocol.sources:
+                raise ValueError(
+                    f"protocols.{name}.options: they are those of a generator, and the protocol has no source '{GENERATED}'"
+                )
         return self
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import check_folder, explain_os_errors, replacing
+from objbench.files import check_folder, explain_os_errors, refuse_special, replacing
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
 from objbench.use.images import SUFFIXES, NamedImage, read_image
@@ -136,6 +136,7 @@ class Job:
         """The images to be segmented, whose sha256 is noted; what is there already goes into `there`."""
         for path in files:
             try:
+                refuse_special(path)  # it is read twice
                 content = image_sha256(path)
                 known = self._known(path, content)
                 if known is None:
@@ -244,7 +245,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
         inside = [
             entry
             for entry in sorted(path.iterdir())
-            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir()
         ]
         if not inside:
             raise RequestError(f"{path}: no images in this folder ({', '.join(SUFFIXES)})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -160,14 +161,22 @@ def test_a_damaged_label_map_is_not_taken_for_one_written_before():
 
 def test_bad_images_are_named_and_the_others_done():
     Path("photos/bad.png").write_bytes(b"\x89PNG")
+    Path("photos/gone.png").symlink_to("nowhere")
     Path("other.png").write_text("no image")
-    result = call("segment", RUN, "photos", "other.png", "--output", "out", "--json")
+    os.mkfifo("pipe.png")
+    result = call("segment", RUN, "photos", "other.png", "pipe.png", "--output", "out", "--json")
     assert result.exit_code == 1
     rows = json.loads(result.stdout)
-    assert [row["image"] for row in rows if "error" in row] == ["photos/bad.png", "other.png"]
+    bad = ["photos/bad.png", "photos/gone.png", "other.png", "pipe.png"]
+    assert [row["image"] for row in rows if "error" in row] == bad
     assert len([row for row in rows if "labels" in row]) == 3
+    assert "skipped photos/gone.png: a link to nothing, expected a file" in result.stderr
     assert "skipped other.png: not an image that can be read" in result.stderr
-    assert "2 of 5 images could not be segmented: photos/bad.png, other.png" in result.stderr
+    assert "skipped pipe.png: a pipe or device, expected a file" in result.stderr
+    assert (
+        "4 of 7 images could not be segmented: photos/bad.png, photos/gone.png, other.png and 1 more"
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.raw_png import raw_png
+from helpers.special_files import PIPE_AND_LINK
 from PIL import Image
 
 from objbench.data.format import png
@@ -313,3 +314,14 @@ def test_gray_of_few_bits_has_the_same_labels(folder, bits):
         packed = np.packbits(np.unpackbits(image[..., None], axis=-1)[..., -bits:].reshape(H, -1), axis=-1)
         (folder / f"{key}.png").write_bytes(raw_png(W, H, bits, 0, [row.tobytes() for row in packed]))
     assert np.array_equal(read(folder)[0], labels)
+
+
+@pytest.mark.parametrize(("found", "make"), PIPE_AND_LINK)
+def test_names_of_label_maps_behind_which_there_is_no_file_are_refused(folder, found, make):
+    (folder / f"{KEYS[0]}.png").unlink()
+    make(folder / f"{KEYS[0]}.png")
+    with (
+        pytest.raises(ObjbenchError, match=rf"{KEYS[0]}\.png: {found}, expected a file"),
+        open_predictions(folder),
+    ):
+        pass

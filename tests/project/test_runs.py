@@ -43,7 +43,10 @@ RECIPE = {
 }  # fmt: skip
 PROTOCOL = {
     "description": "all",
-    "sources": {"emorl": {"train": {"stop": 20, "about": 9}, "test": {"start": -4}}},
+    "sources": {
+        "emorl": {"train": {"stop": 20, "about": 9}, "test": {"start": -4}},
+        "generated": {"test": {"stop": 4}},
+    },
     "select": {"emorl": {"max_objects": 3}},
     "transform": {"crop": [0, 0, 8, 8], "image": "nearest", "mask": "nearest"},
 }

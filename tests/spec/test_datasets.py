@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from objbench.spec.datasets import Download, SourceSpec
+from objbench.spec.datasets import DatasetSpec, Download, SourceSpec
 from objbench.spec.load import load_spec
 
 
@@ -81,3 +82,25 @@ def test_the_addresses_of_the_release_of_clevrtex() -> None:
         "https://thor.robots.ox.ac.uk/datasets/clevrtex/clevrtex_outd.tar.gz",
         "https://thor.robots.ox.ac.uk/~vgg/data/clevrtex/clevrtex_packaged/clevrtex_outd.tar.gz",
     )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        (
+            {"sources": {"release": {"test": {"records": [0, 10]}}}},
+            "protocols.p.sources.release.test.records: only where the protocol selects scenes; give start and stop",
+        ),
+        (
+            {"sources": {"release": {"test": {}}}, "options": {"level": 2}},
+            "protocols.p.options: they are those of a generator, and the protocol has no source 'generated'",
+        ),
+    ],
+)
+def test_what_a_protocol_would_ignore_is_refused(protocol: dict[str, Any], message: str) -> None:
+    block = {
+        "title": "t", "description": "d", "slots": 4, "height": 8, "width": 8, "default_source": "release",
+        "sources": {"release": {"title": "t", "licence": "l"}}, "protocols": {"p": {"description": "d", **protocol}},
+    }  # fmt: skip
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        DatasetSpec.model_validate(block)

@@ -77,7 +77,13 @@ def _standing(row: Row, metric: str) -> tuple[object, ...]:
     learned = row.learned
     trained: object = (row.kind, row.trained_on)
     if learned:
-        trained = (learned.trained_on, learned.n_train, learned.train_fingerprint, learned.shortened, learned.val_fingerprint)
+        trained = (
+            learned.trained_on,
+            learned.n_train,
+            learned.train_fingerprint,
+            learned.shortened,
+            learned.val_fingerprint,
+        )
     images = frozenset(row.values[metric].images.values())
     return (row.scored, row.n_images, trained, images, *stated)
 

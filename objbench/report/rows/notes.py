@@ -90,7 +90,9 @@ class _Varying:
     def __init__(self, rows: Iterable[Measured]) -> None:
         self.fingerprints: dict[str, set[str]] = {}  # of each split
         self.training_splits: dict[tuple[str, int], set[str]] = {}  # their fingerprints, by name and size
-        self.guides: dict[MethodId, set[str | None]] = {}  # fingerprints of the val splits that guided a method
+        self.guides: dict[
+            MethodId, set[str | None]
+        ] = {}  # fingerprints of the val splits that guided a method
         self.resolutions: set[tuple[int, int]] = set()
         self.training_sizes: set[int] = set()
         self.slots: set[int] = set()
@@ -131,7 +133,9 @@ class _Varying:
             notes.append(f"train split of fingerprint {row.learned.train_fingerprint[:12]}")
         if row.learned and len(self.guides[row.who]) > 1:
             guide = row.learned.val_fingerprint
-            notes.append(f"guided by a val split of fingerprint {guide[:12]}" if guide else "guided by no val split")
+            notes.append(
+                f"guided by a val split of fingerprint {guide[:12]}" if guide else "guided by no val split"
+            )
         if len(self.slots) > 1 and row.slots == row.dataset_slots is not None:
             notes.append(f"{row.slots} slots")
         if row.trained and len(self.configurations[row.who]) > 1:

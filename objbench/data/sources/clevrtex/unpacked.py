@@ -7,6 +7,7 @@ from pathlib import Path
 
 from objbench.data.sources.clevrtex.names import KINDS, ForeignError, Variant, parse
 from objbench.errors import ObjbenchError
+from objbench.files import refuse_special
 
 Files = dict[str, dict[int, str]]  # suffix -> index -> the folder that this file of the scene is in
 
@@ -34,6 +35,8 @@ def scan(folder: Path, variant: Variant) -> Files:
             except ForeignError as error:
                 raise ObjbenchError(f"{file.path}: {error}") from None
             if file_id is not None:
+                if not file.is_file():
+                    refuse_special(Path(file.path))
                 parent = os.path.dirname(file.path)
                 first = files[file_id.suffix].setdefault(file_id.scene, parent)
                 if first != parent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 from objbench.data.sources import release
@@ -34,6 +35,11 @@ class FolderSource(Source):
         if self._named and (root / "images").is_dir():
             raise RequestError(f"{root}: holds images and folders of splits beside it; move one of them away")
         folders = [split for split in SPLITS if release.wanted(request, split) and (root / split).is_dir()]
+        for one, other in combinations(folders, 2):
+            if (root / one).samefile(root / other):
+                raise RequestError(
+                    f"{root}: {one} and {other} are links to one folder; --{other} 0 leaves a split out"
+                )
         self._pairs = {split: scan(root / split) for split in folders} if self._named else {"": scan(root)}
 
     @property

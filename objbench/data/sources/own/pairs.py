@@ -17,7 +17,7 @@ from objbench.data.download.receipts import RECEIPT
 from objbench.data.sources.own.rle import annotations_by_image
 from objbench.data.sources.own.scenes import Part
 from objbench.errors import ObjbenchError
-from objbench.files import naming, walk
+from objbench.files import naming, refuse_special, walk
 from objbench.json_text import parse_json
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -134,6 +134,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
         for name in files:
             ours = name.startswith(".") or name.endswith(RECEIPT)  # a folder copied from a store has receipts
             if not ours and name.lower().endswith(suffixes):
+                refuse_special(here / name)
                 yield (inside / name).as_posix()
 
 

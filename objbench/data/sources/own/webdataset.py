@@ -15,7 +15,7 @@ from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.own.scenes import MOST_BYTES, OwnBlock, OwnScene, Part, blocks
 from objbench.data.sources.own.splits import ALIKE, HASHED, plans, split_by_hash
 from objbench.errors import ObjbenchError, RequestError, brief, first_few, is_of_the_content, unknown_name
-from objbench.files import CHUNK, naming
+from objbench.files import CHUNK, naming, refuse_special
 from objbench.spec.datasets import SPLITS
 
 _DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
@@ -222,7 +222,9 @@ def _check_end(archive: tarfile.TarFile) -> None:
 def _archives(raw: Path) -> list[Path]:
     if raw.is_file():
         return [raw]
-    found = sorted(path for path in raw.iterdir() if path.name.lower().endswith(_SUFFIXES) and path.is_file())
+    found = sorted(path for path in raw.iterdir() if path.name.lower().endswith(_SUFFIXES))
+    for path in found:
+        refuse_special(path)
     if not found:
         raise ObjbenchError(f"{raw}: holds no archives, expected files *.tar, *.tar.gz or *.tgz")
     return found

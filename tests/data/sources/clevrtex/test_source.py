@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.clevrtex import FIXTURES, OBJECTS, edit, opened, scenes, small, unpack
+from helpers.special_files import SPECIAL
 from PIL import Image
 
 from objbench.data.sources.base import SplitPlan
@@ -184,3 +186,14 @@ def test_version_2_is_refused_as_another_dataset(tmp_path: Path, name: str) -> N
     (tmp_path / name).touch()
     with pytest.raises(ObjbenchError, match="this is version 2 of ClevrTex, another dataset"):
         opened(tmp_path).plan()
+
+
+@pytest.mark.parametrize(("found", "make"), SPECIAL.items())
+def test_names_of_files_behind_which_there_is_none_are_refused(
+    raw: Path, found: str, make: Callable[[Path], None]
+) -> None:
+    image = next(raw.rglob("CLEVRTEX_full_000000.png"))
+    image.unlink()
+    make(image)
+    with pytest.raises(ObjbenchError, match=rf"{image.name}: {found}, expected a file"):
+        opened(raw).plan()

@@ -184,3 +184,15 @@ def test_parts_by_several_processes_give_the_same_bytes(tmp_path: Path) -> None:
     assert len(names) > 6
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_splits_that_are_links_to_one_folder_are_refused(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    write_folder(raw / "train", COUNT)
+    write_folder(raw / "test", 4)
+    (raw / "val").symlink_to("test")
+    with pytest.raises(
+        RequestError, match="val and test are links to one folder; --test 0 leaves a split out"
+    ):
+        prepared(tmp_path, raw)
+    assert prepared(tmp_path, raw, sizes={"val": 0}).splits["test"].count == 4

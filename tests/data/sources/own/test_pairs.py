@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.special_files import PIPE_AND_LINK
 
 from objbench.data.sources.own.pairs import scan
 from objbench.errors import ObjbenchError
@@ -123,3 +125,14 @@ def test_what_has_no_partner_says_so(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_paired_is_refused(tmp_path: Path, files: list[str], message: str) -> None:
     with pytest.raises(ObjbenchError, match=message):
         scan(touch(tmp_path, *files))
+
+
+@pytest.mark.parametrize(("found", "make"), PIPE_AND_LINK)
+@pytest.mark.parametrize("name", ["images/b.png", "masks/b.png"])
+def test_names_of_files_behind_which_there_is_none_are_refused(
+    tmp_path: Path, name: str, found: str, make: Callable[[Path], None]
+) -> None:
+    touch(tmp_path, "images/a.png", "masks/a.png")
+    make(tmp_path / name)
+    with pytest.raises(ObjbenchError, match=rf"{name}: {found}, expected a file"):
+        scan(tmp_path)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.clevr import samples as prepared_samples
 from helpers.own import png, request, saved, scene, write_tar
+from helpers.special_files import SPECIAL
 from PIL import Image
 
 from objbench.data.prepare.prepare import prepare
@@ -268,3 +270,13 @@ def test_archives_named_much_like_splits_are_not_mixed(tmp_path: Path, names: tu
             "train": 10,
             "test": 10,
         }
+
+
+@pytest.mark.parametrize(("found", "make"), SPECIAL.items())
+def test_names_of_archives_behind_which_there_is_none_are_refused(
+    tmp_path: Path, found: str, make: Callable[[Path], None]
+) -> None:
+    write_tar(tmp_path / "a.tar", members(0, 3))
+    make(tmp_path / "b.tar")
+    with pytest.raises(ObjbenchError, match=rf"b\.tar: {found}, expected a file"):
+        opened(tmp_path)
