@@ -109,7 +109,7 @@ class ReportRequest(Strict):
     @classmethod
     def _two_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         if len(methods) not in (0, 2):
-            raise RequestError(f"--compare is given twice, once for each method, not {len(methods)} times")
+            raise RequestError(f"--compare is given twice, once for each method; found {len(methods)}")
         return methods
 
     @field_validator("metrics", mode="before")

@@ -192,7 +192,7 @@ def test_two_methods_are_compared(tmp_path):
             ["--figure", "3", "--output", "a.png", "--json"],
             "--json is not for --figure 3, which is a picture",
         ),
-        (["--compare", "objmae"], "--compare is given twice, once for each method, not 1 times"),
+        (["--compare", "objmae"], "--compare is given twice, once for each method; found 1"),
         (["--compare", "a", "--compare", "b", "--all-seeds"], "--all-seeds is not for --compare"),
         (["--table", "1", "--metrics", "ari"], "--metrics is not for --table 1"),
         (["--figure", "3", "--output", "a.png", "--metrics", "ari"], "--metrics is not for --figure"),
