@@ -6,7 +6,7 @@ import os
 import platform
 import resource
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -56,11 +56,12 @@ def peak_memory(device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a process can still get: of a GPU, or of this machine within the limit of the process (ulimit -v)."""
+    """Bytes that a process can still get: of a GPU, or of this machine within the limits of its container or job (control
+    groups) and of the process (ulimit -v)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     page = resource.getpagesize()
-    free = _available() or os.sysconf("SC_PHYS_PAGES") * page
+    free = min([_available() or os.sysconf("SC_PHYS_PAGES") * page, *_left_in_groups()])
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return free
@@ -74,3 +75,43 @@ def _available() -> int | None:
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text().splitlines() if meminfo.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _left_in_groups(
+    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> list[int]:
+    """Bytes that each memory limit of the control groups of this process leaves, version 1 or 2; none without Linux.
+
+    Containers and jobs of a cluster have such limits. What the group has in the cache of files counts as free.
+    """
+    left = []
+    for line in membership.read_text().splitlines() if membership.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            mount, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mount, names = (
+                root / "memory",
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+            )
+        else:
+            continue
+        group = PurePosixPath(path.lstrip("/"))
+        for folder in (
+            mount / group,
+            *(mount / above for above in group.parents),
+        ):  # a container may see its own alone
+            try:
+                limit = (folder / names[0]).read_text().strip()
+                if limit != "max":
+                    left.append(max(0, int(limit) - _used(folder, *names[1:])))
+            except (OSError, ValueError):
+                continue
+    return left
+
+
+def _used(folder: Path, usage: str, cached: str) -> int:
+    """What a control group uses, in bytes, without the cache of files that it would give back first."""
+    lines = map(str.split, (folder / "memory.stat").read_text().splitlines())
+    cache = next((int(value) for name, value in lines if name == cached), 0)
+    return int((folder / usage).read_text()) - cache

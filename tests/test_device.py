@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from objbench import device
@@ -20,6 +21,43 @@ def test_another_system_than_linux_counts_all_its_memory(monkeypatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda path: False)
     assert device._available() is None
     assert free_memory(torch.device("cpu")) > 2**20
+
+
+def group(folder: Path, names: tuple[str, str, str], limit: str, used: int, cache: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names[0]).write_text(f"{limit}\n")
+    (folder / names[1]).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 5\n{names[2]} {cache}\nslab 7\n")
+
+
+@pytest.mark.parametrize("path", ["/jobs/7", "/elsewhere/jobs/7"])
+@pytest.mark.parametrize(
+    ("line", "mount", "names"),
+    [
+        ("0::{}", "", ("memory.max", "memory.current", "inactive_file")),
+        ("4:cpu,memory:{}", "memory",
+         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")),
+    ],
+)  # fmt: skip
+def test_limits_of_control_groups_count(
+    tmp_path: Path, line: str, mount: str, names: tuple[str, str, str], path: str
+) -> None:
+    membership, root = tmp_path / "cgroup", tmp_path / "root"
+    membership.write_text(f"9:pids:/\n{line.format(path)}\n")
+    assert device._left_in_groups(membership, root) == []
+    group(
+        root / mount, names, "1000", 700, 300
+    )  # of all, or of the container, which sees no group above its own
+    assert device._left_in_groups(membership, root) == [600]
+    group(root / mount / "jobs", names, "max" if not mount else str(2**63 - 4096), 900, 0)
+    group(root / mount / "jobs/7", names, "500", 450, 20)
+    left = device._left_in_groups(membership, root)
+    assert min(left) == (70 if path == "/jobs/7" else 600)
+
+
+def test_a_limit_of_a_control_group_counts(monkeypatch) -> None:
+    monkeypatch.setattr(device, "_left_in_groups", lambda: [5, 7])
+    assert free_memory(torch.device("cpu")) == 5
 
 
 def test_a_limit_of_the_process_counts() -> None:

@@ -13,7 +13,7 @@ from objbench.errors import ObjbenchError
 from objbench.probe.codes import Codes, assigned, pairs_by_overlap
 from objbench.probe.dci import Dci, dci, importances
 from objbench.probe.estimators import Fitted, fit, varies
-from objbench.probe.scoring import Score, scores
+from objbench.probe.scoring import FactorScores, scores
 from objbench.probe.targets import Target
 from objbench.scores import Matching, ProbeName
 
@@ -55,7 +55,7 @@ class Probe:
         return assigned(_costs(self.fitted, split), split.codes.visible)
 
     def score(self, split: Split) -> ProbeResult:
-        """The scores of all factors on the visible objects of a split, and then of the means.
+        """The scores of all factors on the visible objects of a split.
 
         Missed objects count: the most frequent class, or the mean, of the training objects is predicted for them.
         """
@@ -65,8 +65,7 @@ class Probe:
         there = slots >= 0
         inputs = codes.slots[images[there], slots[there]]
         found, usual = [], []
-        used = [target for target in split.targets if target.name in self.fitted]
-        for target in used:
+        for target in self._fitted_of(split):
             fitted, true = self.fitted[target.name], target.of(images, objects)
             majority = np.broadcast_to(np.asarray(fitted.usual), true.shape)
             predicted = np.array(majority, dtype=object if target.kind == "categorical" else np.float64)
@@ -75,41 +74,48 @@ class Probe:
             found.append((target, predicted, true))
             usual.append((target, majority, true))
         return ProbeResult(
-            [target.name for target in used],
+            paired,
             scores(found, images, len(codes)),
             scores(usual, images, len(codes)),
             len(images),
             1 - float(there.mean()) if len(there) else 0.0,
         )
 
-    def dci(self, split: Split, seed: int) -> Dci:
-        """Disentanglement and completeness of the slots of a split, by what they say to this probe."""
-        codes = split.codes
-        paired = self.pairs(split)
+    def dci(self, split: Split, paired: Array, seed: int) -> Dci:
+        """Disentanglement and completeness of the slots of a split, by what they say to this probe.
+
+        Args:
+            split: The split.
+            paired: Its `pairs`.
+            seed: Of the permutations that importances are estimated by.
+        """
         images, objects = (paired >= 0).nonzero()
-        inputs = codes.slots[images, paired[images, objects]]
+        inputs = split.codes.slots[images, paired[images, objects]]
         columns = [
             importances(self.fitted[target.name], inputs, target.of(images, objects), seed)
-            for target in split.targets
-            if target.name in self.fitted
+            for target in self._fitted_of(split)
         ]
         return dci(np.stack(columns, 1)) if columns and len(inputs) else Dci(float("nan"), float("nan"))
 
+    def _fitted_of(self, split: Split) -> list[Target]:
+        """The factors of a split that there is a probe of."""
+        return [target for target in split.targets if target.name in self.fitted]
+
 
 class ProbeResult(NamedTuple):
-    """Scores on one split, of the factors in the order of `names` and then of the means.
+    """Scores on one split.
 
     Attributes:
-        names: Of the factors.
+        pairs: For each object its slot, as `Probe.pairs` gives it.
         probe: The scores of the probe.
         majority: Those of the most frequent class or the mean of the training objects.
         n_objects: Visible objects.
         missed: The share of them without a slot.
     """
 
-    names: list[str]
-    probe: list[Score]
-    majority: list[Score]
+    pairs: Array
+    probe: FactorScores
+    majority: FactorScores
     n_objects: int
     missed: float
 

@@ -13,8 +13,8 @@ from objbench.errors import RequestError
 from objbench.methods.base import Method
 from objbench.methods.plain_block import described
 from objbench.probe.codes import Codes, codes, most_objects
-from objbench.probe.probe import Probe, ProbeResult, Split, train
-from objbench.probe.scoring import Score
+from objbench.probe.probe import Probe, Split, train
+from objbench.probe.scoring import FactorScores, Score
 from objbench.probe.targets import targets
 from objbench.progress import Say, bar
 from objbench.records import Run, read_run
@@ -158,8 +158,12 @@ def _scores(
 ) -> ProbeScores:
     scored_by = {name: probe.score(split) for name, (probe, split) in found.items()}
     main, split = found["slots"]
-    result, shares = scored_by["slots"], main.dci(split, seed)
-    rows = _rows(result, {name: scored_by.get(name) for name in ("masks", "untrained")})
+    result = scored_by["slots"]
+    shares = main.dci(split, result.pairs, seed)
+    nothing = FactorScores({}, {})
+    beside = {
+        name: scored_by[name].probe if name in scored_by else nothing for name in ("masks", "untrained")
+    }
     return ProbeScores(
         probe=request.probe,
         matching=request.matching,
@@ -168,8 +172,16 @@ def _scores(
         n_images=len(scenes),
         n_objects=result.n_objects,
         missed=result.missed,
-        factors={name: rows[name] for name in result.names},
-        means={name: row for name, row in rows.items() if name not in result.names},
+        factors=_rows(
+            result.probe.factors,
+            result.majority.factors,
+            {name: found.factors for name, found in beside.items()},
+        ),
+        means=_rows(
+            result.probe.means,
+            result.majority.means,
+            {name: found.means for name, found in beside.items()},
+        ),
         constant=list(main.constant),
         disentanglement=_known(shares.disentanglement),
         completeness=_known(shares.completeness),
@@ -177,12 +189,10 @@ def _scores(
     )
 
 
-def _rows(result: ProbeResult, others: Mapping[str, ProbeResult | None]) -> dict[str, FactorScore]:
-    """Name of a factor, or of a mean, -> its scores."""
-    majority = _by_name(result.names, result.majority)
-    beside = {
-        name: {} if other is None else _by_name(other.names, other.probe) for name, other in others.items()
-    }
+def _rows(
+    probe: Mapping[str, Score], majority: Mapping[str, Score], beside: Mapping[str, Mapping[str, Score]]
+) -> dict[str, FactorScore]:
+    """The score of each factor, or mean, with the others beside it; `beside`: empty where there is no such model."""
     return {
         name: FactorScore(
             measure=score.measure,
@@ -194,13 +204,8 @@ def _rows(result: ProbeResult, others: Mapping[str, ProbeResult | None]) -> dict
                 for other, values in beside.items()
             },
         )
-        for name, score in _by_name(result.names, result.probe).items()
+        for name, score in probe.items()
     }
-
-
-def _by_name(names: Sequence[str], found: Sequence[Score]) -> dict[str, Score]:
-    means = {score.measure: score for score in found[len(names) :]}
-    return dict(zip(names, found, strict=False)) | means
 
 
 def _known(value: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +29,20 @@ class Score:
     interval: tuple[float, float] | None = None
 
 
-def scores(found: Sequence[tuple[Target, Array, Array]], images: Array, count: int) -> list[Score]:
-    """The score of each factor, then the means over the categorical and over the numeric ones.
+class FactorScores(NamedTuple):
+    """The scores of several factors.
+
+    Attributes:
+        factors: By the name of the factor.
+        means: By measure: the means over the factors that are scored by it, where one of them varies.
+    """
+
+    factors: dict[str, Score]
+    means: dict[str, Score]
+
+
+def scores(found: Sequence[tuple[Target, Array, Array]], images: Array, count: int) -> FactorScores:
+    """The score of each factor, and the means over the categorical and over the numeric ones.
 
     Accuracy is the share of objects whose class is right. R2 is 1 - sum (y - f)^2 / sum (y - mean y)^2 over objects,
     mean over components; a component that does not vary among the test objects is left out. Images are resampled whole.
@@ -38,9 +51,6 @@ def scores(found: Sequence[tuple[Target, Array, Array]], images: Array, count: i
         found: For each factor its predictions and true values, both (P,) or (P,C).
         images: int64 (P,), which image each object is in.
         count: N, the number of images.
-
-    Returns:
-        One Score per factor, in their order.
     """
     columns = [_columns(target, predicted, true) for target, predicted, true in found]
     widths = np.cumsum([0, *(len(part[0]) for part in columns)])
@@ -49,15 +59,19 @@ def scores(found: Sequence[tuple[Target, Array, Array]], images: Array, count: i
         np.add.at(per_image[:, start:end], images, part)
     whole = per_image.sum(0)[None]
     resampled = resampled_sums(per_image) if count > 1 else None
-    made = []
+    factors: dict[str, Score] = {}
+    varying: dict[Measure, list[tuple[float, Array | None]]] = {}
     for (target, _, _), start, end in zip(found, widths[:-1], widths[1:], strict=True):
+        measure, value = measure_of(target), float(_value(target, whole[:, start:end])[0])
         drawn = None if resampled is None else _value(target, resampled[:, start:end])
-        made.append((measure_of(target), _value(target, whole[:, start:end])[0], drawn))
-    return [Score(measure, float(value), _interval(drawn)) for measure, value, drawn in made] + [
-        Score(measure, float(np.nanmean([value for _, value, _ in chosen])), _interval(_mean(chosen)))
-        for measure in ("accuracy", "r2")
-        if (chosen := [one for one in made if one[0] == measure and not np.isnan(one[1])])
-    ]
+        factors[target.name] = Score(measure, value, _interval(drawn))
+        if not np.isnan(value):
+            varying.setdefault(measure, []).append((value, drawn))
+    means: dict[str, Score] = {
+        measure: Score(measure, float(np.mean([value for value, _ in of_it])), _interval(_mean(of_it)))
+        for measure, of_it in varying.items()
+    }
+    return FactorScores(factors, means)
 
 
 def measure_of(target: Target) -> Measure:
@@ -65,8 +79,8 @@ def measure_of(target: Target) -> Measure:
     return "accuracy" if target.kind == "categorical" else "r2"
 
 
-def _mean(chosen: Iterable[tuple[Measure, float, Array | None]]) -> Array | None:
-    drawn = [values for _, _, values in chosen if values is not None]
+def _mean(chosen: Iterable[tuple[float, Array | None]]) -> Array | None:
+    drawn = [values for _, values in chosen if values is not None]
     return np.mean(drawn, axis=0) if drawn else None
 
 

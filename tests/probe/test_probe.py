@@ -61,15 +61,17 @@ def test_equal_to_an_independent_computation():
     found = np.c_[scaler.transform(new), np.ones(len(new))] @ weights * place.std() + place.mean()
     r2 = 1 - ((found - new_place) ** 2).sum() / ((new_place - new_place.mean()) ** 2).sum()
     scored = probe.score(test)
-    assert scored.names == ["kind", "place"]
+    assert [*scored.probe.factors] == [*scored.majority.factors] == ["kind", "place"]
     assert (scored.n_objects, scored.missed) == (300, 0)
-    assert [score.value for score in scored.probe[:2]] == pytest.approx(
+    assert [score.value for score in scored.probe.factors.values()] == pytest.approx(
         [(classifier.predict(scaler.transform(new)) == new_kind).mean(), r2], abs=1e-6
     )
     usual = max("abc", key=lambda letter: (kind == letter).sum())
     base = 1 - ((new_place - place.mean()) ** 2).sum() / ((new_place - new_place.mean()) ** 2).sum()
-    assert [score.value for score in scored.majority[:2]] == pytest.approx([(new_kind == usual).mean(), base])
-    assert scored.probe[0].value > 0.95 > 0.5 > scored.majority[0].value
+    assert [score.value for score in scored.majority.factors.values()] == pytest.approx(
+        [(new_kind == usual).mean(), base]
+    )
+    assert scored.probe.factors["kind"].value > 0.95 > 0.5 > scored.majority.factors["kind"].value
 
 
 def test_missed_objects_are_scored_as_the_majority():
@@ -81,7 +83,7 @@ def test_missed_objects_are_scored_as_the_majority():
     kind = learn.targets[0].values
     usual = max("abc", key=lambda letter: (kind == letter).sum())
     expected = np.where(seen, True, test.targets[0].values == usual).mean()
-    assert scored.probe[0].value == pytest.approx(expected, abs=0.005)
+    assert scored.probe.factors["kind"].value == pytest.approx(expected, abs=0.005)
 
 
 def test_pairing_by_loss_finds_slots_whose_masks_say_nothing():
@@ -92,8 +94,10 @@ def test_pairing_by_loss_finds_slots_whose_masks_say_nothing():
     by_masks, by_loss = (train("linear", matching, dim, seed=0) for matching in ("masks", "loss"))
     true = test.codes.iou.argmax(1)
     assert (by_loss.pairs(test) == true).mean() > 0.9
-    assert by_loss.score(test).probe[0].value > 0.9
-    assert by_loss.score(dim).probe[0].value > by_masks.score(dim).probe[0].value + 0.1
+    assert by_loss.score(test).probe.factors["kind"].value > 0.9
+    assert (
+        by_loss.score(dim).probe.factors["kind"].value > by_masks.score(dim).probe.factors["kind"].value + 0.1
+    )
     assert by_loss.score(test).missed == 0
 
 
@@ -101,7 +105,7 @@ def test_pairing_by_loss_finds_slots_whose_masks_say_nothing():
 @pytest.mark.parametrize("matching", ["masks", "loss"])
 def test_other_probes(kind, matching):
     scored = train(kind, matching, split(150), seed=0).score(split(60, seed=1))
-    assert min(score.value for score in scored.probe) > 0.8
+    assert min(score.value for score in scored.probe.factors.values()) > 0.8
 
 
 def test_factors_that_do_not_vary_are_named():
@@ -109,7 +113,7 @@ def test_factors_that_do_not_vary_are_named():
     flat = Target("size", "categorical", np.full((50, OBJECTS), "small"))
     probe = train("linear", "masks", Split(learn.codes, [*learn.targets, flat]), seed=0)
     assert probe.constant == ("size",)
-    assert probe.score(Split(learn.codes, [*learn.targets, flat])).names == ["kind", "place"]
+    assert probe.score(Split(learn.codes, [*learn.targets, flat])).probe.factors.keys() == {"kind", "place"}
     with pytest.raises(ObjbenchError, match="size: the same for all 150 training objects"):
         train("linear", "masks", Split(learn.codes, [flat]), seed=0)
 
@@ -129,9 +133,11 @@ def test_a_code_with_a_number_per_factor_is_disentangled():
         slots[np.arange(400), paired[:, o], 1] = other.values[:, o, 0]
     codes = Codes(slots, learn.codes.iou, learn.codes.visible, learn.codes.moments)
     found = Split(codes, [place, other])
-    shares = train("linear", "masks", found, seed=0).dci(found, 0)
+    probe = train("linear", "masks", found, seed=0)
+    shares = probe.dci(found, probe.pairs(found), 0)
     assert shares.disentanglement > 0.9
     assert shares.completeness > 0.9
     mixed = slots @ np.array([[1, 1], [1, -1]], np.float32)
     found = Split(Codes(mixed, learn.codes.iou, learn.codes.visible, learn.codes.moments), [place, other])
-    assert train("linear", "masks", found, seed=0).dci(found, 0).disentanglement < 0.1
+    probe = train("linear", "masks", found, seed=0)
+    assert probe.dci(found, probe.pairs(found), 0).disentanglement < 0.1

@@ -28,7 +28,7 @@ def example(count: int = 60, seed: int = 0):
 
 def test_values_are_those_of_scikit_learn():
     images, found = example()
-    kind, place, accuracy, r2 = scores(found, images, 60)
+    (kind, place), (accuracy, r2) = (found_by.values() for found_by in scores(found, images, 60))
     assert (kind.measure, place.measure) == (accuracy.measure, r2.measure) == ("accuracy", "r2")
     assert kind.value == pytest.approx(accuracy_score(found[0][2], found[0][1]))
     assert place.value == pytest.approx(r2_score(found[1][2], found[1][1]))
@@ -48,7 +48,7 @@ def test_intervals_are_those_of_resampled_images():
             ]
         )
     expected = np.quantile(drawn, [0.025, 0.975], axis=0).T
-    kind, place, *_ = scores(found, images, 60)
+    kind, place = scores(found, images, 60).factors.values()
     np.testing.assert_allclose([kind.interval, place.interval], expected, atol=0.015)
     low, high = kind.interval
     assert low < kind.value < high
@@ -58,8 +58,13 @@ def test_means_are_over_the_factors_of_a_measure():
     images, found = example()
     other = example(seed=5)[1]
     size = min(len(found[0][1]), len(other[0][1]))
-    kinds = [(KIND, guess[:size], true[:size]) for (_, guess, true), _ in (found, other)]
-    one, two, mean = scores(kinds, images[:size], 60)
+    again = Target("accuracy", "categorical", KIND.values)  # named as the mean is
+    kinds = [
+        (target, guess[:size], true[:size])
+        for target, ((_, guess, true), _) in zip((KIND, again), (found, other), strict=True)
+    ]
+    factors, means = scores(kinds, images[:size], 60)
+    (one, two), (mean,) = factors.values(), means.values()
     assert mean.measure == "accuracy"
     assert mean.value == pytest.approx((one.value + two.value) / 2)
     assert min(one.interval[0], two.interval[0]) <= mean.interval[0] < mean.value < mean.interval[1]
@@ -69,19 +74,19 @@ def test_a_component_without_variation_is_left_out():
     images, [_, (_, predicted, true)] = example()
     flat = np.concatenate([true, np.full((len(true), 1), 1e6)], 1)
     guessed = np.concatenate([predicted, np.full((len(true), 1), 1e6 + 1)], 1)
-    found, *_ = scores([(PLACE, guessed, flat)], images, 60)
+    (found,) = scores([(PLACE, guessed, flat)], images, 60).factors.values()
     assert found.value == pytest.approx(r2_score(true, predicted))
     nothing = scores([(PLACE, guessed[:, 2:], flat[:, 2:])], images, 60)
-    assert len(nothing) == 1
-    assert math.isnan(nothing[0].value)
-    assert nothing[0].interval is None
+    assert nothing.means == {}
+    assert math.isnan(nothing.factors[PLACE.name].value)
+    assert nothing.factors[PLACE.name].interval is None
 
 
 def test_one_image_has_no_interval():
     images, found = example(1)
-    assert all(score.interval is None for score in scores(found[:1], images, 1))
+    assert all(score.interval is None for score in scores(found[:1], images, 1).factors.values())
 
 
 def test_classes_that_only_the_test_has_are_wrong():
-    found, _ = scores([(KIND, np.array(["a", "b"], object), np.array(["a", "new"]))], np.array([0, 1]), 2)
-    assert found.value == 0.5
+    guessed, true = np.array(["a", "b"], object), np.array(["a", "new"])
+    assert scores([(KIND, guessed, true)], np.array([0, 1]), 2).factors[KIND.name].value == 0.5
