@@ -92,11 +92,9 @@ def _compare(request: ReportRequest, rows: Sequence[Row], tell: Say) -> None:
     from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
 
     wanted = [row for row in rows if not request.dataset or _is_on(row, request.dataset)]
-    pairs, refused = compare_methods(wanted, request.compare, request.metrics or list(request.spec.columns()))
+    pairs, refused = compare_methods(wanted, request.compare, request.metrics, list(request.spec.columns()))
     order = [*request.spec.datasets, *(pair.first.dataset for pair in pairs)]
     pairs.sort(key=lambda pair: order.index(pair.first.dataset))
-    both = {name for pair in pairs for name in pair.first.values if name in pair.second.values}
-    _tell_unmeasured(request.metrics, both, tell)
     for line in refused:
         tell(f"not compared: {line}")
     exports = {"json": lambda: pairwise_json(pairs), "csv": lambda: pairwise_csv(pairs)}
@@ -122,6 +120,8 @@ def _tabulate(request: ReportRequest, rows: list[Row], collected: Collected, tel
         plans = paper_plans(request.table, rows, request.dataset)
     else:
         plans = dataset_plans(rows, request.dataset, request.spec, request.metrics)
+        if not plans and dataset_plans(rows, request.dataset, request.spec):
+            raise ObjbenchError(_without(request.metrics))
     if request.success is not None:
         plans = [with_success(plan, request.success) for plan in plans]
     _refuse_nothing(plans, collected.measured, request.runs, tell)
@@ -162,7 +162,11 @@ def _refuse_nothing(plans: Sequence[Plan], measured: Sequence[Row], runs: Path, 
 
 def _tell_unmeasured(metrics: Sequence[str], present: Collection[str], tell: Say) -> None:
     if absent := [name for name in metrics if name not in present]:
-        tell(f"no record here has {' or '.join(absent)}")
+        tell(_without(absent))
+
+
+def _without(metrics: Sequence[str]) -> str:
+    return f"no record here has {' or '.join(metrics)}"
 
 
 def _refuse_mixtures(plans: Sequence[Plan]) -> None:

@@ -157,7 +157,14 @@ def test_two_methods_are_compared_by_chosen_metrics(tmp_path):
     assert [line["metric"] for line in json.loads(call(*compare, "--json").stdout)] == ["ari"]
     result = call(*compare, "--metrics", "mbo,ari,dice", "--json")
     assert [line["metric"] for line in json.loads(result.stdout)] == ["mbo", "ari"]
-    assert "no record here has dice" in result.stderr
+    assert (
+        "not compared: tetrominoes: monet (emorl) against objmae (emorl): dice: neither has it"
+        in result.stderr
+    )
+    refused = call(*compare, "--metrics", "dice,hours")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "objmae and monet cannot be compared:" in refused.stderr
+    assert "hours: it is no score of images" in refused.stderr
 
 
 def test_two_methods_are_compared(tmp_path):

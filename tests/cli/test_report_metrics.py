@@ -75,6 +75,17 @@ def test_metrics_that_no_record_has_are_named(tmp_path):
     assert result.exit_code == 0
     assert "no record here has dice or own" in result.stderr
     assert result.stdout.splitlines()[2].split()[-2:] == ["train", "ARI-FG"]
+    nothing = call(
+        "--metrics",
+        "dice,own",
+        "--config",
+        tmp_path / "own.yaml",
+        "--dataset",
+        "tetrominoes",
+        "--no-published",
+    )
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert "objbench: no record here has dice or own" in nothing.stderr
     refused = call("--metrics", "ari_fg,mbp")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "unknown metric 'mbp': did you mean 'mbo'?" in refused.stderr

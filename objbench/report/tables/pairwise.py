@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from objbench.errors import ObjbenchError, RequestError, unknown_name
+from objbench.errors import ObjbenchError, RequestError, first_few, unknown_name
 from objbench.json_text import for_programs
 from objbench.metrics.paired import Paired, defined_for_both, paired
 from objbench.registry import DEFAULT_DEFINITION
@@ -48,14 +48,15 @@ def _title(row: Measured) -> str:
 
 
 def compare_methods(
-    rows: Iterable[Row], methods: Sequence[str], metrics: Sequence[str]
+    rows: Iterable[Row], methods: Sequence[str], metrics: Sequence[str], usual: Sequence[str] = ()
 ) -> tuple[list[Pairwise], list[str]]:
     """Compare every pair of measured rows of two methods that can be compared.
 
     Args:
         rows: All rows of the report.
         methods: The two names, as the names of rows; the overrides can be left out if there is one choice.
-        metrics: Those to compare by, if both rows have them.
+        metrics: Those to compare by.
+        usual: Those to compare by if there are no `metrics`; what one of two rows does not have is left out without a word.
 
     Returns:
         The pairs, and a line for each dataset or metric that is left out, with the reasons.
@@ -83,16 +84,23 @@ def compare_methods(
                 pairs.append((one, other))
     if not pairs:
         lines = [line for reasons in refused.values() for line in reasons]
-        why = "\n".join(f"  {line}" for line in lines or ["they were scored on no dataset in common"])
-        raise ObjbenchError(f"{methods[0]} and {methods[1]} cannot be compared:\n{why}")
+        raise _cannot(methods, lines or ["they were scored on no dataset in common"])
     compared = {one.dataset for one, _ in pairs}
     without = [line for name, reasons in refused.items() if name not in compared for line in reasons]
     found = []
     for one, other in pairs:
-        pair, left_out = _pair(one, other, list(metrics))
-        found.append(pair)
+        here = metrics or [name for name in usual if name in one.values and name in other.values]
+        pair, left_out = _pair(one, other, here)
+        found += [pair] if pair.by_metric else []
         without += left_out
+    if not found:
+        raise _cannot(methods, without or ["they have no metric in common"])
     return found, without
+
+
+def _cannot(methods: Sequence[str], reasons: Sequence[str]) -> ObjbenchError:
+    why = "\n".join(f"  {line}" for line in reasons)
+    return ObjbenchError(f"{methods[0]} and {methods[1]} cannot be compared:\n{why}")
 
 
 def _rows_named(name: str, rows: Sequence[Measured]) -> list[Measured]:
@@ -116,12 +124,13 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> tuple[Pa
             f"{describe(first)} and {describe(second)}: {PER_IMAGE} names other images of {first.dataset} for the "
             "one than for the other, though the fingerprints are the same: evaluate one of them again with --fresh"
         )
-    shared = [metric for metric in metrics if metric in one and metric in other]
     together = _are_of_the_same_runs(first, second)
     compared: dict[str, Paired] = {}
     left_out = []
-    for metric in shared:
-        if np.isinf(one[metric]).any() or np.isinf(other[metric]).any():
+    for metric in metrics:
+        if lacking := _lacking(metric, (first, one), (second, other)):
+            reason = lacking
+        elif np.isinf(one[metric]).any() or np.isinf(other[metric]).any():
             reason = "it is infinite for some images"
         elif not defined_for_both(one[metric], other[metric]).any():
             reason = "there is no image for which it is defined for both"
@@ -130,6 +139,24 @@ def _pair(first: Measured, second: Measured, metrics: Iterable[str]) -> tuple[Pa
             continue
         left_out.append(f"{first.dataset}: {describe(second)} against {describe(first)}: {metric}: {reason}")
     return Pairwise(first, second, compared), left_out
+
+
+def _lacking(metric: str, *rows: tuple[Measured, dict[str, NDArray[Any]]]) -> str | None:
+    """Why rows cannot be compared by a metric, each given with its values per image; None if both have it for all seeds."""
+    known = [row.values[metric].metric for row, _ in rows if metric in row.values]
+    if not known:
+        return "neither has it"
+    if known[0].cost:
+        return "it is no score of images"
+    reasons = []
+    for row, values in rows:
+        if metric not in row.values:
+            reasons.append(f"{_title(row)} has none")
+        elif metric not in values:
+            seeds = [str(seed) for seed in row.origins if seed not in row.values[metric].seeds]
+            which = f"seed{'s' * (len(seeds) > 1)} {first_few(seeds)} of " if seeds else ""
+            reasons.append(f"{which}{_title(row)} has no values per image")
+    return ", ".join(reasons) or None
 
 
 def _are_of_the_same_runs(first: Measured, second: Measured) -> bool:

@@ -64,14 +64,35 @@ def two(runs, gap=0.1):
 def test_a_metric_that_is_infinite_for_an_image_is_left_out_and_the_others_are_compared(tmp_path):
     keep(tmp_path, 0, "objmae", np.linspace(0.2, 0.8, 40), mse=np.append(np.full(39, 0.001), np.inf))
     keep(tmp_path, 0, "color_kmeans", np.linspace(0.1, 0.7, 40), mse=np.full(40, 0.004))
-    ((found,), left_out) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    ((found,), left_out) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
     assert list(found.by_metric) == ["ari"]
     assert [line.partition(": mse: ")[2] for line in left_out] == ["it is infinite for some images"]
 
 
+def test_metrics_that_cannot_be_compared_are_named_with_the_reason(tmp_path):
+    keep(tmp_path, 0, "objmae", np.linspace(0.2, 0.8, 40), mse=np.full(40, 0.001))
+    keep(tmp_path, 1, "objmae", np.linspace(0.3, 0.8, 40))
+    keep(tmp_path, 0, "monet", np.linspace(0.1, 0.7, 40), mse=np.full(40, 0.004))
+    keep(tmp_path, 0, "grid", np.linspace(0.0, 0.5, 40))
+    asked = ["ari", "mse", "dice", "hours"]
+    ((found,), left_out) = compare_methods(rows(tmp_path), ["objmae", "monet"], asked)
+    assert list(found.by_metric) == ["ari"]
+    assert [line.partition("(emorl): ")[2] for line in left_out] == [
+        "mse: seed 1 of objmae has no values per image", "dice: neither has it", "hours: it is no score of images",
+    ]  # fmt: skip
+    _, left_out = compare_methods(rows(tmp_path), ["objmae", "monet"], (), METRICS)
+    assert [line.partition("(emorl): ")[2] for line in left_out] == [
+        "mse: seed 1 of objmae has no values per image"
+    ]
+    with pytest.raises(ObjbenchError, match=r"cannot be compared:\n.*: mse: Grid has none$"):
+        compare_methods(rows(tmp_path), ["monet", "grid"], ["mse"])
+    ((found,), left_out) = compare_methods(rows(tmp_path), ["monet", "grid"], (), METRICS)
+    assert (list(found.by_metric), left_out) == (["ari"], [])
+
+
 def test_images_are_paired_by_their_keys(tmp_path):
     two(tmp_path)
-    ((found,), refused) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    ((found,), refused) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
     assert refused == []
     ari = found.by_metric["ari"]
     assert ari.difference == pytest.approx(0.075)
@@ -80,7 +101,7 @@ def test_images_are_paired_by_their_keys(tmp_path):
 
 def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     two(tmp_path)
-    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
     table = pairwise_table(found, load_spec())
     assert table.title == "Tetrominoes, emorl, test: objmae (2 seeds) against Colour k-means (1 seed)"
     assert table.full_headings() == [
@@ -160,14 +181,14 @@ def test_nobody_is_ahead_in_a_metric_that_no_layer_describes(tmp_path):
 
 def test_exchanged_methods_give_the_negative(tmp_path):
     two(tmp_path)
-    ((found,), _) = compare_methods(rows(tmp_path), ["color_kmeans", "objmae"], METRICS)
+    ((found,), _) = compare_methods(rows(tmp_path), ["color_kmeans", "objmae"], (), METRICS)
     assert found.by_metric["ari"].difference == pytest.approx(-0.075)
     assert found.by_metric["ari"].ahead == (0.0, 1.0)
 
 
 def test_programs_get_fractions(tmp_path):
     two(tmp_path)
-    pairs, _ = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    pairs, _ = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
     first = json.loads(pairwise_json(pairs))[0]
     assert (first["first"], first["seeds_first"], first["metric"]) == ("objmae", [0, 1], "ari")
     assert first["low"] < first["difference"] < first["high"]
@@ -180,7 +201,7 @@ def test_programs_are_told_what_numbers_stand_for(tmp_path):
     two(tmp_path)
     keep(tmp_path, 1, "color_kmeans", np.full(40, 0.1))
     best = collect(load_spec(), tmp_path, Selection.parse("top:1:ari", load_spec())).rows
-    pairs, _ = compare_methods(best, ["objmae", "color_kmeans"], METRICS)
+    pairs, _ = compare_methods(best, ["objmae", "color_kmeans"], (), METRICS)
     line = next(csv.DictReader(io.StringIO(pairwise_csv(pairs))))
     assert line["selection_first"] == "best 1 of 2 seeds by ARI on the test split of Tetrominoes"
     assert line["seeds_first"] == line["seeds_second"] == "0"
@@ -243,7 +264,7 @@ def test_another_dataset_that_cannot_be_compared_is_told(tmp_path):
     on = {"dataset": "clevr6"}
     keep(tmp_path, 0, "objmae", np.full(40, 0.5), on={"test": scored("clevr6")}, **on)
     keep(tmp_path, 0, "color_kmeans", np.full(40, 0.5), on={"test": scored("clevr6", height=64)}, **on)
-    pairs, refused = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+    pairs, refused = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
     assert [pair.first.dataset for pair in pairs] == ["tetrominoes"]
     assert refused == ["clevr6: color_kmeans (emorl) against objmae (emorl): height 64 is not 35"]
 
@@ -263,10 +284,10 @@ def test_missing_values_per_image_are_named(tmp_path):
     path = next(tmp_path.glob("color*/seed-0")) / "per_image.npz"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ObjbenchError, match=rf"{path}: damaged \(.*\); remove it and run objbench evaluate"):
-        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
     path.unlink()
     with pytest.raises(ObjbenchError, match=f"{path}: no values per image of 'test', which --compare needs"):
-        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
 
 
 def test_values_per_image_of_another_record_are_refused(tmp_path):
@@ -274,7 +295,7 @@ def test_values_per_image_of_another_record_are_refused(tmp_path):
     folder = next(tmp_path.glob("color*/seed-0"))
     write_per_image(folder, {"test": {"ari": np.full(40, 0.1), "keys": KEYS}})
     with pytest.raises(ObjbenchError, match=r"per_image\.npz: ari is not that of the record beside it \(0\."):
-        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], METRICS)
+        compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
 
 
 def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):
