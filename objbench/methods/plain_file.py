@@ -12,6 +12,7 @@ import linecache
 import os
 import re
 import sys
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from objbench.spec.names import EXPECTED, is_name
 
 COPY = "method.py"  # in the folder of a run: the file that was run, whatever its name was
 _REFERENCE = re.compile(r"(?P<path>.*\.py)(?::(?P<class>[^:]*))?(?::(?P<variant>.*))?", re.DOTALL)
+_ALONE = threading.RLock()  # a second thread waits until a file is executed; the file may read another one
 _IMPLEMENTATION = re.compile(r"(?P<file>.+\.py)@(?P<sha256>[0-9a-f]{64}):(?P<class>\w+)")
 
 
@@ -210,24 +212,30 @@ def changed_since(there: str, now: str) -> str | None:
 
 def _executed(file: MethodFile) -> ModuleType:
     """The module of a file, which is executed once per process and content."""
-    name = f"{file.file}@{file.sha256}"
-    module = sys.modules.get(name)
-    if module is None:
-        module = ModuleType(name)
-        module.__file__ = str(file.path)
-        vars(module)["__method_files__"] = {}
-        text = file.source.decode("utf-8", "replace")
-        linecache.cache[str(file.path)] = (len(text), None, text.splitlines(keepends=True), str(file.path))
-        sys.modules[name] = module  # where dataclasses and types look for the names that annotations use
-        try:
-            exec(compile(file.source, str(file.path), "exec", dont_inherit=True), vars(module))
-        except BaseException as error:
-            del sys.modules[name]
-            if not isinstance(error, Exception | SystemExit) or is_out_of_memory(error):
-                raise
-            raise RequestError(_told(file.path, error)) from error
-    vars(module)["__method_files__"].setdefault(file.implementation, file)
-    return module
+    with _ALONE:
+        name = f"{file.file}@{file.sha256}"
+        module = sys.modules.get(name)
+        if module is None:
+            module = ModuleType(name)
+            module.__file__ = str(file.path)
+            vars(module)["__method_files__"] = {}
+            text = file.source.decode("utf-8", "replace")
+            linecache.cache[str(file.path)] = (
+                len(text),
+                None,
+                text.splitlines(keepends=True),
+                str(file.path),
+            )
+            sys.modules[name] = module  # where dataclasses and types look for the names that annotations use
+            try:
+                exec(compile(file.source, str(file.path), "exec", dont_inherit=True), vars(module))
+            except BaseException as error:
+                del sys.modules[name]
+                if not isinstance(error, Exception | SystemExit) or is_out_of_memory(error):
+                    raise
+                raise RequestError(_told(file.path, error)) from error
+        vars(module)["__method_files__"].setdefault(file.implementation, file)
+        return module
 
 
 def _told(path: Path, error: BaseException) -> str:

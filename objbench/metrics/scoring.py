@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -30,8 +31,8 @@ def score(
 
     A value depends on its own image only, not on the batch and not on the number of empty planes after the last
     occupied one. A plugin (entry point group objbench.metrics) is a `Metric`, or a function of (pred, true,
-    reconstruction, images): it gets label maps (B,H,W), which it must not change, and returns a tensor with one value per
-    image, or None if it needs a reconstruction and there is none.
+    reconstruction, images): it gets label maps (B,H,W) and returns a tensor with one value per image, or None if it needs
+    a reconstruction and there is none. What it gets is a copy, which it may write into.
 
     Args:
         pred: float masks (B,M,H,W), scored by arg-max, the lowest plane on ties; or integer labels (B,H,W).
@@ -60,16 +61,14 @@ def score(
 
 
 def _score(batch: Comparison, metrics: Mapping[str, Any]) -> dict[str, Tensor]:
-    results, before = {}, _writes(batch)
+    results = {}
     for name, metric in metrics.items():
+        ours = getattr(metric, "__module__", "").startswith("objbench.")
+        given = batch if ours else deepcopy(batch)  # with what was computed for the metrics before
         if isinstance(metric, Metric):
-            values = metric.of(batch)
+            values = metric.of(given)
         else:
-            values = metric(batch.pred, batch.true, batch.reconstruction, batch.images)
-        if _writes(batch) != before:
-            raise ObjbenchError(
-                f"metric '{name}' changes the tensors that it is given; it must work on copies"
-            )
+            values = metric(given.pred, given.true, given.reconstruction, given.images)
         if values is not None:
             if not isinstance(values, Tensor) or values.is_complex():
                 kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
@@ -83,12 +82,6 @@ def _score(batch: Comparison, metrics: Mapping[str, Any]) -> dict[str, Tensor]:
                 )
             results[name] = values.double()
     return results
-
-
-def _writes(batch: Comparison) -> list[int]:
-    """How often each tensor of the batch was written to; tensors of torch's inference mode do not count it."""
-    tensors = (batch.pred, batch.true, batch.reconstruction, batch.images)
-    return [tensor._version for tensor in tensors if tensor is not None and not tensor.is_inference()]
 
 
 def _images_per_pass(batch: Comparison) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,10 @@ from objbench.train.reevaluate import dataset_of, load_run
 from objbench.use.images import Images, NamedImage, is_single, labels_at, named_images, to_size
 from objbench.use.segmented import Segmented, SegmentedImage
 from objbench.use.weights import named_run, no_such_run
+
+_ALONE = (
+    threading.Lock()
+)  # random numbers are those of the process: threads segment one batch after the other
 
 
 class FinishedRun:
@@ -110,7 +115,7 @@ class FinishedRun:
         images = torch.stack([image.values for image in batch])
         cuda = [self.device] if self.device.type == "cuda" else []
         self.method.eval()
-        with torch.random.fork_rng(cuda):  # the random numbers of the caller stay as they are
+        with _ALONE, torch.random.fork_rng(cuda):  # the random numbers of the caller stay as they are
             found = segment(self.method, images, [image.key for image in batch], self.record.seed)
         labels = found.prediction.cpu()
         parts = {

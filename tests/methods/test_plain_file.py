@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from helpers import plain
@@ -53,6 +54,13 @@ def test_a_file_is_executed_once_and_a_changed_one_anew(tmp_path):
     other = read_file(path).load()
     assert first is again
     assert other is not first
+
+
+def test_threads_wait_until_a_file_is_executed(tmp_path):
+    path = plain.write(tmp_path, text="import time\ntime.sleep(0.2)\n" + plain.TEXT)
+    with ThreadPoolExecutor(4) as pool:
+        kinds = [file.load() for file in pool.map(read_file, [path] * 4)]
+    assert len(set(kinds)) == 1
 
 
 def test_the_text_that_was_read_counts_wherever_it_goes(tmp_path):

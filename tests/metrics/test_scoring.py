@@ -148,10 +148,10 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Tensor], message: str) 
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Register one more metric, "own"."""
+    """Register one more metric, "own", before the others."""
 
     def register(metric: Any) -> None:
-        known = {**registry.names("metrics"), "own": "somewhere:own"}
+        known = {"own": "somewhere:own", **registry.names("metrics")}
         found = registry.get
         monkeypatch.setattr("objbench.metrics.definitions.names", lambda kind: known)
         monkeypatch.setattr(
@@ -198,15 +198,32 @@ def _overwritten(pred: Tensor, true: Tensor, reconstruction: Tensor | None, imag
     return true.flatten(1).sum(1)
 
 
-@pytest.mark.parametrize(
-    "metric", [_overwritten, Metric(lambda batch: _overwritten(batch.pred, batch.true, None, None))]
-)
-def test_a_plugin_that_writes_into_what_it_is_given_is_refused(
+def _by_numpy(batch: Comparison) -> Tensor:
+    batch.true.numpy()[:] = 0
+    batch.pred.numpy()[:] = 0
+    return batch.true.flatten(1).sum(1)
+
+
+def _shared(batch: Comparison) -> Tensor:
+    for tensor in (batch.table, batch.iou, batch.matching.pred, batch.matching.iou):
+        tensor.zero_()
+    return batch.table.sum((1, 2))
+
+
+@pytest.mark.parametrize("metric", [_overwritten, Metric(_by_numpy), Metric(_shared)])
+def test_a_plugin_that_writes_into_what_it_is_given_changes_no_other_metric(
     plugin: Callable[[Any], None], metric: Any
 ) -> None:
+    expected = score(LABELS, LABELS.flip(0))
     plugin(metric)
-    with pytest.raises(ObjbenchError, match="metric 'own' changes the tensors that it is given"):
-        score(LABELS.clone(), LABELS.clone())
+    pred, true = LABELS.clone(), LABELS.flip(0).clone()
+    found = score(pred, true)
+    assert torch.equal(pred, LABELS)
+    assert torch.equal(true, LABELS.flip(0))
+    again = score(pred, true)
+    for name, values in expected.items():
+        assert torch.equal(found[name], values), name
+        assert torch.equal(again[name], values), name
 
 
 @pytest.mark.parametrize(

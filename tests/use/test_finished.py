@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,16 @@ def test_batches_change_nothing_and_the_callers_random_numbers_stay(runs, scenes
             RequestError, match=f"batch_size: expected a whole number of at least 1, found {size}"
         ):
             run.segment(scenes.images, batch_size=size)
+
+
+def test_threads_get_the_labels_that_one_gets(prepared_data, tmp_path, scenes):
+    on = ("--dataset", "tetrominoes", "--data", prepared_data, "--runs", tmp_path)
+    assert call("run", "slot_attention:demo", *SHORT, *on).exit_code == 0
+    run = open_run(*tmp_path.glob("tetrominoes/generated/slot_attention*/seed-0"))
+    whole = run.segment(scenes).labels
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda size: run.segment(scenes, batch_size=size).labels, [2, 3, 4, 5] * 3):
+            assert torch.equal(found, whole)
 
 
 def test_an_image_that_is_none_is_named():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,7 +61,7 @@ class Generator(ABC):
 
         for first in range(start, stop, BATCH):
             last = min(first + BATCH, stop)
-            with _one_thread():
+            with _one_thread:
                 batch = self.make(split, first, last, seed, device)
             yield checked(batch, f"the generator {type(self).__name__}", first, last)
 
@@ -129,18 +129,31 @@ def generator_of(dataset: DatasetRef) -> Generator:
     return generator
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch from sharing out its operations.
+class _OneThread:
+    """Keeps torch from sharing out the operations of a thread that is within it.
 
     A generator's are small, and `prepare` keeps every core busy with encoding: there an operation that waits for
     a second thread waits for the scheduler, which makes the whole generator ten times slower.
     """
-    import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    def __init__(self) -> None:
+        self._lock, self._within, self._threads = threading.Lock(), 0, 1
+
+    def __enter__(self) -> None:
+        import torch
+
+        with self._lock:
+            if not self._within:
+                self._threads = torch.get_num_threads()
+            self._within += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        import torch
+
+        with self._lock:
+            self._within -= 1
+            torch.set_num_threads(self._threads)  # of this thread, and of those that begin from now on
+
+
+_one_thread = _OneThread()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from helpers.generated import arrays, assert_same
 from helpers.tfrecords import MINI_ARRAYS, request
 
 from objbench.data.generate import tetrominoes as law
-from objbench.data.generate.generator import generator_of
+from objbench.data.generate.generator import _one_thread, generator_of
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import SplitPlan
 from objbench.data.sources.generated import GeneratedSource
@@ -315,6 +317,29 @@ def test_torch_keeps_its_threads() -> None:
     torch.set_num_threads(2)
     list(generator_of(load_spec().dataset("tetrominoes")).scenes("train", 0, 3, 0))
     assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+
+
+def test_torch_keeps_its_threads_where_several_generate() -> None:
+    torch.set_num_threads(2)
+    inside, left = threading.Event(), threading.Event()
+
+    def hold() -> int:
+        with _one_thread:
+            inside.set()
+            assert left.wait(60)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold)
+        assert inside.wait(60)
+        with _one_thread:
+            assert torch.get_num_threads() == 1
+        left.set()
+        assert held.result() == 2
+    assert torch.get_num_threads() == 2
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 2
     torch.set_num_threads(1)
 
 

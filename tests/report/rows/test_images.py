@@ -136,5 +136,5 @@ def test_compare_takes_the_images_for_which_both_are_defined(tmp_path):
 def test_compare_names_a_metric_without_an_image_in_common(tmp_path):
     keep(tmp_path, "objmae", undefined(0.9, range(20)))
     keep(tmp_path, "monet", undefined(0.9, range(20, 40)))
-    with pytest.raises(ObjbenchError, match="ari_fg: there is no image for which it is defined for both$"):
+    with pytest.raises(ObjbenchError, match=r"ari_fg: there is no image for which it is defined for both$"):
         compare_methods(rows(tmp_path), ["objmae", "monet"], ["ari_fg"])
