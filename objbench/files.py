@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import logging
@@ -71,7 +72,8 @@ def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
             error.filename, error.filename2 = str(path), None
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error that counts is that of the writing
+            partial.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -183,7 +185,8 @@ def replacing_output(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
-    with replacing(resolved(path) if path.is_symlink() else path, alone=False) as partial:
+    place = resolved(path) if path.is_symlink() else path
+    with explain_os_errors(place, "--output"), replacing(place, alone=False) as partial:
         yield partial
 
 

@@ -287,3 +287,14 @@ def test_folders_are_walked_once_through_links_and_without_hidden_ones(tmp_path:
         "root/z/d",
     }
     assert sum("file" in files for files in found.values()) == 1
+
+
+def test_an_output_on_a_disk_for_reading_is_named_with_its_option(tmp_path, monkeypatch):
+    def fail(path: Path, *arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    place = tmp_path / "x.png"
+    message = f"{place}: Read-only file system; choose a folder that you can write to with --output"
+    with pytest.raises(ObjbenchError, match=re.escape(message)), replacing_output(place) as partial:
+        fail(partial)

@@ -1,4 +1,4 @@
-"""The help of a verb: its arguments, its options, then those that all verbs have."""
+"""A verb: the help of its arguments, its options, then those that all verbs have; options that were given twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,21 @@ _MEANINGLESS = {
 
 
 class VerbCommand(typer.core.TyperCommand):
-    """A verb whose help has one style: every value is named in capitals, whatever its Python type is."""
+    """A verb whose help has one style: every value is named in capitals, whatever its Python type is.
+
+    An option that takes one value is refused if it is given twice: the last one would count alone.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words after the verb."""
+        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        single = [
+            one for one in given if one.param_type_name == "option" and not (one.multiple or one.is_flag)
+        ]
+        for position, option in enumerate(single):
+            if option in single[:position]:
+                ctx.fail(f"{max(option.opts, key=len)}: given twice, and it takes one value")
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What follows the verb's name in the line of usage."""

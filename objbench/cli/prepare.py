@@ -117,7 +117,7 @@ def prepare(
         return
     context.interrupts.advice = "the same command continues where it stopped"
     if dry_run:
-        _outline(context, request)
+        _outline(context, request, force)
         return
     preparation = request.plan(say)
     if block is not None:
@@ -175,8 +175,12 @@ def _report(context: Context, manifest: Manifest, headline: str) -> None:
             say(f"{name}: left out the damaged scene {scene.index}: {scene.reason}")
 
 
-def _outline(context: Context, request: PrepareRequest) -> None:
-    """Print what would be done: what would be prepared, or what is to be fetched before that can be known."""
+def _outline(context: Context, request: PrepareRequest, force: bool) -> None:
+    """Print what would be done: what would be prepared, or what is to be fetched before that can be known.
+
+    Raises:
+        RequestError: An unfinished prepare with other settings is in the way, which `force` would remove.
+    """
     from objbench.data.download.copies import wanted_of
     from objbench.stores import Store
 
@@ -190,7 +194,10 @@ def _outline(context: Context, request: PrepareRequest) -> None:
             _outline_download(context, status)
             return
         request = dataclasses.replace(request, raw=status.folder)  # a dry run checks no file that is there
-    _outline_shards(context, request.plan())
+    preparation = request.plan()
+    if not force:
+        preparation.refuse_unfinished()
+    _outline_shards(context, preparation)
 
 
 def _outline_download(context: Context, status: Status) -> None:

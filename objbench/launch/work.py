@@ -125,13 +125,13 @@ def refuse_failures(outcomes: list[Outcome], plan: Plan) -> None:
     """Raise if runs of a plan failed: what failed, and how to go on.
 
     Raises:
-        RequestError: All failures are those of a wrong request.
-        ObjbenchError: There are others.
+        RequestError: All runs failed, and all for a wrong request.
+        ObjbenchError: Another run is finished, or failed otherwise.
     """
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     if not failed:
         return
-    kind = RequestError if all(outcome.wrong_request for outcome in failed) else ObjbenchError
+    kind = RequestError if all(outcome.wrong_request for outcome in outcomes) else ObjbenchError
     if len(plan.runs) == 1:
         raise kind(str(failed[0].failure))
     names = first_few([str(outcome.task) for outcome in failed])

@@ -81,7 +81,12 @@ def declare(
         raise RequestError(
             f"--size {size}: expected the side of a square in pixels, or HEIGHTxWIDTH, such as 64 or 48x64"
         )
-    given = dict(key_value("--option", option, "labels=seg.png") for option in options)
+    given: dict[str, str] = {}
+    for option in options:
+        key, value = key_value("--option", option, "labels=seg.png")
+        if key in given:
+            raise RequestError(f"--option {option}: {key} is given twice; a pattern may match several names")
+        given[key] = value
     return {
         "title": name,
         "description": f"{SOURCES[source]}, declared by `objbench prepare {name}`.",

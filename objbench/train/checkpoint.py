@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from objbench.errors import ObjbenchError, brief, is_of_the_content, lines_of
@@ -175,8 +175,8 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
             "--fresh"
         )
     try:
-        with naming(path), path.open("rb"):  # safetensors' own errors have no number that tells why
-            state: dict[str, Any] = dict(load_file(path))
+        with naming(path):
+            state: dict[str, Any] = dict(load(path.read_bytes()))  # load_file takes no name that is not UTF-8
     except Exception as error:  # torch's own errors, too
         if not is_of_the_content(error):
             raise

@@ -41,7 +41,7 @@ from objbench.train.log import Log, NoLog
 from objbench.train.loggers import Loggers
 from objbench.train.loop import Training, TrainingCost
 from objbench.train.run_data import RunData, scored
-from objbench.train.run_folder import claim, lock_run, seed_folder
+from objbench.train.run_folder import claim, is_finished, lock_run, seed_folder
 from objbench.train.run_state import Reporter, reporting
 from objbench.train.utilisation import stated_peak
 from objbench.viz import sample_sheet
@@ -85,13 +85,20 @@ def run_seed(
     config = run_config(method, data, seed)
     if ranks.several:
         ranks.refuse_difference(config | _versions(data.device))
+
+    def finished_before() -> Record:
+        record = ranks.on_first(lambda: read_record(folder))
+        say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
+        return record
+
+    if not fresh and not keep and ranks.on_first(lambda: is_finished(folder, config)):
+        return folder, finished_before()  # without a lock: the disk may be for reading only
     with interrupts.training(f"seed {seed}"), ranks.held_by_first(lock_run(folder, interrupts.lose)):
         if fresh:
             ranks.all_do(lambda: _refuse_before_deleting(method, data, seed, ranks))
         finished = ranks.on_first(lambda: claim(folder, config, fresh))
         if finished:
-            record: Record = ranks.on_first(lambda: read_record(folder))
-            say(f"seed {seed}: finished before, by objbench {record.code_version}; --fresh runs it again")
+            record = finished_before()
         try:
             if not finished:
                 with (

@@ -39,7 +39,10 @@ def lock_run(folder: Path, on_loss: Callable[[], None] = lambda: None) -> Iterat
     Raises:
         LockedError: Another process has the lock.
     """
-    with explain_os_errors(folder, "--runs"), sole_owner(folder, on_loss):
+    with (
+        explain_os_errors(folder.parent, "--runs"),
+        sole_owner(folder, on_loss),
+    ):  # the lock lies beside the folder
         folder.mkdir(exist_ok=True)
         shutil.rmtree(_thrown_away(folder), ignore_errors=True)
         for partial in folder.glob("*.partial"):
@@ -61,17 +64,29 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     other = other_configuration(folder, config)
     if other is not None:
         raise RequestError(other)
-    path, file = folder / CONFIG, loaded_file(str(config.get("implementation")))
-    known = path.exists() and read_config(folder) == config
+    file, known = loaded_file(str(config.get("implementation"))), _is_of(folder, config)
     if not known:
-        write_atomically(path, json.dumps(config, indent=1) + "\n")
+        write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
     if file is not None and not is_copy(folder / COPY, file):
         with replacing(folder / COPY) as partial:
             partial.write_bytes(file.source)
-    if not known or not (folder / RECORD).exists():
+    return known and is_finished(folder, config)
+
+
+def is_finished(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether a run of `config` is finished in `folder`. Writes nothing.
+
+    Raises:
+        ObjbenchError: Its record is damaged, or that of another run.
+    """
+    if not ((folder / RECORD).exists() and _is_of(folder, config)):
         return False
     refuse_other_record(folder)
     return True
+
+
+def _is_of(folder: Path, config: dict[str, Any]) -> bool:
+    return (folder / CONFIG).exists() and read_config(folder) == config
 
 
 def refuse_other_record(folder: Path) -> None:

@@ -62,3 +62,18 @@ def test_a_url_where_only_a_path_can_be_is_refused_as_it_was_typed(tmp_path, mon
 
 def test_a_file_url_is_a_path(tmp_path) -> None:
     assert local_path(f"file://{tmp_path}/a") == tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("prepare mine --source webdataset --raw a.tar --raw b.tar", "--raw"),
+        ("evaluate run --dataset tetrominoes --dataset clevr6", "--dataset"),
+        ("run grid --dataset tetrominoes --seed 4 --seed=5", "--seed"),
+        ("run grid --dataset tetrominoes --config a.yaml --config b.yaml", "--config"),
+        ("report --metrics ari --json --metrics miou", "--metrics"),
+        ("list runs --runs a --runs a", "--runs"),
+    ],
+)
+def test_an_option_of_one_value_that_is_given_twice_is_refused(line: str, option: str) -> None:
+    assert f"{option}: given twice, and it takes one value" in refused(2, *line.split())

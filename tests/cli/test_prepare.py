@@ -210,3 +210,16 @@ def test_a_missing_file_that_all_splits_need_is_not_to_be_left_out(tmp_path):
     assert "leave it out" not in message
     nothing = refused(2, *options, "--train", 0, "--val", 0, "--test", 0)
     assert "all splits are of size 0, there is nothing to prepare" in nothing
+
+
+def test_a_dry_run_is_refused_where_an_unfinished_prepare_has_other_settings(toy_home: Path) -> None:
+    assert call_with_toy("prepare", "toy", "--train", 9, "--part", "1/2", "--workers", 1).exit_code == 0
+    for line in (("--train", 8), ("--train", 8, "--dry-run")):
+        found = call_with_toy("prepare", "toy", *line)
+        assert found.exit_code == 2
+        assert "data/toy/toy: an unfinished prepare with other settings is here: sizes.train" in found.stderr
+    assert call_with_toy("prepare", "toy", "--train", 8, "--dry-run", "--force").exit_code == 0
+    assert call_with_toy("prepare", "toy", "--train", 9, "--dry-run").exit_code == 0
+    found = call_with_toy("verify", "toy")
+    assert (found.exit_code, "toy is not prepared yet: the prepare into" in found.stderr) == (1, True)
+    assert call_with_toy("prepare", "toy", "--train", 9, "--workers", 1).exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -336,3 +337,36 @@ def test_a_seed_for_a_source_that_draws_nothing_is_refused(pictures):
     assert message in refused(2, *command, "--seed", 6)
     assert call(*command).exit_code == 0
     assert message in refused(2, *command, "--seed", 6)  # of what is prepared too
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_pattern_given_twice_is_refused() -> None:
+    twice = ("--option", "labels=a.png", "--option", "labels=b.png")
+    assert "--option labels=b.png: labels is given twice" in refused(2, *prepare(*twice))
+
+
+@pytest.mark.usefixtures("pictures")
+def test_another_source_by_force_is_the_only_one_afterwards(tmp_path: Path) -> None:
+    assert call(*prepare()).exit_code == 0
+    members = {}
+    for index in range(COUNT):
+        image, labels = scene(index)
+        members |= {f"{index:03}.jpg": png(image), f"{index:03}.seg.png": png(labels)}
+    write_tar(tmp_path / "scenes.tar", members)
+    own = ("my_set", "--source", "webdataset", "--raw", "scenes.tar", "--slots", 4, "--size", 16)
+    assert call("prepare", *own, "--force").exit_code == 0
+    result = call("run", "grid", "--dataset", "my_set")
+    assert result.exit_code == 0, result.output
+    assert "webdataset" in result.stdout
+    assert "prepared: webdataset" in call("list", "datasets").stdout
+
+
+@pytest.mark.parametrize("name", [b"pictures-\xfc", "pictures-\u00fc".encode()])
+def test_a_folder_of_any_name_is_read_and_goes_on(pictures: Path, name: bytes) -> None:
+    raw = os.fsdecode(name)
+    os.rename("pictures", raw)
+    words = [raw if word == "pictures" else word for word in prepare()]
+    for _ in range(2):
+        result = call(*words)
+        assert result.exit_code == 0, result.output
+    assert call("verify", "my_set", "--deep").exit_code == 0

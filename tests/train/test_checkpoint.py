@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import zipfile
 from pathlib import Path
 
@@ -76,9 +77,7 @@ def test_what_says_nothing_about_a_file_does_not_call_it_damaged(tmp_path, monke
         raise error
 
     monkeypatch.setattr(torch, "load", failing)
-    monkeypatch.setattr(
-        "objbench.train.checkpoint.load_file", failing
-    )  # not what safetensors raises: see below
+    monkeypatch.setattr("objbench.train.checkpoint.load", failing)  # not what safetensors raises: see below
     with pytest.raises(type(error)) as of_checkpoint:
         load_checkpoint(tmp_path)
     if isinstance(error, OSError):
@@ -185,3 +184,11 @@ def test_nan_parameters_never_replace_a_good_checkpoint(tmp_path, bad_step, kept
     saved = load_checkpoint(tmp_path)
     assert (saved.step if saved else None) == (4 if bad_step else None)
     assert saved is None or saved.method["colors"].isfinite().all()
+
+
+def test_weights_in_a_folder_whose_name_is_not_utf_8_are_read(tmp_path):
+    folder = tmp_path / os.fsdecode(b"r\xfcns")
+    folder.mkdir()
+    method = trained(folder)
+    save_weights(method, folder)
+    load_weights(method, folder, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -117,3 +119,16 @@ def test_a_linked_folder_is_emptied_and_stays_a_link(tmp_path):
     assert folder.is_symlink()
     assert [path.name for path in there.iterdir()] == ["config.json"]
     assert [path.name for path in tmp_path.iterdir() if "thrown" in path.name] == []
+
+
+def test_a_finished_run_is_read_where_nothing_can_be_written(prepared_data, tmp_path, monkeypatch):
+    _, record = run(prepared_data, tmp_path)
+
+    def fail(path: Path, *arguments: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("objbench.train.lock.exclusive_lock", fail)
+    assert run(prepared_data, tmp_path)[1] == record
+    message = r"\.seed-1\.lock: Read-only file system; choose a folder that you can write to with --runs"
+    with pytest.raises(ObjbenchError, match=message):
+        run(prepared_data, tmp_path, seed=1)

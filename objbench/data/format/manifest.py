@@ -157,8 +157,12 @@ def prepared(data: Place, dataset: DatasetRef) -> dict[str, Manifest]:
 
 
 def prepared_sources(data: Place, dataset: DatasetRef) -> list[str]:
-    """The names of the prepared sources of a dataset under one protocol; their manifests are not read."""
-    return sorted(path.parent.name for path in (data / str(dataset)).glob(f"*/{MANIFEST}"))
+    """The names of the prepared sources of a dataset under one protocol; their manifests are not read.
+
+    A source that the protocol does not have, or no longer has, does not count.
+    """
+    there = {path.parent.name for path in (data / str(dataset)).glob(f"*/{MANIFEST}")}
+    return sorted(there & set(dataset.sources))
 
 
 def manifest_of(data: Place, dataset: DatasetRef, source: str) -> Manifest:
@@ -195,6 +199,12 @@ def find(data: Place, dataset: DatasetRef, source: str | None) -> tuple[Place, M
             refuse_changed_settings(folder, manifest.settings, dataset, name)
             return folder, manifest
     wanted = dataset.source(source)
+    begun = folder_of(data, dataset, wanted)
+    if any(begun.glob("*.tar")):
+        raise ObjbenchError(
+            f"{dataset} is not prepared yet: the prepare into {begun} is unfinished; {prepare_command(dataset, wanted, data)}, "
+            "with the sizes and the seed that it had, goes on"
+        )
     free = source is None and wanted != GENERATED and GENERATED in dataset.sources
     other = f" (--source {GENERATED} needs no download)" if free else ""
     raise ObjbenchError(

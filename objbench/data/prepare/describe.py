@@ -19,7 +19,8 @@ from objbench.data.format.sample import fingerprint
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.sources.base import SourceTree, SplitPlan
 from objbench.errors import ObjbenchError
-from objbench.files import megabytes, sha256_of
+from objbench.files import megabytes, resolved, sha256_of
+from objbench.printable import printable
 
 _SECONDS = 1.0  # between two signs of life while files are hashed
 _READ_AGAIN = 2**28  # bytes
@@ -148,6 +149,11 @@ def are_those(paths: list[Path], tree: SourceTree | None, described: list[Source
     return sorted(file.sha256 for file in found) == sorted(file.sha256 for file in described)
 
 
+def tree_name(tree: SourceTree) -> str:
+    """The name of its folder, with /; bytes that are no UTF-8 are written as escapes."""
+    return f"{printable(resolved(tree.root).name)}/"
+
+
 def tree_size(tree: SourceTree) -> int:
     """The bytes of its files."""
     return sum((tree.root / member).stat().st_size for member in tree.members)
@@ -169,7 +175,7 @@ def _describe_tree(tree: SourceTree, step: Callable[[int], None]) -> SourceFile:
         path = tree.root / member
         size += path.stat().st_size
         sha.update(f"{sha256_of(path, step)}  {member}\n".encode(errors="surrogateescape"))
-    return SourceFile(name=f"{tree.root.resolve().name}/", bytes=size, sha256=sha.hexdigest())
+    return SourceFile(name=tree_name(tree), bytes=size, sha256=sha.hexdigest())
 
 
 def _describe_file(path: Path, published: Remote | None, step: Callable[[int], None]) -> SourceFile:
@@ -184,7 +190,7 @@ def _describe_file(path: Path, published: Remote | None, step: Callable[[int], N
         found = checksums(path, {"sha256", *expected}, step)
     if wrong := mismatches(found, expected):
         raise _other_file(path, "; ".join(wrong))
-    return SourceFile(name=path.name, bytes=size, sha256=found["sha256"])
+    return SourceFile(name=printable(path.name), bytes=size, sha256=found["sha256"])
 
 
 def _other_file(path: Path, what: str) -> ObjbenchError:

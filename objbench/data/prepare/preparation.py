@@ -19,7 +19,7 @@ from objbench.data.format.manifest import (
 )
 from objbench.data.format.settings import Settings
 from objbench.data.prepare import card
-from objbench.data.prepare.describe import Hashing, describe_written, file_state, tree_state
+from objbench.data.prepare.describe import Hashing, describe_written, file_state, tree_name, tree_state
 from objbench.data.prepare.earlier import clear, refuse_other, same
 from objbench.data.prepare.features import first_factors
 from objbench.data.prepare.fetch import published_files
@@ -31,6 +31,7 @@ from objbench.data.sources.base import Source, SplitPlan
 from objbench.errors import ObjbenchError, RequestError
 from objbench.files import exclusive_lock, explain_os_errors
 from objbench.parts import Part
+from objbench.printable import printable
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.nested import differences
 from objbench.stores import Place, locked, write_whole
@@ -160,9 +161,9 @@ class Preparation:
         return len(ours)
 
     def _file_states(self) -> dict[str, str]:
-        states = {path.name: file_state(path) for path in self.source.files}
+        states = {printable(path.name): file_state(path) for path in self.source.files}
         tree = self.source.tree
-        return states if tree is None else {**states, f"{tree.root.resolve().name}/": tree_state(tree)}
+        return states if tree is None else {**states, tree_name(tree): tree_state(tree)}
 
     def _refuse_changed_files(self, earlier: dict[str, str]) -> None:
         """ObjbenchError if a source file is no longer the one that the scenes were read from."""
@@ -174,16 +175,30 @@ class Preparation:
 
     def _journal(self, force: bool, states: dict[str, str]) -> Journal:
         """The journal of an unfinished prepare with the same settings, or a new one."""
-        started = Started(settings=self.settings, generator=self.source.generator, files=states)
-        journal = Journal(self.folder)
+        started, journal = self._started(states), Journal(self.folder)
         earlier = journal.started()
-        without_shard = not any(self.folder.glob("*.tar"))
-        if force or (without_shard and earlier != started):  # there is nothing to continue
+        if force or (self._is_without_shard and earlier != started):  # there is nothing to continue
             # A store has no locks: what was not there yet may be what a process beside this one begins.
             if force or earlier is not None or isinstance(self.folder, Path):
                 clear(self.folder)
             journal.start(started)
             return journal
+        self._refuse_other(earlier, started)
+        return journal
+
+    def refuse_unfinished(self) -> None:
+        """Raise RequestError if an unfinished prepare with other settings is in the way, as `run` would. Writes nothing."""
+        if not self._is_without_shard:
+            self._refuse_other(Journal(self.folder).started(), self._started(self._file_states()))
+
+    def _started(self, states: dict[str, str]) -> Started:
+        return Started(settings=self.settings, generator=self.source.generator, files=states)
+
+    @property
+    def _is_without_shard(self) -> bool:
+        return not any(self.folder.glob("*.tar"))
+
+    def _refuse_other(self, earlier: Started | None, started: Started) -> None:
         if earlier is None:
             raise RequestError(
                 f"{self.folder}: holds shards, but neither a manifest nor a sound journal of a prepare; "
@@ -192,7 +207,6 @@ class Preparation:
         found = earlier.settings.differences(started.settings)
         found += differences(*(entry.model_dump(exclude={"settings"}) for entry in (earlier, started)))
         refuse_other(self.folder, "an unfinished prepare", found)
-        return journal
 
     def manifest(self, splits: dict[str, Split], files: list[SourceFile]) -> Manifest:
         """The manifest of these splits, made from these files."""
