@@ -26,7 +26,9 @@ class VerbCommand(typer.core.TyperCommand):
         """Read the words after the verb."""
         _, _, given = self.make_parser(ctx).parse_args(args=[*args])
         single = [
-            one for one in given if one.param_type_name == "option" and not (one.multiple or one.is_flag)
+            one
+            for one in given
+            if isinstance(one, typer.core.TyperOption) and not (one.multiple or one.is_flag)
         ]
         for position, option in enumerate(single):
             if option in single[:position]:
