@@ -111,6 +111,16 @@ def first_few(names: Sequence[str], between: str = ", ") -> str:
     return between.join(names[:3]) + more
 
 
+def one_of(names: Sequence[str]) -> str:
+    """The names, at least one, as alternatives in a sentence.
+
+    >>> one_of(["clevrtex", "deepmind", "emorl"]), one_of(["emorl"])
+    ('clevrtex, deepmind or emorl', 'emorl')
+    """
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def whole_number(what: str, value: Any, least: int) -> int:
     """`value`, which may be of a type of numpy, as an int.
 

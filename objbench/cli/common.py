@@ -7,7 +7,7 @@ import inspect
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,16 +196,6 @@ def _fail(message: str, code: int, debug: bool) -> None:
         traceback.print_exc()
     print(f"objbench: {printable(message)}", file=sys.stderr)
     raise typer.Exit(code)
-
-
-def one_of(names: Iterable[str]) -> str:
-    """The names as alternatives in a sentence.
-
-    >>> one_of(["clevrtex", "deepmind", "emorl"])
-    'clevrtex, deepmind or emorl'
-    """
-    *others, last = sorted(names)
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def over_images(n: int | None, of: int) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from objbench.cli.common import Context, one_of, print_json, say, verb
+from objbench.cli.common import Context, print_json, say, verb
 from objbench.cli.options import DeviceName, PreparedDataset, PreparedSource, SplitName, local_path
-from objbench.errors import RequestError, unknown_name
+from objbench.errors import RequestError, one_of, unknown_name
 from objbench.registry import DEFAULT_DEFINITION, names
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def evaluate(
     definition: Annotated[
         str,
         typer.Option(
-            metavar="DEFINITION", help=f"Definition of the metrics: {one_of(names('definitions'))}."
+            metavar="DEFINITION", help=f"Definition of the metrics: {one_of(sorted(names('definitions')))}."
         ),
     ] = DEFAULT_DEFINITION,
     slots: Annotated[

@@ -13,6 +13,7 @@ from objbench.cli.method_card import method_card
 from objbench.cli.options import complete_name
 from objbench.cli.overview import costs, dataset_overview, method_overview, metric_card
 from objbench.errors import unknown_name
+from objbench.spec.names import split_reference
 from objbench.spec.own import SOURCES as OWN_SOURCES
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def info(
         objbench info ./mine.py:Mine
     """
     spec, asked = context.spec, name
-    if ".py" in name:
+    if split_reference(name) is not None:
         from objbench.methods.plain_block import with_files
 
         spec, (name,) = with_files([name], context.config, context.data)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from objbench.cli.common import Context, over_images, print_json, say
 from objbench.printable import printable
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
     from objbench.records import Record
     from objbench.spec.schema import Spec
 
+_Kind = Literal["finished", "damaged", "to go on", "to start", "at work"]  # in the order of the sum
 _GO_ON = "the same command goes on with the runs that are left"
+
+
+class Todo(NamedTuple):
+    """What is to be done with a run: under what it is counted, and in words."""
+
+    kind: _Kind
+    text: str
 
 
 def print_plan(context: Context, plan: Plan) -> None:
@@ -25,29 +34,22 @@ def print_plan(context: Context, plan: Plan) -> None:
     rows = []
     for planned in plan.runs:
         what = todo(planned, plan.request.fresh)
-        fault = _fault(planned) if what == "finished" else None
-        rows.append((planned, what if fault is None else f"damaged: {fault}"))
+        fault = _fault(planned) if what.kind == "finished" else None
+        rows.append((planned, what if fault is None else Todo("damaged", f"damaged: {fault}")))
     if context.json:
-        print_json([_entry(planned, what) for planned, what in rows])
+        print_json([_entry(planned, what.text) for planned, what in rows])
         return
     for planned, what in rows:
-        print(printable(f"{planned.task}: {what}\n  {planned.folder}"))
-    kinds = {
-        "finished": "finished",
-        "damaged": "damaged",
-        "go on": "to go on",
-        "start": "to start",
-        "at work": "at work",
-    }
-    counts = {said: sum(what.startswith(kind) for _, what in rows) for kind, said in kinds.items()}
+        print(printable(f"{planned.task}: {what.text}\n  {planned.folder}"))
+    found = Counter(what.kind for _, what in rows)
     of = f" (a part of {plan.whole})" if plan.whole != len(rows) else ""
     say(
         f"{len(rows)} run{'s' * (len(rows) != 1)}{of}: "
-        + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        + ", ".join(f"{found[kind]} {kind}" for kind in get_args(_Kind) if found[kind])
     )
 
 
-def todo(planned: Planned, fresh: bool) -> str:
+def todo(planned: Planned, fresh: bool) -> Todo:
     """What the command would do with a run.
 
     Args:
@@ -56,16 +58,16 @@ def todo(planned: Planned, fresh: bool) -> str:
     """
     state = planned.state
     if state.state == "at work":
-        return str(state)
+        return Todo("at work", str(state))
     if fresh:
-        return "start afresh"
+        return Todo("to start", "start afresh")
     if state.state == "finished":
-        return "finished"
+        return Todo("finished", "finished")
     reason = f" (failed before: {state.reason})" if state.reason else ""
     if state.resumable:
         at = f" from step {state.saved:,}" if state.saved is not None else " from its last checkpoint"
-        return f"go on{at}{reason}"
-    return f"start{reason}"
+        return Todo("to go on", f"go on{at}{reason}")
+    return Todo("to start", f"start{reason}")
 
 
 def _entry(planned: Planned, what: str) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from objbench.cli.common import Context, one_of, say, verb
+from objbench.cli.common import Context, say, verb
 from objbench.cli.options import complete_dataset, complete_format, complete_method, local_path
-from objbench.errors import RequestError
+from objbench.errors import RequestError, one_of
 from objbench.registry import names
 
 
@@ -86,7 +86,7 @@ def report(
         str | None,
         typer.Option(
             metavar="DEFINITION",
-            help=f"Show only scores by this definition of the metrics: {one_of(names('definitions'))}. Default: all.",
+            help=f"Show only scores by this definition of the metrics: {one_of(sorted(names('definitions')))}. Default: all.",
         ),
     ] = None,
     format: Annotated[

@@ -165,12 +165,21 @@ class _Hand(NamedTuple):
 
 
 def _death(code: int | None) -> str:
-    """What a worker died of."""
-    if code is not None and code < 0:
+    """What a worker died of.
+
+    >>> _death(-signal.SIGTERM)
+    'its process was ended by SIGTERM'
+    >>> _death(-35)  # a real-time signal, which has no name
+    'its process was ended by signal 35'
+    """
+    if code is None or code >= 0:
+        return f"its process ended with exit code {code}"
+    try:
         name = signal.Signals(-code).name
-        memory = "; the system may have ended it for want of memory" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{memory}"
-    return f"its process ended with exit code {code}"
+    except ValueError:
+        name = f"signal {-code}"
+    memory = "; the system may have ended it for want of memory" if -code == signal.SIGKILL else ""
+    return f"its process was ended by {name}{memory}"
 
 
 def _serve(connection: Connection, request: RunRequest, parent: int) -> None:

@@ -156,23 +156,23 @@ class RunRequest(Strict):
 
 
 def parse_seeds(seeds: str | None, seed: int | None) -> list[int]:
-    """The seeds of `--seeds 5` (0 to 4), `--seeds 0,3,7` or `--seed 3`; by default seed 0 alone."""
+    """The seeds of `--seeds 5` (0 to 4), `--seeds 0,3,7` or `--seed 3`; by default seed 0 alone.
+
+    Raises:
+        RequestError: Both are given, or `seeds` is no number, too many, or not distinct numbers of at least 0.
+    """
     if seeds is not None and seed is not None:
         raise RequestError("give either --seeds or --seed, not both")
-    if seed is not None:
-        numbers = [seed]
-    else:
-        try:
-            numbers = [int(part) for part in (seeds or "1").split(",")]
-        except ValueError:
-            raise RequestError(f"--seeds {seeds}: expected a number (5) or numbers (0,3,7)") from None
-        if seeds is None or "," not in seeds:
-            if numbers[0] > _MOST_SEEDS:
-                raise RequestError(
-                    f"--seeds {seeds}: expected at most {_MOST_SEEDS:,} seeds; --seed runs one"
-                )
-            numbers = list(range(numbers[0]))
+    if seeds is None:
+        return [0 if seed is None else seed]
+    try:
+        numbers = [int(part) for part in seeds.split(",")]
+    except ValueError:
+        raise RequestError(f"--seeds {seeds}: expected a number (5) or numbers (0,3,7)") from None
+    if "," not in seeds:
+        if numbers[0] > _MOST_SEEDS:
+            raise RequestError(f"--seeds {seeds}: expected at most {_MOST_SEEDS:,} seeds; --seed runs one")
+        numbers = list(range(numbers[0]))
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        given = f"--seeds {seeds}" if seed is None else f"--seed {seed}"
-        raise RequestError(f"{given}: expected at least one seed, distinct numbers of at least 0")
+        raise RequestError(f"--seeds {seeds}: expected at least one seed, distinct numbers of at least 0")
     return numbers

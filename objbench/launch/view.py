@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from objbench.launch.plan import Planned
 from objbench.printable import printable
 from objbench.progress import PLAIN_SECONDS
 from objbench.train.run_state import run_state
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 
 class View(Protocol):
@@ -30,10 +33,8 @@ def view(total: int) -> Iterator[View]:
         from rich.console import Console
         from rich.live import Live
 
-        console, also_stdout = (
-            Console(stderr=True),
-            sys.stdout.isatty(),
-        )  # a pipe gets what is printed as it is
+        console = Console(stderr=True)
+        also_stdout = sys.stdout.isatty()  # a pipe gets what is printed as it is
         with Live(console=console, transient=True, refresh_per_second=4, redirect_stdout=also_stdout) as live:
             yield _Screen(total, live)
     else:
@@ -55,14 +56,12 @@ def _doing(planned: Planned) -> str:
 
 
 class _Screen:
-    def __init__(self, total: int, live: object) -> None:
-        self.finished, self._total, self._live, self._next = 0, total, live, 0.0
+    def __init__(self, total: int, live: Live) -> None:
+        self.finished, self._total, self._live = 0, total, live
 
     def show(self, at_work: list[Planned]) -> None:
-        from rich.live import Live
         from rich.text import Text
 
-        assert isinstance(self._live, Live)
         text = "\n".join(printable(line) for line in lines(self._total, self.finished, at_work))
         self._live.update(Text(text, overflow="ellipsis", no_wrap=True))
 

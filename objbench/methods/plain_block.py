@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from objbench.errors import RequestError
 from objbench.methods.base import Method
-from objbench.methods.plain_file import MethodFile, loaded_file, read_file, split_reference
+from objbench.methods.plain_file import MethodFile, loaded_file, read_file
 from objbench.registry import names
 from objbench.spec.load import load_spec
+from objbench.spec.names import split_reference
 from objbench.spec.nested import as_yaml, deep_merge, unflatten
 from objbench.spec.schema import MethodSpec, Spec
 from objbench.spec.settings import SHARED_KEYS, fields_of

@@ -23,7 +23,6 @@ from objbench.methods.base import Method
 from objbench.spec.names import EXPECTED, is_name
 
 COPY = "method.py"  # in the folder of a run: the file that was run, whatever its name was
-_REFERENCE = re.compile(r"(?P<path>.*\.py)(?::(?P<class>[^:]*))?(?::(?P<variant>.*))?", re.DOTALL)
 _ALONE = threading.RLock()  # a second thread waits until a file is executed; the file may read another one
 _IMPLEMENTATION = re.compile(r"(?P<file>.+\.py)@(?P<sha256>[0-9a-f]{64}):(?P<class>\w+)")
 
@@ -97,18 +96,6 @@ def method_name(file: str, kind: str) -> str:
             "the file or the class"
         )
     return name
-
-
-def split_reference(method: str) -> tuple[Path, str | None, str | None] | None:
-    """Path, class and variant that a method's name says, where it names a file; None where it does not.
-
-    >>> split_reference("work/mine.py:Mine")
-    (PosixPath('work/mine.py'), 'Mine', None)
-    >>> split_reference("objmae:demo") is None
-    True
-    """
-    found = _REFERENCE.fullmatch(method)
-    return (Path(found["path"]), found["class"] or None, found["variant"] or None) if found else None
 
 
 def read_file(path: Path, kind: str | None = None) -> MethodFile:

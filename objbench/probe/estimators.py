@@ -136,4 +136,4 @@ def _regressor(probe: ProbeName, seed: int) -> Any:
 
 
 def _mlp(seed: int) -> dict[str, Any]:
-    return {"hidden_layer_sizes": (_HIDDEN,), "batch_size": "auto", "max_iter": _PASSES, "random_state": seed}
+    return {"hidden_layer_sizes": (_HIDDEN,), "max_iter": _PASSES, "random_state": seed}

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from objbench.errors import RequestError, shortened, unknown_name
+from objbench.errors import RequestError, one_of, shortened, unknown_name
 
 _SCALARS = {int: "whole number", float: "number", str: "word"}
 
@@ -67,10 +67,8 @@ def in_words(kind: Any) -> str:
     >>> in_words(list[Literal["log", "linear"]])
     'a list of log or linear'
     """
-    *options, last = _options(kind)
-    if not all((*options, last)):
-        return ""
-    return f"{', '.join(options)} or {last}" if options else last
+    options = _options(kind)
+    return one_of(options) if all(options) else ""
 
 
 def _options(kind: Any) -> list[str]:
@@ -93,8 +91,7 @@ def _scalar(base: Any, constraints: list[Any], plural: bool) -> str:
     if base is bool:
         return "true or false"
     if get_origin(base) is Literal:  # of the items of a list
-        *first, last = (str(value) for value in get_args(base))
-        return f"{', '.join(first)} or {last}" if first else last
+        return one_of([str(value) for value in get_args(base)])
     name = _SCALARS.get(base, "")
     for constraint in constraints:
         if isinstance(constraint, MultipleOf):

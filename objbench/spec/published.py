@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from objbench.spec.metrics import MetricSpec
 from objbench.spec.numbers import Number, Whole
 from objbench.stored import Strict
 
+_ALL = re.compile(r"all( \d+ seeds)?")
 Mean = Annotated[Number, "percent as printed; hours or iterations in a cost table"]
 
 
@@ -57,6 +59,7 @@ class PublishedRow(Strict):
     dataset -> `PROTOCOL/SOURCE` where the images scored are known to be the standard test split of that name.
 
     Attributes:
+        selection: Which of its seeds or checkpoints a paper chose; "all N seeds" where it chose none and says so.
         read_in: The page, table or file of the citation that the numbers were read in. Rows of the objmae paper have the
             number of its table instead.
         pretrained: What the model had learned from before, such as a backbone; None for nothing.
@@ -88,6 +91,11 @@ class PublishedRow(Strict):
     resolution: Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")] | None = None
     average: Literal["images", "objects"] = "images"
     values: dict[str, dict[str, tuple[Mean, Number | None]]]
+
+    @property
+    def selected(self) -> bool:
+        """Whether the numbers are of chosen seeds or checkpoints only."""
+        return self.selection is not None and _ALL.fullmatch(self.selection) is None
 
     @property
     def conditions(self) -> tuple[str, ...]:

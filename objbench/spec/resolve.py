@@ -79,7 +79,7 @@ def resolve(spec: Spec, name: str, dataset: DatasetRef, overrides: Mapping[str, 
     Raises:
         RequestError: unknown method, variant or key.
     """
-    method, variant = _named(spec, name)
+    method, variant = method_and_variant(spec, name)
     method_name, _, variant_name = name.partition(":")
     block = settings_block(spec, method_name, dataset)
     config = _lay(_shared(spec, method, dataset.spec.slots), method.datasets.get(block or "", {}))
@@ -137,11 +137,16 @@ def whole_config(spec: Spec, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def shared_config(spec: Spec, name: str) -> dict[str, Any]:
     """The hyper-parameters of `METHOD[:VARIANT]` on a dataset for which it has no block; `slots` is None there."""
-    method, variant = _named(spec, name)
+    method, variant = method_and_variant(spec, name)
     return _lay(_shared(spec, method, None), variant.config if variant is not None else {})
 
 
-def _named(spec: Spec, name: str) -> tuple[MethodSpec, VariantSpec | None]:
+def method_and_variant(spec: Spec, name: str) -> tuple[MethodSpec, VariantSpec | None]:
+    """The blocks that `METHOD[:VARIANT]` names.
+
+    Raises:
+        RequestError: The method or the variant is not known.
+    """
     method_name, colon, variant = name.partition(":")
     if method_name not in spec.methods and method_name in names("methods"):
         raise RequestError(

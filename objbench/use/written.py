@@ -37,6 +37,8 @@ class Written:
         overlay: The image with the colours of its labels.
         slots: An .npz with `slots` (M,D), or None.
         components: A PNG of all planes side by side, each with its mask as alpha, or None.
+        height: Of the image, and so of its label map, in pixels.
+        width: Likewise.
         segments: How many labels have a pixel.
         made: Whether it was made now; False if it was there.
     """

@@ -102,26 +102,47 @@ def test_a_failed_run_leaves_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("state", "fresh", "expected"),
+    ("state", "fresh", "kind", "text"),
     [
-        (RunState("to start"), False, "start"),
-        (RunState("finished"), False, "finished"),
-        (RunState("finished"), True, "start afresh"),
-        (RunState("stopped", 1200, 9000, resumable=True, saved=1200), False, "go on from step 1,200"),
-        (RunState("stopped", 1200, 9000, resumable=True), False, "go on from its last checkpoint"),
+        (RunState("to start"), False, "to start", "start"),
+        (RunState("finished"), False, "finished", "finished"),
+        (RunState("finished"), True, "to start", "start afresh"),
+        (
+            RunState("stopped", 1200, 9000, resumable=True, saved=1200),
+            False,
+            "to go on",
+            "go on from step 1,200",
+        ),
+        (
+            RunState("stopped", 1200, 9000, resumable=True),
+            False,
+            "to go on",
+            "go on from its last checkpoint",
+        ),
         (
             RunState("failed", 40, 100, reason="boom", resumable=True),
             False,
+            "to go on",
             "go on from its last checkpoint (failed before: boom)",
         ),
-        (RunState("failed", 3, reason="boom"), False, "start (failed before: boom)"),
-        (RunState("at work", 3, 9, "gpu3 (process 7)"), False, "at work on gpu3 (process 7), step 3 of 9"),
-        (RunState("at work", 3, 9, "gpu3 (process 7)"), True, "at work on gpu3 (process 7), step 3 of 9"),
+        (RunState("failed", 3, reason="boom"), False, "to start", "start (failed before: boom)"),
+        (
+            RunState("at work", 3, 9, "gpu3 (process 7)"),
+            False,
+            "at work",
+            "at work on gpu3 (process 7), step 3 of 9",
+        ),
+        (
+            RunState("at work", 3, 9, "gpu3 (process 7)"),
+            True,
+            "at work",
+            "at work on gpu3 (process 7), step 3 of 9",
+        ),
     ],
 )
-def test_what_is_to_be_done_with_a_run(state, fresh, expected):
+def test_what_is_to_be_done_with_a_run(state, fresh, kind, text):
     planned = Planned(Task("a", "b", 0), None, Path("there"), state)  # type: ignore[arg-type]
-    assert todo(planned, fresh) == expected
+    assert todo(planned, fresh) == (kind, text)
 
 
 @pytest.mark.parametrize(

@@ -124,14 +124,6 @@ def small(raw: Path, **sizes: int) -> OfficialSource:
     return OfficialSource(SourceRequest(DatasetRef("clevrtex", "standard", changed), "official", raw, sizes))
 
 
-def scenes(source: OfficialSource, **done: int) -> dict[str, SceneBatch]:
-    """All scenes of a source by split."""
-    batches: dict[str, list[SceneBatch]] = {}
-    for split, block in source.read(source.plan(), done):
-        batches.setdefault(split, []).append(block.decode())
-    return {split: SceneBatch.concatenate(parts) for split, parts in batches.items()}
-
-
 def same(a: dict[str, SceneBatch], b: dict[str, SceneBatch]) -> bool:
     """Whether two sources gave the same scenes."""
     return list(a) == list(b) and all(

@@ -1,7 +1,8 @@
-"""Generated scenes as arrays."""
+"""Generated scenes as arrays, and whether they follow the law."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,3 +32,9 @@ def assert_same(a: SceneBatch, b: SceneBatch) -> None:
     assert a.factors.keys() == b.factors.keys()
     for name in a.factors:
         assert np.array_equal(a.factors[name], b.factors[name])
+
+
+def even(counts: np.ndarray) -> bool:
+    """Whether counts are as of equally likely outcomes, each within five standard deviations."""
+    total, share = counts.sum(), 1 / len(counts)
+    return bool((abs(counts - total * share) < 5 * math.sqrt(total * share * (1 - share))).all())

@@ -90,6 +90,7 @@ def test_the_benchmarks_have_the_datasets_and_the_files_of_the_request(tmp_path)
         ("0,3,7", None, [0, 3, 7]),
         (None, 3, [3]),
         ("4,", None, None),
+        ("", None, None),
         ("10001", None, None),
         ("9999999999999", None, None),
     ],

@@ -17,25 +17,9 @@ from objbench.methods.plain_file import (
     loaded_file,
     method_name,
     read_file,
-    split_reference,
 )
 
 METHOD = "from objbench.methods.base import Method\n"
-
-
-def test_a_reference_is_a_path_a_class_and_a_variant():
-    found = [
-        split_reference(text) for text in ("a/b.py", "b.py:B", "b.py:B:small", "b.py::small", "b", "b:B.py.x")
-    ]
-    parts = [None if one is None else (str(one[0]), *one[1:]) for one in found]
-    assert parts == [
-        ("a/b.py", None, None),
-        ("b.py", "B", None),
-        ("b.py", "B", "small"),
-        ("b.py", None, "small"),
-        None,
-        None,
-    ]
 
 
 def test_the_class_its_name_and_the_hash_of_the_file(tmp_path):

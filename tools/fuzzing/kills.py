@@ -26,7 +26,6 @@ MOST_KILLS = 3  # in a trial, before the command is left alone
 _LEAVING = 5.0  # seconds that the workers of a killed command have to leave
 _TIMES = {  # what two equal runs do not share
     *("date", "wall_seconds", "train_seconds", "images_per_second", "peak_memory_bytes", "mtime_ns", "url"),
-    *("segments", "sessions"),
 }
 _UNTOLD = (".lock", "said.log")
 _CACHE = ".cache"  # holds times of files

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from objbench.printable import printable
+
 ATTEMPTS = 6  # for a range, counted anew after each byte that arrives
 ATTEMPTS_TO_REACH = 3  # for the first answer of a server: without a network nobody should wait for long
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
@@ -55,9 +57,7 @@ def one_line(text: str) -> str:
     'Found \\x1b[31m red'
     """
     words = " ".join(text[: 2 * _LONGEST_MESSAGE].split())
-    shown = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in words
-    )
+    shown = printable(words)
     return shown if len(shown) <= _LONGEST_MESSAGE else f"{shown[:_LONGEST_MESSAGE]}..."
 
 

@@ -31,8 +31,6 @@ from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
 from objbench.stores import Place, Store
 
-__all__ = ["Scenes", "load"]
-
 _INLINE = 2 * SCENES_PER_JOB  # up to so many samples are decoded faster than a worker process starts
 log = logging.getLogger("objbench")
 

@@ -10,6 +10,7 @@ from objbench.progress import Say
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.row import Measured
 from objbench.spec.datasets import TEST
+from objbench.spec.resolve import method_and_variant
 from objbench.spec.schema import Spec
 
 PREFERRED = "objmae"  # the method of the paper
@@ -62,7 +63,7 @@ def choose_rows(
 
     Raises:
         ObjbenchError: There are no records (the message has the command that makes them), or none on the same images.
-        RequestError: A method is not known.
+        RequestError: A method or its variant is not known.
     """
     if not rows:
         raise ObjbenchError(f"no records on {dataset} to draw from: {_how_to_make(methods, dataset, spec)}")
@@ -141,10 +142,11 @@ def _steps(row: Measured) -> int:
 
 
 def _how_to_make(methods: Sequence[str], dataset: str, spec: Spec) -> str:
-    """The command that makes the missing records."""
+    """The command that makes the missing records; RequestError if it would refuse one of the methods."""
+    for name in methods:
+        method_and_variant(spec, name)
     method = methods[0] if methods else PREFERRED
-    name = dataset.partition("@")[0]
-    if parents := spec.tested_by(name):
+    if parents := spec.tested_by(dataset.partition("@")[0]):
         return (
             f"objbench run {method} --dataset {parents[0]} scores on it too where it is prepared, and "
             f"objbench evaluate RUN --dataset {dataset} scores a finished run"

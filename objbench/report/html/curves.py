@@ -34,15 +34,7 @@ def curves_of(
     for run in runs:
         try:
             logged[run.id] = _points(read_log(run.folder), metrics) if (run.folder / LOG).exists() else {}
-        except (
-            ObjbenchError,
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ArithmeticError,
-        ) as error:
+        except (ObjbenchError, OSError) as error:
             unread.append(f"{run.series} seed {run.record.seed}: no curve, {LOG} cannot be read ({error})")
     count = sum(len(of_run) for of_run in logged.values())
     most = min(max(MOST_POINTS // max(count, 1), _POINTS[0]), _POINTS[1])

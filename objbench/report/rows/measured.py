@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from objbench.errors import RequestError
 from objbench.records import Record, Run
@@ -30,6 +30,14 @@ from objbench.spec.resolve import digest
 from objbench.spec.schema import Spec
 
 _ROUNDING = 1e-6  # of means of float32 numbers
+
+
+class _Chosen(NamedTuple):
+    """The records that count, which they are in words, and whether others were left out."""
+
+    records: Sequence[Record]
+    words: str
+    selected: bool
 
 
 @dataclass(frozen=True)
@@ -61,24 +69,20 @@ class Selection:
             raise RequestError(f"--select {text}: expected all or top:N:METRIC, such as top:3:miou")
         return cls(int(count), metric, spec.directed_metric(metric).sign)
 
-    def choose(self, seeds: Sequence[Record], spec: Spec) -> tuple[Sequence[Record], str]:
-        """Choose among the seeds of one method on one training set.
-
-        Returns:
-            The chosen records, and a description of the choice.
-        """
+    def choose(self, seeds: Sequence[Record], spec: Spec) -> _Chosen:
+        """Choose among the seeds of one method on one training set."""
         ranked = [record for record in seeds if self._is_scored(record)]
         if self.top is None or self.top >= len(seeds):
-            return seeds, ALL_SEEDS
+            return _Chosen(seeds, ALL_SEEDS, selected=False)
         title = spec.metric(self.metric).title
         if not ranked:
-            return seeds, f"{ALL_SEEDS} {len(seeds)} seeds, there is no {title} to select by"
+            return _Chosen(seeds, f"all seeds, there is no {title} to select by", selected=False)
         ranked.sort(key=lambda record: (-self.sign * self._score(record), record.seed))
         chosen = sorted(ranked[: self.top], key=lambda record: record.seed)
         on = chosen[0].scored[TEST]
         where = spec.title_under(on.dataset, on.protocol)
         words = f"best {len(chosen)} of {len(seeds)} seeds by {title} on the test split of {where}"
-        return chosen, words
+        return _Chosen(chosen, words, selected=True)
 
     def _is_scored(self, record: Record) -> bool:
         scores = record.metrics.get(TEST)
@@ -109,9 +113,9 @@ def measured_rows(found: list[FoundRecord], spec: Spec, selection: Selection) ->
     for group in _grouped(sound):
         seeds, told = one_per_seed(group)
         skipped += told
-        chosen, words = selection.choose([item.record for item in seeds], spec)
-        numbers = {record.seed for record in chosen}
-        rows += _rows_of([item for item in seeds if item.record.seed in numbers], words, spec)
+        chosen = selection.choose([item.record for item in seeds], spec)
+        numbers = {record.seed for record in chosen.records}
+        rows += _rows_of([item for item in seeds if item.record.seed in numbers], chosen, spec)
     return MeasuredRows(sorted(with_notes(rows, spec), key=lambda row: _rank(row, spec)), skipped)
 
 
@@ -148,7 +152,7 @@ def _grouped(found: list[FoundRecord]) -> list[list[FoundRecord]]:
     return [group for by_test in groups.values() for group in by_test.values() if group]
 
 
-def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Measured]:
+def _rows_of(found: list[FoundRecord], chosen: _Chosen, spec: Spec) -> list[Measured]:
     """Make a row for every test split that the seeds of one group were scored on."""
     splits: dict[tuple[str, Scored], list[Origin]] = {}
     for item in found:
@@ -156,13 +160,13 @@ def _rows_of(found: list[FoundRecord], selection: str, spec: Spec) -> list[Measu
             splits.setdefault((key, scored), []).append(Origin(item.folder_of(key), item.record, key))
     rows = []
     for members in splits.values():
-        lacking = selection != ALL_SEEDS and len(members) < len(found)
-        words = f"{selection}; {len(members)} of them scored here" if lacking else selection
-        rows.append(_row(members, words, spec))
+        lacking = chosen.selected and len(members) < len(found)
+        more = f"; {len(members)} of them scored here" if lacking else ""
+        rows.append(_row(members, chosen.words + more, chosen.selected, spec))
     return rows
 
 
-def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
+def _row(members: list[Origin], selection: str, selected: bool, spec: Spec) -> Measured:
     first, key = members[0].record, members[0].key
     scored = first.scored[key]
     known = spec.datasets.get(scored.dataset)
@@ -180,6 +184,7 @@ def _row(members: list[Origin], selection: str, spec: Spec) -> Measured:
         protocol=scored.protocol,
         n=len(members),
         selection=selection,
+        selected=selected,
         std_kind="sample",
         definitions=_meanings(values, scored.definition, changed),
         values=values,

@@ -8,7 +8,6 @@ from dataclasses import replace
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.images import same_images
 from objbench.report.rows.row import (
-    ALL_SEEDS,
     Images,
     Measured,
     MethodId,
@@ -48,8 +47,9 @@ def published_notes(row: Published) -> tuple[str, ...]:
         parts.append(f"± {_stated('kind of std', row.std_kind)}{seeds}")
     if row.quoted_in:
         parts.append(f"as quoted in {row.quoted_in}")
-    selection = [] if row.selection == ALL_SEEDS else [row.selection]
-    return ("; ".join(parts), *row.conditions, *selection, *row.remarks)
+    if row.selection_note is None:
+        return ("; ".join(parts), *row.conditions, *row.remarks)
+    return ("; ".join(parts), *row.conditions, row.selection_note, *row.remarks)
 
 
 def cell_notes(row: Row, metric: str) -> list[str]:
@@ -207,7 +207,7 @@ def _shortened(row: Measured) -> list[str]:
 def _chosen(row: Measured) -> list[str]:
     """Settings and seeds that somebody chose."""
     notes = [f"with {row.who.settings}"] if row.who.overrides else []
-    return notes + [row.selection] * (row.selection != ALL_SEEDS)
+    return notes if row.selection_note is None else [*notes, row.selection_note]
 
 
 def _slots_notes(row: Measured, spec: Spec) -> list[str]:

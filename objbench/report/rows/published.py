@@ -39,6 +39,7 @@ def _row(block: PublishedRow, dataset: str, spec: Spec) -> Published:
         protocol=block.protocol,
         n=block.seeds,
         selection=block.selection or ALL_SEEDS,
+        selected=block.selected,
         std_kind=block.std,
         definitions={
             name: block.definitions.get(name, spec.metric(name).meaning) for name in block.values[dataset]

@@ -140,7 +140,8 @@ class Row(ABC):
         who: The identity of the method.
         protocol: A name of benchmarks.yaml, or what the paper says.
         n: Number of seeds; None if not stated.
-        selection: "all", or a description of which seeds were chosen.
+        selection: "all", or in words which seeds were chosen, or why all stayed.
+        selected: Whether the numbers are of chosen seeds only.
         definitions: Metric -> its definition, if known.
         notes: Texts of its footnotes: in what it differs from what its column stands for.
     """
@@ -152,6 +153,7 @@ class Row(ABC):
     protocol: str
     n: int | None
     selection: str
+    selected: bool
     std_kind: Literal["sample", "population", "not stated"]
     definitions: Mapping[str, str]
     values: Mapping[str, Statistic]
@@ -178,9 +180,9 @@ class Row(ABC):
         return isinstance(self, Published)
 
     @property
-    def selected(self) -> bool:
-        """Whether the numbers are of chosen seeds only."""
-        return not self.selection.startswith(ALL_SEEDS)
+    def selection_note(self) -> str | None:
+        """The selection in words; None where that is simply all seeds."""
+        return None if self.selection == ALL_SEEDS else self.selection
 
     @property
     def dataset_ref(self) -> str:

@@ -12,10 +12,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(lines: Iterable[Sequence[Any]]) -> str:
-    """Write CSV. A text that a spreadsheet would take for a formula gets a ' before it; numbers stay as they are.
+    """Write CSV: nothing for None, JSON for mappings, items of tuples joined by `;`.
 
-    >>> csv_text([["=1+1", -1.5, "grid"]])
-    "'=1+1,-1.5,grid\\n"
+    A text that a spreadsheet would take for a formula gets a ' before it; numbers stay as they are.
+
+    >>> print(csv_text([["=1+1", -1.5, None, (3, 5), {"a": 1}]]), end="")
+    '=1+1,-1.5,,3;5,"{""a"": 1}"
     """
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([_cell(value) for value in line] for line in lines)
@@ -23,11 +25,11 @@ def csv_text(lines: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    flat = _flat(value)
+    return f"'{flat}" if isinstance(flat, str) and flat.startswith(_FORMULA) else flat
 
 
-def flat(value: Any) -> Any:
-    """Turn a value into one CSV field: empty for None, JSON for mappings, items joined by `;`."""
+def _flat(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, dict):

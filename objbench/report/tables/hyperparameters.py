@@ -74,7 +74,7 @@ def hyperparameters_csv(found: Hyperparameters) -> str:
     """Write one line per hyper-parameter and dataset."""
     lines = [["setting", "dataset", "value"]]
     for key, by_dataset in found.values.items():
-        lines += [[key, name, "" if value is None else value] for name, value in by_dataset.items()]
+        lines += [[key, name, value] for name, value in by_dataset.items()]
     return csv_text(lines)
 
 

@@ -15,7 +15,7 @@ from objbench.metrics.paired import Paired, defined_for_both, paired
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.comparability import describe, differences
 from objbench.report.rows.row import Measured, Origin, Row
-from objbench.report.tables.csv_cells import csv_text, flat
+from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.table import Cell, Line, Table
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.schema import Spec
@@ -299,7 +299,7 @@ def pairwise_csv(pairs: Sequence[Pairwise]) -> str:
     """Write one line per pair and metric; scores are fractions."""
     lines: list[list[Any]] = [[*_about(pairs[0]), *_RESULT]]
     for pair in pairs:
-        about = [flat(value) for value in _about(pair).values()]
+        about = _about(pair).values()
         lines += [[*about, *result.values()] for result in _results(pair)]
     return csv_text(lines)
 

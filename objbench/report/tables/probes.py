@@ -210,7 +210,7 @@ def probes_csv(groups: Iterable[Sequence[Probed]]) -> str:
             }
             if not lines:
                 lines.append(list(line))
-            lines.append(["" if value is None else value for value in line.values()])
+            lines.append(list(line.values()))
     return csv_text(lines)
 
 

@@ -88,9 +88,13 @@ class Footnotes:
 
 
 def _letter(index: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
-    first, last = divmod(index, 26)
-    return (chr(ord("a") + first - 1) if first else "") + chr(ord("a") + last)
+    """a, b, ..., z, aa, ab, ..., zz, aaa, ...
+
+    >>> [_letter(index) for index in (0, 25, 26, 701, 702)]
+    ['a', 'z', 'aa', 'zz', 'aaa']
+    """
+    before, last = divmod(index, 26)
+    return (_letter(before - 1) if before else "") + chr(ord("a") + last)
 
 
 def printed(value: Statistic, places: int, intervals: bool = False) -> str:

@@ -10,7 +10,7 @@ from objbench.json_text import for_programs
 from objbench.report.rows.notes import cell_notes
 from objbench.report.rows.row import Measured, Published, Row, Training
 from objbench.report.rows.success import SuccessRate
-from objbench.report.tables.csv_cells import csv_text, flat
+from objbench.report.tables.csv_cells import csv_text
 from objbench.report.tables.plan import Plan
 from objbench.scores import Scored
 
@@ -52,19 +52,19 @@ def as_csv(plans: Sequence[Plan], metrics: Sequence[str] = ()) -> str:
         [*_COLUMNS, "metric", "metric_definition", "seed", "value", "std", "low", "high", "marks", "images"]
     ]
     for row, rates in _shown(plans, metrics):
-        provenance = list(map(flat, _facts(row)))
+        provenance = _facts(row)
         for metric, value in row.values.items():
             marks = "; ".join(dict.fromkeys([*row.notes, *cell_notes(row, metric)]))
-            start = [*provenance, metric, row.definitions.get(metric, "")]
-            images = flat(value.n_images[0] if len(value.n_images) == 1 else value.n_images)
-            lines.append([*start, "mean", value.mean, flat(value.std), "", "", marks, images])
+            start = [*provenance, metric, row.definitions.get(metric)]
+            images = value.n_images[0] if len(value.n_images) == 1 else value.n_images
+            lines.append([*start, "mean", value.mean, value.std, None, None, marks, images])
             for seed, score in sorted(value.seeds.items()):
-                low, high = value.intervals.get(seed, ("", ""))
-                images = value.images[seed].n if seed in value.images else ""
-                lines.append([*start, seed, score, "", low, high, marks, images])
+                low, high = value.intervals.get(seed, (None, None))
+                count = value.images[seed].n if seed in value.images else None
+                lines.append([*start, seed, score, None, low, high, marks, count])
         for text, rate in rates.items():
-            counted = [*provenance, text, f"share of {rate.n} seeds", "share", rate.share, ""]
-            lines.append([*counted, rate.low, rate.high, "; ".join(row.notes), ""])
+            counted = [*provenance, text, f"share of {rate.n} seeds", "share", rate.share, None]
+            lines.append([*counted, rate.low, rate.high, "; ".join(row.notes), None])
     return csv_text(lines)
 
 

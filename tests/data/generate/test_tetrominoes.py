@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.generated import arrays, assert_same
+from helpers.generated import arrays, assert_same, even
 from helpers.tfrecords import MINI_ARRAYS, request
 
 from objbench.data.generate import tetrominoes as law
@@ -32,12 +32,6 @@ def scenes() -> SceneBatch:
             for start in range(0, LAW_SCENES, 2000)
         ]
     )
-
-
-def even(counts: np.ndarray) -> bool:
-    """Whether counts are as of equally likely outcomes, each within five standard deviations."""
-    total, share = counts.sum(), 1 / len(counts)
-    return bool((abs(counts - total * share) < 5 * math.sqrt(total * share * (1 - share))).all())
 
 
 def test_the_real_factors_render_to_the_real_pixels() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.sources import scenes
 from helpers.tfrecords import MINI, MINI_ARRAYS, bytes_feature, example, request, tetrominoes, write
 
 from objbench.data.scene import SceneBatch
@@ -20,15 +21,6 @@ ALL = SplitPlan("train", "data", 0, 10)
 
 def opened(raw: Path | None, dataset: str = "tetrominoes", **sizes: int) -> DeepMindSource:
     return DeepMindSource(request("deepmind", raw, dataset, **sizes))
-
-
-def scenes(
-    source: DeepMindSource, plans: list[SplitPlan] | None = None, **done: int
-) -> dict[str, SceneBatch]:
-    batches: dict[str, list[SceneBatch]] = {}
-    for split, block in source.read(plans or source.plan(), done):
-        batches.setdefault(split, []).append(block.decode())
-    return {split: SceneBatch.concatenate(parts) for split, parts in batches.items()}
 
 
 @pytest.fixture(scope="module")

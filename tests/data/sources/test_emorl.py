@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from helpers.sources import scenes
 from helpers.tfrecords import MINI, MINI_ARRAYS, request
 
-from objbench.data.scene import SceneBatch
 from objbench.data.sources import emorl
 from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.data.sources.emorl import EmorlSource
@@ -60,13 +60,6 @@ def complete(raw: Path, **sizes: int) -> EmorlSource:
     changed = spec.model_copy(update={"sources": {"emorl": source}, "protocols": {"standard": protocol}})
     reference = DatasetRef("tetrominoes", "standard", changed)
     return EmorlSource(SourceRequest(reference, "emorl", raw, sizes))
-
-
-def scenes(source: EmorlSource, **done: int) -> dict[str, SceneBatch]:
-    batches: dict[str, list[SceneBatch]] = {}
-    for split, block in source.read(source.plan(), done):
-        batches.setdefault(split, []).append(block.decode())
-    return {split: SceneBatch.concatenate(parts) for split, parts in batches.items()}
 
 
 @pytest.mark.parametrize("image_type", ["uint8", "int32", "float32", "float64"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers.known import known_loss, tensors_kept
+from helpers.marionette import norm
 from torch.distributions import Beta
 from torch.nn.functional import affine_grid, grid_sample, pad
 
@@ -110,12 +111,6 @@ def painted_by_hand(method, images, order):
         left = left * (1 - alpha)
     masks[:, 0] = 1 - masks.sum(1)
     return picture, masks, weights
-
-
-def norm(codes):
-    return (codes - codes.mean(-1, keepdim=True)) / (
-        codes.var(-1, keepdim=True, unbiased=False) + 1e-5
-    ).sqrt()
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,10 @@ import math
 
 import pytest
 import torch
+from helpers.marionette import norm
 
 from objbench.methods.marionette.networks import Choice, Dictionary, Encoder
 from objbench.methods.marionette.partial_conv import PartialConv
-
-
-def norm(codes):
-    """Layer norm without weights, by its formula."""
-    return (codes - codes.mean(-1, keepdim=True)) / (
-        codes.var(-1, keepdim=True, unbiased=False) + 1e-5
-    ).sqrt()
 
 
 @pytest.mark.parametrize(("side", "smallest", "halvings"), [(128, 8, 4), (32, 1, 5), (48, 6, 3), (48, 1, 6)])

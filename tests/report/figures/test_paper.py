@@ -160,6 +160,19 @@ def test_a_method_without_records_is_named_with_the_command(tmp_path):
     assert "did you mean 'monet'" in refused(RequestError, tmp_path, methods=["monnet"])
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("spair:nonsense", "unknown variant of spair 'nonsense'"),
+        ("spair:demo (composited)", "unknown variant of spair 'demo (composited)'. Known: "),
+    ],
+)
+def test_no_command_is_said_that_would_refuse_the_method(tmp_path, name, message):
+    assert refused(RequestError, tmp_path, methods=["spair", name]).startswith(message)
+    run(tmp_path, method="spair")
+    assert refused(RequestError, tmp_path, methods=["spair", name]).startswith(message)
+
+
 def test_the_lowest_of_the_selected_seeds_is_drawn_or_the_one_asked_for(tmp_path):
     for seed, miou in enumerate((0.1, 0.3, 0.2)):
         run(tmp_path, seed, metrics={"test": scores(miou=miou)})

@@ -41,3 +41,14 @@ def test_long_curves_are_thinned_to_every_nth_point_and_the_last(tmp_path):
     assert shown["x"][:2] == [1, 8]
     assert (shown["x"][-1], shown["y"][-1]) == (1000, 100.0)
     assert len(shown["x"]) == len(shown["y"]) == 144
+
+
+def test_a_log_that_cannot_be_read_is_told_and_a_mistake_of_the_program_is_not_taken_for_one(tmp_path):
+    save_run(tmp_path / "a", record())
+    log = tmp_path / "a/metrics.jsonl"
+    log.write_text('{"step": 1, "val": {"ari": "high"}}\n')
+    (line,) = curves_of(shown_runs(tmp_path), load_spec().columns())[1]
+    assert line.startswith("objmae seed 0: no curve, metrics.jsonl cannot be read (")
+    log.write_text('{"step": 1, "val": {"ari": 0.5}}\n')
+    with pytest.raises(AttributeError):
+        curves_of(shown_runs(tmp_path), {"ari": None})

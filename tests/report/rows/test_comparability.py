@@ -128,21 +128,35 @@ CONDITIONS = {
 }
 
 
-@pytest.mark.parametrize(("name", "value", "text"), [(name, *pair) for name, pair in CONDITIONS.items()])
-def test_published_rows_of_other_conditions_are_not_compared(name, value, text):
-    block = {
+def published_as(*blocks):
+    """Rows that are published on the same protocol, and differ in what the blocks say."""
+    same = {
         "table": "x", "method": "m", "citation": "karazija2021", "protocol": "same", "std": "sample",
         "values": {"clevrtex": {"ari_fg": [50, 1]}},
     }  # fmt: skip
-    blocks = (block, block | {name: value, "method": "n"}, block | {"clusters": 11, "method": "o"})
-    spec = load_spec().model_copy(update={"published": [PublishedRow(**one) for one in blocks]})
-    plain, special, fixed = published_rows(spec)
+    found = [PublishedRow(**same | block) for block in blocks]
+    return published_rows(load_spec().model_copy(update={"published": found}))
+
+
+@pytest.mark.parametrize(("name", "value", "text"), [(name, *pair) for name, pair in CONDITIONS.items()])
+def test_published_rows_of_other_conditions_are_not_compared(name, value, text):
+    plain, special, fixed = published_as({}, {name: value, "method": "n"}, {"clusters": 11, "method": "o"})
     assert text in special.notes
     assert differences(special, plain, ["ari_fg"]) == [text]
     assert differences(plain, special, ["ari_fg"]) == [f"not {text}"]
     assert differences(fixed, plain, ["ari_fg"]) == []
     assert "always 11 segments" in fixed.notes
     assert comparable(special, replace(special), "ari_fg")
+
+
+def test_published_rows_are_of_all_seeds_only_if_they_say_no_more_than_that():
+    plain, told, checkpoint = published_as(
+        {}, {"selection": "all 10 seeds"}, {"selection": "all 10 seeds, best checkpoint"}
+    )
+    assert "all 10 seeds" in told.notes
+    assert comparable(told, plain, "ari_fg")
+    (reason,) = differences(checkpoint, plain, ["ari_fg"])
+    assert reason == "all 10 seeds, best checkpoint, not of selected seeds"
 
 
 def test_trainings_guided_by_other_val_splits_conflict():

@@ -126,7 +126,7 @@ def test_where_there_is_nothing_to_select_by_all_seeds_stay_and_that_is_said():
     (row,) = rows_of(
         *(record(seed, metrics={"test": undefined}) for seed in range(2)), select="top:1:miou"
     ).rows
-    assert (row.n, row.selection) == (2, "all 2 seeds, there is no mIoU to select by")
+    assert (row.n, row.selection) == (2, "all seeds, there is no mIoU to select by")
     assert not row.selected
 
 

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from helpers.generated import arrays, assert_same
+from helpers.generated import arrays, assert_same, even
 
 from objbench.data.generate.generator import generator_of
 from objbench.data.generate.multi_dsprites import generator as sets
@@ -62,12 +62,6 @@ def any_set(request: pytest.FixtureRequest) -> SceneBatch:
 def of_sprites(batch: SceneBatch, name: str) -> np.ndarray:
     """The values of a factor for all sprites that are there."""
     return batch.factors[name][:, 1:][batch.factors["visibility"][:, 1:] == 1]
-
-
-def even(counts: np.ndarray) -> bool:
-    """Whether counts are as of equally likely outcomes, each within five standard deviations."""
-    total, share = counts.sum(), 1 / len(counts)
-    return bool((abs(counts - total * share) < 5 * math.sqrt(total * share * (1 - share))).all())
 
 
 def uniform(values: np.ndarray, low: float, high: float) -> bool:

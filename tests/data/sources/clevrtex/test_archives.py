@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from helpers.clevrtex import FORMS, PARTS, archive, five_parts, opened, same, scenes, small, unpack
+from helpers.clevrtex import FORMS, PARTS, archive, five_parts, opened, same, small, unpack
+from helpers.sources import scenes
 
 from objbench.data.scene import SceneBatch
 from objbench.data.sources import gzipped

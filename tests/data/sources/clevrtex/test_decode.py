@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.clevrtex import edit, scenes, small, unpack
+from helpers.clevrtex import edit, small, unpack
+from helpers.sources import scenes
 from PIL import Image
 
 from objbench.data.scene import BadScene

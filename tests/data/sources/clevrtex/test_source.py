@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.clevrtex import FIXTURES, OBJECTS, edit, opened, scenes, small, unpack
+from helpers.clevrtex import FIXTURES, OBJECTS, edit, opened, small, unpack
+from helpers.sources import scenes
 from helpers.special_files import SPECIAL
 from PIL import Image
 
