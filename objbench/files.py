@@ -186,7 +186,7 @@ def replacing_output(path: Path) -> Iterator[Path]:
         yield path
         return
     place = resolved(path) if path.is_symlink() else path
-    with explain_os_errors(place, "--output"), replacing(place, alone=False) as partial:
+    with explain_os_errors(place, "--output", goes_on=False), replacing(place, alone=False) as partial:
         yield partial
 
 
@@ -251,12 +251,13 @@ def _holder(path: Path) -> str:
 
 
 @contextmanager
-def explain_os_errors(folder: Path, option: str) -> Iterator[None]:
+def explain_os_errors(folder: Path, option: str, goes_on: bool = True) -> Iterator[None]:
     """Turn refusals of the file system into an ObjbenchError that names the file and the remedy.
 
     Args:
         folder: What the work writes to; the file, where an error does not name one.
         option: The command-line option that chose the folder.
+        goes_on: Whether the same command continues where it stopped.
     """
     try:
         yield
@@ -267,7 +268,9 @@ def explain_os_errors(folder: Path, option: str) -> Iterator[None]:
         remedy = remedy_of(error.errno, path, option if within or above else None)
         if remedy is None:
             raise
-        again = "; the same command then continues where it stopped" if error.errno in _FULL else ""
+        again = (
+            "; the same command then continues where it stopped" if goes_on and error.errno in _FULL else ""
+        )
         raise ObjbenchError(f"{path}: {error.strerror}; {remedy}{again}") from error
 
 
