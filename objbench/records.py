@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +19,7 @@ from pydantic import (
 )
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import walk, write_atomically
+from objbench.files import refuse_special, walk, write_atomically
 from objbench.scores import ProbeScores, Scored, Scores
 from objbench.spec.datasets import TEST
 from objbench.stored import Strict, read_typed
@@ -239,9 +241,12 @@ def read_record(path: Path) -> Run | External:
         path: A result.json, or the folder that holds it.
 
     Raises:
-        ObjbenchError: The file is missing, damaged, or not a record of this version.
+        ObjbenchError: The file is missing, damaged, no file, or not a record of this version.
+        OSError: It cannot be read; it is the filename.
     """
-    path = path / RECORD if path.is_dir() else path
+    path = path / RECORD if path.is_dir() and path.name != RECORD else path
+    if os.path.lexists(path):
+        refuse_special(path)
     remedy = "run that seed, or evaluate those predictions, again with --fresh"
     # The location of a fault begins with the kind of record.
     record = read_typed(path, _READER.validate_json, "a record", remedy, ignored=1)
@@ -261,3 +266,81 @@ def read_run(folder: Path) -> Run:
     if not isinstance(record, Run):
         raise RequestError(f"{folder} holds scores of predictions, without a model: name the run of a method")
     return record
+
+
+@dataclass(frozen=True)
+class FoundRecord:
+    """A record, and the file it was read from.
+
+    Attributes:
+        elsewhere: Key of scores -> the folder that holds them, if it is a copy of that of `path`.
+    """
+
+    path: Path
+    record: Run | External
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+
+    def folder_of(self, key: str) -> Path:
+        """The folder that holds the scores of `key`, with their values per image."""
+        return self.elsewhere.get(key, self.path.parent)
+
+
+@dataclass(frozen=True)
+class FoundRecords:
+    """The readable records, in the order of their paths, and one line for each that is skipped."""
+
+    records: list[FoundRecord]
+    skipped: list[str]
+
+
+def read_records(paths: Iterable[Path], skipped: Sequence[str] = ()) -> FoundRecords:
+    """Read records; skip files that are damaged, unreadable, or not records.
+
+    Args:
+        paths: Each a result.json.
+        skipped: What is told of others, before these.
+    """
+    records, told = [], [*skipped]
+    for path in paths:
+        try:
+            record = read_record(path)
+            _check(path, record)
+        except ObjbenchError as error:
+            told.append(str(error))
+        except OSError as error:
+            told.append(f"{path}: {error.strerror or error}")
+        else:
+            records.append(FoundRecord(path, record))
+    return FoundRecords(records, told)
+
+
+def find_records(runs: Path) -> FoundRecords:
+    """Read every record under `runs` as `read_records` does; folders that cannot be read are told, too."""
+    unread: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # no folder, no records
+            unread.append(f"{error.filename}: {error.strerror}")
+
+    return read_records(sorted(record_files(runs, unreadable)), unread)
+
+
+def _check(path: Path, record: Record) -> None:
+    """Refuse a record without scores, with scores of unknown origin, or with names that do not fit into a table."""
+    unknown = sorted(set(record.metrics) ^ set(record.scored))
+    if unknown or not record.metrics:
+        what = (
+            f"scores and their provenance disagree about {', '.join(unknown)}"
+            if unknown
+            else "no scores in it"
+        )
+        raise ObjbenchError(f"{path}: {what}")
+    named = {name: getattr(record, name) for name in ("dataset", "protocol", "source", "method", "device")}
+    named["variant"] = record.variant or "none"
+    for key, scored in record.scored.items():
+        named |= {f"scored.{key!r}.{name}": value for name, value in scored.names.items()}
+    for name, value in named.items():
+        if not value or not value.isprintable():
+            raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name")
+        if name.rpartition(".")[2] in ("dataset", "protocol", "source") and set(value) & set("@/"):
+            raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name without @ and /")

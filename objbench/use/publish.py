@@ -12,9 +12,8 @@ from objbench.errors import RequestError
 from objbench.files import check_folder, explain_os_errors, write_atomically
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
-from objbench.records import RECORD, Run, read_record
+from objbench.records import RECORD, FoundRecord, Run, read_record
 from objbench.report.rows.measured import Selection, measured_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.run_folder import CONFIG
