@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
-    Tag,
     TypeAdapter,
     model_serializer,
     model_validator,
@@ -25,14 +23,14 @@ from objbench.spec.datasets import TEST
 from objbench.stored import Strict, read_typed
 
 RECORD = "result.json"
-# The keys of result.json, in the order of version 1. An external record has null for the keys that only a run has.
+# The keys of result.json that every run has, in their order. An external record has null for the keys that only a run has.
 _KEYS = (
     "version", "kind", "dataset", "protocol", "source", "fingerprint", "n_train", "method", "variant", "overrides",
     "seed", "config_hash", "code_version", "torch_version", "device", "date", "steps", "train_seconds", "wall_seconds",
-    "images_per_second", "peak_memory_bytes", "parameters", "metrics", "scored",
+    "images_per_second", "peak_memory_bytes", "parameters", "metrics", "scored", "slots",
 )  # fmt: skip
 _ONLY_IF_SET = (
-    "weights_sha256", "slots", "val_fingerprint", "processes", "implementation", "probes", "trained_on",
+    "weights_sha256", "val_fingerprint", "processes", "implementation", "probes", "trained_on",
 )  # fmt: skip
 
 
@@ -61,14 +59,14 @@ class Trained(Strict):
     """What tells two trainings of the same method on the same data apart.
 
     Attributes:
-        slots: The number of slots, K; None in records of versions that did not write it.
+        slots: The number of slots, K.
         val_fingerprint: Of the val split whose scores guided the training; None if none did.
     """
 
     n_train: int = Field(title="training scenes")
     steps: int = Field(title="steps")
     config_hash: str = Field(title="configuration")
-    slots: int | None = Field(default=None, title="slots")
+    slots: int = Field(title="slots")
     val_fingerprint: str | None = Field(default=None, title="guided by the val split of fingerprint")
 
 
@@ -76,9 +74,9 @@ class Record(Strict):
     """The scores of one method and seed, with everything needed to judge them: a `Run` or `External`.
 
     Attributes:
-        metrics: "test", or the id of an also_test dataset -> scores.
+        metrics: The text of a `ScoreKey` -> scores.
         scored: What each of these scores was measured on, under the same keys.
-        probes: "test" or DATASET[@PROTOCOL]/SOURCE -> PROBE or PROBE+loss -> what slots know of their objects.
+        probes: The `where` of a `ScoreKey` -> PROBE or PROBE+loss -> what slots know of their objects.
     """
 
     version: Literal[1] = 1
@@ -167,7 +165,8 @@ class Run(Record, Trained):
         peak_memory_bytes: Of the last process that worked on the run: on CUDA of its tensors, on the CPU of all that the
             process did, earlier runs included.
         parameters: How many the model has.
-        weights_sha256: Of model.safetensors; None in records of versions that did not write it.
+        weights_sha256: Of model.safetensors; None if it is not known, as for three runs of results/trials, whose weights
+            were not kept.
         processes: How many shared the run when it was finished; None for one.
         implementation: `FILE.py@SHA256:CLASS` of a method from a plain file; None for one of a package.
     """
@@ -207,19 +206,7 @@ class External(Record):
     trained_on: str | None = None
 
 
-def _kind(content: Any) -> str | None:
-    """The kind of a record as its file has it; the first records have none, and are runs."""
-    return content.get("kind", "run") if isinstance(content, dict) else None
-
-
-_READER: TypeAdapter[Run | External] = TypeAdapter(
-    Annotated[
-        Annotated[Run, Tag("run")] | Annotated[External, Tag("external")],
-        Discriminator(
-            _kind, custom_error_type="kind", custom_error_message="its kind is neither run nor external"
-        ),
-    ]
-)
+_READER: TypeAdapter[Run | External] = TypeAdapter(Annotated[Run | External, Field(discriminator="kind")])
 
 
 def record_files(runs: Path, onerror: Callable[[OSError], None] = lambda error: None) -> Iterator[Path]:

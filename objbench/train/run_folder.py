@@ -84,7 +84,7 @@ def refuse_other_record(folder: Path) -> None:
     record, config = read_record(folder), read_config(folder)
     there: dict[str, Any] = {key: getattr(record, key) for key in _OF_A_RUN}
     here = {key: config.get(key) for key in _OF_A_RUN}
-    if isinstance(record, Run) and "implementation" in config:  # the first versions wrote none
+    if isinstance(record, Run):
         there |= {"fingerprint": record.fingerprint, "config_hash": record.config_hash}
         here |= {"fingerprint": config["fingerprints"]["train"], "config_hash": hash_of(config)}
     if different := differences(there, here):

@@ -60,6 +60,7 @@ def record() -> Run:
             "images_per_second": None,
             "peak_memory_bytes": 0,
             "parameters": 0,
+            "slots": 4,
             "metrics": {"test": {"n_images": 4, "miou": {"mean": 0.25, "std": 0.1}}},
             "scored": {"test": scored("toy", source="toy")},
         }
