@@ -193,6 +193,13 @@ class Run(Record, Trained):
         """The fields that tell this training from another one."""
         return Trained(**{name: getattr(self, name) for name in Trained.model_fields})
 
+    def is_of_the_run(self, other: Record) -> bool:
+        """Whether both are records of one run, whatever was scored since; never if its weights are not known."""
+        if not isinstance(other, Run) or self.weights_sha256 is None:
+            return False
+        mine, theirs = ((run.config_hash, run.seed, run.weights_sha256) for run in (self, other))
+        return mine == theirs
+
 
 class External(Record):
     """Scores of predictions made outside objbench; `method` is the name given to them.

@@ -102,6 +102,16 @@ def test_how_a_run_was_trained_is_a_part_of_it():
     assert record().trained == Trained(n_train=59_680, steps=154_440, config_hash="objmae-config", slots=4)
 
 
+def test_a_run_is_the_same_by_configuration_seed_and_known_weights():
+    run = record(weights_sha256="one")
+    more = run.with_scores("other", scores(), scored(), "0.2.0", "2.13.0")
+    assert run.is_of_the_run(more)
+    for changed in ({"config_hash": "another"}, {"seed": 1}, {"weights_sha256": "two"}):
+        assert not run.is_of_the_run(run.model_copy(update=changed))
+    assert not record().is_of_the_run(record())
+    assert not run.is_of_the_run(external())
+
+
 def test_what_scores_were_measured_on_can_be_a_key_and_is_equal_only_in_every_field():
     on = scored(**GENERATED)
     assert {on: 1}[scored(**GENERATED)] == 1

@@ -164,13 +164,7 @@ def _refuse_other_content(run: FinishedRun, output: Path) -> None:
     if not output.is_dir() or not any(output.iterdir()):
         return
     if (output / RECORD).is_file():
-        there = read_record(output)
-        mine = run.record
-        if isinstance(there, Run) and (there.config_hash, there.seed, there.weights_sha256) == (
-            mine.config_hash,
-            mine.seed,
-            mine.weights_sha256,
-        ):
+        if run.record.is_of_the_run(read_record(output)):
             return
     elif is_unfinished(output, {CARD, EXAMPLE, RECORD}):
         return
