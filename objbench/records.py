@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
-    Tag,
     TypeAdapter,
     model_serializer,
     model_validator,
 )
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import walk, write_atomically
+from objbench.files import refuse_special, walk, write_atomically
 from objbench.scores import ProbeScores, Scored, Scores
 from objbench.spec.datasets import TEST
 from objbench.stored import Strict, read_typed
 
 RECORD = "result.json"
-# The keys of result.json, in the order of version 1. An external record has null for the keys that only a run has.
+# The keys of result.json that every run has, in their order. An external record has null for the keys that only a run has.
 _KEYS = (
     "version", "kind", "dataset", "protocol", "source", "fingerprint", "n_train", "method", "variant", "overrides",
     "seed", "config_hash", "code_version", "torch_version", "device", "date", "steps", "train_seconds", "wall_seconds",
-    "images_per_second", "peak_memory_bytes", "parameters", "metrics", "scored",
+    "images_per_second", "peak_memory_bytes", "parameters", "metrics", "scored", "slots",
 )  # fmt: skip
 _ONLY_IF_SET = (
-    "weights_sha256", "slots", "val_fingerprint", "processes", "implementation", "probes", "trained_on",
+    "weights_sha256", "val_fingerprint", "processes", "implementation", "probes", "trained_on",
 )  # fmt: skip
 
 
@@ -59,14 +59,14 @@ class Trained(Strict):
     """What tells two trainings of the same method on the same data apart.
 
     Attributes:
-        slots: The number of slots, K; None in records of versions that did not write it.
+        slots: The number of slots, K.
         val_fingerprint: Of the val split whose scores guided the training; None if none did.
     """
 
     n_train: int = Field(title="training scenes")
     steps: int = Field(title="steps")
     config_hash: str = Field(title="configuration")
-    slots: int | None = Field(default=None, title="slots")
+    slots: int = Field(title="slots")
     val_fingerprint: str | None = Field(default=None, title="guided by the val split of fingerprint")
 
 
@@ -74,9 +74,9 @@ class Record(Strict):
     """The scores of one method and seed, with everything needed to judge them: a `Run` or `External`.
 
     Attributes:
-        metrics: "test", or the id of an also_test dataset -> scores.
+        metrics: The text of a `ScoreKey` -> scores.
         scored: What each of these scores was measured on, under the same keys.
-        probes: "test" or DATASET[@PROTOCOL]/SOURCE -> PROBE or PROBE+loss -> what slots know of their objects.
+        probes: The `where` of a `ScoreKey` -> PROBE or PROBE+loss -> what slots know of their objects.
     """
 
     version: Literal[1] = 1
@@ -165,7 +165,8 @@ class Run(Record, Trained):
         peak_memory_bytes: Of the last process that worked on the run: on CUDA of its tensors, on the CPU of all that the
             process did, earlier runs included.
         parameters: How many the model has.
-        weights_sha256: Of model.safetensors; None in records of versions that did not write it.
+        weights_sha256: Of model.safetensors; None if it is not known, as for three runs of results/trials, whose weights
+            were not kept.
         processes: How many shared the run when it was finished; None for one.
         implementation: `FILE.py@SHA256:CLASS` of a method from a plain file; None for one of a package.
     """
@@ -192,6 +193,13 @@ class Run(Record, Trained):
         """The fields that tell this training from another one."""
         return Trained(**{name: getattr(self, name) for name in Trained.model_fields})
 
+    def is_of_the_run(self, other: Record) -> bool:
+        """Whether both are records of one run, whatever was scored since; never if its weights are not known."""
+        if not isinstance(other, Run) or self.weights_sha256 is None:
+            return False
+        mine, theirs = ((run.config_hash, run.seed, run.weights_sha256) for run in (self, other))
+        return mine == theirs
+
 
 class External(Record):
     """Scores of predictions made outside objbench; `method` is the name given to them.
@@ -205,19 +213,7 @@ class External(Record):
     trained_on: str | None = None
 
 
-def _kind(content: Any) -> str | None:
-    """The kind of a record as its file has it; the first records have none, and are runs."""
-    return content.get("kind", "run") if isinstance(content, dict) else None
-
-
-_READER: TypeAdapter[Run | External] = TypeAdapter(
-    Annotated[
-        Annotated[Run, Tag("run")] | Annotated[External, Tag("external")],
-        Discriminator(
-            _kind, custom_error_type="kind", custom_error_message="its kind is neither run nor external"
-        ),
-    ]
-)
+_READER: TypeAdapter[Run | External] = TypeAdapter(Annotated[Run | External, Field(discriminator="kind")])
 
 
 def record_files(runs: Path, onerror: Callable[[OSError], None] = lambda error: None) -> Iterator[Path]:
@@ -239,9 +235,12 @@ def read_record(path: Path) -> Run | External:
         path: A result.json, or the folder that holds it.
 
     Raises:
-        ObjbenchError: The file is missing, damaged, or not a record of this version.
+        ObjbenchError: The file is missing, damaged, no file, or not a record of this version.
+        OSError: It cannot be read; it is the filename.
     """
-    path = path / RECORD if path.is_dir() else path
+    path = path / RECORD if path.is_dir() and path.name != RECORD else path
+    if os.path.lexists(path):
+        refuse_special(path)
     remedy = "run that seed, or evaluate those predictions, again with --fresh"
     # The location of a fault begins with the kind of record.
     record = read_typed(path, _READER.validate_json, "a record", remedy, ignored=1)
@@ -261,3 +260,81 @@ def read_run(folder: Path) -> Run:
     if not isinstance(record, Run):
         raise RequestError(f"{folder} holds scores of predictions, without a model: name the run of a method")
     return record
+
+
+@dataclass(frozen=True)
+class FoundRecord:
+    """A record, and the file it was read from.
+
+    Attributes:
+        elsewhere: Key of scores -> the folder that holds them, if it is a copy of that of `path`.
+    """
+
+    path: Path
+    record: Run | External
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+
+    def folder_of(self, key: str) -> Path:
+        """The folder that holds the scores of `key`, with their values per image."""
+        return self.elsewhere.get(key, self.path.parent)
+
+
+@dataclass(frozen=True)
+class FoundRecords:
+    """The readable records, in the order of their paths, and one line for each that is skipped."""
+
+    records: list[FoundRecord]
+    skipped: list[str]
+
+
+def read_records(paths: Iterable[Path], skipped: Sequence[str] = ()) -> FoundRecords:
+    """Read records; skip files that are damaged, unreadable, or not records.
+
+    Args:
+        paths: Each a result.json.
+        skipped: What is told of others, before these.
+    """
+    records, told = [], [*skipped]
+    for path in paths:
+        try:
+            record = read_record(path)
+            _check(path, record)
+        except ObjbenchError as error:
+            told.append(str(error))
+        except OSError as error:
+            told.append(f"{path}: {error.strerror or error}")
+        else:
+            records.append(FoundRecord(path, record))
+    return FoundRecords(records, told)
+
+
+def find_records(runs: Path) -> FoundRecords:
+    """Read every record under `runs` as `read_records` does; folders that cannot be read are told, too."""
+    unread: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # no folder, no records
+            unread.append(f"{error.filename}: {error.strerror}")
+
+    return read_records(sorted(record_files(runs, unreadable)), unread)
+
+
+def _check(path: Path, record: Record) -> None:
+    """Refuse a record without scores, with scores of unknown origin, or with names that do not fit into a table."""
+    unknown = sorted(set(record.metrics) ^ set(record.scored))
+    if unknown or not record.metrics:
+        what = (
+            f"scores and their provenance disagree about {', '.join(unknown)}"
+            if unknown
+            else "no scores in it"
+        )
+        raise ObjbenchError(f"{path}: {what}")
+    named = {name: getattr(record, name) for name in ("dataset", "protocol", "source", "method", "device")}
+    named["variant"] = record.variant or "none"
+    for key, scored in record.scored.items():
+        named |= {f"scored.{key!r}.{name}": value for name, value in scored.names.items()}
+    for name, value in named.items():
+        if not value or not value.isprintable():
+            raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name")
+        if name.rpartition(".")[2] in ("dataset", "protocol", "source") and set(value) & set("@/"):
+            raise ObjbenchError(f"{path}: {name} is {value!r}, expected a name without @ and /")

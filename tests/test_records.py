@@ -15,7 +15,7 @@ from objbench.scores import Scored
 WRITTEN = sorted((ROOT / "results").rglob("result.json"))
 UNKNOWN = {
     "fingerprint", "n_train", "variant", "config_hash", "steps", "train_seconds", "wall_seconds", "images_per_second",
-    "peak_memory_bytes", "parameters",
+    "peak_memory_bytes", "parameters", "slots",
 }  # fmt: skip
 
 
@@ -66,13 +66,6 @@ def test_a_run_has_scores_of_its_own_test_split(tmp_path):
     assert external(on=on, metrics=dict.fromkeys(on, scores())).scored == on
 
 
-def test_a_record_from_before_there_were_kinds_is_a_run(tmp_path):
-    content = json.loads(record().model_dump_json())
-    del content["kind"]
-    (tmp_path / "result.json").write_text(json.dumps(content))
-    assert read_record(tmp_path) == record()
-
-
 @pytest.mark.parametrize("content", ["[]", "5", '"run"', "null", "{}"])
 def test_json_that_is_no_record_is_refused(tmp_path, content):
     (tmp_path / "result.json").write_text(content)
@@ -84,7 +77,10 @@ def test_a_kind_that_is_not_known_is_refused(tmp_path):
     (tmp_path / "result.json").write_text(
         record().model_dump_json().replace('"kind":"run"', '"kind":"guess"')
     )
-    with pytest.raises(ObjbenchError, match=r"not a record .* \(its kind is neither run nor external"):
+    with pytest.raises(
+        ObjbenchError,
+        match=r"not a record .* \(.*'guess' found using 'kind' .* expected tags: 'run', 'external'",
+    ):
         read_record(tmp_path)
 
 
@@ -103,7 +99,17 @@ def test_scores_are_put_into_a_record_of_the_same_kind():
 
 
 def test_how_a_run_was_trained_is_a_part_of_it():
-    assert record().trained == Trained(n_train=59_680, steps=154_440, config_hash="objmae-config")
+    assert record().trained == Trained(n_train=59_680, steps=154_440, config_hash="objmae-config", slots=4)
+
+
+def test_a_run_is_the_same_by_configuration_seed_and_known_weights():
+    run = record(weights_sha256="one")
+    more = run.with_scores("other", scores(), scored(), "0.2.0", "2.13.0")
+    assert run.is_of_the_run(more)
+    for changed in ({"config_hash": "another"}, {"seed": 1}, {"weights_sha256": "two"}):
+        assert not run.is_of_the_run(run.model_copy(update=changed))
+    assert not record().is_of_the_run(record())
+    assert not run.is_of_the_run(external())
 
 
 def test_what_scores_were_measured_on_can_be_a_key_and_is_equal_only_in_every_field():

@@ -100,7 +100,7 @@ def _manifests(context: Context, card: dict[str, Any]) -> dict[str, list[Manifes
 
 def _method_overview(context: Context, spec: Spec, card: dict[str, Any], asked: str) -> str:
     from objbench.methods.create import build
-    from objbench.report.rows.records import find_records
+    from objbench.records import find_records
     from objbench.spec.resolve import resolve
 
     method = card["name"].partition(":")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -160,20 +160,17 @@ def _metrics(context: Context) -> Entries:
 
 
 def _runs(context: Context) -> Entries:
-    from objbench.errors import ObjbenchError
-    from objbench.records import Run, read_record, record_files
+    from objbench.records import Run, find_records
 
+    found = find_records(context.runs_to_read)
+    _tell_skipped(found.skipped)
     entries = []
-    for path in sorted(record_files(context.runs_to_read)):
-        try:
-            record = read_record(path)
-        except ObjbenchError as error:
-            say(f"objbench: skipped {error}")
-            continue
+    for item in found.records:
+        record = item.record
         entries.append(
             {
                 "kind": "run",
-                "name": str(path.parent.relative_to(context.runs_to_read)),
+                "name": str(item.path.parent.relative_to(context.runs_to_read)),
                 "dataset": record.dataset_ref,
                 "source": record.source,
                 "method": record.method_label,
@@ -190,7 +187,7 @@ def _runs(context: Context) -> Entries:
 
 
 def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
-    """Runs that have begun and have no record yet."""
+    """Runs that have begun and have no record yet; folders that cannot be read are told where records are sought."""
     from objbench.errors import ObjbenchError
     from objbench.files import walk
     from objbench.records import RECORD
@@ -199,12 +196,15 @@ def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
 
     begun = (folder for folder, _, files in walk(context.runs_to_read) if CONFIG in files)
     for folder in sorted(begun):
-        if not folder.name.startswith("seed-") or (folder / RECORD).exists():
-            continue
         try:
-            config = read_config(folder)
+            if not folder.name.startswith("seed-") or (folder / RECORD).exists():
+                continue
+            config, state = read_config(folder), run_state(folder)
         except ObjbenchError as error:
-            say(f"objbench: skipped {error}")
+            _tell_skipped([str(error)])
+            continue
+        except OSError as error:
+            _tell_skipped([f"{error.filename or folder}: {error.strerror or error}"])
             continue
         yield {
             "kind": "run",
@@ -212,33 +212,46 @@ def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
             "method": config.get("method"),
             "seed": config.get("seed"),
             "overrides": config.get("overrides", {}),
-            "state": str(run_state(folder)),
+            "state": str(state),
             "metrics": {},
         }
 
 
 def _weights(context: Context) -> Entries:
-    from objbench.records import read_record
+    from objbench.records import RECORD, read_records
     from objbench.train.checkpoint import WEIGHTS
     from objbench.use.weights import shipped_weights
 
+    names = {folder / RECORD: name for name, folder in shipped_weights().items()}
+    found = read_records(names)
+    _tell_skipped(found.skipped)
     entries = []
-    for name, folder in shipped_weights().items():
-        record = read_record(folder)
+    for item in found.records:
+        record, folder = item.record, item.path.parent
+        try:
+            size = (folder / WEIGHTS).stat().st_size
+        except OSError as error:
+            _tell_skipped([f"{folder / WEIGHTS}: {error.strerror or error}"])
+            continue
         entries.append(
             {
                 "kind": "weights",
-                "name": name,
+                "name": names[item.path],
                 "folder": str(folder),
                 "dataset": record.dataset_ref,
                 "source": record.source,
                 "method": record.method_label,
                 "seed": record.seed,
-                "bytes": (folder / WEIGHTS).stat().st_size,
+                "bytes": size,
                 "metrics": {key: scores.model_dump() for key, scores in record.metrics.items()},
             }
         )
     return tuple(entries)
+
+
+def _tell_skipped(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(f"objbench: skipped {line}")
 
 
 def _line(entry: dict[str, Any], context: Context) -> str:

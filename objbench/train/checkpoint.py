@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ class Checkpoint:
         seconds: Time spent in training steps.
         wall_seconds: Time spent in total.
         unvalidated: Whether the validation that follows the last step was interrupted.
-        environments: Those of the processes that trained, in order; empty in files of versions that did not write it.
-        seed: Of the training; None in files of versions that did not write it.
+        environments: Those of the processes that trained, in order.
+        seed: Of the training.
     """
 
     stage: int
@@ -45,9 +45,9 @@ class Checkpoint:
     log_bytes: int
     seconds: float
     wall_seconds: float
-    unvalidated: bool = False
-    environments: list[dict[str, str]] = field(default_factory=list)
-    seed: int | None = None
+    unvalidated: bool
+    environments: list[dict[str, str]]
+    seed: int
 
     def save(self, folder: Path) -> None:
         """Replace the checkpoint in `folder` atomically."""
@@ -88,7 +88,7 @@ def load_checkpoint(folder: Path, seed: int | None = None) -> Checkpoint | None:
         if not is_of_the_content(error):
             raise
         raise unusable_checkpoint(folder, error) from error
-    if None not in (seed, found.seed) and found.seed != seed:
+    if seed is not None and found.seed != seed:
         raise ObjbenchError(
             f"{path}: of seed {found.seed}, not of seed {seed}; --fresh starts this seed anew"
         )
@@ -158,7 +158,7 @@ def load_weights(method: Method, folder: Path, sha256: str | None) -> None:
     Args:
         method: The method.
         folder: The folder of the run.
-        sha256: What the file of the weights must have; None if the record is of a version that did not write it.
+        sha256: What the file of the weights must have; None if the record does not know it.
 
     Raises:
         ObjbenchError: A file is missing, damaged or of another configuration.

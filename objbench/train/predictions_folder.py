@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from objbench.data.read.scenes import Scenes
-from objbench.errors import ObjbenchError, RequestError
+from objbench.errors import RequestError
 from objbench.files import resolved
 from objbench.predictions.files import ARCHIVES
 from objbench.progress import Say
-from objbench.records import RECORD, External, Record, read_record
+from objbench.records import RECORD, External, Record, read_record, read_records
 from objbench.scores import ScoreKey
 from objbench.spec.nested import differences
 from objbench.train.run_data import scored
@@ -105,11 +104,10 @@ def kept_statement(folder: Path, said: str | None, trained_on: str | None) -> st
 def tell_other_statements(folder: Path, said: str | None, say: Say) -> None:
     """Name the other seeds of the model of which something else is said: a report makes rows of their own of them."""
     others: dict[str, str | None] = {}
-    for path in sorted(folder.parent.glob(f"seed-*/{RECORD}")):
-        with suppress(ObjbenchError):
-            record = read_record(path)
-            if isinstance(record, External) and record.trained_on != said and path.parent != folder:
-                others[path.parent.name] = record.trained_on
+    for found in read_records(sorted(folder.parent.glob(f"seed-*/{RECORD}"))).records:
+        record, place = found.record, found.path.parent
+        if isinstance(record, External) and record.trained_on != said and place != folder:
+            others[place.name] = record.trained_on
     if others:
         told = ", ".join(f"{seed}: {place or 'not known'}" for seed, place in others.items())
         say(

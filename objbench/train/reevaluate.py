@@ -150,27 +150,25 @@ def _built(folder: Path, record: Run, spec: Spec, slots: int | None = None) -> M
         raise ObjbenchError(
             f"{folder / CONFIG}: damaged (no config with a recipe in it); run the seed again with --fresh"
         )
-    file = copy_of_run(folder, str(run_config.get("implementation")))
+    trained = str(run_config.get("implementation"))
+    written = MethodConfig(record.method, record.variant, record.overrides, found, trained)
+    if written.hash != record.config_hash:
+        raise ObjbenchError(
+            f"{folder / CONFIG}: not the configuration of this record (its sha256 is not {record.config_hash[:12]}...); "
+            "run the seed again with --fresh"
+        )
+    file = copy_of_run(folder, trained)
     if file is not None:
         file.load()
     with _known_names(folder):
         implementation = spec.method_class(record.method) if file is None else file.implementation
     _refuse_changed_size(folder, record, dataset)
-    trained = run_config.get("implementation", implementation)  # the first versions wrote none, and no slots
     if trained != implementation:
         raise RequestError(
             f"{folder} was trained with the class {trained}, but methods.{record.method} names {implementation} now; "
             f"set methods.{record.method}.class back, with --config"
         )
-    written = MethodConfig(record.method, record.variant, record.overrides, found, trained)
-    if "implementation" in run_config and written.hash != record.config_hash:
-        raise ObjbenchError(
-            f"{folder / CONFIG}: not the configuration of this record (its sha256 is not {record.config_hash[:12]}...); "
-            "run the seed again with --fresh"
-        )
     config = whole_config(spec, found)
-    if record.slots is None:
-        config = {"slots": dataset.spec.slots, **config}
     if slots is not None:
         _refuse_fixed_slots(folder, record, implementation, slots)
         config["slots"] = slots
@@ -198,7 +196,7 @@ def _refuse_changed_size(folder: Path, record: Run, dataset: DatasetRef) -> None
 def _refuse_fixed_slots(folder: Path, record: Run, implementation: str, slots: int) -> None:
     if not method_class(record.method, implementation).any_slots:
         raise RequestError(
-            f"--slots {slots}: {folder} was trained with {record.slots or 'unknown'} slots, and {record.method} cannot segment with "
+            f"--slots {slots}: {folder} was trained with {record.slots} slots, and {record.method} cannot segment with "
             f"another number: {implementation} does not declare any_slots, as a method with parameters or masks that "
             "do not depend on the number of slots does"
         )

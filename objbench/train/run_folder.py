@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import explain_os_errors, replacing, resolved, sync, write_atomically
+from objbench.files import explain_os_errors, refuse_special, replacing, resolved, sync, write_atomically
 from objbench.json_text import parse_json
 from objbench.methods.plain_file import COPY, changed_since, is_copy, loaded_file
 from objbench.records import RECORD, Run, read_record
@@ -98,7 +99,7 @@ def refuse_other_record(folder: Path) -> None:
     record, config = read_record(folder), read_config(folder)
     there: dict[str, Any] = {key: getattr(record, key) for key in _OF_A_RUN}
     here = {key: config.get(key) for key in _OF_A_RUN}
-    if isinstance(record, Run) and "implementation" in config:  # the first versions wrote none
+    if isinstance(record, Run):
         there |= {"fingerprint": record.fingerprint, "config_hash": record.config_hash}
         here |= {"fingerprint": config["fingerprints"]["train"], "config_hash": hash_of(config)}
     if different := differences(there, here):
@@ -169,9 +170,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config.json of a run.
 
     Raises:
-        ObjbenchError: The folder is not that of a run, or the file is damaged.
+        ObjbenchError: The folder is not that of a run, or the file is damaged or none.
+        OSError: It cannot be read; it is the filename.
     """
     path = folder / CONFIG
+    if os.path.lexists(path):
+        refuse_special(path)
     try:
         content = parse_json(path.read_bytes())
     except FileNotFoundError:

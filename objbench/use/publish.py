@@ -12,9 +12,8 @@ from objbench.errors import RequestError
 from objbench.files import check_folder, explain_os_errors, write_atomically
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
-from objbench.records import RECORD, Run, read_record
+from objbench.records import RECORD, FoundRecord, Run, read_record
 from objbench.report.rows.measured import Selection, measured_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
 from objbench.train.run_folder import CONFIG
@@ -165,13 +164,7 @@ def _refuse_other_content(run: FinishedRun, output: Path) -> None:
     if not output.is_dir() or not any(output.iterdir()):
         return
     if (output / RECORD).is_file():
-        there = read_record(output)
-        mine = run.record
-        if isinstance(there, Run) and (there.config_hash, there.seed, there.weights_sha256) == (
-            mine.config_hash,
-            mine.seed,
-            mine.weights_sha256,
-        ):
+        if run.record.is_of_the_run(read_record(output)):
             return
     elif is_unfinished(output, {CARD, EXAMPLE, RECORD}):
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from objbench.errors import RequestError
 from objbench.files import resolved
 from objbench.methods.plain_file import COPY
-from objbench.records import RECORD, Run, read_record, read_run
+from objbench.records import RECORD, read_record, read_run
 from objbench.spec.load import plugin_folders
 from objbench.spec.resolve import run_label
 from objbench.spec.schema import Spec
@@ -94,11 +94,10 @@ def copy_to_runs(name: str, runs: Path, spec: Spec) -> Path:
     label = run_label(record.method, record.variant, record.overrides)
     folder = seed_folder(runs, dataset, record.source, label, record.seed)
     with lock_run(folder):
-        if (folder / RECORD).exists():
-            there = read_record(folder)
-            if isinstance(there, Run) and there.weights_sha256 == record.weights_sha256:
-                return folder
-        if (folder / RECORD).exists() or (any(folder.iterdir()) and not is_unfinished(folder)):
+        finished = (folder / RECORD).exists()
+        if finished and record.is_of_the_run(read_record(folder)):
+            return folder
+        if finished or (any(folder.iterdir()) and not is_unfinished(folder)):
             raise RequestError(
                 f"{folder}: a run of these settings lies there, where {name} would be copied to; choose another folder with "
                 "--runs"

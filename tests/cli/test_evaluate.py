@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -167,6 +168,14 @@ def test_seeds_of_which_different_things_are_said_are_named(scenes):
     first = call("evaluate", path, *ON, "--seed", "1", *said).stderr
     assert "other seeds of mine on something else (seed-0: not known)" in first
     assert "other seeds" not in call("evaluate", path, *ON, *said).stderr
+
+
+def test_seeds_whose_records_cannot_be_read_do_not_keep_others_from_being_scored(scenes):
+    path = saved(masks=scenes.masks.numpy())
+    for seed, make in ((1, os.mkfifo), (2, lambda link: link.symlink_to("result.json"))):
+        external(seed=seed).mkdir(parents=True)
+        make(external(seed=seed) / "result.json")
+    done("evaluate", path, *ON)
 
 
 def test_a_run_in_the_place_of_predictions_is_refused(scenes):

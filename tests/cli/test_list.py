@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from helpers.commands import call, call_with_toy
@@ -58,6 +60,7 @@ def record() -> Run:
             "images_per_second": None,
             "peak_memory_bytes": 0,
             "parameters": 0,
+            "slots": 4,
             "metrics": {"test": {"n_images": 4, "miou": {"mean": 0.25, "std": 0.1}}},
             "scored": {"test": scored("toy", source="toy")},
         }
@@ -79,13 +82,81 @@ def test_runs_are_listed_and_damaged_records_left_out(toy_home: Path) -> None:
     assert call_with_toy("list", "runs").stdout == "runs:\n  toy/toy/grid/seed-0  7 steps, miou 25.0%\n"
 
 
+def odd(kind: str, file: Path) -> str:
+    """Give the name `file` to what is none; what the list says of it."""
+    file.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+        return f"skipped {file}: a pipe or device, expected a file"
+    file.symlink_to({"circle": file.name, "nothing": "nowhere"}[kind])
+    return f"skipped {file}: a link to nothing, expected a file"
+
+
+@pytest.mark.parametrize("name", ["result.json", "config.json"])
+@pytest.mark.parametrize("kind", ["pipe", "circle", "nothing"])
+def test_a_file_that_is_none_is_named_and_the_others_are_listed(toy_home: Path, kind: str, name: str) -> None:
+    good = toy_home / "runs/toy/toy/grid/seed-0"
+    good.mkdir(parents=True)
+    record().save(good)
+    said = odd(kind, Path("runs/toy/toy/grid/seed-1", name))
+    found = call_with_toy("list", "runs", "--json")
+    assert [entry["name"] for entry in json.loads(found.stdout)] == ["toy/toy/grid/seed-0"]
+    assert said in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_a_folder_and_a_file_that_cannot_be_read_are_named(
+    toy_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        (toy_home / f"runs/{name}/seed-0").mkdir(parents=True)
+    for name in ("one", "two"):
+        record().save(toy_home / f"runs/{name}/seed-0")
+    (toy_home / "runs/three/seed-0/config.json").write_text("{}")
+
+    def denying(function: Callable[..., Any], *denied: str) -> Callable[..., Any]:
+        def asked(path: Any, *arguments: Any) -> Any:
+            if str(path) in denied:
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *arguments)
+
+        return asked
+
+    monkeypatch.setattr("os.scandir", denying(os.scandir, "runs/one"))
+    unread = "runs/three/seed-0/config.json"
+    monkeypatch.setattr(Path, "read_bytes", denying(Path.read_bytes, unread))
+    found = call_with_toy("list", "runs", "--json")
+    assert [entry["name"] for entry in json.loads(found.stdout)] == ["two/seed-0"]
+    assert found.stderr.splitlines() == [
+        "objbench: skipped runs/one: Permission denied",
+        f"objbench: skipped {unread}: Permission denied",
+    ]
+
+
+def test_shipped_weights_that_are_not_whole_are_named_and_the_others_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = {name: tmp_path / name for name in ("circle", "none", "whole")}
+    odd("circle", shipped["circle"] / "result.json")
+    for name in ("none", "whole"):
+        shipped[name].mkdir()
+        record().save(shipped[name])
+    (shipped["whole"] / "model.safetensors").write_bytes(b"1234")
+    monkeypatch.setattr("objbench.use.weights.shipped_weights", lambda: shipped)
+    found = call("list", "weights", "--json")
+    assert [(entry["name"], entry["bytes"]) for entry in json.loads(found.stdout)] == [("whole", 4)]
+    first, second = found.stderr.splitlines()
+    assert f"skipped {shipped['circle']}/result.json: a link to nothing" in first
+    assert f"skipped {shipped['none']}/model.safetensors: No such file" in second
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_runs_are_listed_whole_whatever_the_width(toy_home: Path, monkeypatch, width: int) -> None:
     name = "a_method_with_a_very_long_name_" * 4
     folder = toy_home / f"runs/toy/toy/{name}/seed-0"
     folder.mkdir(parents=True)
     scores = {"n_images": 4, "miou": {"mean": 0.25, "std": 0.1, "n": 3}, "mse": {"mean": 0.00125, "std": 0.1}}
-    content = record().model_dump() | {"method": "\x1b[31m", "metrics": {"test": scores}}
+    content = record().model_dump() | {"metrics": {"test": scores}}
     Run.model_validate(content).save(folder)
     monkeypatch.setenv("COLUMNS", str(width))
     assert call_with_toy("list", "runs").stdout == (

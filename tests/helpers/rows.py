@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from objbench.records import External, Run
+from objbench.records import External, FoundRecord, Run
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import Measured, Published
 from objbench.spec.load import load_spec
 from objbench.spec.schema import Spec

@@ -45,6 +45,7 @@ def record(seed=0, method="objmae", metrics=None, on=None, **changes) -> Run:
         "images_per_second": 1000.0,
         "peak_memory_bytes": 2**30,
         "parameters": 1_506_916,
+        "slots": 4,
     }
     return Run(**(_of_any(seed, method, metrics, on) | values | changes))
 

@@ -12,9 +12,9 @@ import pytest
 from helpers.synthetic import record, save, scored, scores
 from helpers.work import cpu_seconds
 
+from objbench.records import find_records
 from objbench.report.rows.collect import collect
 from objbench.report.rows.measured import Selection
-from objbench.report.rows.records import find_records
 from objbench.report.tables.build import build
 from objbench.report.tables.plan import dataset_plans
 from objbench.report.write.export import as_csv, as_json
@@ -145,9 +145,9 @@ def test_what_is_no_file_is_named_and_skipped(tmp_path):
     found = find_records(tmp_path / "runs")
     assert len(found.records) == 1
     assert found.skipped == [
-        f"{folder}: not a file",
-        f"{link}: no such record; is the run finished?",
-        f"{pipe}: not a file",
+        f"{folder}: a folder, expected a file; move it away",
+        f"{link}: a link to nothing, expected a file; move it away",
+        f"{pipe}: a pipe or device, expected a file; move it away",
     ]
 
 

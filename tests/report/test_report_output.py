@@ -11,9 +11,9 @@ import pytest
 from helpers.synthetic import record, save, scored
 
 from objbench.errors import ObjbenchError
+from objbench.records import find_records
 from objbench.report.report import write_report
 from objbench.report.request import FORMATS, ReportRequest
-from objbench.report.rows.records import find_records
 from objbench.spec.load import load_spec
 
 SPEC = load_spec()

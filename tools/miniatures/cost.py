@@ -9,7 +9,7 @@ from statistics import fmean
 
 from miniatures.plan import SMALL_CLEVR, Run
 from objbench.records import Run as Record
-from objbench.report.rows.records import find_records
+from objbench.records import find_records
 from objbench.spec.resolve import run_label
 from objbench.spec.schema import Spec
 from objbench.train.run_state import RunState

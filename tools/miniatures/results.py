@@ -13,9 +13,9 @@ from kept import keep
 
 from miniatures.plan import ABLATIONS, ALIGNED, APART, SMALL_CLEVR, SPRITES, STABLE, STRIPED, Run
 from objbench.records import Run as Record
+from objbench.records import find_records
 from objbench.report.report import write_report
 from objbench.report.request import ReportRequest
-from objbench.report.rows.records import find_records
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import WEIGHTS
 from objbench.train.log import read_log

@@ -109,7 +109,7 @@ def facts_text(facts: Mapping[str, Any]) -> bytes:
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """The facts of a sample from its JSON, as `facts_text` and earlier versions wrote it.
+    """The facts of a sample from its JSON, as `facts_text` writes it.
 
     Raises:
         ValueError: It is no JSON, or has other fields.

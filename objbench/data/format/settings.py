@@ -26,7 +26,7 @@ class Settings(Strict):
     Attributes:
         sizes: Sizes that were asked for, of splits for which the protocol says another one.
         seed: Of a generator.
-        source: None in manifests of versions that did not write it.
+        source: Of the source's block.
     """
 
     sizes: dict[str, int]
@@ -38,14 +38,11 @@ class Settings(Strict):
     select: Select | None
     transform: Transform | None
     options: dict[str, int | float | str]
-    source: SourceSettings | None = None
+    source: SourceSettings
 
     def differences(self, asked: Settings) -> list[str]:
         """Every setting in which `asked` differs, in words."""
-        return differences(self._known(self), asked._known(self))
-
-    def _known(self, here: Settings) -> dict[str, Any]:
-        return self.model_dump(exclude={"source"} if here.source is None else set())
+        return differences(self.model_dump(), asked.model_dump())
 
 
 def settings_of(

@@ -80,11 +80,9 @@ class Evaluation:
         Of other masks there are label maps alone: planes and attention belong to the masks that the method segments with.
         """
         found = read_samples(self.run.folder).get(ScoreKey.parse(self.evaluation).samples, {})
-        if self.masks is not None:
-            name = f"{ALTERNATIVE}{self.masks}"
-            if name not in found:  # a run of a version that did not keep them
-                return {}
-            found = {"prediction": found[name]} | {part: found[part] for part in _SHARED if part in found}
+        if found and self.masks is not None:
+            labels = found[f"{ALTERNATIVE}{self.masks}"]
+            found = {"prediction": labels} | {part: found[part] for part in _SHARED if part in found}
         return {name: values[:N_SAMPLES] for name, values in found.items()}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from objbench.progress import duration
 from objbench.records import External, Run, Trained
-from objbench.report.rows.records import title_of
 from objbench.report.rows.row import Measured
+from objbench.report.rows.titles import title_of
 from objbench.report.tables.plan import Plan
 from objbench.spec.schema import Spec
 

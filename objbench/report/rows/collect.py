@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from objbench.records import find_records
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import find_records
 from objbench.report.rows.row import Measured, Published, Row
 from objbench.spec.schema import Spec
 

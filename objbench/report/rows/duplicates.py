@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from objbench.records import Record
-from objbench.report.rows.records import FoundRecord
+from objbench.records import FoundRecord, Record
 
 
 def one_per_seed(group: Sequence[FoundRecord]) -> tuple[list[FoundRecord], list[str]]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from objbench.errors import RequestError
-from objbench.records import Record, Run
+from objbench.records import FoundRecord, Record, Run
 from objbench.registry import DEFAULT_DEFINITION
 from objbench.report.rows.duplicates import one_per_seed
 from objbench.report.rows.images import averaged_images
 from objbench.report.rows.notes import with_notes
-from objbench.report.rows.records import FoundRecord, label_of, title_of
 from objbench.report.rows.row import (
     ALL_SEEDS,
     Images,
@@ -23,6 +22,7 @@ from objbench.report.rows.row import (
     Statistic,
     Training,
 )
+from objbench.report.rows.titles import label_of, title_of
 from objbench.scores import Scored, mean_and_std
 from objbench.spec.datasets import TEST
 from objbench.spec.metrics import NOT_STATED, MetricSpec

@@ -217,8 +217,7 @@ def _slots_notes(row: Measured, spec: Spec) -> list[str]:
         there = f", {spec.dataset_title(row.dataset)} has {row.dataset_slots}" if row.dataset_slots else ""
         notes.append(f"{row.slots} slots{there}")
     if row.trained and row.evaluation_slots is not None:
-        trained = "an unknown number of" if row.trained.slots is None else row.trained.slots
-        notes.append(f"evaluated with {row.evaluation_slots} slots, trained with {trained}")
+        notes.append(f"evaluated with {row.evaluation_slots} slots, trained with {row.trained.slots}")
     return notes
 
 

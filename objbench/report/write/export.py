@@ -21,7 +21,7 @@ _FIRST_COLUMNS = (
     "quoted_in", "tables", "test_set", "notes",
 )  # fmt: skip
 _FIELDS = [*Scored.model_fields, *Training.model_fields]
-# Fields that the types gain follow the columns of the first version; "resolution" is height and width.
+# Fields of the types that are not among these follow them; "resolution" is height and width.
 _COLUMNS = (
     *_FIRST_COLUMNS,
     *(name for name in _FIELDS if name not in (*_FIRST_COLUMNS, "height", "width")),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import toy
 
-from objbench.data.format.manifest import MANIFEST, Manifest, find, read_manifest
+from objbench.data.format.manifest import find
 from objbench.data.prepare.prepare import prepare
 from objbench.errors import RequestError
 from objbench.spec.datasets import DatasetRef
@@ -47,12 +47,3 @@ def test_a_changed_height_is_refused(tmp_path: Path) -> None:
     taller.spec = taller.spec.model_copy(update={"height": 9})
     with pytest.raises(RequestError, match="height is 5 there, 9 asked"):
         find(tmp_path, taller, None)
-
-
-def test_a_manifest_of_a_version_that_did_not_write_the_source_is_found(tmp_path: Path) -> None:
-    prepare(toy.dataset(), "toy", tmp_path, workers=1)
-    earlier = read_manifest(tmp_path / "toy/toy").model_dump(mode="json")
-    del earlier["settings"]["source"]
-    Manifest.model_validate(earlier).save(tmp_path / "toy/toy" / MANIFEST)
-    assert find(tmp_path, changed(side=8), None)[1].settings.source is None
-    assert prepare(toy.dataset(), "toy", tmp_path, workers=1).settings.source is None

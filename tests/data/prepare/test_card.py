@@ -11,6 +11,7 @@ from helpers import toy
 from helpers.paths import ROOT
 
 from objbench.data.format.manifest import Manifest, Records, Settings, Skipped, SourceFile, Split
+from objbench.data.format.settings import SourceSettings
 from objbench.data.prepare.card import render
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
@@ -50,6 +51,7 @@ def manifest(
         select=None,
         transform=None,
         options={},
+        source=SourceSettings(options={}, order=[]),
     )
     return Manifest(
         objbench="0.1.0",

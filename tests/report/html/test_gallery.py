@@ -151,10 +151,12 @@ def test_other_masks_are_shown_beside_those_that_the_method_segments_with(tmp_pa
             assert np.array_equal(names[shown[i]], labels[i])
     assert all("planes" in image for image in own["images"])
     assert not any("planes" in image for image in other["images"])
-    del samples["prediction+masks=composited"]  # a run of a version that did not keep them
-    save_run(tmp_path / "old/spair/seed-0", item, samples, per_image(320, rng))
-    (entry,) = gallery_of(shown_runs(tmp_path / "old"), load_spec()).runs
-    assert entry["evaluation"] == "test"
+    del samples["prediction+masks=composited"]
+    save_run(tmp_path / "less/spair/seed-0", item, samples, per_image(320, rng))
+    less = gallery_of(shown_runs(tmp_path / "less"), load_spec())
+    assert [entry["evaluation"] for entry in less.runs] == ["test"]
+    (line,) = less.unread
+    assert "its samples cannot be read ('prediction+masks=composited" in line
 
 
 def test_labels_above_a_byte_survive():

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from helpers.synthetic import record, scored, scores
 
+from objbench.records import FoundRecord
 from objbench.report.rows.duplicates import one_per_seed
-from objbench.report.rows.records import FoundRecord
 
 ON = {"test": scored(), "tetrominoes@aligned/generated": scored(protocol="aligned")}
 FURTHER = {"on": ON, "metrics": dict.fromkeys(ON, scores())}

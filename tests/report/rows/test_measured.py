@@ -6,8 +6,8 @@ import pytest
 from helpers.synthetic import GENERATED, external, generated, record, scored, scores
 
 from objbench.errors import RequestError
+from objbench.records import FoundRecord
 from objbench.report.rows.measured import Selection, measured_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import Origin
 from objbench.spec.load import load_spec
 

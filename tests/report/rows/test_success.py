@@ -10,9 +10,9 @@ import pytest
 from helpers.synthetic import record, scores
 
 from objbench.errors import RequestError
+from objbench.records import FoundRecord
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.report.rows.row import Statistic
 from objbench.report.rows.success import Success, wilson
 from objbench.report.tables.build import build

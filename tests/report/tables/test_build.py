@@ -10,9 +10,9 @@ import pytest
 from helpers.synthetic import external, generated, record, scored, scores
 
 from objbench.errors import RequestError
+from objbench.records import FoundRecord
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.report.tables.build import build
 from objbench.report.tables.paper import paper_plans
 from objbench.report.tables.plan import dataset_plans

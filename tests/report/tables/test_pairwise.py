@@ -11,11 +11,10 @@ import pytest
 from helpers.synthetic import generated, record, scored, scores
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.records import read_record
+from objbench.records import find_records, read_record
 from objbench.report.rows.collect import collect
 from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.measured import Selection
-from objbench.report.rows.records import find_records
 from objbench.report.tables.pairwise import (
     _limits,
     compare_methods,

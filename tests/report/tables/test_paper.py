@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from helpers.synthetic import record, scored, scores
 
+from objbench.records import FoundRecord
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.published import published_rows
-from objbench.report.rows.records import FoundRecord
 from objbench.report.tables.build import build
 from objbench.report.tables.paper import paper_plans
 from objbench.spec.load import load_spec

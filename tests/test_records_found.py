@@ -4,7 +4,7 @@ import pytest
 from helpers.synthetic import record, save, scored, scores
 from helpers.work import cpu_seconds
 
-from objbench.report.rows.records import find_records
+from objbench.records import find_records
 
 
 def test_records_are_found_in_the_order_of_their_paths(tmp_path):
