@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from objbench.errors import RequestError
+from objbench.errors import RequestError, first_few
 from objbench.files import check_folder, explain_os_errors, write_atomically
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
-from objbench.records import RECORD, FoundRecord, Run, read_record
+from objbench.records import RECORD, FoundRecord, Record, Run, read_record
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.spec.schema import Spec
 from objbench.train.checkpoint import CHECKPOINT, WEIGHTS
@@ -164,8 +164,27 @@ def _refuse_other_content(run: FinishedRun, output: Path) -> None:
     if not output.is_dir() or not any(output.iterdir()):
         return
     if (output / RECORD).is_file():
-        if run.record.is_of_the_run(read_record(output)):
+        there = read_record(output)
+        if run.record.is_of_the_run(there):
+            _refuse_loss(run, there, output)
             return
     elif is_unfinished(output, {CARD, EXAMPLE, RECORD}):
         return
     raise RequestError(f"--output {output}: it holds something else; choose a new folder")
+
+
+def _refuse_loss(run: FinishedRun, there: Record, output: Path) -> None:
+    """Raise RequestError if what was published was scored or probed further, and the run was not."""
+    probes, mine = there.probes or {}, run.record.probes or {}
+    lost = [f"the scores of {key}" for key in there.metrics if key not in run.record.metrics]
+    lost += [
+        f"the probe {name} of {key}"
+        for key, named in probes.items()
+        for name in named
+        if name not in mine.get(key, {})
+    ]
+    if lost:
+        raise RequestError(
+            f"--output {output}: it alone has {first_few(lost)}, which would be lost; evaluate or probe {run.folder} "
+            "likewise, or choose a new folder"
+        )

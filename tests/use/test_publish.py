@@ -135,3 +135,15 @@ def test_a_folder_is_written_again_only_for_the_same_run(tmp_path):
     shutil.copytree(shipped_weights()[NAME], "run")
     assert "that is the folder of the run itself" in refused(2, "publish", "run", "--output", "run")
     assert "that is in the folder of the run itself" in refused(2, "publish", "run", "--output", "run/sub")
+
+
+def test_scores_and_probes_that_only_the_published_folder_has_are_not_lost(prepared_data):
+    folder = published()
+    on = ("--dataset", "tetrominoes", "--data", prepared_data)
+    assert call("evaluate", folder, *on, "--split", "val").exit_code == 0
+    assert call("probe", folder, *on, "--train", 20).exit_code == 0
+    before = (folder / "result.json").read_text()
+    message = refused(2, "publish", NAME, "--output", "model")
+    assert "--output model: it alone has the scores of tetrominoes/generated:val, the probe " in message
+    assert "which would be lost" in message
+    assert (folder / "result.json").read_text() == before
