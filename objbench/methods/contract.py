@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Protocol, get_type_hints, runtime_checkable
 
+import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
@@ -19,6 +20,8 @@ LearningRate = Callable[["Progress"], float]
 Precision = Literal["fp32", "bf16"]
 _OF_THE_RECIPE = ("batch_size", "precision")  # if a stage does not say them
 _AS_IN_THE_RECIPE: Any = None
+_FLOATS = (torch.float16, torch.float32, torch.float64)
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch stores them and hardly computes with them
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
@@ -43,6 +46,12 @@ class Stage:
     precision: Precision = _AS_IN_THE_RECIPE
     clip_order: Annotated[Positive, Field(allow_inf_nan=True)] = 2.0
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            object.__setattr__(
+                self, name, as_yaml(value)
+            )  # a number of numpy or torch is one of Python from here on
+
     def completed(self, recipe: Recipe) -> Stage:
         """The stage with the batch size and the precision of the recipe, if it has none of its own."""
         missing = {name: getattr(recipe, name) for name in _OF_THE_RECIPE if getattr(self, name) is None}
@@ -51,7 +60,7 @@ class Stage:
     def check_values(self) -> None:
         """Raise RequestError for a value of another type or out of its range, by the name of its field."""
         for name, kind in get_type_hints(Stage, include_extras=True).items():
-            value = as_yaml(getattr(self, name))  # a number of numpy is one
+            value = getattr(self, name)
             try:
                 TypeAdapter(kind, config=_STRICT).validate_python(value)
             except ValidationError:
@@ -156,6 +165,17 @@ class Segmentation:
         shapes = [f"{name} {tuple(value.shape)}" for name, value in named.items()]
         return f"Segmentation({', '.join(shapes)}{'' if self.partition else '; no partition'})"
 
+    def plain(self) -> Segmentation:
+        """The same without gradients, in types that numpy has and torch computes with: a bfloat16 becomes a float32, a
+        uint16 an int64."""
+        made: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                made[name] = _plain(value)
+            elif isinstance(value, Mapping):
+                made[name] = {key: _plain(tensor) for key, tensor in value.items()}
+        return replace(self, **made)
+
     @property
     def prediction(self) -> Tensor:
         """Integer label map (B,H,W): the labels, or the arg-max of the masks."""
@@ -163,6 +183,13 @@ class Segmentation:
             return self.labels
         assert self.masks is not None
         return hard_labels(self.masks)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    if tensor.is_floating_point():
+        return tensor if tensor.dtype in _FLOATS else tensor.float()
+    return tensor.long() if tensor.dtype in _UNSIGNED else tensor
 
 
 class TrainingScenes(Protocol):

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
 from objbench import registry
 from objbench.error_line import line_of
 from objbench.errors import ObjbenchError, RequestError
@@ -58,7 +61,20 @@ def build(resolved: MethodConfig, dataset: DatasetRef) -> Method:
         raise ObjbenchError(f"{kind.__name__}{_NO_SUPER}")
     hooks.check_signatures(method, Method)
     check_extra_state(method)
+    _refuse_shared_elements(method)
     return method
+
+
+def _refuse_shared_elements(method: Method) -> None:
+    """Raise ObjbenchError if a tensor of the state is an expanded view, which no weights could be loaded into."""
+    for name, tensor in method.state_dict().items():
+        if not isinstance(tensor, Tensor) or is_lazy(tensor):
+            continue
+        if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+            raise ObjbenchError(
+                f"{type(method).__name__}: the elements of '{name}' share memory, as those of an expanded view do (expand, "
+                "meshgrid), and no weights could be loaded into it: give it as .contiguous() or .clone()"
+            )
 
 
 def method_class(name: str, implementation: str) -> type[Method]:

@@ -55,7 +55,7 @@ def check_signatures(method: Any, base: type[Any]) -> None:
         _, *arguments = inspect.signature(getattr(base, hook)).parameters
         try:
             inspect.signature(getattr(method, hook)).bind(*arguments)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # the latter of a class method without arguments
             raise ObjbenchError(
                 f"{type(method).__name__}.{hook} is called with ({', '.join(arguments)}), which it does not take "
                 f"({error}): write {hook}({', '.join(['self', *arguments])})"
@@ -104,7 +104,9 @@ def of_losses(training_loss: Callable[..., Any]) -> Callable[..., Losses]:
         losses = _given(self, "training_loss", training_loss(self, images, progress), Losses)
         total, parts, name = losses.total, losses.parts, f"{type(self).__name__}.training_loss"
         if not _is_scalar(total):
-            raise ObjbenchError(f"{name} gave a total of {_described(total)}: expected a scalar tensor")
+            raise ObjbenchError(
+                f"{name} gave a total of {_described(total)}: expected a scalar tensor of a real number"
+            )
         if not isinstance(parts, Mapping):
             raise ObjbenchError(
                 f"{name} gave parts of the type {type(parts).__name__}: expected a mapping of names to scalar tensors"
@@ -116,7 +118,7 @@ def of_losses(training_loss: Callable[..., Any]) -> Callable[..., Losses]:
                 )
             if not _is_scalar(part):
                 raise ObjbenchError(
-                    f"{name} gave the part '{key}' of {_described(part)}: expected a scalar tensor"
+                    f"{name} gave the part '{key}' of {_described(part)}: expected a scalar tensor of a real number"
                 )
         if torch.is_grad_enabled() and not total.requires_grad:
             raise ObjbenchError(
@@ -132,11 +134,13 @@ def of_losses(training_loss: Callable[..., Any]) -> Callable[..., Losses]:
 
 
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.numel() == 1
+    return isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
 
 
 def _described(value: Any) -> str:
-    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{'complex numbers of ' * value.is_complex()}shape {tuple(value.shape)}"
 
 
 def of_stages(stages: Callable[..., Any]) -> Callable[..., list[Stage]]:
@@ -160,23 +164,26 @@ def of_stages(stages: Callable[..., Any]) -> Callable[..., list[Stage]]:
     return checked
 
 
-def of_pairs(optimizers: Callable[..., Any]) -> Callable[..., list[tuple[Optimizer, LearningRate]]]:
+def of_pairs(hook: Callable[..., Any]) -> Callable[..., list[tuple[Optimizer, LearningRate]]]:
     """`optimizers` of a method, whose result must be a list of optimizers with their learning rates.
 
     Each of their tensors must be a parameter of the method, and none may be in two of them. What the learning rates
     give is checked, too.
     """
 
-    @wraps(optimizers)
+    @wraps(hook)
     def checked(self: Any, stage: Stage) -> list[tuple[Optimizer, LearningRate]]:
-        pairs: Sequence[Any] = _given(self, "optimizers", optimizers(self, stage), list, tuple)
+        pairs: Sequence[Any] = _given(self, "optimizers", hook(self, stage), list, tuple)
         for pair in pairs:
             if not (isinstance(pair, tuple | list) and len(pair) == 2 and _optimizes(*pair)):
                 raise ObjbenchError(
                     f"{type(self).__name__}.optimizers gave a list with a {type(pair).__name__}: expected pairs "
                     "(optimizer, learning rate as a function of progress)"
                 )
-        _check_parameters(self, stage, [optimizer for optimizer, _ in pairs])
+        optimizers = [optimizer for optimizer, _ in pairs]
+        _check_parameters(self, stage, optimizers)
+        for optimizer in optimizers:
+            _check_options(self, optimizer)
         return [(optimizer, _checked_rate(self, optimizer, rate)) for optimizer, rate in pairs]
 
     return checked
@@ -205,15 +212,37 @@ def _check_parameters(method: Any, stage: Stage, optimizers: list[Optimizer]) ->
         seen.add(id(parameter))
 
 
+def _check_options(method: Any, optimizer: Optimizer) -> None:
+    hook = f"{type(method).__name__}.optimizers"
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ObjbenchError(
+            f"{hook} gave {type(optimizer).__name__}, whose step evaluates the loss anew (a closure): expected an optimizer "
+            "that takes a step by the gradients alone"
+        )
+    for group in optimizer.param_groups:
+        scale = group.get("lr_scale", 1.0)
+        if not _is_rate(scale):
+            raise ObjbenchError(
+                f"{hook} gave a group with the lr_scale {scale!r}: expected a finite number >= 0"
+            )
+        if "lr_scale" in group:
+            group["lr_scale"] = float(scale)
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value) and float(value) >= 0
+
+
 def _checked_rate(method: Any, optimizer: Optimizer, learning_rate: Callable[..., Any]) -> LearningRate:
-    def checked(progress: Progress) -> Any:
+    def checked(progress: Progress) -> float:
         rate = learning_rate(progress)
-        if not (isinstance(rate, Real) and math.isfinite(rate) and float(rate) >= 0):
+        if not _is_rate(rate):
             raise ObjbenchError(
                 f"{type(method).__name__}.optimizers gave {type(optimizer).__name__} a learning rate of {rate!r} at step "
                 f"{progress.step} of the stage '{progress.stage}': expected a finite number >= 0"
             )
-        return rate
+        return float(rate)  # a number of numpy could not be read again from a checkpoint
 
     return checked
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from objbench.errors import brief, first_few
 from objbench.methods.create import build
@@ -68,7 +69,11 @@ def check_segment_changes_nothing(kit: Kit) -> None:
     before = {name: _copy(value) for name, value in method.state_dict().items()}
     kit.segment(method)
     names.check()
-    changed = [name for name, value in method.state_dict().items() if not same(value, before[name])]
+    changed = [
+        name
+        for name, value in method.state_dict().items()
+        if not is_lazy(before[name]) and not same(value, before[name])
+    ]
     demand(not changed, f"segment changes the state of the method: {', '.join(changed)}")
     left = [name for name, parameter in method.named_parameters() if parameter.grad is not None]
     demand(not left, f"segment leaves gradients behind in {first_few(left)}")
@@ -119,4 +124,4 @@ def check_bad_input(kit: Kit) -> None:
 
 
 def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+    return value.clone() if isinstance(value, Tensor) and not is_lazy(value) else value

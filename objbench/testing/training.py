@@ -242,7 +242,10 @@ def _stop_after(steps: int) -> Callable[..., None]:
 
 
 def _note_gradient(parameter: Tensor, name: str, reached: set[str]) -> None:
-    if parameter.grad is not None and bool((parameter.grad != 0).any()):
+    gradient = parameter.grad
+    if gradient is not None and bool(
+        (gradient.coalesce().values() if gradient.is_sparse else gradient).any()
+    ):
         reached.add(name)
 
 

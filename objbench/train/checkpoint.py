@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from objbench.errors import ObjbenchError, brief, is_of_the_content, lines_of
 from objbench.files import naming, replacing, sha256_of
 from objbench.methods.base import Method
 
+_LEAVES = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "model.safetensors"
 
 
@@ -50,7 +52,17 @@ class Checkpoint:
     seed: int
 
     def save(self, folder: Path) -> None:
-        """Replace the checkpoint in `folder` atomically."""
+        """Replace the checkpoint in `folder` atomically.
+
+        Raises:
+            ObjbenchError: It holds what could not be read again, or the disk is full.
+        """
+        if unreadable := _unreadable(vars(self)):
+            place, kind = unreadable
+            raise ObjbenchError(
+                f"the state of the training holds a {kind} ({place}), which could not be read from a checkpoint again: "
+                "expected tensors, numbers, texts, and lists and dicts of these (float() of a number of numpy is one)"
+            )
         try:
             with replacing(folder / CHECKPOINT) as partial:
                 torch.save(dict(vars(self)), partial)
@@ -64,6 +76,20 @@ class Checkpoint:
                     else "there is no earlier checkpoint"
                 )
             ) from error
+
+
+def _unreadable(value: Any, place: str = "") -> tuple[str, str] | None:
+    """Place and type of the first value of a state that `torch.load(weights_only=True)` refuses; None if there is none."""
+    if isinstance(value, Tensor) or type(value) in _LEAVES:
+        return None
+    if type(value) in (dict, OrderedDict):
+        pairs = value.items()
+    elif type(value) in (list, tuple, set):
+        pairs = enumerate(value)
+    else:
+        return place, f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    inside = (_unreadable(one, f"{place}.{name}" if place else str(name)) for name, one in pairs)
+    return next(filter(None, inside), None)
 
 
 def load_checkpoint(folder: Path, seed: int | None = None) -> Checkpoint | None:

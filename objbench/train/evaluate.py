@@ -190,12 +190,12 @@ def count_crowded(masks: Tensor, planes: int) -> int:
 def segment(
     method: Method, images: Tensor, keys: list[str], seed: int, progress: Progress | None = None
 ) -> Segmentation:
-    """Call `method.segment` with randomness fixed by (seed, keys)."""
+    """Call `method.segment` with randomness fixed by (seed, keys); what it gives is made plain."""
     torch.manual_seed(seed_from(seed, "evaluate", *keys))
     method.seed_images(torch.tensor([seed_from(seed, "segment", key) for key in keys]))
     try:
         with torch.no_grad():
-            return method.segment(images, progress)
+            return method.segment(images, progress).plain()
     finally:
         method.seed_images(None)
 

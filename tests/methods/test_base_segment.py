@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.optim import SGD
+from torch.optim import LBFGS, SGD
 
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Losses, Method, Progress, Segmentation, Stage
@@ -130,6 +131,8 @@ def sgd(*tensors):
         ("training_loss", Losses(TOTAL, parts=3), "Mine.training_loss gave parts of the type int: expected a mapping"),
         ("training_loss", Losses(1.0), "Mine.training_loss gave a total of float: expected a scalar tensor"),
         ("training_loss", Losses(TOTAL.detach()), "Mine.training_loss gave a total that depends on no parameter: expected one"),
+        ("training_loss", Losses(TOTAL, {"a": torch.ones(()) * 1j}),
+         "Mine.training_loss gave the part 'a' of complex numbers of shape (): expected a scalar tensor of a real number"),
         ("training_loss", Losses(TOTAL, {"a": 0.5}), "Mine.training_loss gave the part 'a' of float: expected a scalar tensor"),
         ("training_loss", Losses(TOTAL, {"a": torch.ones(2)}), "Mine.training_loss gave the part 'a' of shape (2,): expected"),
         ("training_loss", Losses(TOTAL, {"total": TOTAL}), "gave a part of the name 'total': expected a word other than 'total'"),
@@ -194,6 +197,47 @@ def test_a_learning_rate_is_a_finite_number_of_at_least_zero(rate):
     message = f"Mine.optimizers gave SGD a learning rate of {rate!r} at step 7 of the stage 'train': expected a finite"
     with pytest.raises(ObjbenchError, match=re.escape(message)):
         learning_rate(Progress("train", 7, 10, 0, 1))
+
+
+@pytest.mark.parametrize("rate", [np.float64(0.5), np.float32(0.5), Fraction(1, 2), np.int64(2), True])
+def test_a_learning_rate_is_a_number_of_python_whatever_the_method_gives(rate):
+    mine = made(optimizers=lambda self: [(SGD([self.weight]), lambda progress: rate)])
+    ((_, learning_rate),) = mine.optimizers(STAGE)
+    found = learning_rate(Progress("train", 7, 10, 0, 1))
+    assert (found, type(found)) == (float(rate), float)
+
+
+@pytest.mark.parametrize("scale", [-1, "a", math.nan, None])
+def test_a_scale_of_the_learning_rate_is_a_finite_number_of_at_least_zero(scale):
+    group = {"params": ["weight"], "lr_scale": scale}
+    mine = made(optimizers=lambda self: [(SGD([{**group, "params": [self.weight]}]), lambda progress: 0.1)])
+    message = f"Mine.optimizers gave a group with the lr_scale {scale!r}: expected a finite number >= 0"
+    with pytest.raises(ObjbenchError, match=re.escape(message)):
+        mine.optimizers(STAGE)
+
+
+def test_an_optimizer_that_evaluates_the_loss_itself_is_refused():
+    mine = made(optimizers=lambda self: [(LBFGS([self.weight]), lambda progress: 0.1)])
+    with pytest.raises(
+        ObjbenchError, match=r"Mine\.optimizers gave LBFGS, whose step evaluates the loss anew"
+    ):
+        mine.optimizers(STAGE)
+
+
+def test_a_segmentation_is_made_plain():
+    weight = torch.ones(2, 3, 4, 4, requires_grad=True)
+    given = Segmentation(
+        masks=weight.bfloat16(), slots=torch.nn.Parameter(torch.ones(2, 3, 5)), partition=False,
+        extras={"presence": weight[:, 1:, 0, 0] * 2}, alternatives={"other": torch.ones(2, 4, 4).to(torch.uint16)},
+    )  # fmt: skip
+    found = given.plain()
+    tensors = [found.masks, found.slots, found.extras["presence"], found.alternatives["other"]]
+    assert not any(tensor.requires_grad for tensor in tensors)
+    assert [tensor.dtype for tensor in tensors] == [torch.float32] * 3 + [torch.int64]
+    assert not found.partition
+    assert Segmentation(labels=torch.ones(2, 4, 4).to(torch.uint32)).plain().labels.dtype == torch.int64
+    same = Segmentation(labels=torch.ones(2, 4, 4, dtype=torch.uint8), slots=torch.ones(1).half())
+    assert (same.plain().labels.dtype, same.plain().slots.dtype) == (torch.uint8, torch.float16)
 
 
 def test_a_loss_of_one_value_and_a_tuple_of_pairs_will_do():
@@ -369,6 +413,9 @@ def test_what_super_gives_is_no_result_yet():
 
 def test_numbers_of_numpy_are_values_of_a_stage():
     numbers = {"steps": np.int64(3), "batch_size": np.int32(2), "clip_norm": np.float32(1)}
-    Stage("a", **numbers, precision="fp32").check_values()
+    stage = Stage("a", **numbers, precision="fp32")
+    stage.check_values()
+    assert [type(getattr(stage, name)) for name in numbers] == [int, int, float]
+    assert type(Stage("a", steps=torch.tensor(4)).steps) is int
     with pytest.raises(RequestError, match="batch_size: expected a whole number >= 1, found 0"):
         Stage("a", steps=3, batch_size=np.int64(0)).check_values()

@@ -253,3 +253,20 @@ def test_an_unknown_key_of_a_plugins_own_block_is_refused(tmp_path):
         RequestError, match="mine: unknown key in recipe 'bacth_size': did you mean 'batch_size'"
     ):
         create("mine", "tetrominoes", config=layer)
+
+
+@pytest.mark.parametrize("kind", ["meshgrid", "expand"])
+def test_a_buffer_that_no_weights_could_be_loaded_into_is_refused(monkeypatch, kind):
+    made = ToyGeco.__init__
+
+    def init(self, *arguments):
+        made(self, *arguments)
+        views = {
+            "meshgrid": torch.meshgrid(torch.arange(3), torch.arange(2), indexing="ij")[0],
+            "expand": torch.ones(1).expand(5),
+        }
+        self.register_buffer("view", views[kind])
+
+    monkeypatch.setattr(ToyGeco, "__init__", init)
+    with pytest.raises(ObjbenchError, match="ToyGeco: the elements of 'view' share memory"):
+        create("toy_geco", "tetrominoes")

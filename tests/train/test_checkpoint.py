@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from objbench_toys.methods import Toy
@@ -192,3 +195,33 @@ def test_weights_in_a_folder_whose_name_is_not_utf_8_are_read(tmp_path):
     method = trained(folder)
     save_weights(method, folder)
     load_weights(method, folder, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"weight_decay": np.float32(0.1)}, "stepper.optimizers.0.param_groups.0.weight_decay"),
+        ({"betas": (np.float64(0.9), 0.99)}, "stepper.optimizers.0.param_groups.0.betas.0"),
+        ({"rule": math.sqrt}, "stepper.optimizers.0.param_groups.0.rule"),
+    ],
+)
+def test_what_could_not_be_read_again_is_named_before_it_is_written(tmp_path, value, place):
+    method = make()
+    optimizers = method.optimizers
+
+    def changed(stage):
+        pairs = optimizers(stage)
+        pairs[0][0].param_groups[0].update(value)
+        return pairs
+
+    method.optimizers = changed
+    with pytest.raises(ObjbenchError, match=rf"holds a .* \({re.escape(place)}\), which could not be read"):
+        Training(method, IMAGES, 0, tmp_path).run()
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_extra_state_that_could_not_be_read_again_is_named_when_it_comes(tmp_path, monkeypatch):
+    method = make()  # which has such a state, sound as yet
+    monkeypatch.setattr(type(method), "get_extra_state", lambda method: {"seen": [1, np.float64(2)]})
+    with pytest.raises(ObjbenchError, match=r"holds a numpy\.float64 \(method\._extra_state\.seen\.1\)"):
+        Training(method, IMAGES, 0, tmp_path).run()
