@@ -15,12 +15,14 @@ from objbench.errors import RequestError, lines_of
 _TF32_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
 
-def choose_device(name: str | torch.device | None) -> torch.device:
-    """The device of this name: "auto" is CUDA if available, else the CPU; None is the CPU.
+def choose_device(name: str | int | torch.device | None) -> torch.device:
+    """The device of this name: "auto" is CUDA if available, else the CPU; None is the CPU; a number is that of a GPU.
 
     Raises:
         RequestError: The device is unknown or not available.
     """
+    if isinstance(name, int):
+        name = f"cuda:{name}"
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if str(name or "cpu").partition(":")[0] not in ("cpu", "cuda"):

@@ -107,13 +107,15 @@ def load(target: str, what: str) -> Any:
     """The object that `module:attribute` names.
 
     Raises:
-        ObjbenchError: There is no such module or attribute. The message begins with `what` and `target`.
+        ObjbenchError: There is no such module or attribute, or the module fails or exits when it is imported. The message
+            begins with `what` and `target`.
     """
     module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise
-        own = own_line(error)
-        raise ObjbenchError(f"{what} {target}: {brief(error)}{f' (at {own})' if own else ''}") from error
+        own, known = own_line(error), isinstance(error, ImportError | AttributeError)
+        told = brief(error) if known else f"{type(error).__name__}: {brief(error)}"
+        raise ObjbenchError(f"{what} {target}: {told}{f' (at {own})' if own else ''}") from error

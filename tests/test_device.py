@@ -11,6 +11,12 @@ import torch
 
 from objbench import device
 from objbench.device import free_memory
+from objbench.errors import RequestError
+
+
+def test_a_number_is_that_of_a_gpu() -> None:
+    with pytest.raises(RequestError, match="device cuda:77 is not available"):
+        device.choose_device(77)
 
 
 def test_the_free_memory_of_the_machine_is_part_of_what_it_has() -> None:

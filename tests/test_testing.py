@@ -272,3 +272,22 @@ def test_a_bias_before_a_normalisation_is_left_out_of_captured_steps(monkeypatch
     assert not plain.idle("position").any()
     others = [name for name in plain.gradients if name != "trunk.0.bias"]
     assert not any(plain.idle(name).all() for name in others)
+
+
+@pytest.mark.parametrize(
+    ("made", "loss", "optimizer"),
+    [
+        ("torch.nn.LazyConv2d(slots, 1)", "self.made(images)", "Adam(self.parameters(), rate)"),
+        (
+            "torch.nn.Embedding(7, slots, sparse=True)",
+            "self.made((images.mean(1) * 6).long())",
+            "SparseAdam(list(self.parameters()), rate)",
+        ),
+    ],
+)
+def test_lazy_layers_and_sparse_gradients_keep_the_contract(tmp_path, made, loss, optimizer):
+    text = plain_file.TEXT.replace("self.color = torch.nn.Parameter(torch.rand(3))", f"self.made = {made}")
+    text = text.replace("(self.color[:, None, None] - images)", loss)
+    text = text.replace("Adam(self.parameters(), rate)", optimizer)
+    text = text.replace("        return Segmentation", f"        {loss}\n        return Segmentation")
+    assert set(check_method(plain_file.write(tmp_path, text=text), "tetrominoes")) >= TRAINED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from types import MappingProxyType
 from typing import Any
 
@@ -84,12 +84,17 @@ class Evaluator:
                 raise ObjbenchError(
                     f"further '{name}': the evaluator has this name itself; choose another one"
                 )
+            if not isinstance(column, Tensor) or column.is_complex():
+                kind = column.dtype if isinstance(column, Tensor) else type(column).__name__
+                raise ObjbenchError(f"further '{name}' is {kind}; expected a tensor of real numbers (B,)")
             if column.shape != pred.shape[:1]:
                 raise ObjbenchError(
                     f"further '{name}' has shape {tuple(column.shape)} for {len(pred)} images; expected one value per image"
                 )
         scores |= {name: column.to(pred.device, torch.float64) for name, column in further.items()}
-        named = [] if keys is None else np.asarray(keys).tolist()
+        named = [] if keys is None else np.asarray(keys if isinstance(keys, Sized) else list(keys)).tolist()
+        if any(isinstance(key, list) for key in named):
+            raise ObjbenchError("keys must be one text or number for each image, (B,)")
         if keys is not None and len(named) != len(pred):
             raise ObjbenchError(f"{len(named)} keys were given for {len(pred)} images")
         values = torch.stack(list(scores.values())).tolist()

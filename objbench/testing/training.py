@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from objbench.errors import first_few
@@ -101,6 +102,8 @@ def _frozen(method: Method) -> set[str]:
 def check_gradients(kit: Kit) -> None:
     """A gradient reaches every parameter that is not listed in `frozen`, and none of those that are."""
     method = kit.method()
+    if any(map(is_lazy, method.parameters())):
+        kit.segment(method)  # which makes the parameters of lazy layers
     reached: set[str] = set()
     for name, parameter in method.named_parameters():
         hook = functools.partial(_note_gradient, name=name, reached=reached)

@@ -147,7 +147,7 @@ class _Scaled(NamedTuple):
 
 def open_run(
     run: str | os.PathLike[str],
-    device: str | torch.device | None = None,
+    device: str | int | torch.device | None = None,
     runs: str | os.PathLike[str] | Store | None = None,
     config: Path | None = None,
     data: str | os.PathLike[str] | Store | None = None,

@@ -12,9 +12,9 @@ from torch import Tensor
 from objbench.errors import RequestError
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class SegmentedImage:
-    """One image, segmented. All tensors are on the CPU.
+    """One image, segmented. All tensors are on the CPU. Equal to itself alone.
 
     Attributes:
         name: The file, or the position among the images.

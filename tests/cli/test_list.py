@@ -289,6 +289,11 @@ def test_a_group_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         ("{model: {width: 3}, recipe: {steps: 2, lr: 0.1}}", "raise SyntaxError('no')", "SyntaxError: no"),
         (
             "{model: {width: 3}, recipe: {steps: 2, lr: 0.1}}",
+            "import sys; sys.exit('bye')",
+            "SystemExit: bye",
+        ),
+        (
+            "{model: {width: 3}, recipe: {steps: 2, lr: 0.1}}",
             "import a_package_that_is_not_there",
             "No module named 'a_package",
         ),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,23 @@ def test_further_values_are_one_per_image() -> None:
         ObjbenchError, match=r"further 'own' has shape \(3,\) for 7 images; expected one value"
     ):
         Evaluator().update(PRED, TRUE, further={"own": torch.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [(np.ones(7), "ndarray"), ([1.0] * 7, "list"), (torch.ones(7) * 1j, "torch.complex64")],
+)
+def test_further_values_are_tensors_of_real_numbers(column: Any, kind: str) -> None:
+    with pytest.raises(ObjbenchError, match=f"further 'own' is {kind}; expected a tensor of real numbers"):
+        Evaluator().update(PRED, TRUE, further={"own": column})
+
+
+def test_keys_may_come_one_by_one_and_are_one_per_image() -> None:
+    evaluator = Evaluator()
+    evaluator.update(PRED, TRUE, keys=(key for key in KEYS))  # type: ignore[arg-type]
+    assert evaluator.per_image()["keys"].tolist() == KEYS
+    with pytest.raises(ObjbenchError, match="keys must be one text or number for each image"):
+        Evaluator().update(PRED, TRUE, keys=np.array(KEYS)[:, None])
 
 
 def test_keys_are_for_all_images_or_for_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from objbench.data.scene import FACTOR_KINDS, Array, SceneBatch, check_shapes, not_finite, refuse_other_types
+from objbench.data.scene import Array, SceneBatch, check_shapes, not_finite, refuse_other_types
 from objbench.errors import ObjbenchError
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_OTHER_NUMBERS = (torch.bool, torch.float16, torch.float32, torch.float64)  # that numpy has, too
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class SceneTensors:
 
     def factor_arrays(self) -> dict[str, Array]:
         """The factors in that form."""
-        arrays = {name: values.cpu().numpy() for name, values in self.factors.items()}
+        arrays = {name: values.detach().cpu().numpy() for name, values in self.factors.items()}
         words = {name: np.array(names)[arrays[name]] for name, names in self.names.items()}
         return {**arrays, **words}
 
@@ -71,21 +75,71 @@ def checked(made: Any, who: str, start: int, stop: int) -> SceneTensors:
         ObjbenchError: It breaks its contract: these are other scenes, or not as SceneTensors says.
     """
     if not isinstance(made, SceneTensors):
-        raise ObjbenchError(f"{who} gave {made!r}, expected SceneTensors")
+        raise ObjbenchError(f"{who} gave {_of_type(made)}, expected SceneTensors")
+    _check_fields(made, who)
     index = made.index.tolist()
     if index != list(range(start, stop)):
         found = f"{len(index):,} scenes" + (f", {index[0]} to {index[-1]}" if index else "")
         raise ObjbenchError(f"{who} gave {found}; asked for {stop - start:,}, {start} to {stop - 1}")
     check_shapes(who, len(index), made.images, made.masks, made.factors)
-    factors = made.factor_arrays()
-    for name, values in factors.items():
-        if values.dtype.kind not in FACTOR_KINDS:
-            raise ObjbenchError(
-                f"{who} gave the factor '{name}' as {values.dtype}, expected numbers or strings"
-            )
-    for row, fault in not_finite(factors).items():
+    for row, fault in not_finite(made.factor_arrays()).items():
         raise ObjbenchError(f"{who}, scene {index[row]}: {fault}")
     return made
+
+
+def _check_fields(made: SceneTensors, who: str) -> None:
+    """Raise ObjbenchError for a field, a factor or its words that are of another kind than SceneTensors says."""
+    for name in ("index", "images", "masks"):
+        if not isinstance(getattr(made, name), Tensor):
+            raise ObjbenchError(f"{who} gave {name} as {_of_type(getattr(made, name))}, expected a tensor")
+    if made.index.ndim != 1 or made.index.dtype not in _INTEGERS:
+        raise ObjbenchError(
+            f"{who} gave an index of {_of_type(made.index)}, expected whole numbers, one for each scene: int64 (N,)"
+        )
+    for name in ("factors", "names"):
+        if not isinstance(getattr(made, name), Mapping):
+            raise ObjbenchError(f"{who} gave {name} as {_of_type(getattr(made, name))}, expected a dict")
+    for factor, values in made.factors.items():
+        if not isinstance(factor, str):
+            raise ObjbenchError(f"{who} gave a factor with the name {factor!r}, expected a text")
+        if not isinstance(values, Tensor) or values.dtype not in (*_INTEGERS, *_OTHER_NUMBERS):
+            raise ObjbenchError(
+                f"{who} gave the factor '{factor}' as {_of_type(values)}, expected a tensor of whole numbers, bool, or "
+                "floats of 16, 32 or 64 bits"
+            )
+    for factor, words in made.names.items():
+        if factor not in made.factors:
+            raise ObjbenchError(
+                f"{who} gave names for '{factor}', and no factor of this name: {[*made.factors]}"
+            )
+        _check_codes(who, factor, made.factors[factor], len(words))
+    present = made.factors.get("visibility")
+    if present is not None and present.numel() and not bool(((present == 0) | (present == 1)).all()):
+        low, high = (extreme.item() for extreme in present.aminmax())
+        raise ObjbenchError(
+            f"{who} gave the factor 'visibility' with values from {low} to {high}, expected 0 or 1"
+        )
+
+
+def _check_codes(who: str, factor: str, codes: Tensor, words: int) -> None:
+    if codes.dtype not in _INTEGERS:
+        raise ObjbenchError(
+            f"{who} gave names for the factor '{factor}', which is {_of_type(codes)}: expected whole numbers, which "
+            "are their places"
+        )
+    if codes.numel():
+        low, high = (int(extreme) for extreme in codes.aminmax())
+        if low < 0 or high >= words:
+            raise ObjbenchError(
+                f"{who} gave {words} names for the factor '{factor}', whose values are {low} to {high}: expected 0 to "
+                f"{words - 1}"
+            )
+
+
+def _of_type(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return "None" if value is None else type(value).__name__
 
 
 def with_background(values: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def load(
     split: str = "train",
     source: str | None = None,
     data: str | Path | Store | None = None,
-    device: str | torch.device | None = None,
+    device: str | int | torch.device | None = None,
     config: Path | None = None,
 ) -> Scenes:
     """All scenes of a prepared split.
