@@ -11,7 +11,7 @@ from pathlib import Path
 
 from objbench.error_line import line_of, own_line
 from objbench.errors import ObjbenchError, brief, is_out_of_memory
-from objbench.files import remedy_of
+from objbench.os_errors import remedy_of
 
 LESS_MEMORY_OF_A_RUN = (
     "a smaller recipe.batch_size or recipe.evaluation_batch_size needs less, fewer scenes too; or "

@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import refuse_special, walk, write_atomically
+from objbench.files import write_atomically
+from objbench.paths import refuse_special, walk
 from objbench.scores import ProbeScores, Scored, Scores
 from objbench.spec.datasets import TEST
 from objbench.stored import Strict, read_typed

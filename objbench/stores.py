@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from objbench.errors import ObjbenchError, RequestError, brief
-from objbench.files import exclusive_lock, path_of, sync, write_atomically
+from objbench.files import sync, write_atomically
+from objbench.locks import exclusive_lock
+from objbench.paths import path_of
 
 EXTRA = "pip install 'objbench[stores]'"
 _READ_AHEAD = 1 << 16  # bytes that are read at once where a file is not read whole

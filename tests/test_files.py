@@ -1,128 +1,21 @@
-"""Files that are synced or cannot be written, and locks that cannot be had: what is said."""
+"""Files that are synced, replaced, or cannot be written: what is left of them, and what is said."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import logging
 import os
 import re
 import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from filelock import FileLock, Timeout
 
 from objbench import files
-from objbench.errors import ObjbenchError, RequestError
-from objbench.files import (
-    check_output,
-    exclusive_lock,
-    explain_os_errors,
-    naming,
-    replacing,
-    replacing_output,
-    walk,
-    write_atomically,
-)
-
-
-def test_an_occupied_lock_names_its_file_and_the_remedy(tmp_path):
-    path = tmp_path / ".seed-0.lock"
-    with FileLock(path), pytest.raises(ObjbenchError) as error, exclusive_lock(path, "seed 0 is running"):
-        pass
-    assert str(error.value) == (
-        "seed 0 is running; wait for it or stop it. If it ended with its machine, remove its lock file "
-        f"{path}"
-    )
-
-
-def test_a_lock_of_another_host_names_process_and_host(tmp_path, monkeypatch):
-    def occupied(self: FileLock, timeout: float) -> None:
-        raise Timeout("")
-
-    path = tmp_path / ".seed-0.lock"
-    path.write_text("4711\nnode7\n1\n")
-    monkeypatch.setattr(files.FileLock, "acquire", occupied)
-    with pytest.raises(ObjbenchError) as error, exclusive_lock(path, "seed 0 is running"):
-        pass
-    assert str(error.value).startswith("seed 0 is running (process 4711 on node7); wait for it or stop it.")
-    assert str(error.value).endswith(f"remove its lock file {path}")
-
-
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code):
-    def refuse(self: FileLock, timeout: float) -> None:
-        raise OSError(code, "No locks available")
-
-    monkeypatch.setattr(files.FileLock, "acquire", refuse)
-    with pytest.raises(ObjbenchError) as error, exclusive_lock(tmp_path / ".lock", "occupied"):
-        pass
-    assert str(error.value) == (
-        f"{tmp_path / '.lock'}: this file system gives no locks (No locks available); choose a folder on another one "
-        "with --data or --runs, or have its lock service started"
-    )
-
-
-@pytest.mark.parametrize("buffering", [0, -1], ids=["in write", "in close"])
-def test_an_error_of_a_file_names_it(tmp_path: Path, buffering: int) -> None:
-    def fail() -> None:
-        with naming(tmp_path / "a"), Path("/dev/full").open("wb", buffering=buffering) as file:
-            file.write(b"x")
-
-    with pytest.raises(OSError, match="No space left") as caught:
-        fail()
-    assert caught.value.filename == str(tmp_path / "a")
-    with pytest.raises(FileNotFoundError) as named, naming(tmp_path / "a"):
-        (tmp_path / "b").open()
-    assert named.value.filename == str(tmp_path / "b")
-
-
-@pytest.mark.parametrize(
-    ("code", "where", "message"),
-    [
-        (
-            errno.ENOSPC,
-            "data/a",
-            r"data/a: No space left on device; free some space \(or quota\); the same command",
-        ),
-        (
-            errno.ENOSPC,
-            None,
-            r"data: No space left on device; free some space \(or quota\); the same command",
-        ),
-        (
-            errno.ENOSPC,
-            "tmp/a",
-            r"tmp/a: No space .*quota\), or name a folder on another disk in TMPDIR; the same",
-        ),
-        (
-            errno.EACCES,
-            "data/a",
-            "data/a: Permission denied; choose a folder that you can write to with --data",
-        ),
-        (errno.EACCES, "raw/a", "raw/a: Permission denied; see to its permissions"),
-        (errno.EACCES, "data", "data: Permission denied; choose a folder that you can write to with --data"),
-        (errno.EACCES, "", "Permission denied; choose a folder that you can write to with --data"),
-        (
-            errno.EFBIG,
-            "data/a",
-            r"data/a: File too large; raise the limit on the size of files \(ulimit -f\)",
-        ),
-    ],
-)
-def test_the_remedy_is_that_of_the_right_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, where: str | None, message: str
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    name = None if where is None else str(tmp_path / where)
-    with pytest.raises(ObjbenchError, match=message), explain_os_errors(tmp_path / "data", "--data"):
-        raise OSError(code, os.strerror(code), name)
+from objbench.errors import ObjbenchError
+from objbench.files import replacing, replacing_output, write_atomically
 
 
 @pytest.mark.parametrize(("code", "named"), [(errno.ENOSPC, "b"), (errno.EFBIG, "b"), (errno.EIO, "a")])
@@ -213,80 +106,6 @@ def test_a_folder_that_cannot_be_synced_is_left_alone(
     files.sync(tmp_path)
     with pytest.raises(OSError, match=os.strerror(code)):
         files.sync(tmp_path / "file")
-
-
-@pytest.mark.parametrize("occupied", [None, "occupied"])
-@pytest.mark.parametrize("code", [errno.EIO, errno.EINVAL])
-def test_a_lock_that_fails_for_another_reason_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, occupied: str | None
-) -> None:
-    monkeypatch.setattr(fcntl, "flock", refusing(code))
-    with pytest.raises(OSError, match=os.strerror(code)) as caught, exclusive_lock(tmp_path / "l", occupied):
-        pass
-    assert caught.value.filename == str(tmp_path / "l")
-
-
-def test_without_flock_the_existence_of_the_file_is_the_lock_and_nothing_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOSYS))  # a warning would be an error here
-    with exclusive_lock(tmp_path / "l", "occupied"):
-        with pytest.raises(ObjbenchError, match="occupied"), exclusive_lock(tmp_path / "l", "occupied"):
-            pass
-        assert (tmp_path / "l").exists()
-
-
-def test_waiting_for_a_lock_is_announced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(files, "_SILENT_WAIT", 0.05)
-    other = (tmp_path / "val.lock").open("w")
-    fcntl.flock(other, fcntl.LOCK_EX)
-    timer = threading.Timer(1.0, other.close)
-    timer.start()
-    with caplog.at_level(logging.WARNING), exclusive_lock(tmp_path / "val.lock"):
-        timer.join()
-    assert (
-        "waiting for another process that holds a lock. If it ended with its machine, remove its lock file "
-        f"{tmp_path}/val.lock"
-    ) in caplog.text
-
-
-def test_an_output_needs_its_folder(tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "folder.png").mkdir()
-    check_output(tmp_path / "new.png")
-    check_output(tmp_path / "file")
-    check_output(Path("/dev/stdout"))
-    check_output(Path("new.png"))
-    for name, message in {
-        "no/such/a.png": f"--output {tmp_path}/no/such/a.png: the folder {tmp_path}/no/such does not exist; make it first",
-        "file/a.png": f"--output {tmp_path}/file/a.png: the folder {tmp_path}/file is no folder",
-        "folder.png": f"--output {tmp_path}/folder.png: a folder, expected the name of a file",
-    }.items():
-        with pytest.raises(RequestError, match=re.escape(message)):
-            check_output(tmp_path / name)
-
-
-def test_folders_are_walked_once_through_links_and_without_hidden_ones(tmp_path: Path) -> None:
-    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
-    for folder in ("root/b/.hidden", "root/b/c", "elsewhere/d"):
-        (tmp_path / folder).mkdir(parents=True)
-    (elsewhere / "d" / "file").write_text("")
-    (root / "a").symlink_to(root / "b")
-    (root / "b" / "up").symlink_to(root)
-    (root / "z").symlink_to(elsewhere)
-    (elsewhere / "back").symlink_to(tmp_path)
-    found = {str(folder.relative_to(tmp_path)): files for folder, _, files in walk(root)}
-    assert found["root/z/d"] == ["file"]
-    assert {name.partition("/back")[0] for name in found} == {
-        "root",
-        "root/b",
-        "root/b/c",
-        "root/z",
-        "root/z/d",
-    }
-    assert sum("file" in files for files in found.values()) == 1
 
 
 def test_an_output_on_a_disk_for_reading_is_named_with_its_option(tmp_path, monkeypatch):

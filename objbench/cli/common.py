@@ -19,10 +19,10 @@ from objbench.cli.options import local_path
 from objbench.cli.shared import shared_command
 from objbench.cli.streams import UnwrittenError, json_stream, only_json
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import check_folder
 from objbench.folders import DATA, DATA_VARIABLE, RUNS, RUNS_VARIABLE, data_folder, runs_folder
 from objbench.json_text import for_programs
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line, no_exit
+from objbench.paths import check_folder
 from objbench.printable import printable
 from objbench.ranks.group import ALONE, Ranks
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts

@@ -57,7 +57,9 @@ def write_declaration(context: Context, name: str, block: Mapping[str, Any]) -> 
     Raises:
         LockedError: Another one is there, and a prepare is making that.
     """
-    from objbench.files import exclusive_lock, explain_os_errors, write_atomically
+    from objbench.files import write_atomically
+    from objbench.locks import exclusive_lock
+    from objbench.os_errors import explain_os_errors
     from objbench.spec.own import DECLARATION, declaration_text
 
     assert isinstance(context.data, Path)

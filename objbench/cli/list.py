@@ -189,7 +189,7 @@ def _runs(context: Context) -> Entries:
 def _unfinished(context: Context) -> Iterator[dict[str, Any]]:
     """Runs that have begun and have no record yet; folders that cannot be read are told where records are sought."""
     from objbench.errors import ObjbenchError
-    from objbench.files import walk
+    from objbench.paths import walk
     from objbench.records import RECORD
     from objbench.train.run_folder import CONFIG, read_config
     from objbench.train.run_state import run_state

@@ -146,7 +146,7 @@ def _refuse_with_part(given: dict[str, bool]) -> None:
 
 def _make_part(context: Context, preparation: Preparation, part: Part, workers: int) -> None:
     from objbench import progress
-    from objbench.files import LockedError
+    from objbench.locks import LockedError
 
     try:
         with progress.bar(f"preparing part {part} of {preparation.dataset}", None, "scenes") as advance:

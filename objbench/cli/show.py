@@ -35,7 +35,8 @@ def show(
     """
     from objbench.data.read.load import load
     from objbench.errors import RequestError
-    from objbench.files import check_output, replacing_output
+    from objbench.files import replacing_output
+    from objbench.paths import check_output
     from objbench.viz import contact_sheet
 
     if output is not None:

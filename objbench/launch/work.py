@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import LockedError
 from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest, Task
+from objbench.locks import LockedError
 from objbench.one_line import LESS_MEMORY_OF_A_RUN, in_a_line
 from objbench.progress import Say
 from objbench.ranks.group import ALONE, Ranks

@@ -15,7 +15,8 @@ import numpy as np
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, brief, is_of_the_content, unknown_name
-from objbench.files import megabytes, naming, sha256_of
+from objbench.files import megabytes, sha256_of
+from objbench.os_errors import naming
 from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.interpret import check_reconstruction, image_masks
 from objbench.predictions.target import Target

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from objbench.errors import ObjbenchError, first_few, is_of_the_content
-from objbench.files import CHUNK, megabytes, naming, refuse_special
+from objbench.files import CHUNK, megabytes
+from objbench.os_errors import naming
+from objbench.paths import refuse_special
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 # What tarfile raises for damaged headers: numbers that are none, negative or too large for the memory or a file; a

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from objbench.errors import RequestError
-from objbench.files import resolved
+from objbench.paths import resolved
 from objbench.predictions.arrays import ArrayFile
 from objbench.predictions.batch import SavedBatch
 from objbench.predictions.files import ARCHIVES, open_files

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from objbench.errors import RequestError, unknown_name
-from objbench.files import check_output
+from objbench.paths import check_output
 from objbench.registry import names
 from objbench.report.rows.measured import Selection
 from objbench.report.rows.row import Row

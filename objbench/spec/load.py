@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from objbench.error_line import GROUPS
 from objbench.errors import RequestError, shortened, unknown_name
-from objbench.files import path_of, resolved
 from objbench.folders import data_folder
+from objbench.paths import path_of, resolved
 from objbench.registry import with_plugins
 from objbench.spec.explain import explain
 from objbench.spec.nested import deep_merge, flatten, unflatten

@@ -13,7 +13,8 @@ import numpy as np
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, brief, is_of_the_content
-from objbench.files import naming, replacing
+from objbench.files import replacing
+from objbench.os_errors import naming
 from objbench.spec.datasets import TEST
 
 PER_IMAGE, SAMPLES, SAMPLE_SHEET = "per_image.npz", "samples.npz", "samples.png"

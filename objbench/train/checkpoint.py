@@ -14,8 +14,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from objbench.errors import ObjbenchError, brief, is_of_the_content, lines_of
-from objbench.files import naming, replacing, sha256_of
+from objbench.files import replacing, sha256_of
 from objbench.methods.base import Method
+from objbench.os_errors import naming
 
 _LEAVES = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "model.safetensors"

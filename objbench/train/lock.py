@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from filelock import SoftFileLease, Timeout
 
-from objbench.files import LockedError, exclusive_lock, log
+from objbench.locks import LockedError, exclusive_lock, log
 
 LEASE_SECONDS = 30.0
 _SHOWN_SECONDS = 4 * LEASE_SECONDS  # that long a record counts as alive where nobody waits for it

@@ -8,7 +8,7 @@ from typing import Any
 
 from objbench.data.read.scenes import Scenes
 from objbench.errors import RequestError
-from objbench.files import resolved
+from objbench.paths import resolved
 from objbench.predictions.files import ARCHIVES
 from objbench.progress import Say
 from objbench.records import RECORD, External, Record, read_record, read_records

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import explain_os_errors, refuse_special, replacing, resolved, sync, write_atomically
+from objbench.files import replacing, sync, write_atomically
 from objbench.json_text import parse_json
 from objbench.methods.plain_file import COPY, changed_since, is_copy, loaded_file
+from objbench.os_errors import explain_os_errors
+from objbench.paths import refuse_special, resolved
 from objbench.records import RECORD, Run, read_record
 from objbench.spec.nested import differences
 from objbench.spec.resolve import hash_of

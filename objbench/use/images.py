@@ -20,8 +20,8 @@ from objbench.data.format.sample import key_of
 from objbench.data.read.scenes import Scenes
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError, brief, is_of_the_content
-from objbench.files import naming
 from objbench.one_line import in_a_line
+from objbench.os_errors import naming
 
 One = Tensor | Array | Image.Image | str | os.PathLike[str]
 Images = One | Scenes | Sequence[One]

@@ -16,7 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from objbench.data.format.png import check_sums
 from objbench.errors import ObjbenchError, is_of_the_content
-from objbench.files import resolved, sha256_of
+from objbench.files import sha256_of
+from objbench.paths import resolved
 
 _KEY = "objbench"  # of the text in the PNG
 _FURTHER = ("image", "place", "with")

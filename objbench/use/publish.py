@@ -9,9 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from objbench.errors import RequestError, first_few
-from objbench.files import check_folder, explain_os_errors, write_atomically
+from objbench.files import write_atomically
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
+from objbench.os_errors import explain_os_errors
+from objbench.paths import check_folder
 from objbench.records import RECORD, FoundRecord, Record, Run, read_record
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.spec.schema import Spec

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from objbench.errors import RequestError
-from objbench.files import resolved
 from objbench.methods.plain_file import COPY
+from objbench.paths import resolved
 from objbench.records import RECORD, read_record, read_run
 from objbench.spec.load import plugin_folders
 from objbench.spec.resolve import run_label

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError, RequestError, first_few
-from objbench.files import check_folder, explain_os_errors, refuse_special, replacing
+from objbench.files import replacing
+from objbench.os_errors import explain_os_errors
+from objbench.paths import check_folder, refuse_special
 from objbench.progress import bar
 from objbench.use.finished import FinishedRun
 from objbench.use.images import SUFFIXES, NamedImage, read_image

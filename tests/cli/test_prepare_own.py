@@ -13,7 +13,7 @@ from helpers.own import png, scene, write_folder, write_tar
 
 from objbench.cli.common import Context
 from objbench.cli.declare import write_declaration
-from objbench.files import exclusive_lock
+from objbench.locks import exclusive_lock
 from objbench.spec.own import declare
 from objbench.spec.yaml_text import parse_yaml
 from objbench.stores import Store

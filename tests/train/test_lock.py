@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from objbench.files import LockedError
+from objbench.locks import LockedError
 from objbench.train import lock
 from objbench.train.lock import Holder, holder, sole_owner
 

@@ -76,7 +76,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     options = _options(name, line, bench).parse_args(arguments)
     from benches.machine import load_average, machine
     from benches.report import Report, Section, as_json, print_report
-    from objbench.files import explain_os_errors, write_atomically
+    from objbench.files import write_atomically
+    from objbench.os_errors import explain_os_errors
 
     path: Path = options.json or RESULTS / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     here = machine()

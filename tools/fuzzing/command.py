@@ -23,7 +23,8 @@ from fuzzing.runner import Work, run
 from fuzzing.target import Target
 from objbench.data.workers import available
 from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.files import explain_os_errors, write_atomically
+from objbench.files import write_atomically
+from objbench.os_errors import explain_os_errors
 
 MODULES = ("raw", "own", "prepared", "predicted", "settings", "runs", "used", "downloads", "killed")
 INTERRUPTED = 130

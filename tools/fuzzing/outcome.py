@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from objbench.errors import ObjbenchError
-from objbench.files import explain_os_errors
 from objbench.one_line import in_a_line
+from objbench.os_errors import explain_os_errors
 from objbench.printable import printable
 
 MOST_LETTERS = 2000  # of a message: nobody reads more

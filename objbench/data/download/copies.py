@@ -11,8 +11,10 @@ from pathlib import Path
 from objbench import progress
 from objbench.data.download.receipts import RECEIPT, Receipt, read_receipt, write_receipt
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import check_space, exclusive_lock, explain_os_errors, replacing, sha256_of
+from objbench.files import check_space, replacing, sha256_of
 from objbench.folders import CACHE_VARIABLE, copy_folder
+from objbench.locks import exclusive_lock
+from objbench.os_errors import explain_os_errors
 from objbench.stored import utc_now
 from objbench.stores import Place, Store
 

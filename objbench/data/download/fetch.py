@@ -13,7 +13,8 @@ from objbench.data.download.file import Download, FileStatus
 from objbench.data.download.http import Client
 from objbench.data.download.meter import Meter, bar
 from objbench.data.download.remote import Remote
-from objbench.files import check_space, explain_os_errors, free_space, megabytes
+from objbench.files import check_space, free_space, megabytes
+from objbench.os_errors import explain_os_errors
 
 CONNECTIONS = 4
 _MAKE_ROOM = "free some space or choose another place with --data"

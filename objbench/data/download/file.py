@@ -24,7 +24,8 @@ from objbench.data.download.remote import Remote
 from objbench.data.download.transfer import Partial, Transfer
 from objbench.data.download.zipped import inflate
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock, free_space, megabytes, sync
+from objbench.files import free_space, megabytes, sync
+from objbench.locks import exclusive_lock
 from objbench.progress import Say
 from objbench.stored import utc_now
 

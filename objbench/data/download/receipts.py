@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from objbench.data.download.http import CHUNK
-from objbench.files import naming
+from objbench.os_errors import naming
 from objbench.stored import Stored
 
 Kind = Literal["sha256", "md5", "crc32"]

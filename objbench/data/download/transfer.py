@@ -17,7 +17,8 @@ from pydantic import ConfigDict, Field
 
 from objbench.data.download.http import Client, ResourceInfo, receive
 from objbench.data.download.patience import ATTEMPTS, Backoff, RateWatch, TransientError
-from objbench.files import naming, sync_open
+from objbench.files import sync_open
+from objbench.os_errors import naming
 from objbench.stored import Stored, Strict
 
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20

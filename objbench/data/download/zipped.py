@@ -12,7 +12,7 @@ from pathlib import Path
 from objbench.data.download.http import CHUNK, Client, ResourceInfo
 from objbench.data.download.patience import PermanentError
 from objbench.data.download.transfer import ByteRange
-from objbench.files import naming
+from objbench.os_errors import naming
 
 _LOCAL_HEADER = struct.Struct(
     "<4s22xHH"

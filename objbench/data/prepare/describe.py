@@ -19,7 +19,8 @@ from objbench.data.format.sample import fingerprint
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.sources.base import SourceTree, SplitPlan
 from objbench.errors import ObjbenchError
-from objbench.files import megabytes, resolved, sha256_of
+from objbench.files import megabytes, sha256_of
+from objbench.paths import resolved
 from objbench.printable import printable
 
 _SECONDS = 1.0  # between two signs of life while files are hashed

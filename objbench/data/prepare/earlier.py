@@ -12,7 +12,7 @@ from objbench.data.prepare.journal import Journal
 from objbench.data.read.cache import CACHE
 from objbench.data.sources.base import Source
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import exclusive_lock
+from objbench.locks import exclusive_lock
 from objbench.spec.datasets import SPLITS
 from objbench.spec.nested import differences
 from objbench.stores import Place, Store, remove_tree

@@ -29,7 +29,8 @@ from objbench.data.prepare.pipeline import write_splits
 from objbench.data.prepare.writer import ShardWriter
 from objbench.data.sources.base import Source, SplitPlan
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import exclusive_lock, explain_os_errors
+from objbench.locks import exclusive_lock
+from objbench.os_errors import explain_os_errors
 from objbench.parts import Part
 from objbench.printable import printable
 from objbench.spec.datasets import DatasetRef

@@ -12,7 +12,8 @@ from objbench.data.format import tar
 from objbench.data.format.manifest import Records, Shard, Skipped
 from objbench.data.prepare.encode import EncodedScene
 from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
-from objbench.files import check_space, naming, sync_open
+from objbench.files import check_space, sync_open
+from objbench.os_errors import naming
 from objbench.stores import Place, move_whole
 
 _SPARE = 1.05

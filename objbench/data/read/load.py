@@ -25,8 +25,10 @@ from objbench.data.scene import SCENES_PER_JOB, Array
 from objbench.data.workers import available, run
 from objbench.device import choose_device
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock, naming, sync
+from objbench.files import sync
 from objbench.folders import data_folder
+from objbench.locks import exclusive_lock
+from objbench.os_errors import naming
 from objbench.spec.datasets import DatasetRef
 from objbench.spec.load import load_spec
 from objbench.stores import Place, Store

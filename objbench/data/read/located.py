@@ -9,8 +9,9 @@ from pathlib import Path
 
 from objbench.data.download.copies import Wanted, fetch_copies
 from objbench.data.format.manifest import MANIFEST, Manifest, Shard
-from objbench.files import exclusive_lock, explain_os_errors
 from objbench.folders import CACHE_VARIABLE, copy_folder
+from objbench.locks import exclusive_lock
+from objbench.os_errors import explain_os_errors
 from objbench.stores import Place, Store
 
 _REMEDY = "objbench verify lists all differences, prepare --force replaces the dataset"

@@ -22,7 +22,7 @@ from objbench.data.scene import Array
 from objbench.data.sources import gzipped
 from objbench.data.sources.gzipped import StreamError
 from objbench.errors import ObjbenchError
-from objbench.files import naming
+from objbench.os_errors import naming
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
 _MASK_DELTA = 0xA282EAD8

@@ -17,7 +17,7 @@ from helpers.server import Fault, Served, Server
 
 from objbench.data.download import Remote, fetch, file, transfer
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock
+from objbench.locks import exclusive_lock
 
 
 def test_a_dropped_connection_goes_on_where_it_stood(

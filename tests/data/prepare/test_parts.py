@@ -20,7 +20,7 @@ from objbench.data.prepare.journal import Journal
 from objbench.data.prepare.parts import Shards
 from objbench.data.prepare.prepare import PrepareRequest, prepare
 from objbench.errors import ObjbenchError
-from objbench.files import exclusive_lock
+from objbench.locks import exclusive_lock
 from objbench.parts import Part
 from objbench.progress import silent
 from objbench.spec.datasets import DatasetRef

@@ -19,7 +19,7 @@ from objbench.data.prepare.prepare import prepare
 from objbench.data.read.verify import verify
 from objbench.data.sources.base import SplitPlan
 from objbench.errors import ObjbenchError, RequestError
-from objbench.files import exclusive_lock
+from objbench.locks import exclusive_lock
 
 TOY = toy.dataset()
 

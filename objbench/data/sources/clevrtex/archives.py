@@ -14,7 +14,7 @@ from objbench.data.sources import gzipped
 from objbench.data.sources.clevrtex.names import MOST_BYTES, FileId, ForeignError, Variant, parse
 from objbench.data.sources.gzipped import StreamError
 from objbench.errors import ObjbenchError
-from objbench.files import naming
+from objbench.os_errors import naming
 
 _BLOCK = 512
 _STEP = 1 << 20

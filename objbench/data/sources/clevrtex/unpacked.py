@@ -7,7 +7,7 @@ from pathlib import Path
 
 from objbench.data.sources.clevrtex.names import KINDS, ForeignError, Variant, parse
 from objbench.errors import ObjbenchError
-from objbench.files import refuse_special
+from objbench.paths import refuse_special
 
 Files = dict[str, dict[int, str]]  # suffix -> index -> the folder that this file of the scene is in
 

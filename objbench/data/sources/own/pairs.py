@@ -17,8 +17,9 @@ from objbench.data.download.receipts import RECEIPT
 from objbench.data.sources.own.rle import annotations_by_image
 from objbench.data.sources.own.scenes import Part
 from objbench.errors import ObjbenchError
-from objbench.files import naming, refuse_special, walk
 from objbench.json_text import parse_json
+from objbench.os_errors import naming
+from objbench.paths import refuse_special, walk
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LABELS = (".png", ".json")

@@ -15,7 +15,9 @@ from objbench.data.sources.base import Source, SourceRequest, SplitPlan
 from objbench.data.sources.own.scenes import MOST_BYTES, OwnBlock, OwnScene, Part, blocks
 from objbench.data.sources.own.splits import ALIKE, HASHED, plans, split_by_hash
 from objbench.errors import ObjbenchError, RequestError, brief, first_few, is_of_the_content, unknown_name
-from objbench.files import CHUNK, naming, refuse_special
+from objbench.files import CHUNK
+from objbench.os_errors import naming
+from objbench.paths import refuse_special
 from objbench.spec.datasets import SPLITS
 
 _DEFAULTS = {"image": "png;jpg;jpeg;webp", "labels": "mask.png;seg.png"}
