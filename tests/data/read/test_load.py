@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from helpers import toy
 
@@ -252,6 +253,12 @@ def test_an_unprepared_dataset_names_the_command(data: Path) -> None:
 def test_several_sources_must_be_chosen_from(data: Path) -> None:
     (data / "toy/other").mkdir()
     (data / "toy/other" / MANIFEST).write_text((data / "toy/toy" / MANIFEST).read_text())
+    assert len(load(data)) == 23  # one that the dataset does not have
+    layer = yaml.safe_load((data / "toy.yaml").read_text())
+    block = layer["datasets"]["toy"]
+    for sources in (block["sources"], block["protocols"]["standard"]["sources"]):
+        sources["other"] = sources["toy"]
+    (data / "toy.yaml").write_text(yaml.safe_dump(layer))
     with pytest.raises(RequestError, match="prepared from several sources: give --source other or toy"):
         load(data)
     assert len(load(data, source="toy")) == 23
