@@ -23,9 +23,8 @@ MADE_FOR = {
     "genesis": STRIPED,
     "slate": STRIPED,
 }  # the others: ALIGNED
-ALSO_ON_THE_SMALL_CLEVR = (
-    "gnm",
-)  # tried there as they are, besides those made for it or with settings for it
+# Presets tried on the small CLEVR as they are, besides those made for it or with settings for it.
+ALSO_ON_THE_SMALL_CLEVR = ("gnm", "marionette", "efficient_morl")
 SEEDS = {"objmae": 5}
 OTHER_SEEDS = 3
 STABLE = "objmae:stable"
