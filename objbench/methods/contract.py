@@ -47,10 +47,8 @@ class Stage:
     clip_order: Annotated[Positive, Field(allow_inf_nan=True)] = 2.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            object.__setattr__(
-                self, name, as_yaml(value)
-            )  # a number of numpy or torch is one of Python from here on
+        for name, value in vars(self).items():  # a number of numpy or torch is one of Python from here on
+            object.__setattr__(self, name, as_yaml(value))
 
     def completed(self, recipe: Recipe) -> Stage:
         """The stage with the batch size and the precision of the recipe, if it has none of its own."""
