@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import errno
 import operator
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 _BRIEF = 200  # letters
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, which torch puts into messages
 _NO_MEMORY = (  # what torch, threading, zlib and the loader of shared libraries say
     "Cannot allocate memory",
     "DefaultCPUAllocator",
@@ -47,14 +49,14 @@ class RequestError(ObjbenchError):
 
 
 def brief(error: BaseException) -> str:
-    """What an error of a library says of damaged bytes, in one line: it may quote kilobytes of them.
+    """What an error of a library says of damaged bytes, in one line: it may quote kilobytes of them, or be in colours.
 
-    >>> brief(ValueError("bad\\nheader"))
+    >>> brief(ValueError("bad\\n\\x1b[1mheader\\x1b[0m"))
     'bad header'
     >>> brief(KeyError())
     'KeyError'
     """
-    words = " ".join(str(error)[: 2 * _BRIEF].split()) or type(error).__name__
+    words = " ".join(_COLOURS.sub("", str(error)[: 2 * _BRIEF]).split()) or type(error).__name__
     return shortened(words)
 
 
