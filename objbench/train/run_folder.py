@@ -13,7 +13,7 @@ from typing import Any
 from objbench.errors import ObjbenchError, RequestError, first_few
 from objbench.files import replacing, sync, write_atomically
 from objbench.json_text import parse_json
-from objbench.methods.plain_file import COPY, changed_since, is_copy, loaded_file
+from objbench.methods.plain_file import COPY, MethodFile, changed_since, is_copy, loaded_file
 from objbench.os_errors import explain_os_errors
 from objbench.paths import refuse_special, resolved
 from objbench.records import RECORD, Run, read_record
@@ -67,25 +67,31 @@ def claim(folder: Path, config: dict[str, Any], fresh: bool) -> bool:
     other = other_configuration(folder, config)
     if other is not None:
         raise RequestError(other)
-    file, known = loaded_file(str(config.get("implementation"))), _is_of(folder, config)
+    known = _is_of(folder, config)
     if not known:
         write_atomically(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-    if file is not None and not is_copy(folder / COPY, file):
+    if (file := _file_without_copy(folder, config)) is not None:
         with replacing(folder / COPY) as partial:
             partial.write_bytes(file.source)
     return known and is_finished(folder, config)
 
 
 def is_finished(folder: Path, config: dict[str, Any]) -> bool:
-    """Whether a run of `config` is finished in `folder`. Writes nothing.
+    """Whether a run of `config` is finished in `folder`, and all of it is there. Writes nothing.
 
     Raises:
         ObjbenchError: Its record is damaged, or that of another run.
     """
-    if not ((folder / RECORD).exists() and _is_of(folder, config)):
+    if not ((folder / RECORD).exists() and _is_of(folder, config)) or _file_without_copy(folder, config):
         return False
     refuse_other_record(folder)
     return True
+
+
+def _file_without_copy(folder: Path, config: dict[str, Any]) -> MethodFile | None:
+    """The plain file that the method of `config` is of, unless its copy is in `folder`; None for one of a package."""
+    file = loaded_file(str(config.get("implementation")))
+    return None if file is None or is_copy(folder / COPY, file) else file
 
 
 def _is_of(folder: Path, config: dict[str, Any]) -> bool:

@@ -252,10 +252,10 @@ def test_a_finished_seed_says_what_finished_it():
     assert "--fresh runs it again" in again.stderr
 
 
-def in_memory(runs: Path, *more: str) -> tuple[str, ...]:
-    sizes = ("--train", "60", "--val", "4", "--test", "8")
+def in_memory(runs: Path, test: str = "8") -> tuple[str, ...]:
+    sizes = ("--train", "60", "--val", "4", "--test", test)
     where = ("--dataset", "tetrominoes", "--source", "generated", "--runs", str(runs))
-    return ("run", "one_slot", *where, "--in-memory", *sizes, *more)
+    return ("run", "one_slot", *where, "--in-memory", *sizes)
 
 
 def test_scenes_in_memory_need_nothing_prepared(tmp_path, monkeypatch):
@@ -299,4 +299,4 @@ def test_sizes_go_with_scenes_in_memory(tmp_path):
 
 
 def test_a_run_in_memory_needs_train_and_test(tmp_path):
-    assert "--test 0: a run needs train and test" in refused(2, *in_memory(tmp_path, "--test", "0"))
+    assert "--test 0: a run needs train and test" in refused(2, *in_memory(tmp_path, test="0"))
