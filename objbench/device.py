@@ -21,14 +21,16 @@ def choose_device(name: str | int | torch.device | None) -> torch.device:
     Raises:
         RequestError: The device is unknown or not available.
     """
-    if isinstance(name, int):
+    if name is None:
+        name = "cpu"
+    elif isinstance(name, int) and not isinstance(name, bool):
         name = f"cuda:{name}"
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if str(name or "cpu").partition(":")[0] not in ("cpu", "cuda"):
+    if str(name).partition(":")[0] not in ("cpu", "cuda"):
         raise RequestError(f"unknown device '{name}' (known: auto, cpu, cuda, cuda:N)")
     try:
-        device = torch.device(name or "cpu")
+        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = lines_of(error)[0]

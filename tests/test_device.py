@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +19,12 @@ from objbench.errors import RequestError
 def test_a_number_is_that_of_a_gpu() -> None:
     with pytest.raises(RequestError, match="device cuda:77 is not available"):
         device.choose_device(77)
+
+
+@pytest.mark.parametrize("name", ["", np.int64(0), False])
+def test_what_is_no_device_is_not_the_cpu(name: Any) -> None:
+    with pytest.raises(RequestError, match=f"unknown device '{name}' .known: auto, cpu, cuda, cuda:N"):
+        device.choose_device(name)
 
 
 def test_the_free_memory_of_the_machine_is_part_of_what_it_has() -> None:

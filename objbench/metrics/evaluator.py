@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -92,11 +92,7 @@ class Evaluator:
                     f"further '{name}' has shape {tuple(column.shape)} for {len(pred)} images; expected one value per image"
                 )
         scores |= {name: column.to(pred.device, torch.float64) for name, column in further.items()}
-        named = [] if keys is None else np.asarray(keys if isinstance(keys, Sized) else list(keys)).tolist()
-        if any(isinstance(key, list) for key in named):
-            raise ObjbenchError("keys must be one text or number for each image, (B,)")
-        if keys is not None and len(named) != len(pred):
-            raise ObjbenchError(f"{len(named)} keys were given for {len(pred)} images")
+        named = [] if keys is None else _names(keys, len(pred))
         values = torch.stack(list(scores.values())).tolist()
         self._append(dict(zip(scores, values, strict=True)), named, len(pred))
 
@@ -157,6 +153,20 @@ class Evaluator:
             self._values.setdefault(name, []).extend(column)
         self._keys.extend(keys)
         self._n_images += count
+
+
+def _names(keys: Any, count: int) -> list[str]:
+    """The keys of `count` images as a list; ObjbenchError if they are not one text or number for each."""
+    try:
+        names = np.asarray(keys if isinstance(keys, str) else list(keys))
+    except (TypeError, ValueError):  # nothing to go through, or lists of different lengths
+        names = np.empty(())
+    if names.ndim != 1 or names.dtype == object:
+        raise ObjbenchError("keys must be one text or number for each image, (B,)")
+    if len(names) != count:
+        raise ObjbenchError(f"{len(names)} keys were given for {count} images")
+    listed: list[str] = names.tolist()
+    return listed
 
 
 def _mean_std(values: list[float]) -> dict[str, Any]:

@@ -162,8 +162,14 @@ def test_keys_may_come_one_by_one_and_are_one_per_image() -> None:
     evaluator = Evaluator()
     evaluator.update(PRED, TRUE, keys=(key for key in KEYS))  # type: ignore[arg-type]
     assert evaluator.per_image()["keys"].tolist() == KEYS
+
+
+@pytest.mark.parametrize(
+    "keys", [np.array(KEYS)[:, None], [["a"], ["b", "c"], *KEYS[2:]], "abcdefg", 7, np.array("a"), [{}] * 7]
+)
+def test_keys_are_texts_or_numbers(keys: Any) -> None:
     with pytest.raises(ObjbenchError, match="keys must be one text or number for each image"):
-        Evaluator().update(PRED, TRUE, keys=np.array(KEYS)[:, None])
+        Evaluator().update(PRED, TRUE, keys=keys)
 
 
 def test_keys_are_for_all_images_or_for_none() -> None:

@@ -77,9 +77,14 @@ def checked(made: Any, who: str, start: int, stop: int) -> SceneTensors:
     if not isinstance(made, SceneTensors):
         raise ObjbenchError(f"{who} gave {_of_type(made)}, expected SceneTensors")
     _check_fields(made, who)
+    _check_places(made, who)
+    _check_names(made, who)
+    _check_visibility(made.factors.get("visibility"), who)
     index = made.index.tolist()
     if index != list(range(start, stop)):
         found = f"{len(index):,} scenes" + (f", {index[0]} to {index[-1]}" if index else "")
+        if sorted(index) == list(range(start, stop)):
+            found += " in another order"
         raise ObjbenchError(f"{who} gave {found}; asked for {stop - start:,}, {start} to {stop - 1}")
     check_shapes(who, len(index), made.images, made.masks, made.factors)
     for row, fault in not_finite(made.factor_arrays()).items():
@@ -88,7 +93,7 @@ def checked(made: Any, who: str, start: int, stop: int) -> SceneTensors:
 
 
 def _check_fields(made: SceneTensors, who: str) -> None:
-    """Raise ObjbenchError for a field, a factor or its words that are of another kind than SceneTensors says."""
+    """Raise ObjbenchError for a field or a factor that is of another kind than SceneTensors says."""
     for name in ("index", "images", "masks"):
         if not isinstance(getattr(made, name), Tensor):
             raise ObjbenchError(f"{who} gave {name} as {_of_type(getattr(made, name))}, expected a tensor")
@@ -107,18 +112,32 @@ def _check_fields(made: SceneTensors, who: str) -> None:
                 f"{who} gave the factor '{factor}' as {_of_type(values)}, expected a tensor of whole numbers, bool, or "
                 "floats of 16, 32 or 64 bits"
             )
+
+
+def _check_places(made: SceneTensors, who: str) -> None:
+    """Raise ObjbenchError for a tensor that is sparse, or not on the device of the others."""
+    factors = {f"the factor '{name}'": values for name, values in made.factors.items()}
+    tensors = {"index": made.index, "images": made.images, "masks": made.masks, **factors}
+    for name, values in tensors.items():
+        if values.layout != torch.strided or values.device != made.index.device:
+            raise ObjbenchError(
+                f"{who} gave {name} as {values.layout} on {values.device}, expected a dense tensor (torch.strided) on the "
+                f"device of the index, {made.index.device}"
+            )
+
+
+def _check_names(made: SceneTensors, who: str) -> None:
+    """Raise ObjbenchError for names of no factor or of one that is no codes, and for codes without a name."""
     for factor, words in made.names.items():
         if factor not in made.factors:
             raise ObjbenchError(
                 f"{who} gave names for '{factor}', and no factor of this name: {[*made.factors]}"
             )
+        if factor == "visibility":
+            raise ObjbenchError(f"{who} gave names for the factor 'visibility', expected none: it is 0 or 1")
+        if not (isinstance(words, list | tuple) and words and all(isinstance(word, str) for word in words)):
+            raise ObjbenchError(f"{who} gave names for the factor '{factor}' that are no list of texts")
         _check_codes(who, factor, made.factors[factor], len(words))
-    present = made.factors.get("visibility")
-    if present is not None and present.numel() and not bool(((present == 0) | (present == 1)).all()):
-        low, high = (extreme.item() for extreme in present.aminmax())
-        raise ObjbenchError(
-            f"{who} gave the factor 'visibility' with values from {low} to {high}, expected 0 or 1"
-        )
 
 
 def _check_codes(who: str, factor: str, codes: Tensor, words: int) -> None:
@@ -134,6 +153,14 @@ def _check_codes(who: str, factor: str, codes: Tensor, words: int) -> None:
                 f"{who} gave {words} names for the factor '{factor}', whose values are {low} to {high}: expected 0 to "
                 f"{words - 1}"
             )
+
+
+def _check_visibility(present: Tensor | None, who: str) -> None:
+    if present is not None and present.numel() and not bool(((present == 0) | (present == 1)).all()):
+        low, high = (extreme.item() for extreme in present.aminmax())
+        raise ObjbenchError(
+            f"{who} gave the factor 'visibility' with values from {low} to {high}, expected 0 or 1"
+        )
 
 
 def _of_type(value: Any) -> str:

@@ -42,7 +42,12 @@ from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder, grid
 from objbench.methods.parts.encoder import Encoder, Strides
 from objbench.methods.parts.gaussian import Gaussian
 from objbench.methods.parts.geco import AdditiveGECO
-from objbench.methods.parts.iterative_inference import DetachedNorm, Gradients, iterative_inference
+from objbench.methods.parts.iterative_inference import (
+    DetachedNorm,
+    Gradients,
+    iterative_inference,
+    outside_inference_mode,
+)
 from objbench.methods.parts.mixture import composed, per_channel
 from objbench.methods.parts.one_adam import one_adam
 from objbench.methods.parts.resolution import Resolution, Side
@@ -211,7 +216,8 @@ class EfficientMORL(Method):
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The masks after the last refinement; each image has its own noise."""
-        _, found, attention = self.infer(self.resolution.downsample(images), progress or ENDED)
+        with outside_inference_mode():
+            _, found, attention = self.infer(self.resolution.downsample(images.clone()), progress or ENDED)
         return self.resolution.segmentation(
             found.log_masks,
             found.rgb,

@@ -35,7 +35,7 @@ from objbench.methods.base import LearningRate, Losses, Method, Progress, Segmen
 from objbench.methods.iodine.refiner import Explanation, Likelihood, Memory, Refiner
 from objbench.methods.parts.broadcast import Conv, SpatialBroadcastDecoder
 from objbench.methods.parts.gaussian import Gaussian, softplus_variance
-from objbench.methods.parts.iterative_inference import Gradients, iterative_inference
+from objbench.methods.parts.iterative_inference import Gradients, iterative_inference, outside_inference_mode
 from objbench.methods.parts.mixture import mix
 from objbench.methods.parts.position import coordinate_grid, cosine_grid
 from objbench.methods.parts.resolution import Resolution, Side
@@ -193,7 +193,8 @@ class IODINE(Method):
 
     def segment(self, images: Tensor, progress: Progress | None = None) -> Segmentation:
         """The last explanation; the latents of each image are sampled with its own noise."""
-        _, last = self._explain(self.resolution.downsample(images))
+        with outside_inference_mode():
+            _, last = self._explain(self.resolution.downsample(images.clone()))
         means, _ = last.latents.chunk(2, dim=-1)
         return self.resolution.segmentation(last.log_masks, last.components, slots=means)
 

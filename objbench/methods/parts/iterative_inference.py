@@ -6,7 +6,8 @@ what else the network sees and what it remembers is up to the method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 import torch
@@ -64,6 +65,17 @@ def iterative_inference(
         del found, gradients  # before the next attempt is made: memory holds one of them
     last = attempt(latents, steps)
     return [*losses, last.loss], last
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Leave torch.inference_mode, which no gradient works in; whether gradients are enabled stays as it is.
+
+    A tensor that was made in the mode must be cloned before it has a part in `iterative_inference`.
+    """
+    enabled = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(enabled):  # the former alone enables them
+        yield
 
 
 class DetachedNorm(nn.LayerNorm):

@@ -314,3 +314,12 @@ def test_it_trains_with_weights_in_bfloat16():
 def test_gaussian_of_latents_has_a_floor():
     assert isinstance(diagonal(torch.zeros(2)), Gaussian)
     assert diagonal(torch.tensor([0.0, -200.0])).deviation.item() == pytest.approx(math.sqrt(1e-5))
+
+
+def test_segments_are_the_same_in_an_inference_mode():
+    method, seeds, masks = small().eval(), torch.tensor([3, 4]), []
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            method.seed_images(seeds)
+            masks.append(method.segment(torch.full((2, 3, 35, 35), 0.5)).masks)
+    assert torch.equal(*masks)

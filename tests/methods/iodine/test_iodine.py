@@ -334,3 +334,12 @@ def test_the_refiner_knows_places_by_cosines_the_decoder_by_coordinates():
 def test_bad_settings_are_refused(overrides, message):
     with pytest.raises(RequestError, match=message):
         tiny(**overrides)
+
+
+def test_segments_are_the_same_in_an_inference_mode():
+    method, seeds, masks = tiny().eval(), torch.tensor([3, 4]), []
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            method.seed_images(seeds)
+            masks.append(method.segment(torch.full((2, 3, 35, 35), 0.5)).masks)
+    assert torch.equal(*masks)

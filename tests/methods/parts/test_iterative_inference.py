@@ -10,7 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from objbench.methods.parts.iterative_inference import DetachedNorm, iterative_inference
+from objbench.methods.parts.iterative_inference import (
+    DetachedNorm,
+    iterative_inference,
+    outside_inference_mode,
+)
 
 TARGET = torch.tensor([[1.0, -2.0], [3.0, 0.5]])
 
@@ -90,6 +94,15 @@ def test_refines_under_no_grad_and_in_eval():
     assert float(losses[-1].sum()) < float(losses[0].sum())
     assert not any(loss.requires_grad for loss in losses)
     assert not last.watched[0].requires_grad
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_an_inference_mode_is_left_and_gradients_stay_as_they_are(mode):
+    with mode():
+        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        with outside_inference_mode():
+            assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == (before[0], False)
+        assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
 
 
 def test_training_and_test_give_the_same():
