@@ -110,7 +110,7 @@ def position_table(grid: tuple[int, int], width: int) -> Tensor:
 
 def random_patches(batch: int, patches: int, kept: int, device: torch.device) -> Tensor:
     """Indices (B,n) of the patches to keep: for each image a uniform random subset, in random order."""
-    return torch.rand(batch, patches, device=device).argsort(dim=1)[:, :kept]
+    return torch.rand(batch, patches, dtype=torch.float32, device=device).argsort(dim=1)[:, :kept]
 
 
 def take_patches(x: Tensor, ids: Tensor) -> Tensor:

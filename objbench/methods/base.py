@@ -202,7 +202,10 @@ class Method(nn.Module):
         change a result; in training from the default generator.
         """
         if self._image_seeds is None:
-            return self.drawn(len(images), lambda count: torch.randn(count, *shape, device=images.device))
+            return self.drawn(
+                len(images),
+                lambda count: torch.randn(count, *shape, dtype=torch.float32, device=images.device),
+            )
         self._draws += 1
         return normal(self.image_seeds(len(images)).to(images.device), self._draws, shape)
 

@@ -17,6 +17,7 @@ from objbench.device import choose_device
 from objbench.errors import whole_number
 from objbench.folders import runs_folder
 from objbench.methods.base import Method
+from objbench.methods.parts.precision import float32_default
 from objbench.methods.plain_block import described
 from objbench.records import Run, read_run
 from objbench.spec.datasets import TEST, DatasetRef
@@ -115,7 +116,8 @@ class FinishedRun:
         images = torch.stack([image.values for image in batch])
         cuda = [self.device] if self.device.type == "cuda" else []
         self.method.eval()
-        with _ALONE, torch.random.fork_rng(cuda):  # the random numbers of the caller stay as they are
+        # The random numbers of the caller stay as they are.
+        with _ALONE, float32_default, torch.random.fork_rng(cuda):
             found = segment(self.method, images, [image.key for image in batch], self.record.seed)
         labels = found.prediction.cpu()
         parts = {
@@ -142,7 +144,9 @@ class _Scaled(NamedTuple):
     @staticmethod
     def of(image: NamedImage, size: tuple[int, int], device: torch.device) -> _Scaled:
         height, width = image.values.shape[1:]
-        return _Scaled(image.name, image.key, (height, width), to_size(image.values.to(device), size))
+        return _Scaled(
+            image.name, image.key, (height, width), to_size(image.values.to(device, torch.float32), size)
+        )
 
 
 def open_run(
@@ -177,7 +181,9 @@ def open_run(
     where, spec = choose_device(device), load_spec(config, place(data) if data else None)
     folder = locate_run(run, runs)
     record = read_run(folder)
-    method, dataset = load_run(folder, record, spec), dataset_of(folder, record, spec)
+    with float32_default:
+        method = load_run(folder, record, spec)
+    dataset = dataset_of(folder, record, spec)
     block = described(spec, record.method, record.implementation)
     return FinishedRun(folder, record, method, dataset, block, where)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import nullcontext
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from helpers.default_dtype import float64_by_default
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import LBFGS, SGD
@@ -419,3 +421,24 @@ def test_numbers_of_numpy_are_values_of_a_stage():
     assert type(Stage("a", steps=torch.tensor(4)).steps) is int
     with pytest.raises(RequestError, match="batch_size: expected a whole number >= 1, found 0"):
         Stage("a", steps=3, batch_size=np.int64(0)).check_values()
+
+
+@pytest.mark.parametrize("name", [*LEARNED, "objmae"])
+def test_another_default_type_changes_nothing(name):
+    """Methods say the types of the tensors that they make."""
+    images = torch.rand(2, 3, 35, 35, generator=torch.Generator().manual_seed(0))
+    found = []
+    for default in (nullcontext, float64_by_default):
+        torch.manual_seed(0)
+        method = create(name, "tetrominoes").eval()
+        stage = method.stages()[0].name
+        method.seed_images(torch.tensor([1, 2]))
+        with default():
+            with torch.no_grad():
+                result = method.segment(images)
+            method.train().seed_images(None)
+            torch.manual_seed(1)
+            loss = method.training_loss(images, Progress(stage, 0, 10, 0, 10)).total.detach()
+        found.append([result.prediction, result.masks, result.reconstruction, loss])
+    for one, other in zip(*found, strict=True):
+        assert one is None or (one.dtype == other.dtype and torch.equal(one, other))

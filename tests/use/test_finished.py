@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.commands import call
+from helpers.default_dtype import float64_by_default
 from PIL import Image
 
 import objbench
@@ -121,6 +122,17 @@ def test_shipped_weights_segment():
     scenes = objbench.generate("tetrominoes", 64, seed=77, split="test")
     found = open_run(NAME).segment(scenes.images)
     assert float(score(found.labels, scenes.masks)["ari_fg"].mean()) > 0.85
+
+
+def test_another_default_type_changes_no_segments(scenes):
+    images = [Image.fromarray(scenes.images[0].permute(1, 2, 0).numpy()).resize((50, 40))]
+    expected = open_run(NAME).segment(images)
+    with float64_by_default():
+        found = open_run(NAME).segment(images)
+        assert torch.get_default_dtype() == torch.float64
+    for name in ("labels", "masks", "reconstruction"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
 
 
 def test_images_of_any_kind_and_size_get_labels_of_their_size(scenes, tmp_path):

@@ -137,7 +137,7 @@ class Tetrominoes(Generator):
             first, second = stripes.colors.float().unbind(2)
             direction, phase = stripes.direction.float(), stripes.phase.float()
             factors |= {"color": first, "second_color": second, "direction": direction, "phase": phase}
-        factors["visibility"] = torch.ones(len(index), PIECES + 1, device=index.device)
+        factors["visibility"] = torch.ones(len(index), PIECES + 1, dtype=torch.float32, device=index.device)
         return SceneTensors(index, images, masks, factors)
 
     def stream_key(self, split: str, seed: int, *what: str) -> tuple[int, int]:

@@ -179,7 +179,9 @@ class DTISprites(Method):
         """Mean squared error of the image that the best sprites make."""
         images, phase = self.resolution.downsample(images), self._phase(progress)
         predicted = self._predict(images, phase)
-        unit = torch.rand(len(self.colours), 1, *self.resolution.size, device=images.device)
+        unit = torch.rand(
+            len(self.colours), 1, *self.resolution.size, dtype=images.dtype, device=images.device
+        )
         noise = self.settings.search.noise * (2 * unit - 1)
         with torch.no_grad():
             chosen = self._choose(images, predicted, phase, noise)

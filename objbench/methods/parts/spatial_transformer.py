@@ -64,7 +64,7 @@ def cell_centres(offset: Tensor, cells: tuple[int, int], side: tuple[float, floa
     """
     rows, columns = cells
     width, height = side or (1 / columns, 1 / rows)
-    y, x = (torch.arange(count, device=offset.device) + 0.5 for count in cells)
+    y, x = (torch.arange(count, dtype=torch.float32, device=offset.device) + 0.5 for count in cells)
     right, down = widened(offset).unbind(-1)
     # Numbers, not a tensor of them: that would be copied from the host, which a captured step cannot do.
     across = 2 * width * (x.repeat(rows) + right) - 1

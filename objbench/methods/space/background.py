@@ -114,7 +114,7 @@ class Background(nn.Module):
         """Latents of the masks (B,K,Z) of features (B,F), and the divergence (B,) of their posterior."""
         state, before = (lstm.start(len(features)) for lstm in (self.posterior, self.prior))
         sample = self.before_first.expand(len(features), -1)
-        latents, kl = [], torch.zeros(len(features), device=features.device)
+        latents, kl = [], torch.zeros(len(features), dtype=torch.float32, device=features.device)
         for step in range(self.model.components):
             state = self.posterior(torch.cat([features, sample], dim=1), state)
             found = self.posterior.read(state)

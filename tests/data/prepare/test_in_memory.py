@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.default_dtype import float64_by_default
 from helpers.generated import assert_same
 
 import objbench
@@ -104,6 +105,18 @@ def test_generate_gives_scenes_in_memory() -> None:
     assert scenes.keys[:2] == ["00000000", "00000001"]
     assert np.array_equal(scenes.factors["x"], expected.factors["x"])
     assert (str(scenes.spec), scenes.split, len(scenes)) == ("tetrominoes@aligned", "val", 12)
+
+
+@pytest.mark.parametrize("dataset", ["tetrominoes@striped", "multi_dsprites", "clevr6", "clevrtex"])
+def test_another_default_type_changes_no_scene(dataset: str) -> None:
+    expected = objbench.generate(dataset, 2)
+    with float64_by_default():
+        found = objbench.generate(dataset, 2)
+    assert torch.equal(found.images, expected.images)
+    assert torch.equal(found.masks, expected.masks)
+    for name, values in expected.factors.items():
+        assert np.array_equal(found.factors[name], values)
+        assert found.factors[name].dtype == values.dtype
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

@@ -169,7 +169,7 @@ def _spread(points: Surface, tangents: tuple[Tensor, Tensor], lobe: Lobe, again:
     pair, second = ray % pairs, ray // pairs
     share = (points.phase[0] + pair) / pairs
     slope = (share / (1 - share).clamp_min(0.2)).sqrt()
-    cosine, sine = _circle((points.phase[1] + pair / (2 * pairs) + second / 2) % 1)
+    cosine, sine = _circle((points.phase[1] + pair.float() / (2 * pairs) + second.float() / 2) % 1)
     across = (
         lobe.around * slope * cosine * tangents[0][:, again]
         + lobe.along * slope * sine * tangents[1][:, again]

@@ -121,11 +121,14 @@ def planks(site: Site) -> Pattern:
 def grained(site: Site) -> Pattern:
     """Solid wood: rings around a bent axis and pores. Params: tightness of the rings; contrast; pores."""
     tight, contrast, pores = site.params
-    bent = noise(site.at * torch.tensor([[0.7], [0.7], [0.25]], device=site.at.device), site.seed + 79)
+    bent = noise(
+        site.at * torch.tensor([[0.7], [0.7], [0.25]], dtype=site.at.dtype, device=site.at.device),
+        site.seed + 79,
+    )
     radius = ((site.at[0] + 2.1) ** 2 + (site.at[1] + 0.7) ** 2).sqrt() + 0.35 * bent
     frequency = 2 + 6 * tight
     ring = _wave(radius * frequency) * fading(0.7 * site.blur * frequency)
-    narrow = site.at * torch.tensor([[11.0], [11.0], [1.3]], device=site.at.device)
+    narrow = site.at * torch.tensor([[11.0], [11.0], [1.3]], dtype=site.at.dtype, device=site.at.device)
     pore = fading(site.blur * 6) * noise(narrow, site.seed + 83)
     tone = _half(contrast * ring + 0.5 * bent + 0.5 * pores * pore)
     return Pattern(_half(0.3 * ring + pores * pore), tone, _step(pore * pores, 0.45, 0.2))

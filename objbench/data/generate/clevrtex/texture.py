@@ -127,7 +127,9 @@ def _pattern(
         ground = entity % textures.material.shape[1] == 0
         at = turn(at, torch.where(ground, cosine, 1), torch.where(ground, sine, 0))
         at = _unwrapped(at, places.normal, places.cut) * scale
-        at = at + textures.start.flatten(1)[:, entity] * torch.tensor([[1.0], [1.0], [0.0]], device=at.device)
+        at = at + textures.start.flatten(1)[:, entity] * torch.tensor(
+            [[1.0], [1.0], [0.0]], dtype=at.dtype, device=at.device
+        )
     else:
         at = turn(at, cosine, sine) * scale + textures.start.flatten(1)[:, entity]
     return FAMILIES[name](Site(at, textures.seed.flatten()[entity], blur * scale, params))
@@ -144,7 +146,7 @@ def _unwrapped(at: Tensor, normal: Tensor, cut: Tensor) -> Tensor:
     along = torch.where(cut == BOX, torch.where(side, y, x), angle)
     along = torch.where(lid, x, along)
     across = torch.where(lid, y, torch.where(cut == GLOBE, torch.atan2(z, away), z))
-    face = torch.where(lid, 11.0, torch.where(side, 5.0, 0.0))
+    face = torch.where(lid, 11.0, torch.where(side, 5.0, 0.0)).to(z.dtype)
     return torch.stack([along, across, face])
 
 

@@ -48,16 +48,18 @@ class TexturedTracer(Tracer):
     ) -> None:
         super().__init__(objects, lights, camera, window)
         self.textures = textures
-        self.glow = torch.zeros(3, len(objects.shape), device=objects.shape.device)
+        self.glow = torch.zeros(3, len(objects.shape), dtype=torch.float32, device=objects.shape.device)
 
     def backdrop(self, free: Tensor) -> Tensor:
         """The ground (3,N,height,width) where the share `free` (N,height,width) of a pixel is not zero."""
         window = self.window
         scene, row, column = (free > 0).nonzero().unbind(1)
-        directions = self.camera.directions(scene, window.left + column + 0.5, window.top + row + 0.5)
-        phase = torch.zeros(2, len(scene), device=free.device)
+        directions = self.camera.directions(
+            scene, window.left + column.float() + 0.5, window.top + row.float() + 0.5
+        )
+        phase = torch.zeros(2, len(scene), dtype=torch.float32, device=free.device)
         light = self.ground(scene, self.camera.place[:, scene], directions, phase, MIRRORS)
-        picture = torch.zeros(3, *free.shape, device=free.device)
+        picture = torch.zeros(3, *free.shape, dtype=torch.float32, device=free.device)
         picture[:, scene, row, column] = light
         # Objects stand on ground as light as what is seen of it.
         self.glow = picture.sum((2, 3)) / (free > 0).sum((1, 2)).clamp_min(1)

@@ -53,7 +53,7 @@ def lights_of(lamps: Tensor, powers: Sequence[tuple[float, float, float]] = POWE
     """The lights of N scenes with the three lamps at `lamps` (3,N,3); `powers` of key, fill, back lamp and sun."""
     places = lamps.float().unbind(2)
     lights = [Light(*lamp) for lamp in zip(places, HALVES, powers[:3], strict=True)]
-    sun = torch.tensor(_SUN, device=lamps.device)
+    sun = torch.tensor(_SUN, dtype=torch.float32, device=lamps.device)
     far = (sun * (_FAR / math.hypot(*_SUN)))[:, None].expand(-1, lamps.shape[1])
     return [*lights, Light(far, _FAR * _SUN_HALF, powers[3], far=True)]
 

@@ -67,12 +67,16 @@ class Objects(NamedTuple):
 
     def bounds(self) -> Tensor:
         """The radius (N,O) of the sphere around each object, negative in an empty place."""
-        table = torch.tensor([-1.0, *(shape.bound for shape in self.shapes)], device=self.shape.device)
+        table = torch.tensor(
+            [-1.0, *(shape.bound for shape in self.shapes)], dtype=torch.float32, device=self.shape.device
+        )
         return table.to(self.radius.dtype)[self.shape] * torch.where(self.shape > 0, self.radius, 1)
 
     def extents(self) -> Tensor:
         """Half the side (N,O) of the upright cube around each object, turned with it; 0 in an empty place."""
-        table = torch.tensor([0.0, *(shape.extent for shape in self.shapes)], device=self.shape.device)
+        table = torch.tensor(
+            [0.0, *(shape.extent for shape in self.shapes)], dtype=torch.float32, device=self.shape.device
+        )
         return table.to(self.radius.dtype)[self.shape] * self.radius
 
     def local(self, number: Tensor, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,9 +68,9 @@ class Tracer(ABC):
         needed = F.max_pool2d(F.adaptive_max_pool2d(free, (rows, columns)), 3, 1, 1) > 0
         scene, row, column = needed.nonzero().unbind(1)
         directions = camera.directions(
-            scene, window.left + (column + 0.5) * 1.5, window.top + (row + 0.5) * 1.5
+            scene, window.left + (column.float() + 0.5) * 1.5, window.top + (row.float() + 0.5) * 1.5
         )
-        light = torch.zeros(3, *needed.shape, device=free.device)
+        light = torch.zeros(3, *needed.shape, dtype=torch.float32, device=free.device)
         light[:, scene, row, column] = self.ground(
             scene, camera.place[:, scene], directions, _phase(row, column), MIRRORS
         )
@@ -98,12 +98,12 @@ class Tracer(ABC):
         number, at = number[pixel, sample], distance[pixel, sample]
         scene, row, column = scene[pixel], row[pixel], column[pixel]
         whole = count == s * s
-        x = torch.where(whole, 0.5, (sample % s + 0.5) / s)
-        y = torch.where(whole, 0.5, (sample // s + 0.5) / s)
+        x = torch.where(whole, 0.5, ((sample % s).float() + 0.5) / s)
+        y = torch.where(whole, 0.5, ((sample // s).float() + 0.5) / s)
         directions = camera.directions(scene, window.left + column + x, window.top + row + y)
         centered = self.objects.intersect(number, camera.place[:, scene], directions)
         at = torch.where(centered < torch.inf, centered, at)
-        return number, scene, row, column, count / s**2, at, directions
+        return number, scene, row, column, count.float() / s**2, at, directions
 
     def follow(self, surface: Surface, directions: Tensor, depth: int) -> Tensor:
         """The light (3,M) that comes to a surface from `directions` (3,M); only its own object is not seen."""
@@ -244,7 +244,7 @@ class Tracer(ABC):
 
     def outlook(self, directions: Tensor) -> Tensor:
         """What a mirror that is not followed shows: the lit ground below, darkness above."""
-        return torch.where(directions[2] < 0, 0.18, 0.05).expand_as(directions)
+        return torch.where(directions[2] < 0, 0.18, 0.05).to(directions.dtype).expand_as(directions)
 
 
 def _angle(sine: Tensor) -> Tensor:
