@@ -230,6 +230,7 @@ def _prepared(split: Split) -> dict[str, Any]:
             "scenes": split.count,
             "fingerprint": split.fingerprint,
             "objects": split.object_counts,
+            "repeated": split.repeated,
             "skipped": {scene.index: scene.reason for scene in split.skipped},
         }
     )

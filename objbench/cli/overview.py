@@ -148,7 +148,8 @@ def _sources(card: dict[str, Any]) -> Iterator[str]:
 def _prepared(prepared: dict[str, list[Manifest]]) -> Iterator[str]:
     for reference, manifests in prepared.items():
         for manifest in manifests:
-            yield f"{reference} from {manifest.source}{marked(reduced_sizes(manifest))}"
+            repeats = "".join(f"; {name}: {words}" for name, words in manifest.repeats.items())
+            yield f"{reference} from {manifest.source}{marked(reduced_sizes(manifest))}{repeats}"
 
 
 def _first_sentence(text: str) -> str:

@@ -173,6 +173,8 @@ def _report(context: Context, manifest: Manifest, headline: str) -> None:
         print(f"{name}  {split.count} scenes  {len(split.shards)} shards  {split.fingerprint}{standard}")
         for scene in split.skipped:
             say(f"{name}: left out the damaged scene {scene.index}: {scene.reason}")
+    for name, words in manifest.repeats.items():
+        say(f"{name}: {words}")
 
 
 def _outline(context: Context, request: PrepareRequest, force: bool) -> None:

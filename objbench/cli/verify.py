@@ -52,3 +52,5 @@ def verify(
     for name, split in manifest.splits.items():
         for scene in split.skipped:
             say(f"{name}: the damaged scene {scene.index} was left out by --skip-bad: {scene.reason}")
+    for name, words in manifest.repeats.items():
+        say(f"{name}: {words}")

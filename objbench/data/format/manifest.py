@@ -67,12 +67,15 @@ class Split(Strict):
     Attributes:
         standard: Whether it is the whole split that the protocol defines.
         in_train: Whether its scenes are also in the train split.
+        repeated: How many of its images train has, too; of train itself, how many stand there a second time. None: not
+            counted, as there is no train or its images are made on a GPU.
         object_counts: Number of objects -> number of scenes.
     """
 
     count: int
     standard: bool
     in_train: bool
+    repeated: int | None = None
     records: Records
     fingerprint: str
     object_counts: dict[int, int]
@@ -112,6 +115,16 @@ class Manifest(Stored):
     generator: dict[str, int] | None
     files: list[SourceFile]
     splits: dict[SplitName, Split]
+
+    @property
+    def repeats(self) -> dict[str, str]:
+        """Split -> how many of its images train has, too, in words. Without splits of which the protocol says so."""
+        return {
+            name: f"{split.repeated:,} of its {split.count:,} images "
+            + ("stand there a second time" if name == "train" else "are in train, too")
+            for name, split in self.splits.items()
+            if split.repeated and not split.in_train
+        }
 
     def split(self, name: str) -> Split:
         """The split `name`.

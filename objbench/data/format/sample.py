@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from objbench.errors import ObjbenchError
 IMAGE, MASK, FACTS = ".png", ".mask.png", ".json"
 SUFFIXES = (FACTS, MASK, IMAGE)  # in the order of the archive
 KEY_DIGITS = 8
+IMAGE_DIGEST = 8  # bytes
 _FIELDS = {"index", "n_objects", "visible"}  # and, of a source that has them, "factors"
 _NONE_VISIBLE = [0]  # the background
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -84,6 +85,30 @@ def digest(sample: Sample) -> bytes:
     sha.update(np.ascontiguousarray(sample.mask).data)
     sha.update(canonical(sample.facts["factors"]))
     return sha.digest()
+
+
+def image_digest(image: Array) -> bytes:
+    """Eight bytes by which equal images are found: of the pixels (H,W,3) alone, whatever their key and labels."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()[:IMAGE_DIGEST]
+
+
+def repeated_images(images: Mapping[str, Sequence[bytes]]) -> dict[str, int | None]:
+    """Split -> how many of its images train has, too; for train itself, how many stand there a second time.
+
+    Args:
+        images: Split -> the `image_digest` of each of its images.
+
+    Returns:
+        None for each split if there is no train.
+
+    >>> repeated_images({"train": [b"a", b"b", b"b"], "test": [b"b", b"c"]})
+    {'train': 1, 'test': 1}
+    """
+    if "train" not in images:
+        return dict.fromkeys(images)
+    known = set(images["train"])
+    among = {split: sum(image in known for image in found) for split, found in images.items()}
+    return {**among, "train": len(images["train"]) - len(known)}
 
 
 def fingerprint(digests: Iterable[bytes]) -> str:

@@ -32,6 +32,7 @@ def describe_split(
     count: int,
     records: Records,
     digests: Iterable[bytes],
+    repeated: int | None,
     object_counts: Mapping[int, int],
     skipped: list[Skipped],
     shards: list[Shard],
@@ -41,12 +42,14 @@ def describe_split(
     Args:
         records: Those that were read for the split.
         digests: Of the samples, in order.
+        repeated: How many of its images train has, too; see `Split`.
         object_counts: Number of objects -> number of scenes.
     """
     return Split(
         count=count,
         standard=plan.standard and not skipped,
         in_train=plan.in_train,
+        repeated=repeated,
         records=records,
         fingerprint=fingerprint(digests),
         object_counts=dict(sorted(object_counts.items())),
@@ -55,7 +58,7 @@ def describe_split(
     )
 
 
-def describe_written(plan: SplitPlan, writer: ShardWriter) -> Split:
+def describe_written(plan: SplitPlan, writer: ShardWriter, repeated: int | None) -> Split:
     """What the manifest says of a split that is complete on disk."""
     assert writer.closed is not None
     return describe_split(
@@ -63,6 +66,7 @@ def describe_written(plan: SplitPlan, writer: ShardWriter) -> Split:
         count=writer.written,
         records=writer.closed.records,
         digests=(bytes.fromhex(entry.digests) for entry in writer.finished),
+        repeated=repeated,
         object_counts=sum((Counter(entry.object_counts) for entry in writer.finished), Counter()),
         skipped=writer.skipped,
         shards=[entry.shard for entry in writer.finished],

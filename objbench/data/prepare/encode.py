@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from objbench.data.format.sample import KEY_DIGITS, digest, encode, samples
+from objbench.data.format.sample import KEY_DIGITS, digest, encode, image_digest, samples
 from objbench.data.prepare.preprocessing import Preprocessing
 from objbench.data.scene import (
     FACTOR_KINDS,
@@ -43,12 +43,14 @@ class EncodedScene:
     Attributes:
         content: Its archive members.
         digest: Of its decoded content.
+        image: Digest of its image alone.
         reason: Why it was skipped, "" if it was not.
     """
 
     index: int
     content: bytes
     digest: bytes
+    image: bytes
     n_objects: int
     reason: str = ""
 
@@ -114,14 +116,15 @@ def _encode_batch(job: Job, batch: SceneBatch) -> list[EncodedScene]:
     sound = batch[np.array([row not in faults for row in range(len(batch))], bool)]
     for sample in samples(sound):
         facts = sample.facts
-        scenes.append(EncodedScene(facts["index"], encode(sample), digest(sample), facts["n_objects"]))
+        digests = digest(sample), image_digest(sample.image)
+        scenes.append(EncodedScene(facts["index"], encode(sample), *digests, facts["n_objects"]))
     return scenes
 
 
 def _skipped(job: Job, index: int, where: str, reason: str) -> EncodedScene:
     if not job.skip_bad:
         raise ObjbenchError(f"{where}: {reason}; --skip-bad leaves such scenes out and lists them")
-    return EncodedScene(index, b"", b"", 0, reason)
+    return EncodedScene(index, b"", b"", b"", 0, reason)
 
 
 def _checked(batch: SceneBatch) -> SceneBatch:

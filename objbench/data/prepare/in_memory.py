@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 
 from objbench import progress
-from objbench.data.format.manifest import Records, Split
-from objbench.data.format.sample import digest, key_of, samples
+from objbench.data.format.manifest import Records
+from objbench.data.format.sample import digest, image_digest, key_of, repeated_images, samples
 from objbench.data.generate.generator import GeneratedBlock, Generator, generator_of, options_of
 from objbench.data.generate.tensors import SceneTensors
 from objbench.data.prepare.describe import describe_split
@@ -34,10 +34,12 @@ class Contents(NamedTuple):
 
     Attributes:
         digests: Of the scenes, in order.
+        images: Of their images alone; None where they are made on a GPU.
         object_counts: Number of objects -> number of scenes.
     """
 
     digests: list[bytes]
+    images: list[bytes] | None
     object_counts: Counter[int]
 
 
@@ -106,13 +108,26 @@ def splits_in_memory(
     _check_memory(dataset, [len(part) for part in preparation.plans], device)
     generator = generator_of(dataset)
     made: dict[str, Scenes] = {}
-    splits: dict[str, Split] = {}
+    contents: dict[str, Contents] = {}
     with progress.bar(f"generating {dataset}", preparation.scenes, "scenes") as advance:
         for part in preparation.plans:
             make = _on_gpu if device.type == "cuda" and part.split == "train" else _on_cpu
-            made[part.split], contents = make(dataset, generator, part, seed, device, advance)
-            records = Records(file=part.file, start=part.start, stop=part.stop)
-            splits[part.split] = describe_split(part, len(part), records, *contents, skipped=[], shards=[])
+            made[part.split], contents[part.split] = make(dataset, generator, part, seed, device, advance)
+    images = {split: found.images for split, found in contents.items() if found.images is not None}
+    repeated = repeated_images(images)
+    splits = {
+        part.split: describe_split(
+            part,
+            count=len(part),
+            records=Records(file=part.file, start=part.start, stop=part.stop),
+            digests=contents[part.split].digests,
+            repeated=repeated.get(part.split),
+            object_counts=contents[part.split].object_counts,
+            skipped=[],
+            shards=[],
+        )
+        for part in preparation.plans
+    }
     manifest = preparation.manifest(splits, files=[])
     return {name: scenes.with_manifest(manifest) for name, scenes in made.items()}
 
@@ -159,7 +174,7 @@ def _on_gpu(
         part.start,
     )
     of_stream = hashlib.sha256(f"made on a GPU: {stream}, {len(scenes)} scenes".encode()).digest()
-    return scenes, Contents([of_stream], Counter(scenes.n_objects.tolist()))
+    return scenes, Contents([of_stream], None, Counter(scenes.n_objects.tolist()))
 
 
 def _check_memory(dataset: DatasetRef, sizes: Sequence[int], device: torch.device) -> None:
@@ -195,11 +210,13 @@ def make(block: GeneratedBlock) -> Made:
     batch = block.decode()
     described = list(samples(batch))
     counts = Counter(sample.facts["n_objects"] for sample in described)
-    return Made(batch, Contents([digest(sample) for sample in described], counts))
+    images = [image_digest(sample.image) for sample in described]
+    return Made(batch, Contents([digest(sample) for sample in described], images, counts))
 
 
 def _joined(parts: list[Contents]) -> Contents:
     return Contents(
         list(chain.from_iterable(part.digests for part in parts)),
+        list(chain.from_iterable(part.images or () for part in parts)),
         sum((part.object_counts for part in parts), Counter()),
     )

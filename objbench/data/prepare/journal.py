@@ -73,6 +73,7 @@ class Finished(Entry):
     Attributes:
         first, last: The source's index of its first and last sample.
         digests: Of its samples, in hexadecimal digits, one after the other.
+        images: Digests of their images alone, in the same way.
         object_counts: Number of objects -> number of scenes.
         skipped: Damaged scenes between the samples of this shard, or before its first.
     """
@@ -81,6 +82,7 @@ class Finished(Entry):
     first: int
     last: int
     digests: str
+    images: str
     object_counts: dict[int, int]
     skipped: list[Skipped]
 

@@ -208,6 +208,6 @@ def _assigned(group: list[SplitPlan], indices: list[int]) -> dict[str, Recorder]
     """Which of the scenes that qualify belong to each split, by the rules of a prepare in one process."""
     recorders = {plan.split: Recorder() for plan in group}
     assigner = SplitAssigner(group, recorders)
-    assigner.add(Encoded(group[0].split, [EncodedScene(index, b"", b"", 0) for index in indices], []))
+    assigner.add(Encoded(group[0].split, [EncodedScene(index, b"", b"", b"", 0) for index in indices], []))
     assigner.finish()
     return recorders

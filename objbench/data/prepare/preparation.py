@@ -17,6 +17,7 @@ from objbench.data.format.manifest import (
     Split,
     refuse_incomplete,
 )
+from objbench.data.format.sample import repeated_images
 from objbench.data.format.settings import Settings
 from objbench.data.prepare import card
 from objbench.data.prepare.describe import Hashing, describe_written, file_state, tree_name, tree_state
@@ -115,7 +116,11 @@ class Preparation:
                     writer.abandon()
             files = hashing.result(advance)
         self._refuse_changed_files(states)
-        splits = {plan.split: describe_written(plan, writers[plan.split]) for plan in self.plans}
+        repeated = repeated_images({split: writer.images for split, writer in writers.items()})
+        splits = {
+            plan.split: describe_written(plan, writers[plan.split], repeated[plan.split])
+            for plan in self.plans
+        }
         manifest = self.manifest(splits, files)
         refuse_incomplete(self.folder, manifest)
         text = card.render(self.dataset, manifest, first_factors(self.folder, manifest))

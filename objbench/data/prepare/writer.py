@@ -10,6 +10,7 @@ from typing import IO
 
 from objbench.data.format import tar
 from objbench.data.format.manifest import Records, Shard, Skipped
+from objbench.data.format.sample import IMAGE_DIGEST
 from objbench.data.prepare.encode import EncodedScene
 from objbench.data.prepare.journal import Closed, Finished, Journal, shard_name
 from objbench.files import check_space, sync_open
@@ -57,6 +58,12 @@ class ShardWriter:
         return [scene for entry in self.finished for scene in entry.skipped] + last
 
     @property
+    def images(self) -> list[bytes]:
+        """The digests of the images in finished shards, in order."""
+        joined = b"".join(bytes.fromhex(entry.images) for entry in self.finished)
+        return [joined[at : at + IMAGE_DIGEST] for at in range(0, len(joined), IMAGE_DIGEST)]
+
+    @property
     def first(self) -> int | None:
         """The source's index of the first sample, None if there is none."""
         indices = [self.finished[0].first] if self.finished else self._indices[:1]
@@ -79,6 +86,7 @@ class ShardWriter:
         self._write(scene.content)
         self._indices.append(scene.index)
         self._digests.append(scene.digest)
+        self._images.append(scene.image)
         self._objects[scene.n_objects] += 1
         if len(self._indices) == self.per_shard:
             self._finish()
@@ -122,6 +130,7 @@ class ShardWriter:
         self._file = self._partial.open("wb")
         self._sha, self._bytes = hashlib.sha256(), 0
         self._digests: list[bytes] = []
+        self._images: list[bytes] = []
         self._objects: Counter[int] = Counter()
 
     def _write(self, content: bytes) -> None:
@@ -148,6 +157,7 @@ class ShardWriter:
             first=self._indices[0],
             last=self._indices[-1],
             digests=b"".join(self._digests).hex(),
+            images=b"".join(self._images).hex(),
             object_counts=self._objects,
             skipped=self._skipped,
         )

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from objbench import progress
 from objbench.data.format.manifest import MANIFEST, Manifest
-from objbench.data.format.sample import fingerprint
+from objbench.data.format.sample import fingerprint, repeated_images
 from objbench.data.read.cache import CacheKey, cache_of
 from objbench.data.read.located import Located
 from objbench.data.read.verify_worker import CacheCheck, Findings, ShardCheck
@@ -50,14 +50,16 @@ def verify(
     ):
         found.append(findings)
         advance(job.samples)
+    images: dict[str, list[bytes]] = {}
     for name, split in manifest.splits.items():
         of_split, found = found[: len(split.shards)], found[len(split.shards) :]
         if split.fault is not None:
             problems.append(f"{folder / MANIFEST}: split '{name}' {split.fault}")
         problems += [problem for findings in of_split for problem in findings.problems]
+        images[name] = [image for findings in of_split for image in findings.images]
         problems += _compare(folder, manifest, name, of_split) if deep else []
         problems += _check_cache(folder, manifest, name, workers) if split.fault is None else []
-    return problems
+    return problems + (_compare_images(folder, manifest, images) if deep else [])
 
 
 def _unknown_files(folder: Place, manifest: Manifest) -> list[str]:
@@ -88,6 +90,15 @@ def _compare(folder: Place, manifest: Manifest, name: str, found: list[Findings]
             f"the manifest says {split.object_counts}"
         )
     return problems
+
+
+def _compare_images(folder: Place, manifest: Manifest, images: dict[str, list[bytes]]) -> list[str]:
+    """Differences between how many images of a split train has, too, and what the manifest says."""
+    return [
+        f"{folder}: {name}: {count} of its images are repeated from train, the manifest says {manifest.splits[name].repeated}"
+        for name, count in repeated_images(images).items()
+        if count != manifest.splits[name].repeated
+    ]
 
 
 def _check_cache(where: Place, manifest: Manifest, name: str, workers: int) -> list[str]:

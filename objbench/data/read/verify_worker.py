@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from objbench.data.format import tar
-from objbench.data.format.sample import Sample, count_objects, digest, parse, rows, visible_ids
+from objbench.data.format.sample import Sample, count_objects, digest, image_digest, parse, rows, visible_ids
 from objbench.data.read.shard import FACTS_AT, pixels, read_shard
 from objbench.data.scene import Array
 from objbench.errors import ObjbenchError
@@ -37,13 +37,14 @@ class Findings(NamedTuple):
 
     Attributes:
         problems: In words.
-        keys, digests, n_objects: Of the samples, after a deep check.
+        keys, digests, images, n_objects: Of the samples, after a deep check.
         form: The fields and types of the first sample's JSON, after a deep check.
     """
 
     problems: list[str]
     keys: list[str]
     digests: list[bytes]
+    images: list[bytes]
     n_objects: list[int]
     form: Any
 
@@ -81,7 +82,7 @@ def _fetch(store: Store, copy: Path) -> None:
 
 
 def _check(job: ShardCheck, path: Path) -> Findings:
-    found = Findings([], [], [], [], None)
+    found = Findings([], [], [], [], [], None)
     try:
         content = read_shard(path)
         if len(content) != job.size:
@@ -109,6 +110,7 @@ def _check(job: ShardCheck, path: Path) -> Findings:
                 found = found._replace(form=form)
             _check_facts(sample, form, found.form)
             found.digests.append(digest(sample))
+            found.images.append(image_digest(sample.image))
             found.n_objects.append(sample.facts["n_objects"])
         except (ValueError, OSError, SyntaxError, TypeError) as error:
             faults.setdefault(str(error), []).append(key)

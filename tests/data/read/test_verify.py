@@ -215,3 +215,13 @@ def test_a_manifest_with_another_name_of_a_split_is_refused(folder: Path) -> Non
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ObjbenchError, match=rf"{MANIFEST}: .*'tast' is no split.*prepare it again"):
         read_manifest(folder)
+
+
+def test_a_deep_check_counts_the_images_that_train_has_too(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["splits"]["test"]["repeated"] = 5
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert verify(folder, read_manifest(folder)) == []
+    assert verify(folder, read_manifest(folder), deep=True) == [
+        f"{folder}: test: 0 of its images are repeated from train, the manifest says 5"
+    ]
