@@ -93,11 +93,12 @@ def _compare(folder: Place, manifest: Manifest, name: str, found: list[Findings]
 
 
 def _compare_images(folder: Place, manifest: Manifest, images: dict[str, list[bytes]]) -> list[str]:
-    """Differences between how many images of a split train has, too, and what the manifest says."""
+    """Differences between how many images of a split train has, too, and what the manifest says, if it says it."""
+    told = {name: split.repeated for name, split in manifest.splits.items()}
     return [
-        f"{folder}: {name}: {count} of its images are repeated from train, the manifest says {manifest.splits[name].repeated}"
+        f"{folder}: {name}: {count} of its images are repeated from train, the manifest says {told[name]}"
         for name, count in repeated_images(images).items()
-        if count != manifest.splits[name].repeated
+        if told[name] not in (None, count)
     ]
 
 
