@@ -17,7 +17,7 @@ from objbench.metrics.contingency import contingency
 from objbench.metrics.matching import iou_matrix
 from objbench.progress import Advance, silent
 from objbench.train.batches import unit_range
-from objbench.train.evaluate import segment
+from objbench.train.evaluate import evaluating, segmented
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,8 @@ def codes(
         RequestError: The method gives no slots.
     """
     parts: list[tuple[Tensor, ...]] = []
-    training = method.training
-    method.eval()
-    try:
-        for start in range(0, len(scenes), batch_size):
-            part = slice(start, start + batch_size)
-            images, masks = unit_range(scenes.images[part]), scenes.masks[part]
-            found = segment(method, images, scenes.keys[part], seed)
+    with evaluating(method):
+        for images, masks, _, found in segmented(method, scenes, seed, batch_size):
             if found.slots is None:
                 raise RequestError(
                     f"{type(method).__name__} gives no slots (`Segmentation.slots`) to be probed"
@@ -82,12 +77,10 @@ def codes(
                     slots.flatten(2).float().cpu(),
                     iou_matrix(table)[:, :, 1:].float().cpu(),
                     (table.sum(1)[:, 1:] > 0).cpu(),
-                    plane_moments(images, labels, planes).cpu(),
+                    plane_moments(unit_range(images), labels, planes).cpu(),
                 )
             )
             advance(len(images))
-    finally:
-        method.train(training)
     return Codes(*(torch.cat(values).numpy() for values in zip(*parts, strict=True)))
 
 

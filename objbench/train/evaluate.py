@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -100,19 +102,16 @@ def evaluate(
     """
     batches = -(-len(scenes) // batch_size)
     first, end = (batches * rank // ranks.size * batch_size for rank in (ranks.rank, ranks.rank + 1))
-    samples, training = Samples(max(0, n_samples - first)), method.training
-    scorings: dict[str | None, _Scoring] = {}
-    method.eval()
-    try:
-        for start in range(first, min(end, len(scenes)), batch_size):
-            part = slice(start, start + batch_size)
-            images, masks, keys = scenes.images[part], scenes.masks[part], scenes.keys[part]
-            found = segment(method, unit_range(images), keys, seed, progress)
+    samples, scorings = Samples(max(0, n_samples - first)), dict[str | None, _Scoring]()
+    with evaluating(method):
+        for images, masks, keys, found in segmented(
+            method, scenes, seed, batch_size, first=first, end=end, progress=progress
+        ):
             prediction = found.labels if found.masks is None else found.masks
             assert prediction is not None
             further = _further(found, masks)
             readings: list[tuple[str | None, Tensor]] = [(None, prediction), *found.alternatives.items()]
-            if start > first and scorings.keys() != {name for name, _ in readings}:
+            if scorings and scorings.keys() != {name for name, _ in readings}:
                 raise ObjbenchError(
                     f"{type(method).__name__}.segment gave the alternatives {sorted(found.alternatives)} for some images and "
                     f"{sorted(filter(None, scorings))} for others: expected the same for all"
@@ -129,8 +128,6 @@ def evaluate(
                     scoring.crowded += count_crowded(masks, method.slots)
             samples.keep(images, masks, keys, found)
             advance(len(images))
-    finally:
-        method.train(training)
     if ranks.several:
         scorings, samples = _joined(ranks.gather((scorings, samples)))
         advance(len(scenes) - max(0, min(end, len(scenes)) - first))
@@ -185,6 +182,47 @@ def count_crowded(masks: Tensor, planes: int) -> int:
     1
     """
     return int((count_visible(masks) > planes).sum())
+
+
+@contextmanager
+def evaluating(method: Method) -> Iterator[None]:
+    """The method is in evaluation mode within, and in the mode that it had after it."""
+    training = method.training
+    method.eval()
+    try:
+        yield
+    finally:
+        method.train(training)
+
+
+class SegmentedBatch(NamedTuple):
+    """Some scenes, images uint8 (B,3,H,W), masks (B,H,W) and keys, and what a method found in them."""
+
+    images: Tensor
+    masks: Tensor
+    keys: list[str]
+    found: Segmentation
+
+
+def segmented(
+    method: Method,
+    scenes: Scenes,
+    seed: int,
+    batch_size: int,
+    *,
+    first: int = 0,
+    end: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[SegmentedBatch]:
+    """The scenes [first, end) with their segmentations, a batch at a time; `end` may be beyond the last.
+
+    Random draws depend on (seed, sample key) alone.
+    """
+    for start in range(first, len(scenes) if end is None else min(end, len(scenes)), batch_size):
+        part = slice(start, start + batch_size)
+        images, keys = scenes.images[part], scenes.keys[part]
+        found = segment(method, unit_range(images), keys, seed, progress)
+        yield SegmentedBatch(images, scenes.masks[part], keys, found)
 
 
 def segment(

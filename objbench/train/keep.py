@@ -6,7 +6,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from objbench.data.scene import Array
@@ -17,9 +16,8 @@ from objbench.progress import bar
 from objbench.records import Run
 from objbench.spec.datasets import TEST
 from objbench.spec.resolve import MethodConfig
-from objbench.train.batches import unit_range
 from objbench.train.checkpoint import load_weights
-from objbench.train.evaluate import segment
+from objbench.train.evaluate import segmented
 from objbench.train.run_data import RunData
 
 PREDICTIONS = "predictions.npz"
@@ -51,12 +49,7 @@ def keep_predictions(folder: Path, record: Run, method: MethodConfig, data: RunD
     load_weights(model, folder, record.weights_sha256)
     parts: dict[str, list[Array]] = {"masks": [], "reconstruction": []}
     with bar("keeping predictions", len(scenes), "images") as advance:
-        for keys, images in zip(
-            _batches(scenes.keys, model.recipe.evaluation_batch_size),
-            torch.split(scenes.images, model.recipe.evaluation_batch_size),
-            strict=True,
-        ):
-            found = segment(model, unit_range(images), keys, record.seed)
+        for _, _, keys, found in segmented(model, scenes, record.seed, model.recipe.evaluation_batch_size):
             parts["masks"].append(_small(found.prediction).cpu().numpy())
             if found.reconstruction is not None:
                 parts["reconstruction"].append(found.reconstruction.float().cpu().numpy())
@@ -83,10 +76,6 @@ def _is_whole(path: Path, origin: bytes) -> bool:
         if not is_of_the_content(error):
             raise
         return False
-
-
-def _batches(keys: list[str], size: int) -> list[list[str]]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 def _small(labels: Tensor) -> Tensor:
