@@ -101,6 +101,8 @@ class Scores(BaseModel):
         masks: The name of the masks that were scored, if they are not those that the method segments with.
         crowded: How many images have more objects than the prediction has planes; None if no image has, or if the
             number of planes is not known.
+        repeated: How many of the images the training split has, too, equal in every pixel; None if it has none of them,
+            or nobody counted.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
@@ -110,6 +112,7 @@ class Scores(BaseModel):
     slots: int | None = None
     masks: str | None = None
     crowded: int | None = None
+    repeated: int | None = None
 
     @model_validator(mode="after")
     def _of_so_many_images(self) -> Self:
@@ -120,7 +123,7 @@ class Scores(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "slots", "masks", "crowded")
+        return _without(handler(self), "slots", "masks", "crowded", "repeated")
 
     @property
     def values(self) -> dict[str, MeanStd]:

@@ -232,5 +232,7 @@ def print_scores(record: Record, keys: list[str], spec: Spec) -> None:
         images = f"{scores.n_images} images"
         if scores.crowded is not None:
             images += f", {scores.crowded} with more objects than predicted planes"
+        if scores.repeated is not None:
+            images += f", {scores.repeated} of the training split"
         where = f"{record.method_label} seed {record.seed} on {key}"
         print(printable(f"{where} ({images}): {'  '.join(values)}"))

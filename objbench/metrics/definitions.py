@@ -25,7 +25,7 @@ from objbench.metrics.rand_index import adjusted_rand
 from objbench.registry import get, names
 
 TAKEN = (  # beside metrics in records and reports
-    "n_images", "slots", "masks", "crowded", "keys", "loss", "n_boxes", "n_objects", "hours", "iterations",
+    "n_images", "slots", "masks", "crowded", "repeated", "keys", "loss", "n_boxes", "n_objects", "hours", "iterations",
 )  # fmt: skip
 
 

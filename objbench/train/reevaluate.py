@@ -27,7 +27,7 @@ from objbench.train.batches import setup_sample
 from objbench.train.checkpoint import load_weights
 from objbench.train.environment import Environment
 from objbench.train.evaluate import N_SAMPLES, evaluate
-from objbench.train.run_data import scored
+from objbench.train.run_data import repeated, scored
 from objbench.train.run_folder import CONFIG, lock_run, read_config
 
 
@@ -72,7 +72,8 @@ def reevaluate(
         evaluations = found.by_key(key)
         now = Environment.now(scenes.images.device)
         for name, evaluation in evaluations.items():
-            scores = evaluation.for_record.model_copy(update={"slots": slots})
+            about = {"slots": slots, "repeated": repeated(scenes, record.fingerprint)}
+            scores = evaluation.for_record.model_copy(update=about)
             on = scored(scenes, definition)
             record = record.with_scores(name, scores, on, now.code_version, now.torch_version)
         per_image |= {name: evaluation.per_image for name, evaluation in evaluations.items()}

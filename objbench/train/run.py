@@ -40,7 +40,7 @@ from objbench.train.keep import keep_predictions
 from objbench.train.log import Log, NoLog
 from objbench.train.loggers import Loggers
 from objbench.train.loop import Training, TrainingCost
-from objbench.train.run_data import RunData, scored
+from objbench.train.run_data import RunData, repeated, scored
 from objbench.train.run_folder import claim, is_finished, lock_run, seed_folder
 from objbench.train.run_state import Reporter, reporting
 from objbench.train.utilisation import stated_peak
@@ -200,6 +200,11 @@ def _finish(
     by_test = {name: test.by_key(ScoreKey(name)) for name, test in tests.items()}
     evaluations = {key: found for by_key in by_test.values() for key, found in by_key.items()}
     on = {key: scored(data.tests[name]) for name, by_key in by_test.items() for key in by_key}
+    seen = {
+        key: repeated(data.tests[name], data.fingerprints["train"])
+        for name in by_test
+        for key in by_test[name]
+    }
     write_per_image(folder, {key: found.per_image for key, found in evaluations.items()})
     write_samples(folder, {name: found.samples for name, found in tests.items()})
     with replacing(folder / SAMPLE_SHEET) as partial:
@@ -229,7 +234,10 @@ def _finish(
         peak_memory_bytes=peak_memory(data.device),
         parameters=sum(p.numel() for p in model.parameters()),
         weights_sha256=weights_sha256,
-        metrics={key: found.for_record for key, found in evaluations.items()},
+        metrics={
+            key: found.for_record.model_copy(update={"repeated": seen[key]})
+            for key, found in evaluations.items()
+        },
         scored=on,
     )
     job.interrupts.refuse_if_lost()

@@ -150,6 +150,19 @@ def _refuse_test_set(spec: Spec, dataset: DatasetRef, source: str) -> None:
     raise RequestError(f"{dataset} ({source}) is a test set without training scenes{also}")
 
 
+def repeated(scenes: Scenes, train: str) -> int | None:
+    """How many images of a split the training split has, too; None if there are none, or nobody counted.
+
+    Args:
+        scenes: Of the split.
+        train: Fingerprint of the training split; images were counted for the one that was prepared with the scenes.
+    """
+    splits = scenes.manifest.splits if scenes.manifest else {}
+    if scenes.split == "train" or "train" not in splits or splits["train"].fingerprint != train:
+        return None
+    return splits[scenes.split].repeated or None
+
+
 def scored(scenes: Scenes, definition: str = DEFAULT_DEFINITION) -> Scored:
     """What scores on `scenes` were measured on, for the record."""
     manifest = scenes.manifest

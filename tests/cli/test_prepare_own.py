@@ -394,6 +394,17 @@ def test_an_image_of_test_that_train_has_too_is_told(tmp_path: Path, monkeypatch
     )
     assert test in call("verify", "my_set", "--deep").stderr
     assert f"my_set from folder; {train}; {test}" in " ".join(call("info", "my_set").stdout.split())
+    assert "(4 images, 3 of the training split)" in call("run", "grid", "--dataset", "my_set").stdout
+    run = next((tmp_path / "runs/my_set/folder").glob("grid*/seed-0"))
+    for split in ("test", "val", "train"):
+        call("evaluate", run, "--dataset", "my_set", "--split", split)
+    report = json.loads(call("report", "--dataset", "my_set", "--format", "json").stdout)
+    assert {row["split"]: row["repeated"] for row in report if row["kind"] == "run"} == {
+        "test": 3,
+        "val": None,
+        "train": None,
+    }
+    assert "3 of 4 images are in the training split, too" in call("report", "--dataset", "my_set").stdout
 
 
 def test_without_train_nobody_knows_what_it_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

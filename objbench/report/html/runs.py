@@ -110,6 +110,10 @@ def tested_on(run: ShownRun) -> list[tuple[str, list[tuple[str, str]]]]:
             ("masks", scores.masks),
             ("slots", None if scores.slots is None else f"{scores.slots}, not as many as in training"),
             ("crowded images", None if scores.crowded is None else _crowded(scores.crowded)),
+            (
+                "repeated images",
+                None if scores.repeated is None else f"{scores.repeated:,} are in the training split, too",
+            ),
             ("split", "standard" if on.standard else "not the protocol's standard split"),
             ("data", made),
             ("metrics", f"as {on.definition} defines them"),

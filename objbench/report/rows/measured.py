@@ -194,6 +194,7 @@ def _row(members: list[Origin], selection: str, selected: bool, spec: Spec) -> M
         evaluation_slots=scores[0].slots,
         masks=masks,
         crowded=max((score.crowded for score in scores if score.crowded is not None), default=None),
+        repeated=max((score.repeated for score in scores if score.repeated is not None), default=None),
         default_protocol=scored.protocol == spec.default_protocol(scored.dataset),
         trained=_training(first, spec) if isinstance(first, Run) else None,
         training_places=_training_places(scored, spec),

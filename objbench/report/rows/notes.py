@@ -173,6 +173,8 @@ def _notes(row: Measured, varying: _Varying, spec: Spec) -> list[str]:
     notes += _slots_notes(row, spec)
     if row.crowded is not None:
         notes.append(f"{row.crowded:,} of {row.n_images:,} images have more objects than predicted planes")
+    if row.repeated is not None:
+        notes.append(f"{row.repeated:,} of {row.n_images:,} images are in the training split, too")
     notes += varying.scored_notes(row)
     notes += varying.method_notes(row)
     if on.definition != DEFAULT_DEFINITION:

@@ -207,6 +207,7 @@ class Measured(Row):
         evaluation_slots: How many slots the evaluation had, if not as many as the training.
         masks: The name of the masks that were scored, if they are not those that the method segments with.
         crowded: How many images have more objects than the prediction has planes.
+        repeated: How many images the training split has, too.
         origins: Seed -> where its values come from.
         mixed: The metrics that another row of the same dataset averages over other images.
     """
@@ -220,6 +221,7 @@ class Measured(Row):
     evaluation_slots: int | None
     masks: str | None
     crowded: int | None
+    repeated: int | None
     devices: tuple[str, ...]
     origins: Mapping[int, Origin]
     mixed: frozenset[str] = frozenset()

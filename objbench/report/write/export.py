@@ -25,7 +25,7 @@ _FIELDS = [*Scored.model_fields, *Training.model_fields]
 _COLUMNS = (
     *_FIRST_COLUMNS,
     *(name for name in _FIELDS if name not in (*_FIRST_COLUMNS, "height", "width")),
-    *("dataset_slots", "evaluation_slots", "crowded", "masks", "code_version", "torch_version"),
+    *("dataset_slots", "evaluation_slots", "crowded", "repeated", "masks", "code_version", "torch_version"),
 )
 
 

@@ -131,6 +131,13 @@ def test_an_evaluation_with_other_slots_is_a_row_of_its_own():
     assert "3 of 320 images have more objects than predicted planes" in other.notes
 
 
+def test_images_that_were_trained_on_are_noted():
+    of_train = {"test": scores().model_copy(update={"repeated": 12})}
+    (row,) = measured(record(0, metrics=of_train, on={"test": scored()}), record(1))
+    assert (row.n, row.repeated) == (2, 12)
+    assert "12 of 320 images are in the training split, too" in row.notes
+
+
 def test_seeds_guided_by_other_val_splits_are_never_averaged():
     guides = "a" * 64, "b" * 64, None
     records = [record(0, method="slate", val_fingerprint=guide) for guide in guides]
