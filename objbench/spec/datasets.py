@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from objbench.errors import unknown_name
+from objbench.spec.limits import MOST_PIXELS
 from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.numbers import Whole
 from objbench.stored import Strict
@@ -301,6 +302,16 @@ class DatasetSpec(Strict):
             if protocol.options and GENERATED not in protocol.sources:
                 raise ValueError(
                     f"protocols.{name}.options: they are those of a generator, and the protocol has no source '{GENERATED}'"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_read_again(self) -> DatasetSpec:
+        for name in self.protocols:
+            height, width = self.under(name).image_shape[1:]
+            if height * width > MOST_PIXELS:
+                raise ValueError(
+                    f"protocols.{name}: images of {height}x{width} pixels, expected at most {MOST_PIXELS:,}"
                 )
         return self
 

@@ -13,6 +13,7 @@ import yaml
 from objbench.errors import RequestError, unknown_name
 from objbench.spec.datasets import OWN_PROTOCOL, SPLITS, DatasetRef, DatasetSpec
 from objbench.spec.key_value import key_value
+from objbench.spec.limits import MOST_PIXELS
 from objbench.spec.names import EXPECTED, is_name
 from objbench.spec.nested import differences
 from objbench.stores import Place
@@ -81,6 +82,8 @@ def declare(
         raise RequestError(
             f"--size {size}: expected the side of a square in pixels, or HEIGHTxWIDTH, such as 64 or 48x64"
         )
+    if int(sides[1]) * int(sides[2] or sides[1]) > MOST_PIXELS:
+        raise RequestError(f"--size {size}: expected at most {MOST_PIXELS:,} pixels")
     given: dict[str, str] = {}
     for option in options:
         key, value = key_value("--option", option, "labels=seg.png")

@@ -95,9 +95,15 @@ def test_the_addresses_of_the_release_of_clevrtex() -> None:
             {"sources": {"release": {"test": {}}}, "options": {"level": 2}},
             "protocols.p.options: they are those of a generator, and the protocol has no source 'generated'",
         ),
+        (
+            {"sources": {"release": {"test": {}}}, "height": 8192, "width": 2049},
+            "protocols.p: images of 8192x2049 pixels, expected at most 16,777,216",
+        ),
     ],
 )
-def test_what_a_protocol_would_ignore_is_refused(protocol: dict[str, Any], message: str) -> None:
+def test_what_a_protocol_would_ignore_or_nobody_could_read_is_refused(
+    protocol: dict[str, Any], message: str
+) -> None:
     block = {
         "title": "t", "description": "d", "slots": 4, "height": 8, "width": 8, "default_source": "release",
         "sources": {"release": {"title": "t", "licence": "l"}}, "protocols": {"p": {"description": "d", **protocol}},

@@ -93,6 +93,8 @@ def test_a_declaration_of_anything_else_is_refused(
         (("mine", "folder", 7, "0", []), "--size 0: expected the side of a square"),
         (("mine", "folder", 7, "64x", []), "--size 64x"),
         (("mine", "folder", 7, "99999", []), "--size 99999"),
+        (("mine", "folder", 7, "4097x4096", []), "--size 4097x4096: expected at most 16,777,216 pixels"),
+        (("mine", "folder", 7, "4097", []), "--size 4097: expected at most"),
         (("mine", "webdataset", 7, "64", ["labels"]), "--option labels: expected KEY=VALUE"),
     ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from objbench.data.scene import Array
+from objbench.spec.limits import MOST_PIXELS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {"L": 0, "RGB": 2}
@@ -24,7 +25,6 @@ _LEVEL = 4  # rendered scenes get as small as with level 6, 2.5 times faster
 _HEADER = struct.Struct(">IIBBBBB")
 _CHUNK_HEAD = struct.Struct(">I4s")
 _END = b"\0\0\0\0IEND\xaeB`\x82"
-MOST_PIXELS = 4096 * 4096  # of a PNG that is decoded: a small file can claim more than the memory holds
 
 
 def encode(pixels: Array) -> bytes:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from objbench.data.format.png import MOST_PIXELS
 from objbench.data.scene import Array
 from objbench.data.sources.own.labels import numbered
 from objbench.json_text import parse_json
+from objbench.spec.limits import MOST_PIXELS
 
 _MOST_MASKS = 1000  # of a scene: each is as large as the image
 _MOST_SHIFT = 30

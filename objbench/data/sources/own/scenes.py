@@ -16,11 +16,12 @@ import numpy as np
 from PIL import Image
 
 from objbench.data.format.depth import deep_mode
-from objbench.data.format.png import MOST_PIXELS, check_sums
+from objbench.data.format.png import check_sums
 from objbench.data.scene import BYTES_PER_JOB, SCENES_PER_JOB, Array, BadScene, SceneBatch
 from objbench.data.sources.own.labels import png_labels
 from objbench.data.sources.own.rle import json_labels
 from objbench.errors import brief
+from objbench.spec.limits import MOST_PIXELS
 
 MOST_BYTES = 64 << 20  # of a file
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
