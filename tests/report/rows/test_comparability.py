@@ -45,6 +45,26 @@ def test_a_smaller_training_set_conflicts_with_published_numbers():
     assert line.endswith(": trained on 1,000 scenes, the protocol has 59,680")
 
 
+def test_in_whatever_order_they_come_measured_and_published_rows_are_compared_by_what_was_measured():
+    (half,), paper = measured(record(n_train=1000)), published("objmae")
+    assert conflicts([paper, half], ["ari_fg"]) == conflicts([half, paper], ["ari_fg"])
+    assert not comparable(half, paper, "ari_fg")
+    assert not comparable(paper, half, "ari_fg")
+    whole = measured(record())[0]
+    assert comparable(whole, paper, "ari_fg")
+    assert comparable(paper, whole, "ari_fg")
+
+
+def test_a_metric_that_only_one_row_has_and_what_runs_cost_are_no_conflict():
+    values = scores().model_dump()
+    without = Scores.model_validate({name: value for name, value in values.items() if name != "mse"})
+    rows = measured(record(), record(method="monet", metrics={"test": without}))
+    assert {"mse" in row.values for row in rows} == {True, False}
+    assert conflicts(rows, ["mse"]) == conflicts(rows[::-1], ["mse"]) == []
+    priced = next(row for row in published_rows(load_spec()) if "hours" in row.values)
+    assert conflicts([priced, priced], ["hours"]) == []
+
+
 def test_two_definitions_of_miou_conflict():
     rows = [published("space", "clevrtex"), published("ast", "clevrtex")]
     (line,) = conflicts(rows, ["miou"])
