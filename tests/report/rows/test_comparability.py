@@ -195,6 +195,10 @@ def test_trainings_on_another_split_of_the_same_size_conflict():
     assert best(rows, "ari_fg", lambda mean: mean) == set()
 
 
+def test_what_learns_nothing_is_compared_with_published_numbers():
+    assert comparable(measured(record(method="grid"))[0], published("objmae"), "ari_fg")
+
+
 def test_what_learns_nothing_does_not_depend_on_the_training_split():
     rows = measured(generated(), generated(method="one_slot", steps=0, fingerprint="another"))
     assert conflicts(rows, ["ari_fg"]) == []

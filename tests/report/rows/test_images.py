@@ -16,6 +16,7 @@ from objbench.report.request import FORMATS, ReportRequest
 from objbench.report.rows.collect import collect
 from objbench.report.rows.comparability import best, conflicts
 from objbench.report.rows.measured import Selection
+from objbench.report.rows.row import Images
 from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
 from objbench.report.write.text import text
 from objbench.spec.load import load_spec
@@ -53,6 +54,11 @@ def rows(runs):
 def written(runs, capsys, **options):
     write_report(ReportRequest(spec=SPEC, runs=runs, **options), lambda line: None)
     return capsys.readouterr().out
+
+
+def test_a_mean_over_all_images_needs_no_note():
+    assert Images(320, 320).note is None
+    assert Images(319, 1320).note == "mean over 319 of 1,320 images"
 
 
 @pytest.mark.parametrize("form", FORMATS)
