@@ -190,6 +190,8 @@ def test_provenance_is_that_of_the_scored_split():
     assert (row.trained.n_train, row.trained.standard_n_train) == (59_680, 59_680)
     (standard,) = rows_of(record()).rows
     assert standard.test_id == "standard/emorl"
+    for other in ({"standard": False}, {"split": "val"}):
+        assert rows_of(record(on={"test": scored(**other)})).rows[0].test_id is None
 
 
 @pytest.mark.parametrize(
