@@ -78,6 +78,33 @@ def test_datasets_are_chosen_by_name_and_protocol(asked, titles):
     assert [plan.title for plan in plans(record(), record(**ALIGNED), datasets=asked)] == titles
 
 
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "objmae"),
+        ({"on": {"test": scored(definition="deepmind")}}, "objmae (deepmind)"),
+        (ALIGNED, "objmae @aligned"),
+        ({"on": {"test": scored(split="val")}}, "objmae on val"),
+    ],
+)
+def test_a_line_says_what_is_not_usual_of_its_scores(changes, label):
+    (plan,) = plans(record(**changes))
+    assert build(plan, load_spec()).lines[0].label.text == label
+
+
+def test_a_line_of_several_datasets_says_once_what_they_share_and_has_no_value_where_there_is_none():
+    sprites = {"dataset": "multi_dsprites", "on": {"test": scored("multi_dsprites")}}
+    rows = [record(0), record(1), record(0, **sprites), record(1, **sprites)]
+    rows += [record(0, "iodine"), record(0, "iodine", **sprites, n_train=1000), record(0, "monet")]
+    plan, *_ = paper_plans("1", [row for row in all_rows(*rows) if not row.published], [])
+    lines = build(plan, load_spec(), all_seeds=True).lines
+    assert [line.facts for line in lines if line.label.text == "objmae"] == [("emorl", "2", "59,680")]
+    assert [line.facts for line in lines if line.label.text == "IODINE"] == [("emorl", "1", "59,680/1,000")]
+    first = next(i for i, line in enumerate(lines) if line.label.text == "MONet")
+    for line in lines[first : first + 2]:  # the mean and the seed
+        assert [cell.text for cell in line.cells] == ["90.0", "-", "-"]
+
+
 def test_generated_data_is_marked_where_it_shares_a_column():
     (plan,) = plans(generated(), record(method="color_kmeans"))
     table = build(plan, load_spec())
