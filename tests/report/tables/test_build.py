@@ -65,6 +65,11 @@ def test_every_protocol_and_every_also_test_set_has_a_table():
     assert titles == ["Tetrominoes", "Tetrominoes (aligned)", "ClevrTex OOD"]
 
 
+def test_the_table_of_a_dataset_that_no_layer_describes_comes_last():
+    mine = record(dataset="a_set", on={"test": scored("a_set")})
+    assert [plan.title for plan in plans(mine, record())] == ["Tetrominoes", "a_set"]
+
+
 @pytest.mark.parametrize(
     ("asked", "titles"),
     [

@@ -17,6 +17,7 @@ from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.measured import Selection
 from objbench.report.tables.pairwise import (
     _limits,
+    _same,
     compare_methods,
     pairwise_csv,
     pairwise_json,
@@ -63,9 +64,20 @@ def two(runs, gap=0.1):
 def test_a_metric_that_is_infinite_for_an_image_is_left_out_and_the_others_are_compared(tmp_path):
     keep(tmp_path, 0, "objmae", np.linspace(0.2, 0.8, 40), mse=np.append(np.full(39, 0.001), np.inf))
     keep(tmp_path, 0, "color_kmeans", np.linspace(0.1, 0.7, 40), mse=np.full(40, 0.004))
-    ((found,), left_out) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
-    assert list(found.by_metric) == ["ari"]
-    assert [line.partition(": mse: ")[2] for line in left_out] == ["it is infinite for some images"]
+    for names in (["objmae", "color_kmeans"], ["color_kmeans", "objmae"]):
+        ((found,), left_out) = compare_methods(rows(tmp_path), names, (), METRICS)
+        assert list(found.by_metric) == ["ari"]
+        assert [line.partition(": mse: ")[2] for line in left_out] == ["it is infinite for some images"]
+
+
+def test_masks_that_change_what_a_metric_means_are_not_compared_with_others(tmp_path):
+    keep(tmp_path, 0, "monet", np.full(40, 0.5))
+    folder = keep(tmp_path, 0, "dti_sprites", np.full(40, 0.5))
+    made = read_record(folder)
+    reassigned = {"test": made.metrics["test"].model_copy(update={"masks": "reassigned"})}
+    made.model_copy(update={"metrics": reassigned}).save(folder)
+    with pytest.raises(ObjbenchError, match="all pixels, predicted background reassigned first"):
+        compare_methods(rows(tmp_path), ["monet", "dti_sprites (reassigned)"], ["ari"])
 
 
 def test_metrics_that_cannot_be_compared_are_named_with_the_reason(tmp_path):
@@ -278,6 +290,14 @@ def test_other_images_are_refused(tmp_path):
         compare_methods(rows(tmp_path), ["objmae", "iodine"], METRICS)
 
 
+def test_seeds_of_other_images_are_refused(tmp_path):
+    keep(tmp_path, 0, "objmae", np.full(40, 0.5))
+    keep(tmp_path, 1, "objmae", np.full(40, 0.5), keys=np.char.add("1", KEYS))
+    keep(tmp_path, 0, "monet", np.full(40, 0.5))
+    with pytest.raises(ObjbenchError, match="objmae .*: the seeds were scored on different images of tetr"):
+        compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
+
+
 def test_missing_values_per_image_are_named(tmp_path):
     two(tmp_path)
     path = next(tmp_path.glob("color*/seed-0")) / "per_image.npz"
@@ -295,6 +315,23 @@ def test_values_per_image_of_another_record_are_refused(tmp_path):
     write_per_image(folder, {"test": {"ari": np.full(40, 0.1), "keys": KEYS}})
     with pytest.raises(ObjbenchError, match=r"per_image\.npz: ari is not that of the record beside it \(0\."):
         compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "same"),
+    [
+        ([0.25, 0.75], 0.5 + 9e-7, True),
+        ([0.25, 0.75], 0.5 + 2e-6, False),
+        ([0.25, 0.75, np.nan], 0.5, True),
+        ([1e6, 3e6], 2e6 - 1.5, True),
+        ([1e6, 3e6], 2e6 - 2.5, False),
+        ([1.0, np.inf], np.inf, True),
+        ([np.nan, np.nan], np.nan, True),
+        ([np.nan, np.nan], 0.5, False),
+    ],
+)
+def test_values_are_those_of_a_record_if_their_mean_is_its_mean_up_to_rounding(values, mean, same):
+    assert _same(np.array(values), mean) is same
 
 
 def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):
