@@ -121,10 +121,34 @@ def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     ]  # fmt: skip
     cells = {line.label.text: [cell.text for cell in line.cells] for line in table.lines}
     assert cells["ARI"][2] == "+7.5"
+    low, high = found.by_metric["ari"].interval
+    assert cells["ARI"][3] == f"[{100 * low:.1f}, {100 * high:.1f}]"
     assert cells["ARI"][4:] == ["100", "0", "40"]
     assert cells["MSE"][:3] == ["0.00200", "0.00400", "-0.00200"]
     assert cells["MSE"][4:] == ["100", "0", "40"]
     assert "Colour k-means: one seed, so the interval says nothing of how its seeds differ" in text(table)
+
+
+def test_a_difference_of_zero_has_no_sign_and_one_image_no_interval(tmp_path):
+    for method in ("objmae", "monet"):
+        keep(tmp_path, 0, method, [0.5], keys=KEYS[:1])
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], ["ari"])
+    table = pairwise_table(found, load_spec())
+    assert [cell.text for cell in table.lines[0].cells] == ["50.0", "50.0", "0.0", "-", "0", "0", "1"]
+    assert "one seed" not in text(table)
+
+
+def test_a_note_of_one_method_is_told_with_its_name(tmp_path):
+    two(tmp_path)
+    folder = keep(tmp_path, 0, "monet", np.full(40, 0.5))
+    made = read_record(folder)
+    crowded = {"test": made.metrics["test"].model_copy(update={"crowded": 3})}
+    made.model_copy(update={"metrics": crowded}).save(folder)
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], ["ari"])
+    (note,) = set(found.second.notes) - set(found.first.notes)
+    assert [line for line in pairwise_table(found, load_spec()).explained if note in line] == [
+        f"MONet: {note}"
+    ]
 
 
 def test_two_readings_of_the_same_runs_are_paired_by_seed(tmp_path):
@@ -294,7 +318,7 @@ def test_seeds_of_other_images_are_refused(tmp_path):
     keep(tmp_path, 0, "objmae", np.full(40, 0.5))
     keep(tmp_path, 1, "objmae", np.full(40, 0.5), keys=np.char.add("1", KEYS))
     keep(tmp_path, 0, "monet", np.full(40, 0.5))
-    with pytest.raises(ObjbenchError, match="objmae .*: the seeds were scored on different images of tetr"):
+    with pytest.raises(ObjbenchError, match=r"objmae .*: the seeds were scored on different images of tetr"):
         compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
 
 
