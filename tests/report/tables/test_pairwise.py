@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.synthetic import generated, record, scored, scores
+from helpers.synthetic import external, generated, record, scored, scores
 
 from objbench.errors import ObjbenchError, RequestError
 from objbench.records import find_records, read_record
@@ -33,13 +33,13 @@ METRICS = list(load_spec().columns())
 KEYS = np.array([f"{index:08d}" for index in range(40)])
 
 
-def keep(runs, seed, method, ari, mse=None, keys=KEYS, key="test", **changes):
+def keep(runs, seed, method, ari, mse=None, keys=KEYS, key="test", make=record, **changes):
     """A run of `method` with these values per image, and the record that fits them."""
     values = {"ari": np.asarray(ari, float)} | ({} if mse is None else {"mse": np.asarray(mse, float)})
     means = {name: {"mean": float(np.nanmean(v)), "std": 0.1} for name, v in values.items()}
     measured = type(scores()).model_validate({"n_images": len(keys), **means})
     on = changes.pop("on", {key: scored()})
-    item = record(seed, method, metrics={key: measured}, on=on, **changes)
+    item = make(seed, method, metrics={key: measured}, on=on, **changes)
     folder = runs / f"{method}-{len(list(runs.glob('*')))}" / f"seed-{seed}"
     folder.mkdir(parents=True)
     item.save(folder)
@@ -230,6 +230,19 @@ def test_programs_get_fractions(tmp_path):
     line = next(csv.DictReader(io.StringIO(pairwise_csv(pairs))))
     assert float(line["difference"]) == first["difference"]
     assert line["ahead_first"] == "1.0"
+
+
+def test_programs_are_told_what_is_not_known_of_predictions_made_outside(tmp_path):
+    keep(tmp_path, 0, "theirs", np.full(40, 0.5), make=external)
+    keep(tmp_path, 0, "monet", np.full(40, 0.4))
+    pairs, _ = compare_methods(rows(tmp_path), ["theirs", "monet"], ["ari"])
+    (line,) = json.loads(pairwise_json(pairs))
+    assert [line[f"{name}_first"] for name in ("config_hash", "trained_on", "n_train", "slots")] == [None] * 4
+    assert [line[f"{name}_second"] for name in ("config_hash", "n_train", "slots")] == [
+        "monet-config",
+        59_680,
+        4,
+    ]
 
 
 def test_programs_are_told_what_numbers_stand_for(tmp_path):
