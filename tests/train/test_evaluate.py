@@ -179,6 +179,12 @@ def test_boxes_that_are_present_are_counted_beside_the_objects():
     assert found.means["n_boxes"] == 2
 
 
+@pytest.mark.parametrize(("value", "kept"), [(-0.2, 0), (0.5, 128), (1.2, 255)])
+def test_samples_keep_reconstructions_within_the_range_of_images(value, kept):
+    found = boxes(TRUTH, reconstruction=torch.full((3, 3, 5, 7), value))
+    assert set(found.samples["reconstruction"].flatten().tolist()) == {kept}
+
+
 def test_samples_keep_boxes_presence_and_depth():
     kept = boxes(TRUTH).samples
     assert kept["boxes"].shape == (2, 3, 4)
