@@ -162,6 +162,18 @@ def test_the_digest_does_not_see_how_arrays_lie_in_memory() -> None:
     assert encode(one) == encode(one._replace(image=turned))
 
 
+def test_the_digest_does_not_see_the_order_of_factors() -> None:
+    one, other = (
+        Sample("00000005", IMAGE, MASK, {**FACTS, "factors": dict.fromkeys(names, [0.5])})
+        for names in (("x", "y"), ("y", "x"))
+    )
+    assert digest(one) == digest(other)
+    assert encode(one) == encode(other)
+    head = b"00000005 " + str(IMAGE.shape).encode() + b"\n"
+    content = head + IMAGE.tobytes() + MASK.tobytes() + b'{"x":[0.5],"y":[0.5]}'
+    assert digest(one) == hashlib.sha256(content).digest()
+
+
 def test_encoding_workers_import_neither_torch_nor_pydantic() -> None:
     heavy = "torch", "pydantic", "webdataset", "yaml"
     for module in (
