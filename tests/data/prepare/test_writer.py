@@ -96,10 +96,12 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, damage: str) -> None:
         tar.walk(np.frombuffer(content, np.uint8), tmp_path / "a.tar")
 
 
-def test_a_tar_of_other_files_is_no_shard(tmp_path: Path) -> None:
-    content = write(
-        tmp_path / "a.tar", b"".join(tar.member(name, b"x") for name in ("1.png", "2.png", "3.png"))
-    )
+@pytest.mark.parametrize(
+    "names",
+    [("1.png", "2.png", "3.png"), ("1.json", "1.mask.png"), ("1.json", "1.mask.png", "1.png", "2.json")],
+)
+def test_a_tar_of_other_files_is_no_shard(tmp_path: Path, names: tuple[str, ...]) -> None:
+    content = write(tmp_path / "a.tar", b"".join(tar.member(name, b"x") for name in names))
     with pytest.raises(ObjbenchError, match=r"its members are not KEY\.json, KEY\.mask\.png, KEY\.png"):
         rows(tar.walk(content, tmp_path / "a.tar"), tmp_path / "a.tar")
 
