@@ -166,7 +166,7 @@ def test_the_digest_does_not_see_how_arrays_lie_in_memory() -> None:
 
 def test_the_digest_does_not_see_the_order_of_factors() -> None:
     one, other = (
-        Sample("00000005", IMAGE, MASK, {**FACTS, "factors": dict.fromkeys(names, [0.5])})
+        Sample("00000005", IMAGE, MASK, {**FACTS, "factors": {name: [0.5] for name in names}})
         for names in (("x", "y"), ("y", "x"))
     )
     assert digest(one) == digest(other)
