@@ -169,6 +169,18 @@ def test_published_rows_of_other_conditions_are_not_compared(name, value, text):
     assert comparable(special, replace(special), "ari_fg")
 
 
+def test_tables_of_a_paper_that_agree_become_one_row_and_others_do_not():
+    again = {"table": "y", "values": {"clevrtex": {"ari_fg": [50, 1], "miou": [30, None]}}}
+    (row,) = published_as({}, again)
+    assert (row.label, row.tables) == ("m", ("x", "y"))
+    assert {name: (value.mean, value.std) for name, value in row.values.items()} == {
+        "ari_fg": (0.5, 0.01), "miou": (0.3, None),
+    }  # fmt: skip
+    assert len(published_as({}, {"values": {"clevrtex": {"ari_fg": [50.1, 1]}}})) == 2
+    assert len(published_as({}, {"definitions": {"ari_fg": "of another kind"}})) == 2
+    assert len(published_as({}, {"values": {"clevrtex": {"hours": [5, None]}}})) == 2
+
+
 def test_published_rows_are_of_all_seeds_only_if_they_say_no_more_than_that():
     plain, told, checkpoint = published_as(
         {}, {"selection": "all 10 seeds"}, {"selection": "all 10 seeds, best checkpoint"}

@@ -272,7 +272,14 @@ def test_json_has_every_row_with_its_provenance():
     assert first["generator"] == {"version": 1, "seed": 0}
     assert first["values"]["ari_fg"]["seeds"] == {"0": 0.9, "1": 0.9}
     assert first["marks"][0].startswith("generated data")
+    assert (first["code_version"], first["torch_version"]) == (["0.1.0"], ["2.13.0"])
+    assert first["definitions"]["ari_fg"] == "foreground pixels only"
     assert {row["kind"] for row in rows} == {"run", "published"}
+
+
+def test_programs_get_the_metrics_that_are_named_and_what_these_mean():
+    first = json.loads(as_json(plans(record()), ["ari", "mse"]))[0]
+    assert set(first["values"]) == set(first["definitions"]) == {"ari", "mse"}
 
 
 def test_programs_are_told_what_predictions_made_outside_are_said_to_be_trained_on():
