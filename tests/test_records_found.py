@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.synthetic import record, save, scored, scores
+from helpers.synthetic import external, record, save, scored, scores
 from helpers.work import cpu_seconds
 
 from objbench.records import find_records
@@ -15,7 +15,8 @@ def test_records_are_found_in_the_order_of_their_paths(tmp_path):
 
 
 def test_no_folder_means_no_records(tmp_path):
-    assert find_records(tmp_path / "none").records == []
+    found = find_records(tmp_path / "none")
+    assert (found.records, found.skipped) == ([], [])
 
 
 def test_records_below_linked_folders_are_found_once(tmp_path):
@@ -80,6 +81,13 @@ def test_scores_without_provenance_are_skipped(tmp_path):
     found = find_records(tmp_path)
     assert found.records == []
     assert found.skipped[0].endswith("scores and their provenance disagree about other")
+
+
+def test_a_record_without_scores_is_skipped(tmp_path):
+    save(tmp_path, external().model_copy(update={"metrics": {}, "scored": {}}))
+    found = find_records(tmp_path)
+    assert found.records == []
+    assert found.skipped[0].endswith(": no scores in it")
 
 
 def test_the_work_grows_with_the_number_of_records(tmp_path):

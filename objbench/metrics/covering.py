@@ -28,7 +28,7 @@ def msc(batch: Comparison) -> Tensor:
     The background is a plane like any other. In [0,1]. ClevrTex's `mSC` without its defect (see `msc_clevrtex`); the
     covering of Arbelaez et al. (2011).
     """
-    size = batch.table.sum(1).double()
+    size = batch.table.sum(1)
     return (size * batch.iou.amax(1)).sum(1) / size.sum(1)
 
 

@@ -100,7 +100,7 @@ def _ratio_undefined(table: Tensor) -> Tensor:
 
 def _one_if_constant(table: Tensor) -> Tensor:
     """1 if all pixels of an image are in one cell of the table, else NaN."""
-    return torch.where(_occupied_cells(table) == 1, 1.0, torch.nan).double()
+    return torch.where(_occupied_cells(table) == 1, 1.0, torch.nan)
 
 
 def _zero_if_undefined(table: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def _quantile(per_seed: tuple[Values, ...], variance: float, n_images: int) -> f
     parts = [(float(seeds.var(ddof=1)) / len(seeds), len(seeds)) for seeds in per_seed if len(seeds) > 1]
     over_images = max(0.0, variance - sum(part for part, _ in parts))
     parts.append((over_images, n_images))
-    spread = sum(part**2 / (n - 1) for part, n in parts if n > 1)
+    spread = sum(part**2 / (n - 1) for part, n in parts)
     if spread == 0:
         return 0.0
     total = sum(part for part, _ in parts)

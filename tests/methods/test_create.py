@@ -161,7 +161,18 @@ def test_a_method_has_a_least_number_of_slots_of_its_own():
 
 @pytest.mark.parametrize(
     "name",
-    ["slot_attention", "monet", "iodine", "genesis", "genesis_v2", "efficient_morl", "color_kmeans", "grid"],
+    [
+        "slot_attention",
+        "monet",
+        "iodine",
+        "genesis",
+        "genesis_v2",
+        "efficient_morl",
+        "slate",
+        "comet",
+        "color_kmeans",
+        "grid",
+    ],
 )
 def test_methods_of_any_number_of_slots_have_a_state_that_does_not_depend_on_it(name):
     few, many = (create(name, "tetrominoes", slots=slots) for slots in (3, 9))

@@ -66,6 +66,17 @@ def test_parameters_are_as_many_as_those_of_the_published_code(dataset, override
     assert round(count / 1e6, 1) == millions
 
 
+def test_the_decoder_of_masks_grows_as_the_encoder_of_the_image_shrinks_in_reverse():
+    with FakeTensorMode():
+        method = create("genesis", "clevr6")
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    down, up = (
+        [layer.stride[0] for layer in layers if isinstance(layer, kinds) and layer.kernel_size == (5, 5)]
+        for layers in (method.encoder, method.mask_decoder)
+    )
+    assert (down, up) == ([2, 2, 2, 1, 1], [1, 1, 2, 2, 2])
+
+
 @pytest.mark.parametrize(
     ("dataset", "coarsest", "painted"),
     [

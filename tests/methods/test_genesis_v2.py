@@ -121,6 +121,19 @@ def test_the_gate_lets_features_in():
     assert not torch.allclose(open_(features, log_noise), open_(0 * features, log_noise))
 
 
+def test_pixels_are_as_near_as_their_gated_features_and_their_places():
+    part = coloring(slots=3, gate=0.3, colors=4)
+    features, log_noise = torch.randn(1, 8, 5, 4), torch.full((1, 1, 5, 4), 0.5).log()
+    log_noise[0, 0, 2, 0] = 0  # the first seed
+    with torch.no_grad():
+        colors, mask = part.head(features)[0], part(features, log_noise).exp()[0, 0, 0]
+    for row, column in ((1, 0), (4, 1), (0, 3)):
+        y, x = (row - 2) / 2, column / 1.5  # from the seed, in places from -1 to 1
+        inside = 0.3 * (colors[:, row, column] - colors[:, 2, 0])
+        squared = (inside[:2].square().sum() + (inside[2] + y) ** 2 + (inside[3] + x) ** 2).item()
+        assert mask[row, column].item() == pytest.approx(max(2 ** (-3 * squared), 0.01), rel=1e-4)
+
+
 def test_pooling_is_the_mean_under_each_mask():
     features = torch.randn(1, 6, 4, 4)
     masks = torch.zeros(1, 2, 1, 4, 4)

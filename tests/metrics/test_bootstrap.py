@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -44,9 +46,14 @@ def test_fewer_than_two_values_have_no_interval(values: list[float]) -> None:
 
 
 def test_ten_thousand_images_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bootstrap({"ari": SCORES}, resamples=50)
+    whole = bootstrap({"ari": SCORES}, resamples=1000)
     monkeypatch.setattr("objbench.metrics.bootstrap._DRAWS", 7 * 320)
-    assert bootstrap({"ari": SCORES}, resamples=50)["ari"] == pytest.approx(whole["ari"], abs=1e-12)
+    tracemalloc.start()
+    found = bootstrap({"ari": SCORES}, resamples=1000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["ari"] == pytest.approx(whole["ari"], abs=1e-12)
+    assert peak < 1000 * 320  # bytes: fewer than there are draws
 
 
 def test_a_metric_that_is_infinite_for_an_image_has_no_interval() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import t as student
@@ -50,22 +52,19 @@ def test_exchanging_the_methods_changes_the_sign(seeds):
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_the_error_is_that_of_images_and_seeds_that_are_drawn(together):
-    rng = np.random.default_rng(0)
-    first, second = simulated(rng, (3, 3), 12, between_seeds=0.1)
-    draws = 100_000
-    images = rng.integers(0, 12, (draws, 1, 11))
-    of_first, of_second = rng.integers(0, 3, (2, draws, 2, 1))
-    if together:
-        of_second = of_first
-    drawn = first[of_first, images].mean((1, 2)) - second[of_second, images].mean((1, 2))
-    found = paired(first, second, together=together)
+def test_the_error_is_that_of_all_images_and_seeds_that_can_be_drawn(together):
+    first, second = simulated(np.random.default_rng(0), (3, 3), 4, between_seeds=0.1)
+    images, seeds = np.array(list(product(range(4), repeat=3))), np.array(list(product(range(3), repeat=2)))
+    of_first, of_second = (first[seeds].mean(1), second[seeds].mean(1))  # each (9,4)
+    drawn = of_first - of_second if together else (of_first[:, None] - of_second).reshape(-1, 4)
+    variance = drawn[:, images].mean(2).var()  # of 9 or 81 draws of seeds times 64 draws of images
     scattered = (first - second,) if together else (first, second)
     between = [seeds.mean(1).var(ddof=1) / 3 for seeds in scattered]
-    over_images = drawn.var() - sum(between)
-    freedom = drawn.var() ** 2 / (sum(part**2 for part in between) / 2 + over_images**2 / 11)
-    half = student.ppf(0.975, freedom) * drawn.std()
-    assert found.interval[1] - found.difference == pytest.approx(half, rel=0.01)
+    over_images = variance - sum(between)
+    freedom = variance**2 / (sum(part**2 for part in between) / 2 + over_images**2 / 3)
+    half = student.ppf(0.975, freedom) * variance**0.5
+    found = paired(first, second, together=together)
+    assert found.interval == pytest.approx((found.difference - half, found.difference + half), rel=1e-9)
 
 
 def test_equal_methods_have_no_interval_of_positive_length():

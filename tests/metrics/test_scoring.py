@@ -120,6 +120,14 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"true": LABELS * 600}, r"true holds labels from 0 to 1200; expected 0 to 1023"),
     ({"images": IMAGES[:1]}, r"must both be \(B,C,H,W\) with B = 2; .* images float32 \(1, 3, 2, 2\)"),
     (
+        {"reconstruction": IMAGES[:1], "images": IMAGES[:1]},
+        r"with B = 2; found reconstruction float32 \(1, 3, 2, 2\)",
+    ),
+    (
+        {"reconstruction": IMAGES[:, 0], "images": IMAGES[:, 0]},
+        r"must both be \(B,C,H,W\) .* images float32 \(2, 2, 2\)",
+    ),
+    (
         {"reconstruction": IMAGES[..., :1]},
         r"reconstruction float32 \(2, 3, 2, 1\) and images float32 \(2, 3, 2, 2\)",
     ),

@@ -126,6 +126,22 @@ def test_adamw_has_the_recipe_s_constants(build):
     assert adamw.defaults["eps"] == 1e-8
 
 
+def test_adamw_has_the_constants_that_are_set(build):
+    constants = {"beta1": 0.8, "beta2": 0.95, "eps": 1e-6, "weight_decay": 0.1}
+    method = build(**{f"optimizer__{key}": value for key, value in constants.items()})
+    [(adamw, _)] = method.optimizers(method.stages()[0])
+    assert (adamw.defaults["betas"], adamw.defaults["eps"]) == ((0.8, 0.95), 1e-6)
+    assert [group["weight_decay"] for group in adamw.param_groups] == [0.1, 0]
+
+
+def test_without_masking_the_mask_token_is_the_one_parameter_that_learns_nothing(build, images, at_epoch):
+    unmasked = build(**TINY, schedule__mask_ratio=0)
+    unmasked.training_loss(images, at_epoch(0)).total.backward()
+    still = [name for name, p in unmasked.named_parameters() if p.grad is None or not p.grad.any()]
+    assert tuple(still) == unmasked.frozen == ("model.mask_token",)
+    assert build(**TINY).frozen == ()
+
+
 def test_learning_rate_follows_the_nominal_epoch(build):
     method = build()
     [(_, rate)] = method.optimizers(method.stages()[0])
@@ -252,6 +268,10 @@ def test_images_of_another_size_are_refused(tiny_method, at_epoch):
 def test_impossible_settings_are_refused_with_their_numbers(build, overrides, message):
     with pytest.raises(RequestError, match=message):
         build(**overrides)
+
+
+def test_the_ramp_may_end_with_the_training(build):
+    assert build(**TINY, schedule__ramp_end=330).settings.schedule.ramp_end == 330
 
 
 def test_an_unknown_key_is_refused_with_the_closest_one(configure):

@@ -73,3 +73,21 @@ def test_the_number_that_says_it_all_is_important(probe, kind):
     assert found.min() >= 0
     assert found.argmax() == 2
     assert found[2] > 5 * np.delete(found, 2).max()
+
+
+def test_the_importances_of_linear_probes_are_the_weights_of_their_standardised_inputs():
+    random = np.random.default_rng(0)
+    inputs = random.normal([0, 5, -2], [1, 10, 0.1], (200, 3)).astype(np.float32)
+    values = inputs @ [[3.0, 0.0], [0.2, -0.1], [0.0, 4.0]] + random.normal(size=(200, 2))
+    z, y = ((x - x.mean(0)) / x.std(0) for x in (inputs.astype(np.float64), values))
+    weights = np.linalg.solve(z.T @ z + np.eye(3), z.T @ y)  # of ridge regression with a penalty of 1
+    fitted = fit("linear", Target("it", "numeric", values[None]), inputs, values, 0)
+    assert importances(fitted, inputs, values, 0) == pytest.approx(np.abs(weights).mean(1), abs=1e-4)
+
+
+@pytest.mark.parametrize("probe", ["mlp", "gradient_boosting"])
+def test_a_number_that_is_shuffled_costs_twice_the_variance_that_it_explains(probe):
+    inputs = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    values = 100 + 3 * inputs[:, 1:2].astype(np.float64)
+    fitted = fit(probe, Target("it", "numeric", values[None]), inputs, values, 0)
+    assert importances(fitted, inputs, values, 0) == pytest.approx([0, 2, 0], abs=0.2)

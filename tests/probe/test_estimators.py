@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from objbench.probe.estimators import fit, varies
 from objbench.probe.targets import Target
@@ -37,6 +39,21 @@ def test_learns_and_is_the_same_each_time(probe):
     assert (fit(probe, KIND, x, classes(x), seed=3).predict(new) == kind.predict(new)).all()
     assert kind.usual == "cone"
     assert place.usual == pytest.approx(places(x).mean(0))
+
+
+def test_mlp_and_boosting_are_scikit_learn_s_with_the_settings_that_the_documentation_names():
+    x = inputs(60)
+    for target, values, mlp, boosting in (
+        (KIND, classes(x), MLPClassifier, HistGradientBoostingClassifier),
+        (PLACE, places(x), MLPRegressor, HistGradientBoostingRegressor),
+    ):
+        network = fit("mlp", target, x, values, 3).model[-1]
+        assert isinstance(network, mlp)
+        assert (network.hidden_layer_sizes, network.max_iter, network.random_state) == ((256,), 50, 3)
+        forest = fit("gradient_boosting", target, x, values, 3).model
+        forest = forest.estimator if target is PLACE else forest
+        assert isinstance(forest, boosting)
+        assert (forest.max_iter, forest.early_stopping, forest.random_state) == (100, False, 3)
 
 
 def test_products_are_for_mlp_and_boosting_only():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
+from objbench.metrics.bootstrap import resampled_sums
 from objbench.probe.scoring import scores
 from objbench.probe.targets import Target
 
@@ -52,6 +53,23 @@ def test_intervals_are_those_of_resampled_images():
     np.testing.assert_allclose([kind.interval, place.interval], expected, atol=0.015)
     low, high = kind.interval
     assert low < kind.value < high
+
+
+def test_intervals_of_a_few_images_are_those_of_the_draws_made():
+    images, [_, (_, predicted, true)] = example(6)
+    drawn = []
+    for times in resampled_sums(np.eye(6)):  # how often each image is drawn
+        rows = np.repeat(np.arange(len(images)), times[images].astype(int))
+        error, spread = (true[rows] - predicted[rows]) ** 2, (true[rows] - true[rows].mean(0)) ** 2
+        drawn.append((1 - error.sum(0) / spread.sum(0)).mean())
+    found = scores([(PLACE, predicted, true)], images, 6)
+    assert found.factors["place"].interval == pytest.approx(np.quantile(drawn, [0.025, 0.975]), rel=1e-9)
+
+
+def test_numbers_far_from_zero_score_as_those_near_it():
+    images, [_, (_, predicted, true)] = example()
+    near, far = (scores([(PLACE, predicted + by, true + by)], images, 60).means["r2"] for by in (0, 1e8))
+    assert (far.value, *far.interval) == pytest.approx((near.value, *near.interval), abs=1e-6)
 
 
 def test_means_are_over_the_factors_of_a_measure():

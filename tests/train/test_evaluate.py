@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from helpers import toy
@@ -10,6 +11,8 @@ from objbench.data.read.scenes import Scenes
 from objbench.errors import ObjbenchError
 from objbench.methods.base import Segmentation
 from objbench.methods.create import create
+from objbench.metrics.bootstrap import bootstrap
+from objbench.ranks.group import Ranks
 from objbench.scores import ScoreKey
 from objbench.train.evaluate import evaluate
 
@@ -39,6 +42,86 @@ def boxes(found, **changes):
 
     method.segment = segment
     return evaluate(method, scenes(), 0, 3, n_samples=2)
+
+
+def labelled(planes, masks):
+    """An evaluation, two images at a time, of a method of so many slots that gives every pixel to the first."""
+    method = create("grid" if planes else "one_slot", "tetrominoes", slots=planes or 1)
+    blank = TRUTH * 0
+
+    def segment(images, progress=None):
+        labels = blank[: len(images)].long()
+        soft = torch.nn.functional.one_hot(labels, planes or 1).movedim(-1, 1).float()
+        return Segmentation(masks=soft) if masks else Segmentation(labels=labels)
+
+    method.segment = segment
+    return evaluate(method, scenes(), 0, 2)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize(("planes", "crowded"), [(1, 2), (2, 0)])
+def test_images_with_more_objects_than_planes_are_counted(planes, crowded, masks):
+    found = labelled(planes, masks)
+    assert (found.crowded, found.for_record.crowded) == (crowded, crowded or None)
+
+
+def test_label_maps_of_a_method_of_a_fixed_number_of_planes_do_not_say_how_many_these_are():
+    assert labelled(None, masks=False).crowded == 0
+
+
+def test_the_record_has_the_intervals_of_the_values_of_images():
+    found = labelled(2, masks=True)
+    intervals = bootstrap({name: values for name, values in found.per_image.items() if name != "keys"})
+    assert {"ari", "miou", "mbo"} <= set(intervals)
+    assert {name: score.interval for name, score in found.for_record.values.items()} == intervals
+
+
+class Second(Ranks):
+    """The second of two processes: what the first one found is given."""
+
+    def __init__(self, first):
+        super().__init__(rank=1, size=2)
+        self.found = [first]
+
+    def gather(self, value):
+        return [*self.found, value]
+
+
+class First(Ranks):
+    """The first of two processes, which stops when it has done its part."""
+
+    def __init__(self):
+        super().__init__(rank=0, size=2)
+
+    def gather(self, value):
+        self.found = value
+        raise InterruptedError
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_two_processes_find_what_one_finds(batch_size):
+    soft = torch.nn.functional.one_hot(TRUTH.long() % 2, 2).movedim(-1, 1).float()  # of two planes
+    done = []
+
+    def evaluated(**options):
+        method = create("grid", "tetrominoes", slots=1)
+        method.segment = lambda images, progress=None: Segmentation(
+            masks=soft[: len(images), :1], alternatives={"other": soft[: len(images)]}
+        )
+        done.clear()
+        return evaluate(method, scenes(), 0, batch_size, n_samples=2, advance=done.append, **options)
+
+    alone, first = evaluated(), First()
+    assert sum(done) == 3
+    with pytest.raises(InterruptedError):
+        evaluated(ranks=first)
+    both = evaluated(ranks=Second(first.found))
+    assert sum(done) == 3
+    for one, other in zip((alone, *alone.alternatives), (both, *both.alternatives), strict=True):
+        assert (one.scores, one.crowded, one.masks) == (other.scores, other.crowded, other.masks)
+        np.testing.assert_equal(one.per_image, other.per_image)
+    assert alone.crowded == 2
+    np.testing.assert_equal(alone.samples, both.samples)
 
 
 def test_alternative_masks_are_scored_beside_the_masks_of_the_method():
@@ -94,6 +177,12 @@ def test_boxes_that_are_present_are_counted_beside_the_objects():
     assert found.per_image["n_boxes"].tolist() == [2, 2, 2]
     assert found.per_image["n_objects"].tolist() == [1, 2, 2]
     assert found.means["n_boxes"] == 2
+
+
+@pytest.mark.parametrize(("value", "kept"), [(-0.2, 0), (0.5, 128), (1.2, 255)])
+def test_samples_keep_reconstructions_within_the_range_of_images(value, kept):
+    found = boxes(TRUTH, reconstruction=torch.full((3, 3, 5, 7), value))
+    assert set(found.samples["reconstruction"].flatten().tolist()) == {kept}
 
 
 def test_samples_keep_boxes_presence_and_depth():

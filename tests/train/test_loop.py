@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -79,6 +80,33 @@ def test_progress_is_told_by_time_and_the_loss_read_only_then(tmp_path, monkeypa
     Training(method, IMAGES, 0, tmp_path).run(advance)
     assert [amount for amount in told if amount] == reports
     assert len(read) == reads  # once more at the end, for the log
+
+
+def test_the_seconds_of_a_training_are_those_of_its_steps_and_survive_an_interruption(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    advance = PlainStepper.advance
+
+    def slow(stepper: PlainStepper, steps: int) -> None:
+        clock.now += 2
+        advance(stepper, steps)
+
+    def validate(method: Method, progress: Progress | None) -> dict[str, float]:
+        clock.now += 100
+        return {"ari": 0.5}
+
+    def stop_after_five(amount: int = 1, note: str | None = None, resumed: int = 0) -> None:
+        if clock.now >= 1000 + 5 * 2 + 2 * 100:
+            raise _Stopped
+
+    monkeypatch.setattr("objbench.train.loop.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(PlainStepper, "advance", slow)
+    make_training = lambda: Training(make("toy_geco"), IMAGES, 0, tmp_path, validate)  # noqa: E731
+    with pytest.raises(_Stopped):
+        make_training().run(stop_after_five)
+    clock.now = 5000.0
+    trained = make_training().run()
+    assert trained.seconds == 8 * 2
+    assert trained.images == 8 * make("toy_geco").stages()[0].batch_size
 
 
 def test_stages_follow_one_another_and_epochs_count_batches(tmp_path):

@@ -45,6 +45,9 @@ def test_a_run_leaves_everything_needed_to_judge_it(prepared_data, tmp_path):
     ]
     assert read_record(folder) == record
     assert (record.n_train, record.steps, record.metrics["test"].n_images) == (24, 8, 10)
+    batch = json.loads((folder / "config.json").read_text())["config"]["recipe"]["batch_size"]
+    assert record.images_per_second == pytest.approx(8 * batch / record.train_seconds)
+    assert 0 < record.train_seconds < record.wall_seconds
     assert record.metrics["test"].values.keys() >= {"ari", "ari_fg", "miou", "miou_fg", "miou_gt", "mse"}
     assert record.scored["test"].generator == {"version": 1, "seed": 0}
     assert not record.scored["test"].standard

@@ -66,7 +66,7 @@ class _Printer:
         self.dataset, self.metric, self.success = column.dataset, column.metric, column.success
         members = [row for row in rows if row.dataset == self.dataset and self.metric in row.values]
         self.places, self.intervals = places, intervals
-        self.best = set() if column.success else self._best(members)
+        self.best = self._best(members)
 
     def cell(self, row: Row | None, notes: list[str], footnotes: Footnotes) -> Cell:
         """The value of `row`, with its footnotes."""

@@ -97,7 +97,7 @@ def _letter(index: int) -> str:
     return (_letter(before - 1) if before else "") + chr(ord("a") + last)
 
 
-def printed(value: Statistic, places: int, intervals: bool = False) -> str:
+def printed(value: Statistic, places: int, intervals: bool) -> str:
     """Print `mean ± std`, or the value of a single seed."""
     if len(value.seeds) == 1:
         return of_seed(value, next(iter(value.seeds)), places, intervals)
@@ -105,7 +105,7 @@ def printed(value: Statistic, places: int, intervals: bool = False) -> str:
     return mean if value.std is None else f"{mean} ± {value.metric.format(value.std, places)}"
 
 
-def of_seed(value: Statistic, seed: int, places: int, intervals: bool = False) -> str:
+def of_seed(value: Statistic, seed: int, places: int, intervals: bool) -> str:
     """Print the value of one seed, with its interval over images if asked for and known."""
     mean = value.metric.format(value.seeds[seed], places)
     if not intervals or seed not in value.intervals:

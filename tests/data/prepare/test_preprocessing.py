@@ -57,6 +57,13 @@ def test_a_crop_of_the_right_size_is_not_resized() -> None:
     assert np.array_equal(found.masks[0], mask)
 
 
+def test_a_crop_may_reach_the_edges() -> None:
+    found = Preprocessing((120, 160), (160, 120, 320, 240))(batch(1))
+    image, mask = clevr.native(1)
+    assert np.array_equal(found.images[0], image[120:, 160:])
+    assert np.array_equal(found.masks[0], mask[120:, 160:])
+
+
 def test_scenes_of_the_right_size_are_left_alone() -> None:
     scenes = batch(1)
     assert Preprocessing((240, 320))(scenes) is scenes
@@ -77,6 +84,9 @@ def test_no_scene_may_qualify() -> None:
     ("preprocessing", "message"),
     [
         (Preprocessing((128, 128)), r"scenes must be 128x128; the source gave images \(1, 240, 320, 3\)"),
+        (Preprocessing((8, 8), image="bicubic"), r"scenes must be 8x8; .* and masks \(1, 240, 320\)"),
+        (Preprocessing((8, 8), mask="nearest"), r"scenes must be 8x8; .* and masks \(1, 240, 320\)"),
+        (Preprocessing((8, 8), (0, 0, 320, 241)), r"\(0, 0, 320, 241\) does not fit into .* 240x320"),
         (Preprocessing((8, 8), (0, 0, 321, 240)), r"\(0, 0, 321, 240\) does not fit into .* 240x320"),
     ],
 )

@@ -96,10 +96,12 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, damage: str) -> None:
         tar.walk(np.frombuffer(content, np.uint8), tmp_path / "a.tar")
 
 
-def test_a_tar_of_other_files_is_no_shard(tmp_path: Path) -> None:
-    content = write(
-        tmp_path / "a.tar", b"".join(tar.member(name, b"x") for name in ("1.png", "2.png", "3.png"))
-    )
+@pytest.mark.parametrize(
+    "names",
+    [("1.png", "2.png", "3.png"), ("1.json", "1.mask.png"), ("1.json", "1.mask.png", "1.png", "2.json")],
+)
+def test_a_tar_of_other_files_is_no_shard(tmp_path: Path, names: tuple[str, ...]) -> None:
+    content = write(tmp_path / "a.tar", b"".join(tar.member(name, b"x") for name in names))
     with pytest.raises(ObjbenchError, match=r"its members are not KEY\.json, KEY\.mask\.png, KEY\.png"):
         rows(tar.walk(content, tmp_path / "a.tar"), tmp_path / "a.tar")
 
@@ -160,6 +162,18 @@ def test_the_digest_does_not_see_how_arrays_lie_in_memory() -> None:
     turned = np.asfortranarray(IMAGE)
     assert digest(one) == digest(one._replace(image=turned))
     assert encode(one) == encode(one._replace(image=turned))
+
+
+def test_the_digest_does_not_see_the_order_of_factors() -> None:
+    one, other = (
+        Sample("00000005", IMAGE, MASK, {**FACTS, "factors": {name: [0.5] for name in names}})
+        for names in (("x", "y"), ("y", "x"))
+    )
+    assert digest(one) == digest(other)
+    assert encode(one) == encode(other)
+    head = b"00000005 " + str(IMAGE.shape).encode() + b"\n"
+    content = head + IMAGE.tobytes() + MASK.tobytes() + b'{"x":[0.5],"y":[0.5]}'
+    assert digest(one) == hashlib.sha256(content).digest()
 
 
 def test_encoding_workers_import_neither_torch_nor_pydantic() -> None:

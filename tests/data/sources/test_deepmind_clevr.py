@@ -21,6 +21,7 @@ from objbench.data.sources.deepmind import DeepMindSource
 from objbench.data.sources.deepmind_records import RecordBlock
 from objbench.data.sources.tfrecord import Reader
 from objbench.errors import ObjbenchError, RequestError
+from objbench.spec.datasets import DatasetRef, Select
 from objbench.spec.load import load_spec
 
 ROWS = [1, 0, 1, 2, 1, 1, 3, 1, 1, 0]  # of the fixture; only its record 1 has at most six objects
@@ -94,6 +95,23 @@ def test_clevr10_takes_every_scene(tmp_path: Path) -> None:
     folder, manifest = prepared(tmp_path, "clevr10")
     assert indices(folder) == {"train": list(range(8)), "test": [8], "val": [9]}
     assert ranges(manifest) == {"train": (0, 8, 8), "test": (8, 9, 1), "val": (9, 10, 1)}
+
+
+@pytest.mark.parametrize(
+    ("most", "taken"), [(4, [0, 2, 4, 5, 7, 8]), (6, [0, 2, 4, 5, 7, 8]), (7, [0, 1, 2, 4, 5, 7, 8, 9])]
+)
+def test_scenes_of_at_most_so_many_objects_are_taken_the_background_not_counted(
+    tmp_path: Path, most: int, taken: list[int]
+) -> None:
+    assert [OBJECTS[row] for row in ROWS] == [4, 7, 4, 10, 4, 4, 8, 4, 4, 7]
+    reference = dataset("clevr6", len(ROWS))
+    rule = reference.rule.model_copy(update={"select": {"deepmind": Select(max_objects=most)}})
+    protocols = reference.spec.protocols | {reference.protocol: rule}
+    spec = reference.spec.model_copy(update={"protocols": protocols})
+    changed = DatasetRef(reference.name, reference.protocol, spec)
+    source = DeepMindSource(clevr.request(changed, clevr.release(tmp_path / "clevr.tfrecords", ROWS)))
+    blocks = [block for _, block in source.read(source.plan()[:1], {})]
+    assert [int(index) for block in blocks for index in block.decode().index] == taken
 
 
 def test_at_most_five_takes_no_scene_of_six(tmp_path: Path) -> None:

@@ -171,6 +171,14 @@ def test_refined_latents_are_compared_with_the_lowest_prior(monkeypatch):
     assert len(losses) == 3
 
 
+def test_what_is_refined_are_the_latents_of_the_highest_layer():
+    method, highest = small(), []
+    nn.init.zeros_(method.refiner.step.weight)  # refinement changes nothing
+    method.bottom_up.register_forward_hook(lambda module, given, found: highest.append(found[0][-1]))
+    _, last, _ = method.infer(images(), at(0))
+    torch.testing.assert_close(last.latents, highest[0])
+
+
 def test_refiner_sees_means_and_variances_at_their_own_scales():
     torch.manual_seed(0)
     refiner = Refiner(4, 6)
@@ -211,6 +219,15 @@ def test_without_target_the_loss_is_the_evidence_lower_bound():
     assert method.geco is None
     losses, last, _ = method.infer(images(), at(5000))
     torch.testing.assert_close(losses[-1], last.error + last.kl)
+
+
+def test_from_the_start_of_geco_on_the_loss_is_its_lagrangian():
+    method = small()
+    method.geco.average.fill_(-7.0)
+    for step, expected in ((999, None), (1000, 7 * math.log1p(math.exp(0.55)))):
+        losses, last, _ = method.infer(images(), at(step))
+        constraint = last.error if expected is None else torch.tensor(expected)
+        torch.testing.assert_close(losses[-1], last.kl + constraint)
 
 
 def test_geco_makes_likelihood_weigh_more_while_the_target_is_out_of_reach():

@@ -42,6 +42,23 @@ def explanation(method, images):
     return method._decode(images, latents)
 
 
+@pytest.mark.parametrize(("valid", "grid", "last"), [(False, (7, 7), (3, 3)), (True, (11, 11), (1, 1))])
+def test_without_padding_the_decoder_begins_on_a_larger_grid(valid, grid, last):
+    decoder = tiny(**{"model.decoder_channels": [6, 6], "model.decoder_valid": valid}).decoder
+    assert (decoder.grid, decoder.layers[-1].kernel_size) == (grid, last)
+    assert decoder(torch.zeros(1, 4)).shape == (1, 4, 7, 7)
+
+
+@pytest.mark.parametrize(("rgb", "colour"), [("linear", 3.0), ("sigmoid", 1 / (1 + math.exp(-3)))])
+def test_colours_are_as_the_decoder_paints_them_or_squashed(rgb, colour):
+    method = tiny(**{"model.rgb": rgb})
+    with torch.no_grad():
+        method.decoder.layers[-1].weight.zero_()
+        method.decoder.layers[-1].bias.fill_(3)
+    components = explanation(method, torch.rand(2, 3, 7, 7)).components
+    torch.testing.assert_close(components, torch.full_like(components, colour))
+
+
 @pytest.mark.parametrize(
     ("name", "dataset", "parameters"),
     [

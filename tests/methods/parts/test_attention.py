@@ -62,6 +62,31 @@ def test_order_of_slots_is_kept_and_order_of_places_does_not_matter(core, scene)
     torch.testing.assert_close(core(inputs.flip(1), start)[0], slots)
 
 
+def test_all_rounds_are_the_algorithm_of_the_paper(core, scene):
+    inputs, slots = core.norm_inputs(scene[0]), scene[1]
+    with torch.no_grad():
+        for _ in range(3):
+            updates, attention = compete(
+                core.query(core.norm_slots(slots)), core.key(inputs), core.value(inputs)
+            )
+            slots = torch.stack([core.gru(updates[:, k], slots[:, k]) for k in range(K)], dim=1)
+            slots = slots + core.mlp(core.norm_mlp(slots))
+        found, last = core(*scene)
+    torch.testing.assert_close(found, slots)
+    torch.testing.assert_close(last, attention)
+
+
+def test_the_gru_starts_with_glorot_s_orthogonal_and_no_values(core):
+    torch.manual_seed(0)
+    core.start_gru()
+    gru = core.gru
+    torch.testing.assert_close(gru.weight_hh.T @ gru.weight_hh, torch.eye(D))
+    bound = math.sqrt(6 / (D + 3 * D))
+    assert 0.9 * bound < gru.weight_ih.abs().max() <= bound
+    assert not gru.bias_ih.any()
+    assert not gru.bias_hh.any()
+
+
 def test_updates_are_the_input_of_the_gru_and_slots_its_state(core, scene):
     with torch.no_grad():
         for parameter in (*core.gru.parameters(), *core.mlp.parameters()):

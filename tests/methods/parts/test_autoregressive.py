@@ -19,6 +19,16 @@ def test_prior_of_a_slot_sees_the_slots_before_it_alone():
     assert torch.equal(before.deviation[0, 0], torch.ones(4))
 
 
+def test_prior_of_a_slot_sees_all_slots_before_it_and_no_other_image():
+    torch.manual_seed(0)
+    prior, latents = AutoregressivePrior(4, 5), torch.randn(2, 3, 4)
+    before = prior(latents).mean
+    latents[0, 0] += 1
+    after = prior(latents).mean
+    assert not torch.allclose(before[0, 2], after[0, 2])
+    assert torch.equal(before[1], after[1])
+
+
 def test_a_later_slot_has_the_squashed_output_of_the_lstm():
     torch.manual_seed(0)
     prior, latents = AutoregressivePrior(4, 5), torch.randn(2, 3, 4)

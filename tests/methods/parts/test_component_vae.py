@@ -51,6 +51,12 @@ def test_layers_of_the_background_of_space():
     assert [type(layer) for layer in vae.decoder.layers] == [*kinds, *kinds, nn.Conv2d]
 
 
+def test_the_decoder_convolves_without_padding_from_a_larger_grid():
+    vae = small([8])
+    assert vae.decoder.grid == (5 + 2 * 2, 7 + 2 * 2)
+    assert vae.decode(torch.zeros(2, 4, 3)).shape == (2, 4, 3, 5, 7)
+
+
 def test_each_component_is_encoded_from_the_image_beside_its_own_mask():
     vae, images, log_masks = small([8]), torch.rand(2, 3, 5, 7), torch.rand(2, 4, 1, 5, 7).log_softmax(1)
     law = vae.encode(images, log_masks)

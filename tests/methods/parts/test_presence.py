@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, kl_divergence
 
-from objbench.methods.parts.presence import bernoulli_kl, relaxed_bernoulli
+from objbench.methods.parts.presence import bernoulli_kl, bounded_logits, relaxed_bernoulli
+
+
+def test_logits_are_within_8_8_and_steepest_at_zero():
+    raw = torch.tensor([-50.0, 0.0, 50.0], requires_grad=True)
+    logits = bounded_logits(raw)
+    logits.sum().backward()
+    torch.testing.assert_close(logits, torch.tensor([-8.8, 0.0, 8.8]))
+    torch.testing.assert_close(raw.grad, torch.tensor([0.0, 8.8, 0.0]))
 
 
 def test_a_sample_is_above_one_half_with_the_probability_of_presence():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,15 @@ def test_masks_sum_to_one_when_upsampled():
     large = Resolution((3, 9, 11), 5).upsample(masks)
     assert large.shape == (2, 3, 1, 9, 11)
     torch.testing.assert_close(large.sum(1), torch.ones(2, 1, 9, 11))
+
+
+def test_planes_are_interpolated_between_the_centres_of_pixels():
+    planes = torch.rand(1, 1, 1, 5, 5, dtype=torch.float64)
+    large = Resolution((3, 9, 11), 5).upsample(planes)[0, 0, 0].numpy()
+    rows, columns = ((np.arange(size) + 0.5) * 5 / size - 0.5 for size in (9, 11))
+    wide = np.stack([np.interp(columns, range(5), row) for row in planes[0, 0, 0].numpy()])
+    expected = np.stack([np.interp(rows, range(5), column) for column in wide.T], axis=1)
+    np.testing.assert_allclose(large, expected, atol=1e-12)
 
 
 def test_pixels_are_repeated_where_the_image_is_a_whole_multiple_as_large():

@@ -45,6 +45,26 @@ def test_a_smaller_training_set_conflicts_with_published_numbers():
     assert line.endswith(": trained on 1,000 scenes, the protocol has 59,680")
 
 
+def test_in_whatever_order_they_come_measured_and_published_rows_are_compared_by_what_was_measured():
+    (half,), paper = measured(record(n_train=1000)), published("objmae")
+    assert conflicts([paper, half], ["ari_fg"]) == conflicts([half, paper], ["ari_fg"])
+    assert not comparable(half, paper, "ari_fg")
+    assert not comparable(paper, half, "ari_fg")
+    whole = measured(record())[0]
+    assert comparable(whole, paper, "ari_fg")
+    assert comparable(paper, whole, "ari_fg")
+
+
+def test_a_metric_that_only_one_row_has_and_what_runs_cost_are_no_conflict():
+    values = scores().model_dump()
+    without = Scores.model_validate({name: value for name, value in values.items() if name != "mse"})
+    rows = measured(record(), record(method="monet", metrics={"test": without}))
+    assert {"mse" in row.values for row in rows} == {True, False}
+    assert conflicts(rows, ["mse"]) == conflicts(rows[::-1], ["mse"]) == []
+    priced = next(row for row in published_rows(load_spec()) if "hours" in row.values)
+    assert conflicts([priced, priced], ["hours"]) == []
+
+
 def test_two_definitions_of_miou_conflict():
     rows = [published("space", "clevrtex"), published("ast", "clevrtex")]
     (line,) = conflicts(rows, ["miou"])
@@ -149,6 +169,18 @@ def test_published_rows_of_other_conditions_are_not_compared(name, value, text):
     assert comparable(special, replace(special), "ari_fg")
 
 
+def test_tables_of_a_paper_that_agree_become_one_row_and_others_do_not():
+    again = {"table": "y", "values": {"clevrtex": {"ari_fg": [50, 1], "miou": [30, None]}}}
+    (row,) = published_as({}, again)
+    assert (row.label, row.tables) == ("m", ("x", "y"))
+    assert {name: (value.mean, value.std) for name, value in row.values.items()} == {
+        "ari_fg": (0.5, 0.01), "miou": (0.3, None),
+    }  # fmt: skip
+    assert len(published_as({}, {"values": {"clevrtex": {"ari_fg": [50.1, 1]}}})) == 2
+    assert len(published_as({}, {"definitions": {"ari_fg": "of another kind"}})) == 2
+    assert len(published_as({}, {"values": {"clevrtex": {"hours": [5, None]}}})) == 2
+
+
 def test_published_rows_are_of_all_seeds_only_if_they_say_no_more_than_that():
     plain, told, checkpoint = published_as(
         {}, {"selection": "all 10 seeds"}, {"selection": "all 10 seeds, best checkpoint"}
@@ -173,6 +205,10 @@ def test_trainings_on_another_split_of_the_same_size_conflict():
     assert "trained on a split of fingerprint train-finger, not 0123456789ab" in line
     assert not comparable(*rows, "ari_fg")
     assert best(rows, "ari_fg", lambda mean: mean) == set()
+
+
+def test_what_learns_nothing_is_compared_with_published_numbers():
+    assert comparable(measured(record(method="grid"))[0], published("objmae"), "ari_fg")
 
 
 def test_what_learns_nothing_does_not_depend_on_the_training_split():

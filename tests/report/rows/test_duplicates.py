@@ -7,9 +7,18 @@ from helpers.synthetic import record, scored, scores
 
 from objbench.records import FoundRecord
 from objbench.report.rows.duplicates import one_per_seed
+from objbench.scores import FactorScore, ProbeScores
 
 ON = {"test": scored(), "tetrominoes@aligned/generated": scored(protocol="aligned")}
 FURTHER = {"on": ON, "metrics": dict.fromkeys(ON, scores())}
+
+
+def probe(score):
+    factor = FactorScore(measure="accuracy", score=score, majority=0.2)
+    return ProbeScores(
+        probe="linear", matching="masks", n_train=10, train_fingerprint="train", n_images=5, n_objects=9,
+        missed=0.0, factors={"shape": factor}, means={"accuracy": factor}, scored=scored(),
+    )  # fmt: skip
 
 
 def found(*records):
@@ -27,6 +36,19 @@ def test_scores_of_a_copy_of_the_run_are_added_and_read_from_its_folder():
     assert list(kept.record.metrics) == list(kept.record.scored) == list(ON)
     assert [kept.folder_of(key) for key in ON] == [Path("0"), Path("1")]
     assert line.endswith("as 0/result.json, to which its scores of tetrominoes@aligned/generated are added")
+    assert kept.record.probes is None
+
+
+def test_probes_of_a_copy_are_added_and_those_that_are_known_stay():
+    one, other = probe(0.5), probe(0.6)
+    known = record(0, probes={"test": {"linear": one}})
+    copy = record(0, probes={"test": {"linear": other, "mlp": other}, "clevr6": {"linear": other}})
+    (kept,), (line,) = one_per_seed(found(known, copy))
+    assert kept.record.probes == {"test": {"linear": one, "mlp": other}, "clevr6": {"linear": other}}
+    assert line.endswith("as 0/result.json, to which its probes of test, probes of clevr6 are added")
+    (kept,), (line,) = one_per_seed(found(copy, known))
+    assert kept.record == copy
+    assert line.endswith("seed 0 of the same configuration as 0/result.json")
 
 
 @pytest.mark.parametrize(

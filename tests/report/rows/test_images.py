@@ -11,11 +11,14 @@ import pytest
 from helpers.synthetic import record, scored, scores
 
 from objbench.errors import ObjbenchError
+from objbench.records import read_record
 from objbench.report.report import write_report
 from objbench.report.request import FORMATS, ReportRequest
 from objbench.report.rows.collect import collect
 from objbench.report.rows.comparability import best, conflicts
+from objbench.report.rows.images import averaged_images
 from objbench.report.rows.measured import Selection
+from objbench.report.rows.row import Images, Origin
 from objbench.report.tables.pairwise import compare_methods, pairwise_csv, pairwise_json, pairwise_table
 from objbench.report.write.text import text
 from objbench.spec.load import load_spec
@@ -53,6 +56,29 @@ def rows(runs):
 def written(runs, capsys, **options):
     write_report(ReportRequest(spec=SPEC, runs=runs, **options), lambda line: None)
     return capsys.readouterr().out
+
+
+def test_a_mean_over_all_images_needs_no_note():
+    assert Images(320, 320).note is None
+    assert Images(319, 1320).note == "mean over 319 of 1,320 images"
+
+
+def test_the_order_in_which_images_were_scored_does_not_matter(tmp_path):
+    values, order = undefined(0.9, range(9)), np.random.default_rng(0).permutation(40)
+    one, other = (keep(tmp_path / name, "objmae", values) for name in ("one", "other"))
+    write_per_image(other, {"test": {"ari_fg": values[order], "keys": KEYS[order]}})
+    found, again = (averaged_images(Origin(folder, read_record(folder), "test")) for folder in (one, other))
+    assert found == again
+    assert (found["ari_fg"].n, found["ari_fg"].of) == (31, 40)
+    assert found["ari_fg"].keys is not None
+
+
+@pytest.mark.parametrize("kept", [{}, {"keys": KEYS[:39]}])
+def test_where_the_keys_of_images_were_not_kept_their_number_is_known(tmp_path, kept):
+    values = undefined(0.9, range(9))
+    folder = keep(tmp_path, "objmae", values)
+    write_per_image(folder, {"test": {"ari_fg": values, **kept}})
+    assert averaged_images(Origin(folder, read_record(folder), "test")) == {"ari_fg": Images(31, 40)}
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -9,6 +9,7 @@ from objbench.errors import RequestError
 from objbench.records import FoundRecord
 from objbench.report.rows.measured import Selection, measured_rows
 from objbench.report.rows.row import Origin
+from objbench.scores import Scores
 from objbench.spec.load import load_spec
 
 
@@ -116,9 +117,10 @@ def test_errors_are_selected_from_below():
     assert row.values["mse"].seeds == {1: 0.1}
 
 
-def test_all_seeds_stay_where_there_are_no_more_than_asked_for():
-    (row,) = rows_of(record(0), record(1), select="top:3:miou").rows
-    assert (row.n, row.selection) == (2, "all")
+@pytest.mark.parametrize("top", [2, 3])
+def test_all_seeds_stay_where_there_are_no_more_than_asked_for(top):
+    (row,) = rows_of(record(0), record(1), select=f"top:{top}:miou").rows
+    assert (row.n, row.selection, row.selected) == (2, "all", False)
 
 
 def test_where_there_is_nothing_to_select_by_all_seeds_stay_and_that_is_said():
@@ -188,6 +190,40 @@ def test_provenance_is_that_of_the_scored_split():
     assert (row.trained.n_train, row.trained.standard_n_train) == (59_680, 59_680)
     (standard,) = rows_of(record()).rows
     assert standard.test_id == "standard/emorl"
+    for other in ({"standard": False}, {"split": "val"}):
+        assert rows_of(record(on={"test": scored(**other)})).rows[0].test_id is None
+
+
+@pytest.mark.parametrize(
+    ("place", "scenes"),
+    [
+        ("tetrominoes@standard/emorl", 60_000 - 320),
+        ("tetrominoes@paper/emorl", 60_000),
+        ("tetrominoes@standard/generated", 60_000),
+        ("clevrtex@standard/official", 40_000),
+        ("clevr6@first70k/deepmind", None),  # those of at most six objects
+        ("clevr10@standard/emorl", None),  # as many as the file holds
+        ("clevr10@standard/mine", None),
+        ("clevr10@mine/emorl", None),
+        ("mine@standard/emorl", None),
+    ],
+)
+def test_the_standard_number_of_training_scenes_is_that_of_the_protocol_if_it_fixes_one(place, scenes):
+    ref, source = place.split("/")
+    dataset, protocol = ref.split("@")
+    (row,) = rows_of(record(dataset=dataset, protocol=protocol, source=source)).rows
+    assert row.trained.standard_n_train == scenes
+
+
+def test_a_row_knows_its_dataset_its_protocol_and_the_intervals_of_its_seeds():
+    with_interval = scores().model_dump() | {"ari": {"mean": 0.8, "std": 0.1, "interval": (0.7, 0.9)}}
+    metrics = {"test": Scores.model_validate(with_interval)}
+    usual, other = rows_of(
+        record(2, metrics=metrics), record(2, protocol="paper", on={"test": scored(protocol="paper")})
+    ).rows[::-1]
+    assert (usual.dataset_ref, usual.dataset_slots) == ("tetrominoes", 4)
+    assert (usual.values["ari"].intervals, usual.values["miou"].intervals) == ({2: (0.7, 0.9)}, {})
+    assert other.dataset_ref == "tetrominoes@paper"
 
 
 def test_what_an_external_row_was_trained_on_is_not_known():

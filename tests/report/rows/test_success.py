@@ -69,6 +69,12 @@ def test_what_is_no_threshold_is_refused(text):
         Success.parse(text, load_spec())
 
 
+@pytest.mark.parametrize(("text", "threshold"), [("ari_fg:0.9", 0.9), ("ari:-1", -1.0), ("miou:1", 1.0)])
+def test_a_threshold_is_a_fraction(text, threshold):
+    success = Success.parse(text, load_spec())
+    assert (success.metric, success.threshold, success.sign) == (text.partition(":")[0], threshold, 1)
+
+
 def test_a_threshold_in_percent_is_refused():
     with pytest.raises(RequestError, match="ari_fg is a fraction, so is its threshold"):
         Success.parse("ari_fg:90", load_spec())

@@ -65,6 +65,11 @@ def test_every_protocol_and_every_also_test_set_has_a_table():
     assert titles == ["Tetrominoes", "Tetrominoes (aligned)", "ClevrTex OOD"]
 
 
+def test_the_table_of_a_dataset_that_no_layer_describes_comes_last():
+    mine = record(dataset="a_set", on={"test": scored("a_set")})
+    assert [plan.title for plan in plans(mine, record())] == ["Tetrominoes", "a_set"]
+
+
 @pytest.mark.parametrize(
     ("asked", "titles"),
     [
@@ -76,6 +81,33 @@ def test_every_protocol_and_every_also_test_set_has_a_table():
 )
 def test_datasets_are_chosen_by_name_and_protocol(asked, titles):
     assert [plan.title for plan in plans(record(), record(**ALIGNED), datasets=asked)] == titles
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "objmae"),
+        ({"on": {"test": scored(definition="deepmind")}}, "objmae (deepmind)"),
+        (ALIGNED, "objmae @aligned"),
+        ({"on": {"test": scored(split="val")}}, "objmae on val"),
+    ],
+)
+def test_a_line_says_what_is_not_usual_of_its_scores(changes, label):
+    (plan,) = plans(record(**changes))
+    assert build(plan, load_spec()).lines[0].label.text == label
+
+
+def test_a_line_of_several_datasets_says_once_what_they_share_and_has_no_value_where_there_is_none():
+    sprites = {"dataset": "multi_dsprites", "on": {"test": scored("multi_dsprites")}}
+    rows = [record(0), record(1), record(0, **sprites), record(1, **sprites)]
+    rows += [record(0, "iodine"), record(0, "iodine", **sprites, n_train=1000), record(0, "monet")]
+    plan, *_ = paper_plans("1", [row for row in all_rows(*rows) if not row.published], [])
+    lines = build(plan, load_spec(), all_seeds=True).lines
+    assert [line.facts for line in lines if line.label.text == "objmae"] == [("emorl", "2", "59,680")]
+    assert [line.facts for line in lines if line.label.text == "IODINE"] == [("emorl", "1", "59,680/1,000")]
+    first = next(i for i, line in enumerate(lines) if line.label.text == "MONet")
+    for line in lines[first : first + 2]:  # the mean and the seed
+        assert [cell.text for cell in line.cells] == ["90.0", "-", "-"]
 
 
 def test_generated_data_is_marked_where_it_shares_a_column():
@@ -240,7 +272,14 @@ def test_json_has_every_row_with_its_provenance():
     assert first["generator"] == {"version": 1, "seed": 0}
     assert first["values"]["ari_fg"]["seeds"] == {"0": 0.9, "1": 0.9}
     assert first["marks"][0].startswith("generated data")
+    assert (first["code_version"], first["torch_version"]) == (["0.1.0"], ["2.13.0"])
+    assert first["definitions"]["ari_fg"] == "foreground pixels only"
     assert {row["kind"] for row in rows} == {"run", "published"}
+
+
+def test_programs_get_the_metrics_that_are_named_and_what_these_mean():
+    first = json.loads(as_json(plans(record()), ["ari", "mse"]))[0]
+    assert set(first["values"]) == set(first["definitions"]) == {"ari", "mse"}
 
 
 def test_programs_are_told_what_predictions_made_outside_are_said_to_be_trained_on():

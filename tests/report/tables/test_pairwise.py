@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.synthetic import generated, record, scored, scores
+from helpers.synthetic import external, generated, record, scored, scores
 
 from objbench.errors import ObjbenchError, RequestError
 from objbench.records import find_records, read_record
@@ -17,6 +17,7 @@ from objbench.report.rows.comparability import conflicts
 from objbench.report.rows.measured import Selection
 from objbench.report.tables.pairwise import (
     _limits,
+    _same,
     compare_methods,
     pairwise_csv,
     pairwise_json,
@@ -32,13 +33,13 @@ METRICS = list(load_spec().columns())
 KEYS = np.array([f"{index:08d}" for index in range(40)])
 
 
-def keep(runs, seed, method, ari, mse=None, keys=KEYS, key="test", **changes):
+def keep(runs, seed, method, ari, mse=None, keys=KEYS, key="test", make=record, **changes):
     """A run of `method` with these values per image, and the record that fits them."""
     values = {"ari": np.asarray(ari, float)} | ({} if mse is None else {"mse": np.asarray(mse, float)})
     means = {name: {"mean": float(np.nanmean(v)), "std": 0.1} for name, v in values.items()}
     measured = type(scores()).model_validate({"n_images": len(keys), **means})
     on = changes.pop("on", {key: scored()})
-    item = record(seed, method, metrics={key: measured}, on=on, **changes)
+    item = make(seed, method, metrics={key: measured}, on=on, **changes)
     folder = runs / f"{method}-{len(list(runs.glob('*')))}" / f"seed-{seed}"
     folder.mkdir(parents=True)
     item.save(folder)
@@ -63,9 +64,20 @@ def two(runs, gap=0.1):
 def test_a_metric_that_is_infinite_for_an_image_is_left_out_and_the_others_are_compared(tmp_path):
     keep(tmp_path, 0, "objmae", np.linspace(0.2, 0.8, 40), mse=np.append(np.full(39, 0.001), np.inf))
     keep(tmp_path, 0, "color_kmeans", np.linspace(0.1, 0.7, 40), mse=np.full(40, 0.004))
-    ((found,), left_out) = compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
-    assert list(found.by_metric) == ["ari"]
-    assert [line.partition(": mse: ")[2] for line in left_out] == ["it is infinite for some images"]
+    for names in (["objmae", "color_kmeans"], ["color_kmeans", "objmae"]):
+        ((found,), left_out) = compare_methods(rows(tmp_path), names, (), METRICS)
+        assert list(found.by_metric) == ["ari"]
+        assert [line.partition(": mse: ")[2] for line in left_out] == ["it is infinite for some images"]
+
+
+def test_masks_that_change_what_a_metric_means_are_not_compared_with_others(tmp_path):
+    keep(tmp_path, 0, "monet", np.full(40, 0.5))
+    folder = keep(tmp_path, 0, "dti_sprites", np.full(40, 0.5))
+    made = read_record(folder)
+    reassigned = {"test": made.metrics["test"].model_copy(update={"masks": "reassigned"})}
+    made.model_copy(update={"metrics": reassigned}).save(folder)
+    with pytest.raises(ObjbenchError, match="all pixels, predicted background reassigned first"):
+        compare_methods(rows(tmp_path), ["monet", "dti_sprites (reassigned)"], ["ari"])
 
 
 def test_metrics_that_cannot_be_compared_are_named_with_the_reason(tmp_path):
@@ -109,10 +121,34 @@ def test_the_table_says_who_is_ahead_in_the_metric_s_own_direction(tmp_path):
     ]  # fmt: skip
     cells = {line.label.text: [cell.text for cell in line.cells] for line in table.lines}
     assert cells["ARI"][2] == "+7.5"
+    low, high = found.by_metric["ari"].interval
+    assert cells["ARI"][3] == f"[{100 * low:.1f}, {100 * high:.1f}]"
     assert cells["ARI"][4:] == ["100", "0", "40"]
     assert cells["MSE"][:3] == ["0.00200", "0.00400", "-0.00200"]
     assert cells["MSE"][4:] == ["100", "0", "40"]
     assert "Colour k-means: one seed, so the interval says nothing of how its seeds differ" in text(table)
+
+
+def test_a_difference_of_zero_has_no_sign_and_one_image_no_interval(tmp_path):
+    for method in ("objmae", "monet"):
+        keep(tmp_path, 0, method, [0.5], keys=KEYS[:1])
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], ["ari"])
+    table = pairwise_table(found, load_spec())
+    assert [cell.text for cell in table.lines[0].cells] == ["50.0", "50.0", "0.0", "-", "0", "0", "1"]
+    assert "one seed" not in text(table)
+
+
+def test_a_note_of_one_method_is_told_with_its_name(tmp_path):
+    two(tmp_path)
+    folder = keep(tmp_path, 0, "monet", np.full(40, 0.5))
+    made = read_record(folder)
+    crowded = {"test": made.metrics["test"].model_copy(update={"crowded": 3})}
+    made.model_copy(update={"metrics": crowded}).save(folder)
+    ((found,), _) = compare_methods(rows(tmp_path), ["objmae", "monet"], ["ari"])
+    (note,) = set(found.second.notes) - set(found.first.notes)
+    assert [line for line in pairwise_table(found, load_spec()).explained if note in line] == [
+        f"MONet: {note}"
+    ]
 
 
 def test_two_readings_of_the_same_runs_are_paired_by_seed(tmp_path):
@@ -194,6 +230,19 @@ def test_programs_get_fractions(tmp_path):
     line = next(csv.DictReader(io.StringIO(pairwise_csv(pairs))))
     assert float(line["difference"]) == first["difference"]
     assert line["ahead_first"] == "1.0"
+
+
+def test_programs_are_told_what_is_not_known_of_predictions_made_outside(tmp_path):
+    keep(tmp_path, 0, "theirs", np.full(40, 0.5), make=external)
+    keep(tmp_path, 0, "monet", np.full(40, 0.4))
+    pairs, _ = compare_methods(rows(tmp_path), ["theirs", "monet"], ["ari"])
+    (line,) = json.loads(pairwise_json(pairs))
+    assert [line[f"{name}_first"] for name in ("config_hash", "trained_on", "n_train", "slots")] == [None] * 4
+    assert [line[f"{name}_second"] for name in ("config_hash", "n_train", "slots")] == [
+        "monet-config",
+        59_680,
+        4,
+    ]
 
 
 def test_programs_are_told_what_numbers_stand_for(tmp_path):
@@ -278,6 +327,14 @@ def test_other_images_are_refused(tmp_path):
         compare_methods(rows(tmp_path), ["objmae", "iodine"], METRICS)
 
 
+def test_seeds_of_other_images_are_refused(tmp_path):
+    keep(tmp_path, 0, "objmae", np.full(40, 0.5))
+    keep(tmp_path, 1, "objmae", np.full(40, 0.5), keys=np.char.add("1", KEYS))
+    keep(tmp_path, 0, "monet", np.full(40, 0.5))
+    with pytest.raises(ObjbenchError, match=r"objmae .*: the seeds were scored on different images of tetr"):
+        compare_methods(rows(tmp_path), ["objmae", "monet"], METRICS)
+
+
 def test_missing_values_per_image_are_named(tmp_path):
     two(tmp_path)
     path = next(tmp_path.glob("color*/seed-0")) / "per_image.npz"
@@ -295,6 +352,23 @@ def test_values_per_image_of_another_record_are_refused(tmp_path):
     write_per_image(folder, {"test": {"ari": np.full(40, 0.1), "keys": KEYS}})
     with pytest.raises(ObjbenchError, match=r"per_image\.npz: ari is not that of the record beside it \(0\."):
         compare_methods(rows(tmp_path), ["objmae", "color_kmeans"], (), METRICS)
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "same"),
+    [
+        ([0.25, 0.75], 0.5 + 9e-7, True),
+        ([0.25, 0.75], 0.5 + 2e-6, False),
+        ([0.25, 0.75, np.nan], 0.5, True),
+        ([1e6, 3e6], 2e6 - 1.5, True),
+        ([1e6, 3e6], 2e6 - 2.5, False),
+        ([1.0, np.inf], np.inf, True),
+        ([np.nan, np.nan], np.nan, True),
+        ([np.nan, np.nan], 0.5, False),
+    ],
+)
+def test_values_are_those_of_a_record_if_their_mean_is_its_mean_up_to_rounding(values, mean, same):
+    assert _same(np.array(values), mean) is same
 
 
 def test_a_metric_that_is_undefined_everywhere_is_left_out(tmp_path):

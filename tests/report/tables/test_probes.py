@@ -90,9 +90,26 @@ def test_three_lines_a_method_and_one_for_the_majority(runs):
     assert rows[3] == ["", "masks alone", "2", "50.0 ± 14.1", "75.0 ± 7.1", "50.0 ± 14.1", "75.0 ± 7.1", ""]
     assert rows[4][1:4] == ["untrained", "2", "30.0 ± 7.1"]
     assert rows[5][1:5] == ["slots", "1", "**65.0**", "40.0"]
+    assert [row[0].partition("<")[0] for row in rows[2:]] == [
+        "Toy", "", "", "Colour k-means", "majority",
+    ]  # fmt: skip
     assert rows[6][:5] == ["majority", "", "", "25.0 ± 0.0", "25.0 ± 0.0"]
     assert len(rows) == 7
     assert "masks alone: the same probe" in "\n".join(lines)
+    assert not any("seeds probed" in line for line in lines)
+
+
+@pytest.mark.parametrize("dataset", ["tetrominoes", "tetrominoes@standard"])
+def test_probes_of_a_dataset_are_those_tested_on_its_scenes(runs, dataset):
+    assert made(runs, "--json", "--dataset", dataset) == made(runs, "--json")
+
+
+def test_the_whole_standard_split_needs_no_remark(prepared_data, tmp_path):
+    folder, _ = toy_runs.run(prepared_data, tmp_path)
+    on = read_record(folder).scored["test"].model_copy(update={"standard": True})
+    with_probe(folder, 0.5, 0.9, scored=on)
+    (title,) = [line for line in made(tmp_path, "--format", "markdown").splitlines() if line[:3] == "###"]
+    assert title == "### Tetrominoes, generated, test: linear probe of 20 scenes"
 
 
 @pytest.mark.parametrize("format", ["terminal", "latex", "html"])
