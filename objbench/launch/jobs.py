@@ -134,12 +134,21 @@ class Submitted(NamedTuple):
 def parse_resources(texts: Sequence[str]) -> dict[str, Any]:
     """The resources of `--resources KEY=VALUE`, values as in yaml.
 
+    A word stays one that YAML 1.1 would read as something else: a number of another base, or yes, no, on, off.
+
     >>> parse_resources(["partition=gpu", "timeout_min=240"])
     {'partition': 'gpu', 'timeout_min': 240}
+    >>> parse_resources(["account=0123", "qos=on"])
+    {'account': '0123', 'qos': 'on'}
     """
-    return dict(
-        key_yaml("--resources", text, "timeout_min=240 (slurm) or num_gpus=1 (ray)") for text in texts
-    )
+    found = {}
+    for text in texts:
+        key, value = key_yaml("--resources", text, "timeout_min=240 (slurm) or num_gpus=1 (ray)")
+        written = text.partition("=")[2].strip()
+        if isinstance(value, int) and str(value).lower() != written.lower():
+            value = written
+        found[key] = value
+    return found
 
 
 def is_number(value: object) -> bool:
