@@ -40,6 +40,24 @@ def choose_device(name: str | int | torch.device | None) -> torch.device:
     return device
 
 
+def check_device(name: str) -> None:
+    """Refuse what `choose_device` refuses, and leave the GPU to another process.
+
+    A process that has used a GPU keeps some of its memory, and all of it where the GPU is for one process at a time.
+
+    Raises:
+        RequestError: The device is unknown or not available.
+    """
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number or "0").isdecimal() or not torch.cuda.is_available():
+        choose_device(name)
+    elif int(number or "0") >= (count := torch.cuda.device_count()):
+        raise RequestError(
+            f"device {name} is not available: there are {count} GPUs, counted from 0; auto takes CUDA if there is one, else "
+            "the CPU"
+        )
+
+
 def describe(device: torch.device) -> str:
     """The name of the GPU, or the architecture of the CPU with the number of threads in use.
 

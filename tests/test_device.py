@@ -27,6 +27,23 @@ def test_what_is_no_device_is_not_the_cpu(name: Any) -> None:
         device.choose_device(name)
 
 
+def test_a_gpu_that_another_process_will_use_is_checked_and_left_alone(monkeypatch) -> None:
+    used = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "empty", lambda *shape, **options: used.append(options["device"].type))
+    for name in ("cuda", "cuda:0", "cuda:1", "auto", "cpu"):
+        device.check_device(name)
+    assert used == ["cpu"]
+    with pytest.raises(
+        RequestError, match="device cuda:2 is not available: there are 2 GPUs, counted from 0"
+    ):
+        device.check_device("cuda:2")
+    for name in ("cudda", "cuda:x", "cuda:-1"):
+        with pytest.raises(RequestError):
+            device.check_device(name)
+
+
 def test_the_free_memory_of_the_machine_is_part_of_what_it_has() -> None:
     assert 2**20 < free_memory(torch.device("cpu")) < 2**50
 
