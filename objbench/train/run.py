@@ -145,9 +145,10 @@ def run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]
 
 
 def _versions(device: torch.device) -> dict[str, Any]:
-    """What all processes of a run must have in common besides its configuration."""
+    """What all processes of a run must have in common besides its configuration: of GPUs the model, too."""
     now = Environment.now(device)
-    return {"objbench": now.code_version, "torch": now.torch_version, "device": device.type}
+    where = now.device if device.type == "cuda" else device.type
+    return {"objbench": now.code_version, "torch": now.torch_version, "device": where}
 
 
 class _Job(NamedTuple):
