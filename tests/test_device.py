@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,24 @@ def test_a_gpu_that_another_process_will_use_is_checked_and_left_alone(monkeypat
     for name in ("cudda", "cuda:x", "cuda:-1"):
         with pytest.raises(RequestError):
             device.check_device(name)
+
+
+def test_what_an_earlier_run_holds_in_circles_is_not_counted(monkeypatch) -> None:
+    class Run:
+        def __init__(self) -> None:
+            self.me = self
+
+    left: list[Run | None] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: left.append(earlier()))
+    gc.disable()
+    try:
+        earlier = weakref.ref(Run())
+        assert earlier() is not None
+        device.reset_peak_memory(torch.device("cpu"))
+        device.reset_peak_memory(torch.device("cuda"))
+    finally:
+        gc.enable()
+    assert left == [None]
 
 
 def test_the_free_memory_of_the_machine_is_part_of_what_it_has() -> None:
