@@ -147,8 +147,9 @@ class CudaGraphStepper:
         if self._losses is None:
             return {}
         parts = {"total": self._losses.total, **self._losses.parts}
-        values = torch.stack([value.float() for value in parts.values()]).tolist()
-        return dict(zip(parts, values, strict=True))
+        return {
+            name: float(value) for name, value in parts.items()
+        }  # each from where it is: a constant from the CPU
 
     def state_dict(self) -> dict[str, Any]:
         """Position and optimizer states, in the format of PlainStepper: each of the two can load the other's."""

@@ -41,7 +41,7 @@ def sum_gradients(share: Share, parameters: Iterable[Tensor], losses: Losses) ->
     pieces = [
         *(gradient.reshape(-1).to(dtype) for gradient in gradients),
         torch.tensor(has_one, dtype=dtype).to(values[0].device, non_blocking=True),
-        torch.stack([value.to(dtype) for value in values]) * share.weight,
+        torch.stack([value.to(values[0].device, dtype) for value in values]) * share.weight,
     ]
     flat = torch.cat(pieces)
     share.ranks.sum(flat)

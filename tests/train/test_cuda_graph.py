@@ -141,6 +141,22 @@ def test_either_path_goes_on_from_the_other(first, then, device):
         torch.testing.assert_close(value, whole_state[key], rtol=1e-5, atol=1e-6)
 
 
+def test_losses_are_told_as_they_are(monkeypatch):
+    found, fine = [], torch.tensor(1 + 2**-40, dtype=torch.float64)
+    for kind in (PlainStepper, CudaGraphStepper):
+        method, scenes = scene()
+        given = method.training_loss
+        monkeypatch.setattr(
+            method,
+            "training_loss",
+            lambda *call, loss=given: replace(loss(*call), parts={**loss(*call).parts, "fine": fine}),
+        )
+        stepper = kind(method, scenes, scenes.stage)
+        stepper.advance(1)
+        found.append(stepper.losses()["fine"])
+    assert found == [1 + 2**-40] * 2
+
+
 def test_a_state_holds_plain_numbers_only():
     method, scenes = scene()
     stepper = CudaGraphStepper(method, scenes, scenes.stage)

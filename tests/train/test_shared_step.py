@@ -10,9 +10,11 @@ import torch
 from helpers.ranks import work
 
 from objbench.errors import ObjbenchError
+from objbench.methods.base import Losses
 from objbench.methods.create import create
-from objbench.ranks.group import Ranks
-from objbench.train.shared_step import refuse_drift
+from objbench.ranks.group import ALONE, Ranks
+from objbench.ranks.share import Share
+from objbench.train.shared_step import refuse_drift, sum_gradients
 
 CALM = {
     "optimizer.learning_rate": 1e-7
@@ -143,3 +145,12 @@ def test_a_state_that_is_not_a_number_in_all_processes_is_no_drift():
         ObjbenchError, match=f"^known: {re.escape('not the same in process 1 as in process 0')}"
     ):
         refuse_drift(Two(1.0), method)
+
+
+def test_a_part_of_the_loss_may_be_a_constant_on_the_cpu():
+    parameter = torch.nn.Parameter(torch.ones(3, device="meta"))  # as on a GPU
+    parameter.grad = torch.ones(3, device="meta")
+    parts = {"kl": torch.tensor(0.0)}
+    share = Share(ALONE, 0, 1, 2)
+    losses = sum_gradients(share, [parameter], Losses(torch.ones((), device="meta"), parts))
+    assert losses.parts["kl"].device == losses.total.device
