@@ -62,10 +62,13 @@ def check_device(name: str) -> None:
 def describe(device: torch.device) -> str:
     """The name of the GPU, or the architecture of the CPU with the number of threads in use.
 
-    Variables that give the matrix products of a GPU another precision are named with it.
+    Variables and settings that give the matrix products of a GPU another precision are named with it.
     """
     if device.type == "cuda":
         named = [f", {name}={os.environ[name]}" for name in _TF32_VARIABLES if name in os.environ]
+        set_here = torch.backends.cuda.matmul.fp32_precision
+        if not named and set_here == "tf32":
+            named = [", matmul.fp32_precision=tf32"]
         return torch.cuda.get_device_name(device) + "".join(named)
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 

@@ -64,6 +64,20 @@ def test_what_an_earlier_run_holds_in_circles_is_not_counted(monkeypatch) -> Non
     assert left == [None]
 
 
+def test_products_of_another_precision_are_named(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    products, gpu = torch.backends.cuda.matmul, torch.device("cuda")
+    assert device.describe(gpu) == "NVIDIA H200"
+    before = products.fp32_precision
+    products.fp32_precision = "tf32"
+    try:
+        assert device.describe(gpu) == "NVIDIA H200, matmul.fp32_precision=tf32"
+        monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+        assert device.describe(gpu) == "NVIDIA H200, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1"
+    finally:
+        products.fp32_precision = before
+
+
 def test_the_free_memory_of_the_machine_is_part_of_what_it_has() -> None:
     assert 2**20 < free_memory(torch.device("cpu")) < 2**50
 
