@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
@@ -40,13 +41,34 @@ def choose_device(name: str | int | torch.device | None) -> torch.device:
     return device
 
 
+def check_device(name: str) -> None:
+    """Refuse what `choose_device` refuses, and leave the GPU to another process.
+
+    A process that has used a GPU keeps some of its memory, and all of it where the GPU is for one process at a time.
+
+    Raises:
+        RequestError: The device is unknown or not available.
+    """
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number or "0").isdecimal() or not torch.cuda.is_available():
+        choose_device(name)
+    elif int(number or "0") >= (count := torch.cuda.device_count()):
+        raise RequestError(
+            f"device {name} is not available: there are {count} GPUs, counted from 0; auto takes CUDA if there is one, else "
+            "the CPU"
+        )
+
+
 def describe(device: torch.device) -> str:
     """The name of the GPU, or the architecture of the CPU with the number of threads in use.
 
-    Variables that give the matrix products of a GPU another precision are named with it.
+    Variables and settings that give the matrix products of a GPU another precision are named with it.
     """
     if device.type == "cuda":
         named = [f", {name}={os.environ[name]}" for name in _TF32_VARIABLES if name in os.environ]
+        set_here = torch.backends.cuda.matmul.fp32_precision
+        if not named and set_here == "tf32":
+            named = [", matmul.fp32_precision=tf32"]
         return torch.cuda.get_device_name(device) + "".join(named)
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
@@ -57,6 +79,16 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to count the peak memory of a GPU anew, without what nobody uses any more.
+
+    An earlier run of the process may be held in circles, which Python frees some time later: the memory of its graph, too.
+    """
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def free_memory(device: torch.device) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +60,26 @@ def exclusive_lock(path: Path, occupied: str | None = None) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def folder_lock(folder: Path, occupied: str) -> Iterator[None]:
+    """Hold an exclusive lock on a folder itself, which leaves no file behind; none where its file system has no such lock.
+
+    Raises:
+        LockedError: Another process holds the lock; it says `occupied`.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(occupied) from None
+        except OSError as error:  # NFS gives none on what is opened for reading, as folders are
+            log.debug("%s: no lock (%s)", folder, error.strerror)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _acquire(lock: FileLock, timeout: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,55 @@ def test_a_number_is_that_of_a_gpu() -> None:
 def test_what_is_no_device_is_not_the_cpu(name: Any) -> None:
     with pytest.raises(RequestError, match=f"unknown device '{name}' .known: auto, cpu, cuda, cuda:N"):
         device.choose_device(name)
+
+
+def test_a_gpu_that_another_process_will_use_is_checked_and_left_alone(monkeypatch) -> None:
+    used = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "empty", lambda *shape, **options: used.append(options["device"].type))
+    for name in ("cuda", "cuda:0", "cuda:1", "auto", "cpu"):
+        device.check_device(name)
+    assert used == ["cpu"]
+    with pytest.raises(
+        RequestError, match="device cuda:2 is not available: there are 2 GPUs, counted from 0"
+    ):
+        device.check_device("cuda:2")
+    for name in ("cudda", "cuda:x", "cuda:-1"):
+        with pytest.raises(RequestError):
+            device.check_device(name)
+
+
+def test_what_an_earlier_run_holds_in_circles_is_not_counted(monkeypatch) -> None:
+    class Run:
+        def __init__(self) -> None:
+            self.me = self
+
+    left: list[Run | None] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: left.append(earlier()))
+    gc.disable()
+    try:
+        earlier = weakref.ref(Run())
+        assert earlier() is not None
+        device.reset_peak_memory(torch.device("cpu"))
+        device.reset_peak_memory(torch.device("cuda"))
+    finally:
+        gc.enable()
+    assert left == [None]
+
+
+def test_products_of_another_precision_are_named(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    products, gpu = torch.backends.cuda.matmul, torch.device("cuda")
+    assert device.describe(gpu) == "NVIDIA H200"
+    before = products.fp32_precision
+    products.fp32_precision = "tf32"
+    try:
+        assert device.describe(gpu) == "NVIDIA H200, matmul.fp32_precision=tf32"
+        monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+        assert device.describe(gpu) == "NVIDIA H200, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1"
+    finally:
+        products.fp32_precision = before
 
 
 def test_the_free_memory_of_the_machine_is_part_of_what_it_has() -> None:

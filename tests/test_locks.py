@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from objbench import locks
 from objbench.errors import ObjbenchError
-from objbench.locks import exclusive_lock
+from objbench.locks import LockedError, exclusive_lock, folder_lock
 
 
 def refusing(code: int) -> Callable[..., None]:
@@ -97,3 +97,18 @@ def test_waiting_for_a_lock_is_announced(
         "waiting for another process that holds a lock. If it ended with its machine, remove its lock file "
         f"{tmp_path}/val.lock"
     ) in caplog.text
+
+
+def test_a_folder_is_locked_without_a_file(tmp_path, monkeypatch):
+    held, refused = folder_lock(tmp_path, "occupied"), pytest.raises(LockedError, match="occupied")
+    with held, refused, folder_lock(tmp_path, "occupied"):
+        pytest.fail("locked twice")
+    with folder_lock(tmp_path, "occupied"):
+        assert list(tmp_path.iterdir()) == []
+
+    def flock(descriptor, operation):
+        raise OSError(errno.EBADF, "Bad file descriptor")  # as NFS does for a folder
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with folder_lock(tmp_path, "occupied"):
+        pass

@@ -1,8 +1,8 @@
 """The paper-scale runs of objmae on generated data, made in slices of time.
 
 A run with a record under --results is finished. Of each finished seed the record, curves, per-image scores and picture
-are copied there, and the weights if they are small. When the time is over, the current run is killed; the same command
-resumes it from its last checkpoint, if --runs is the same.
+are copied there, and the weights if they are small. When the time is over, the current run takes a checkpoint and ends; the
+same command resumes it, if --runs is the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from objbench.train.run_folder import seed_folder
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS_AT_MOST = 16 << 20
+GRACE = 60.0  # seconds for the checkpoint of a run whose time is over
 
 
 class Run(NamedTuple):
@@ -129,7 +131,10 @@ def _train(runs: list[Run], folder: Path, extra: list[str], end: float | None) -
     process = subprocess.Popen(command)
     try:
         return process.wait(None if end is None else max(end - time.monotonic(), 0))
-    except subprocess.TimeoutExpired:  # a run may be killed at any moment
+    except subprocess.TimeoutExpired:
+        process.terminate()  # it takes a checkpoint at its next step: the last one may be minutes old
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
         return None
     finally:
         process.kill()

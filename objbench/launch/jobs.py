@@ -21,7 +21,8 @@ from objbench.launch.view import view
 from objbench.launch.work import Outcome, Worker
 from objbench.spec.key_value import key_yaml
 from objbench.train.interrupt import EXIT_CODES, Interrupted, Interrupts
-from objbench.train.run_state import leave_reason, run_state
+from objbench.train.run_folder import CONFIG
+from objbench.train.run_state import StateFile, leave_reason, run_state, state_path
 
 _POLL_SECONDS = 2.0
 RAY_RESOURCES = ("num_cpus", "num_gpus", "memory", "accelerator_type", "max_retries")  # by ray.remote's names
@@ -65,14 +66,14 @@ class Job:
     Attributes:
         request: The command, with absolute paths.
         task: The run.
-        deleted: The folder (its inode) that `--fresh` deletes; None if there was none, or nothing is to be deleted. A job
-            that is started again finds another folder, its own, and goes on with it.
+        deleted: The run (`_mark`) that `--fresh` deletes; None if there was none, or nothing is to be deleted. A job that is
+            started again finds another one, its own, and goes on with it.
         version: Of objbench where the job was submitted.
     """
 
     request: RunRequest
     task: Task
-    deleted: int | None = None
+    deleted: tuple[int, ...] | None = None
     version: str = field(default=objbench.__version__)
 
     def __call__(self) -> str:
@@ -112,7 +113,7 @@ class Job:
         one = self.request.model_copy(update={"methods": (method,), "datasets": (dataset,), "seeds": (seed,)})
         plan = make_plan(one)
         (planned,) = plan.runs
-        fresh = self.deleted is not None and self.deleted == _inode(planned.folder)
+        fresh = self.deleted is not None and self.deleted == _mark(planned.folder)
         one = one.model_copy(update={"fresh": fresh})
         with logged(planned.folder):
             return Worker(one, plan.spec, interrupts, print).run(planned)
@@ -125,21 +126,31 @@ class Job:
 
 
 class Submitted(NamedTuple):
-    """A run that was submitted, and its job."""
+    """A run that was submitted, its job, and what an earlier process of the run had said about itself."""
 
     planned: Planned
     job: Handle
+    before: StateFile | None = None
 
 
 def parse_resources(texts: Sequence[str]) -> dict[str, Any]:
     """The resources of `--resources KEY=VALUE`, values as in yaml.
 
+    A word stays one that YAML 1.1 would read as something else: a number of another base, or yes, no, on, off.
+
     >>> parse_resources(["partition=gpu", "timeout_min=240"])
     {'partition': 'gpu', 'timeout_min': 240}
+    >>> parse_resources(["account=0123", "qos=on"])
+    {'account': '0123', 'qos': 'on'}
     """
-    return dict(
-        key_yaml("--resources", text, "timeout_min=240 (slurm) or num_gpus=1 (ray)") for text in texts
-    )
+    found = {}
+    for text in texts:
+        key, value = key_yaml("--resources", text, "timeout_min=240 (slurm) or num_gpus=1 (ray)")
+        written = text.partition("=")[2].strip()
+        if isinstance(value, int) and str(value).lower() != written.lower():
+            value = written
+        found[key] = value
+    return found
 
 
 def is_number(value: object) -> bool:
@@ -171,24 +182,34 @@ def submit(plan: Plan, blocks: Mapping[str, Resources], given: Resources, engine
     request = plan.request.elsewhere()
 
     def job(planned: Planned) -> Job:
-        return Job(request, planned.task, _inode(planned.folder) if request.fresh else None)
+        return Job(request, planned.task, _mark(planned.folder) if request.fresh else None)
 
+    runs = [planned for _, group in groups.values() for planned in group]
+    before = [_said(planned.folder) for planned in runs]
     handles = (
         engine.submit(
-            [(resources, [job(planned) for planned in runs]) for resources, runs in groups.values()]
+            [(resources, [job(planned) for planned in group]) for resources, group in groups.values()]
         )
         if groups
         else []
     )
-    runs = [planned for _, group in groups.values() for planned in group]
-    return [Submitted(planned, handle) for planned, handle in zip(runs, handles, strict=True)]
+    return [Submitted(*one) for one in zip(runs, handles, before, strict=True)]
 
 
-def _inode(folder: Path) -> int | None:
+def _mark(folder: Path) -> tuple[int, ...] | None:
+    """What tells the run in a folder from the one that `--fresh` makes in its place; None if there is no folder.
+
+    A folder that a link names stays the same one. So its config.json counts too, which is written when a run begins.
+    """
     try:
-        return folder.stat().st_ino
+        inode = folder.stat().st_ino
     except OSError:
         return None
+    try:
+        config = (folder / CONFIG).stat()
+    except OSError:
+        return (inode,)
+    return inode, config.st_ino, config.st_mtime_ns
 
 
 def follow(
@@ -215,7 +236,14 @@ def _outcome(one: Submitted) -> Outcome:
     error = one.job.exception()
     if error is None:
         return Outcome(task, folder, elsewhere=one.job.result() != "finished")
-    reason = run_state(folder).reason or lines_of(error)[-1]
+    told = (
+        run_state(folder).reason if _said(folder) != one.before else None
+    )  # else it is that of an earlier failure
+    reason = told or lines_of(error)[-1]
     leave_reason(folder, reason)
     job = f"job {one.job.job_id}: " if one.job.job_id is not None else ""
     return Outcome(task, folder, f"{job}{reason}")
+
+
+def _said(folder: Path) -> StateFile | None:
+    return StateFile.read_if_valid(state_path(folder))

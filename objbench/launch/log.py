@@ -15,8 +15,8 @@ def logged(folder: Path) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    before = os.dup(1), os.dup(2)
     with log_path(folder).open("ab") as file:
+        before = os.dup(1), os.dup(2)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:

@@ -19,13 +19,15 @@ from typing import NamedTuple
 
 import torch
 
-from objbench.errors import RequestError
+from objbench.errors import ObjbenchError, RequestError
 from objbench.launch.environment import environment
 from objbench.launch.log import logged
 from objbench.launch.plan import Plan, Planned
 from objbench.launch.request import RunRequest
 from objbench.launch.view import View, view
 from objbench.launch.work import Outcome, Worker
+from objbench.one_line import in_a_line
+from objbench.os_errors import explain_os_errors
 from objbench.progress import Say
 from objbench.train.interrupt import Interrupted, Interrupts
 from objbench.train.lock import holder
@@ -191,13 +193,20 @@ def _serve(connection: Connection, request: RunRequest, parent: int) -> None:
         worker = Worker(request, request.spec(), interrupts, lambda line: print(line, file=sys.stderr))
         try:
             while (planned := connection.recv()) is not None:
-                with logged(planned.folder):
-                    outcome = worker.run(planned)
-                connection.send(outcome)
+                connection.send(_carry_out(worker, planned))
         except Interrupted as stop:
             sys.exit(stop.exit_code)
         except EOFError:  # the pool is gone
             sys.exit(1)
+
+
+def _carry_out(worker: Worker, planned: Planned) -> Outcome:
+    """What becomes of a run; one that cannot be logged has failed."""
+    try:
+        with explain_os_errors(planned.folder.parent, "--runs"), logged(planned.folder):
+            return worker.run(planned)
+    except (ObjbenchError, OSError) as error:
+        return Outcome(planned.task, planned.folder, in_a_line(error))
 
 
 def _follow(parent: int) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from objbench.device import choose_device
+from objbench.device import check_device, choose_device
 from objbench.errors import RequestError, unknown_name
 from objbench.methods.plain_block import spec_with
 from objbench.methods.plain_file import MethodFile
@@ -150,7 +150,9 @@ class RunRequest(Strict):
         for name in self.device.split(","):
             if not name:
                 raise RequestError(f"--device {self.device}: expected a device on each side of a comma")
-            if self.launcher not in CLUSTERS or not name.startswith("cuda"):
+            if self.launcher == "local":
+                check_device(name)  # its workers use it, not this process
+            elif self.launcher not in CLUSTERS or not name.startswith("cuda"):
                 choose_device(name)  # a job may get a GPU that this machine has not
         return self
 

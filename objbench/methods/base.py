@@ -165,7 +165,8 @@ class Method(nn.Module):
         Steps of equal keys do the same work on tensors of the same shapes: every Python number in `training_loss` is a
         function of the key, its random numbers come from the default generator of the device, and nothing in it waits
         for the device. Optimizers must be of a kind with `capturable` (Adam, AdamW, RMSprop). `after_step` may change
-        parameters and optimizer state in place, but may not replace their tensors. In bf16 the weights of linear and
+        parameters and optimizer state in place, but may not replace their tensors; if it changes options of an optimizer,
+        such as the weight decay, the step is captured anew. In bf16 the weights of linear and
         convolution layers are bfloat16 in a captured step: where autocast is off, cast their inputs.
         """
         return None

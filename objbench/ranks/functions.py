@@ -114,10 +114,10 @@ class SharedFunctions(TorchFunctionMode):
     def _kept(self, x: Tensor, p: float) -> Tensor:
         """What x is multiplied by: 0, or 1 / (1 - p)."""
 
-        def draw(rows: int) -> Tensor:
-            return x.new_empty(rows, *x.shape[1:]).bernoulli_(1 - p)
+        def draw(rows: int) -> Tensor:  # by dropout itself: on a GPU it draws other numbers than bernoulli_
+            return functional.dropout(x.new_ones(rows, *x.shape[1:]), p)
 
-        return self.share.drawn(len(x), draw) / (1 - p)
+        return self.share.drawn(len(x), draw)
 
 
 def _refuse_draws(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> None:

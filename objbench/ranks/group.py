@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
@@ -39,7 +40,7 @@ class Ranks:
     Args:
         rank: Number of this process; 0 is the first.
         size: Number of processes.
-        local: Number of this process on its host.
+        local: Number of this process among those that see the same GPUs.
         store: Notes that outlive the processes; None for one process.
     """
 
@@ -206,7 +207,7 @@ class Ranks:
             if torch.cuda.is_available() and self.local >= torch.cuda.device_count():
                 raise RequestError(
                     f"process {self.local} of this host has no GPU: there are {torch.cuda.device_count()}; start as "
-                    "many processes (--nproc-per-node)"
+                    "many processes (--nproc-per-node), or give each process GPUs of its own"
                 )
             return f"cuda:{self.local}"
         return name
@@ -257,11 +258,9 @@ def join() -> Ranks:
     if not shared():
         return ALONE
     try:
-        rank, size, local = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
     except ValueError:
-        raise RequestError(
-            "RANK, WORLD_SIZE and LOCAL_RANK have to be numbers, as torchrun sets them"
-        ) from None
+        raise RequestError("RANK and WORLD_SIZE have to be numbers, as torchrun sets them") from None
     import torch
     from torch import distributed
     from torch.distributed.distributed_c10d import PrefixStore
@@ -288,7 +287,23 @@ def join() -> Ranks:
             f"process {rank} of {size}: the other processes cannot be reached at {os.environ['MASTER_ADDR']}:"
             f"{os.environ['MASTER_PORT']} ({brief(error)})"
         ) from error
-    return Ranks(rank, size, local, PrefixStore("notes", store))
+    ranks = Ranks(rank, size, 0, PrefixStore("notes", store))
+    try:
+        seats = ranks.gather(_gpus_in_sight())
+    except BaseException:
+        ranks.leave(failed=True)
+        raise
+    ranks.local = seats[:rank].count(seats[rank])
+    return ranks
+
+
+def _gpus_in_sight() -> tuple[str, ...]:
+    """What is the same in processes that see the same GPUs: a host's, or those that a scheduler gave a process alone."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    known = [str(torch.cuda.get_device_properties(number).uuid) for number in range(count)]
+    return socket.gethostname(), os.environ.get("CUDA_VISIBLE_DEVICES", ""), *known
 
 
 def _pickled(error: Exception) -> bytes:

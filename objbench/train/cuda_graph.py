@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from objbench.methods.base import Losses, Method, Progress, Stage, TrainingScenes
 from objbench.train.batches import unit_range
 
+_READ_AT_EACH_STEP = ("params", "lr", "lr_scale")  # of the groups of an optimizer
 _CAST = (nn.Linear, nn.modules.conv._ConvNd)  # layers that autocast runs in bfloat16
 
 
@@ -73,8 +74,8 @@ class CudaGraphStepper:
         self._parameters = [parameter for group in groups for parameter in group["params"]]
         self._weights = _Weights(method, stage)
         self._indices = scenes.batch(0).clone()
-        self._key: Hashable = None
-        self._warm = False  # whether a step of this key was taken in eager mode
+        self._fixed: object = None  # all that a capture fixes: the key, and the options of the optimizers
+        self._warm = False  # whether a step with it was taken in eager mode
         self._graph: _Graph | None = None
         self._losses: Losses | None = None
         # Use a separate stream: destroying a graph frees what cuBLAS keeps for the stream of the capture.
@@ -92,9 +93,10 @@ class CudaGraphStepper:
         self.loss.prepare(progress)
         self._indices.copy_(self.scenes.batch(self.step))
         key = self.loss.key(progress)
-        if key != self._key:
+        fixed = (key, [rates.options() for rates in self._rates])
+        if fixed != self._fixed:
             self._drop_graph()
-            self._key = key
+            self._fixed = fixed
         if key is None or not self._warm:
             self.scenes.reseed(self.step)
             self._losses = self._run_eagerly(progress)
@@ -115,7 +117,7 @@ class CudaGraphStepper:
 
     def _drop_graph(self) -> None:
         """Drop the graph and all tensors in its memory, so that the next graph can use it."""
-        self._key, self._warm, self._graph, self._losses = None, False, None, None
+        self._fixed, self._warm, self._graph, self._losses = None, False, None, None
 
     def _run_eagerly(self, progress: Progress) -> Losses:
         if self._stream is None:
@@ -145,8 +147,9 @@ class CudaGraphStepper:
         if self._losses is None:
             return {}
         parts = {"total": self._losses.total, **self._losses.parts}
-        values = torch.stack([value.float() for value in parts.values()]).tolist()
-        return dict(zip(parts, values, strict=True))
+        return {
+            name: float(value) for name, value in parts.items()
+        }  # each from where it is: a constant from the CPU
 
     def state_dict(self) -> dict[str, Any]:
         """Position and optimizer states, in the format of PlainStepper: each of the two can load the other's."""
@@ -165,26 +168,35 @@ class _LearningRates:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self._set: float | None = None
+        self._set: list[float] = []
         self._make_capturable()
 
     def _make_capturable(self) -> None:
-        self._set = None
+        self._set = []
+        (device, *_) = (p.device for group in self.optimizer.param_groups for p in group["params"])
         for group in self.optimizer.param_groups:
             if "capturable" not in group:
                 raise TypeError(
                     f"{type(self.optimizer).__name__} cannot be captured: use one with `capturable`"
                 )
-            device = group["params"][0].device
             group["capturable"] = device.type == "cuda"
             group["lr"] = torch.zeros((), device=device)
 
     def set(self, rate: float) -> None:
-        """Set the rate of all groups if it has changed."""
-        if rate != self._set:
-            for group in self.optimizer.param_groups:
-                group["lr"].fill_(rate * group.get("lr_scale", 1.0))
-            self._set = rate
+        """Set the rates of all groups if one has changed."""
+        groups = self.optimizer.param_groups
+        rates = [rate * group.get("lr_scale", 1.0) for group in groups]
+        if rates != self._set:
+            for group, scaled in zip(groups, rates, strict=True):
+                group["lr"].fill_(scaled)
+            self._set = rates
+
+    def options(self) -> list[dict[str, Any]]:
+        """What the groups hold besides parameters and rates, such as the weight decay: a graph has it as it was captured."""
+        return [
+            {name: value for name, value in group.items() if name not in _READ_AT_EACH_STEP}
+            for group in self.optimizer.param_groups
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         state = self.optimizer.state_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -111,11 +111,8 @@ def evaluate(
             assert prediction is not None
             further = _further(found, masks)
             readings: list[tuple[str | None, Tensor]] = [(None, prediction), *found.alternatives.items()]
-            if scorings and scorings.keys() != {name for name, _ in readings}:
-                raise ObjbenchError(
-                    f"{type(method).__name__}.segment gave the alternatives {sorted(found.alternatives)} for some images and "
-                    f"{sorted(filter(None, scorings))} for others: expected the same for all"
-                )
+            if scorings:
+                _refuse_others(method, scorings.keys(), {name for name, _ in readings})
             for name, reading in readings:
                 scoring = scorings.setdefault(name, _Scoring(Evaluator(definition)))
                 try:
@@ -129,11 +126,24 @@ def evaluate(
             samples.keep(images, masks, keys, found)
             advance(len(images))
     if ranks.several:
-        scorings, samples = _joined(ranks.gather((scorings, samples)))
+        parts = ranks.gather((scorings, samples))
+        given = [part.keys() for part, _ in parts if part]
+        for names in given[1:]:
+            _refuse_others(method, given[0], names)
+        scorings, samples = _joined(parts)
         advance(len(scenes) - max(0, min(end, len(scenes)) - first))
     main = scorings.pop(None, _Scoring(Evaluator(definition)))
     others = tuple(scoring.evaluation({}, name) for name, scoring in scorings.items())
     return replace(main.evaluation(samples.arrays()), alternatives=others)
+
+
+def _refuse_others(method: Method, before: Set[str | None], now: Set[str | None]) -> None:
+    """Raise ObjbenchError if a method gave other alternatives for some images than for others before."""
+    if before != now:
+        raise ObjbenchError(
+            f"{type(method).__name__}.segment gave the alternatives {sorted(filter(None, now))} for some images and "
+            f"{sorted(filter(None, before))} for others: expected the same for all"
+        )
 
 
 def _joined(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from objbench.device import peak_memory
+from objbench.device import peak_memory, reset_peak_memory
 from objbench.errors import ObjbenchError, is_out_of_memory
 from objbench.files import replacing
 from objbench.methods.base import Method, Progress
@@ -145,9 +145,10 @@ def run_config(method: MethodConfig, data: RunData, seed: int) -> dict[str, Any]
 
 
 def _versions(device: torch.device) -> dict[str, Any]:
-    """What all processes of a run must have in common besides its configuration."""
+    """What all processes of a run must have in common besides its configuration: of GPUs the model, too."""
     now = Environment.now(device)
-    return {"objbench": now.code_version, "torch": now.torch_version, "device": device.type}
+    where = now.device if device.type == "cuda" else device.type
+    return {"objbench": now.code_version, "torch": now.torch_version, "device": where}
 
 
 class _Job(NamedTuple):
@@ -171,10 +172,9 @@ def _run(job: _Job) -> Run:
     metrics_of(DEFAULT_DEFINITION)  # refuses a plugin's before the training
     if device.type == "cpu":
         keep_freed_memory()
+    reset_peak_memory(device)
     torch.manual_seed(seed_from(seed, "init"))
     model = build(method, data.dataset).to(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     trained = _train(model, job)
     job.interrupts.refuse_if_lost()
     weights_sha256 = job.ranks.on_first(lambda: save_weights(model, job.folder))

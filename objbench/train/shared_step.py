@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
@@ -40,7 +41,7 @@ def sum_gradients(share: Share, parameters: Iterable[Tensor], losses: Losses) ->
     pieces = [
         *(gradient.reshape(-1).to(dtype) for gradient in gradients),
         torch.tensor(has_one, dtype=dtype).to(values[0].device, non_blocking=True),
-        torch.stack([value.to(dtype) for value in values]) * share.weight,
+        torch.stack([value.to(values[0].device, dtype) for value in values]) * share.weight,
     ]
     flat = torch.cat(pieces)
     share.ranks.sum(flat)
@@ -74,7 +75,11 @@ def refuse_drift(ranks: Ranks, method: Method) -> None:
     sums = torch.stack([value.sum(dtype=torch.float64) for value in named.values()]).tolist() if named else []
     everyone = ranks.gather(sums)
     for rank, found in enumerate(everyone):
-        differ = [name for name, one, other in zip(named, everyone[0], found, strict=True) if one != other]
+        differ = [
+            name
+            for name, one, other in zip(named, everyone[0], found, strict=True)
+            if one != other and not (math.isnan(one) and math.isnan(other))
+        ]
         if differ:
             raise ObjbenchError(
                 f"{first_few(differ)}: not the same in process {rank} as in process 0, so that their steps no longer are "

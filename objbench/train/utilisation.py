@@ -150,5 +150,8 @@ def _tf32(method: Method) -> bool:
     """Whether products of float32 may be done with fewer bits."""
     convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in method.modules())
     forced = os.environ.get("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE") == "1"
-    backends = torch.backends
-    return forced or backends.cuda.matmul.allow_tf32 or (convolves and backends.cudnn.allow_tf32)
+    # Not `allow_tf32`, which raises an error where a program has set these.
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    return (
+        forced or products.fp32_precision == "tf32" or (convolves and convolutions.fp32_precision == "tf32")
+    )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from objbench.errors import RequestError, first_few
 from objbench.files import write_atomically
+from objbench.locks import folder_lock
 from objbench.markdown import render
 from objbench.methods.plain_file import COPY
 from objbench.os_errors import explain_os_errors
@@ -59,6 +60,7 @@ def publish(run: FinishedRun, spec: Spec, output: Path, name: str, licence: str 
 
     Raises:
         RequestError: The folder holds something else, or the licence is no such name.
+        LockedError: Another process publishes into the folder.
     """
     if licence is not None and not _HUB_LICENCES.fullmatch(licence):
         raise RequestError(
@@ -72,10 +74,14 @@ def publish(run: FinishedRun, spec: Spec, output: Path, name: str, licence: str 
         copied.append(CHECKPOINT)  # state that is no tensor lies there alone
     with explain_os_errors(output, "--output"):
         output.mkdir(parents=True, exist_ok=True)
-        copy_files(run.folder, output, copied)
-        write_atomically(output / CARD, card(run, spec, name, output.name, licence))
-        write_atomically(output / EXAMPLE, _EXAMPLE)
-        run.record.save(output)
+        with folder_lock(
+            output, f"--output {output}: another process publishes there; choose another folder"
+        ):
+            _refuse_other_content(run, output)  # again, as it may be another one's by now
+            copy_files(run.folder, output, copied)
+            write_atomically(output / CARD, card(run, spec, name, output.name, licence))
+            write_atomically(output / EXAMPLE, _EXAMPLE)
+            run.record.save(output)
     return [output / file for file in (CARD, *copied, EXAMPLE, RECORD)]
 
 

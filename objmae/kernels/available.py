@@ -15,6 +15,13 @@ def triton_installed() -> bool:
     return find_spec("triton") is not None
 
 
+@cache
+def triton_supports(device: torch.device) -> bool:
+    """Whether Triton compiles for this GPU: it supports those from Ampere on (compute capability 8.0)."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def fused(tensor: Tensor) -> bool:
     """Whether a kernel takes this tensor and those with it: on CUDA, in float32 or bfloat16, Triton installed."""
-    return tensor.is_cuda and tensor.dtype in (torch.float32, torch.bfloat16) and triton_installed()
+    known = tensor.is_cuda and tensor.dtype in (torch.float32, torch.bfloat16) and triton_installed()
+    return known and triton_supports(tensor.device)

@@ -199,14 +199,22 @@ def test_a_failed_seed_does_not_stop_the_others(prepared_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_torchrun_stops_and_goes_on(prepared_data, tmp_path):
-    """The recipe of docs/scale.md: torchrun gets SIGTERM, as from a scheduler; the same line finishes the run."""
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [
+        (signal.SIGTERM, []),
+        (signal.SIGUSR2, ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2"]),
+    ],
+)
+def test_torchrun_stops_and_goes_on(prepared_data, tmp_path, number, options):
+    """The recipe of docs/scale.md: torchrun gets a signal, as from a scheduler; the same line finishes the run."""
     plain = command(prepared_data, tmp_path, SHORT | {"recipe.steps": 300, "recipe.log_steps": 5})
     port = free_port()
     launch = [
         sys.executable,
         "-m",
         "torch.distributed.run",
+        *options,
         "--nproc-per-node",
         "2",
         "--master-port",
@@ -217,7 +225,7 @@ def test_torchrun_stops_and_goes_on(prepared_data, tmp_path):
     }
     started = subprocess.Popen([*launch, *plain[1:]], env=environment, stderr=subprocess.PIPE, text=True)
     until(lambda: list(tmp_path.rglob("metrics.jsonl")) and only(tmp_path, "metrics.jsonl").stat().st_size)
-    started.send_signal(signal.SIGTERM)
+    started.send_signal(number)
     _, errors = started.communicate(timeout=60)
     (said,) = lines(errors)
     assert 0 < steps_in(said) < 300

@@ -121,6 +121,11 @@ def conversation(ranks: Ranks) -> dict[str, Any]:
     return found
 
 
+def place(ranks: Ranks) -> int:
+    """The number of the process among those that see the same GPUs."""
+    return ranks.local
+
+
 def leaving(ranks: Ranks) -> bool:
     """Whether nothing holds the group once a process that has trained left, nor in the first one the error that the others left."""
     in_double_precision()

@@ -13,7 +13,7 @@ from objbench.errors import RequestError
 from objbench.launch.jobs import Job, Submitted, follow, parse_resources, submit
 from objbench.methods.plain_file import read_file
 from objbench.train.interrupt import Interrupts
-from objbench.train.run_state import run_state
+from objbench.train.run_state import leave_reason, run_state
 
 
 class Started:
@@ -52,22 +52,63 @@ def run_folder_id(folder):
     return folder.stat().st_ino if folder.exists() else None
 
 
+def test_nor_where_a_link_names_the_folder(prepared_data, tmp_path):
+    engine = Started()
+    (run,) = plan_of(prepared_data, tmp_path, seeds=(0,)).runs
+    (tmp_path / "elsewhere").mkdir()
+    run.folder.parent.mkdir(parents=True)
+    run.folder.symlink_to(tmp_path / "elsewhere")
+    for earlier in (False, True):
+        if not earlier:
+            (run.folder / "notes.txt").touch()
+        submit(plan_of(prepared_data, tmp_path, seeds=(0,), fresh=True), {}, {}, engine)
+        (job,) = engine.jobs
+        before = run.folder.joinpath("result.json").stat().st_mtime_ns if earlier else 0
+        assert job() == "finished"
+        made = (run.folder / "result.json").stat().st_mtime_ns
+        assert made > before
+        assert not (run.folder / "notes.txt").exists()
+        assert job() == "finished"
+        assert (run.folder / "result.json").stat().st_mtime_ns == made
+
+
+class Failed:
+    """A job that ended with an error."""
+
+    job_id = "7"
+
+    def __init__(self, error) -> None:
+        self.error = error
+
+    def done(self):
+        return True
+
+    def exception(self):
+        return self.error
+
+
+def test_a_job_that_failed_before_its_run_began_does_not_tell_an_earlier_failure(prepared_data, tmp_path):
+    class Refuses(Started):
+        def submit(self, groups):
+            super().submit(groups)
+            return [Failed(RequestError("another version"))]
+
+    (run,) = plan_of(prepared_data, tmp_path, seeds=(0,)).runs
+    run.folder.parent.mkdir(parents=True)
+    leave_reason(run.folder, "out of memory")
+    jobs = submit(plan_of(prepared_data, tmp_path, seeds=(0,)), {}, {}, Refuses())
+    (outcome,) = follow(jobs, Interrupts(), lambda outcome: None)
+    assert outcome.failure == "job 7: another version"
+    assert run_state(run.folder).reason == "another version"
+
+
 @pytest.mark.parametrize(
     ("error", "failure"),
     [(AssertionError(), "AssertionError"), (MemoryError("\n"), "MemoryError"), (ValueError("a\nb\n"), "b")],
 )
 def test_a_job_that_failed_with_any_error_is_told(prepared_data, tmp_path, error, failure):
-    class Failed:
-        job_id = "7"
-
-        def done(self):
-            return True
-
-        def exception(self):
-            return error
-
     (run,) = plan_of(prepared_data, tmp_path, seeds=(0,)).runs
-    (outcome,) = follow([Submitted(run, Failed())], Interrupts(), lambda outcome: None)
+    (outcome,) = follow([Submitted(run, Failed(error))], Interrupts(), lambda outcome: None)
     assert outcome.failure == f"job 7: {failure}"
 
 

@@ -139,6 +139,16 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path):
     assert "checkpoint.pt" in str(run_state(folder / "seed-0").reason)
 
 
+def test_a_run_that_cannot_be_logged_is_a_failure_of_its_run_alone(tmp_path):
+    log = tmp_path / "runs/tetrominoes/generated/toy_geco/.seed-0.log"
+    log.mkdir(parents=True)
+    result = call(*pooled())
+    assert result.exit_code == 1
+    assert re.search(rf"toy_geco on tetrominoes, seed 0: .*{log}.*Is a directory", result.stderr)
+    assert "exit code" not in result.stderr
+    assert "toy_geco seed 1 on test" in result.stdout
+
+
 def test_seats_share_the_processors(monkeypatch):
     assert [seat.threads for seat in seats(None, ["cpu"], 5)] == [2, 2]
     assert [seat.threads for seat in seats(4, ["cpu"], 2)] == [1, 1, 1, 1]

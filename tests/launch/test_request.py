@@ -71,6 +71,15 @@ def test_a_job_may_have_a_device_that_is_not_here(tmp_path):
     assert request_of(tmp_path, tmp_path, launcher="slurm", device="cuda:99").device == "cuda:99"
 
 
+def test_a_pool_leaves_the_gpus_to_its_workers(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.empty", lambda *shape, **options: pytest.fail("a GPU was used"))
+    request_of(tmp_path, tmp_path, launcher="local", device="cuda:0,cuda:1")
+    with pytest.raises(RequestError, match="device cuda:2 is not available: there are 2 GPUs"):
+        request_of(tmp_path, tmp_path, launcher="local", device="cuda:0,cuda:2")
+
+
 def test_the_benchmarks_have_the_datasets_and_the_files_of_the_request(tmp_path):
     data = tmp_path / "elsewhere"
     (data / "mine").mkdir(parents=True)

@@ -149,12 +149,59 @@ def test_the_command_prints_the_jobs(tmp_path, in_jobs, monkeypatch):
         ({"timeout_min": 2.5}, "expected a whole number"),
         ({"gpus_per_node": -1}, "--resources gpus_per_node=-1: too small"),
         ({"nodes": 2}, "--resources nodes=2: a run is one process; expected 1"),
+        ({"time": 2.5}, "--resources time=2.5: expected a whole number"),
+        ({"signal_delay_s": "long"}, "--resources signal_delay_s=long: expected a number"),
+        (
+            {"setup": "module load cuda"},
+            "--resources setup=module load cuda: expected a list such as [one, two]",
+        ),
+        ({"teardown": [1]}, "--resources teardown=[1]: expected a list"),
+        ({"srun_args": "--overlap"}, "--resources srun_args=--overlap: expected a list"),
+        ({"additional_parameters": "x"}, "--resources additional_parameters=x: expected a mapping"),
+        ({"stderr_to_stdout": 3}, "--resources stderr_to_stdout=3: expected true or false"),
+        ({"exclusive": False}, "--resources exclusive=False: expected true or a word"),
+        ({"name": 7}, "--resources name=7: expected a word"),
+        ({"partition": ["a", "b"]}, "--resources partition=['a', 'b']: expected a word or a number"),
+        ({"gres": None}, "--resources gres=None: expected a word or a number"),
     ],
 )
 def test_impossible_resources_are_refused(resources, message):
     with pytest.raises(RequestError) as error:
         Slurm(lambda resources: None).check(resources)
     assert message in str(error.value)
+
+
+def test_resources_reach_the_scheduler_as_they_were_written(tmp_path, in_jobs, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    sbatch(tmp_path / "bin", monkeypatch)
+    given = {
+        "name=mine": "#SBATCH --job-name=mine\n",
+        "account=0123": "#SBATCH --account=0123\n",
+        "qos=no": "#SBATCH --qos=no\n",
+        "mem=16": "#SBATCH --mem=16\n",
+        "exclusive=true": "#SBATCH --exclusive\n",
+        "setup=[module load cuda, export A=1]": "\nmodule load cuda\nexport A=1\n",
+        "srun_args=[--overlap]": " --overlap ",
+    }
+    options = [part for text in given for part in ("--resources", text)]
+    result = call(
+        "run", "grid", "--dataset", "tetrominoes", "--launcher", "slurm", "--device", "cuda", *options
+    )
+    assert result.exit_code == 0, result.stderr
+    text = (tmp_path / "bin/submitted.sh").read_text()
+    assert [line for line in given.values() if line not in text] == []
+
+
+def test_resources_that_submitit_refuses_submit_nothing(tmp_path, prepared_data):
+    def make(resources):
+        if "comment" in resources:
+            raise ValueError("no comment")
+        return submitit.AutoExecutor(tmp_path / "logs", cluster="debug")
+
+    plan = plan_of(prepared_data, tmp_path, methods=("grid", "one_slot"), seeds=(0,))
+    with pytest.raises(RequestError, match=r"^--resources comment=x: submitit refuses them \(no comment\)$"):
+        submit(plan, {"one_slot": {"comment": "x"}}, {}, Slurm(make))
+    assert not (tmp_path / "logs").exists()
 
 
 @pytest.mark.parametrize(

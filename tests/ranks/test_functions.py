@@ -31,6 +31,24 @@ def test_what_is_not_training_stays_as_it_is():
     assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("p", [0.5, 1.0])
+def test_dropout_draws_as_that_of_the_device_does(monkeypatch, p):
+    """On a GPU dropout has a way of its own to draw; a stand-in for it here."""
+    if p < 1:
+
+        def kept(x):
+            return (torch.rand_like(x) > p) / (1 - p)
+
+        monkeypatch.setattr(torch._VF, "dropout", lambda x, p, training: x * kept(x), raising=False)
+    x, dropout = torch.randn(4, 3), nn.Dropout(p)
+    torch.manual_seed(0)
+    expected = dropout(x)
+    torch.manual_seed(0)
+    with SharedFunctions(Share(ALONE, 1, 3, 4)):
+        found = dropout(x[1:3])
+    assert torch.equal(found, expected[1:3])
+
+
 @pytest.mark.parametrize(
     "layer",
     [

@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 import torch
-from helpers.ranks import work
+from helpers.ranks import finish, start, work
 
 from objbench.errors import ObjbenchError, RequestError
 from objbench.ranks.group import ALONE, Ranks, join
@@ -59,6 +61,16 @@ def test_devices_of_several_processes(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(RequestError, match="process 1 of this host has no GPU: there are 1"):
         second.device("auto")
+
+
+@pytest.mark.parametrize(("seen", "places"), [("0,1", [0, 1]), ("1", [0, 0])])
+def test_a_process_takes_its_place_among_those_that_see_the_same_gpus(monkeypatch, seen, places):
+    """Also where nothing sets LOCAL_RANK; a process that has GPUs of its own takes the first of them."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    command = ["env", "-u", "LOCAL_RANK", sys.executable, "-m", "helpers.rank_work", "place", "{}"]
+    other = [*command[:3], f"CUDA_VISIBLE_DEVICES={seen}", *command[3:]]
+    found = finish(start(2, command, {1: other}))
+    assert [(code, out) for code, out, _ in found] == [(0, f"{place}\n") for place in places]
 
 
 @pytest.mark.slow

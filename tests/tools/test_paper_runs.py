@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import paper_runs
@@ -46,6 +48,27 @@ def test_a_pattern_chooses(tmp_path, capsys):
 @pytest.mark.usefixtures("_few")
 def test_nothing_is_kept_of_a_run_that_ran_out_of_time(tmp_path):
     assert call(tmp_path, "--minutes", "0.001", "--", *SIZES) == 0
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize("then", ["sys.exit(143)", "None"])
+def test_a_run_out_of_time_may_take_a_checkpoint(tmp_path, monkeypatch, then):
+    """A stand-in for a run notes that it was asked to stop; one that does not is killed."""
+    note = tmp_path / "note"
+    code = f"""if True:
+        import signal, sys, time
+        def stop(number, frame):
+            open({str(note)!r}, "w").write("asked")
+            {then}
+        signal.signal(signal.SIGTERM, stop)
+        time.sleep(60); time.sleep(60)
+    """
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command: start([sys.executable, "-c", code]))
+    monkeypatch.setattr(paper_runs, "GRACE", 3.0)
+    assert call(tmp_path, "--minutes", "0.05") == 0
+    assert note.read_text() == "asked"
     assert not (tmp_path / "results").exists()
 
 

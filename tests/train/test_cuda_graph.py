@@ -141,6 +141,22 @@ def test_either_path_goes_on_from_the_other(first, then, device):
         torch.testing.assert_close(value, whole_state[key], rtol=1e-5, atol=1e-6)
 
 
+def test_losses_are_told_as_they_are(monkeypatch):
+    found, fine = [], torch.tensor(1 + 2**-40, dtype=torch.float64)
+    for kind in (PlainStepper, CudaGraphStepper):
+        method, scenes = scene()
+        given = method.training_loss
+        monkeypatch.setattr(
+            method,
+            "training_loss",
+            lambda *call, loss=given: replace(loss(*call), parts={**loss(*call).parts, "fine": fine}),
+        )
+        stepper = kind(method, scenes, scenes.stage)
+        stepper.advance(1)
+        found.append(stepper.losses()["fine"])
+    assert found == [1 + 2**-40] * 2
+
+
 def test_a_state_holds_plain_numbers_only():
     method, scenes = scene()
     stepper = CudaGraphStepper(method, scenes, scenes.stage)
@@ -164,6 +180,37 @@ def test_a_parameter_group_scales_the_rate(monkeypatch):
     CudaGraphStepper(method, scenes, scenes.stage).advance(1)
     assert slow.item() == pytest.approx(-0.125)  # Adam's first step is the learning rate
     assert fast.item() == pytest.approx(-0.25)
+
+
+def test_a_group_without_parameters_does_no_harm(monkeypatch):
+    method, scenes = scene()
+    groups = [{"params": []}, {"params": list(method.parameters())}]
+    monkeypatch.setattr(method, "optimizers", lambda stage: [(torch.optim.Adam(groups, 1.0), lambda p: 0.25)])
+    CudaGraphStepper(method, scenes, scenes.stage).advance(2)
+
+
+@pytest.mark.parametrize("option", ["lr_scale", "weight_decay"])
+def test_what_after_step_changes_of_an_optimizer_counts_from_the_next_step(monkeypatch, option):
+    def after_step(progress: Progress, losses: Losses, optimizers: list[torch.optim.Optimizer]) -> None:
+        if progress.step in (3, 6):
+            optimizers[0].param_groups[0][option] = 0.5 / progress.step
+
+    states, worked = [], []
+    for kind in (PlainStepper, CudaGraphStepper):
+        method, scenes = scene()
+        monkeypatch.setattr(method, "after_step", after_step)
+        optimizer = torch.optim.AdamW(method.parameters(), weight_decay=0.1)
+        monkeypatch.setattr(method, "optimizers", lambda stage, one=optimizer: [(one, lambda p: 0.1)])
+        options = {} if kind is PlainStepper else {"loss": ByThrees(method)}
+        if options:
+            options["loss"].key = lambda progress: 0
+            worked = options["loss"].worked
+        kind(method, scenes, scenes.stage, **options).advance(STEPS)
+        states.append(method.state_dict())
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, rtol=1e-5, atol=1e-6)
+    anew = {"lr_scale": [0, 1, 1, 1, 1, 1, 1, 1, 1], "weight_decay": [0, 1, 1, 1, 4, 5, 5, 7, 8]}
+    assert worked == anew[option]
 
 
 def test_an_optimizer_that_cannot_be_captured_is_named(monkeypatch):

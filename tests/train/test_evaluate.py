@@ -223,3 +223,25 @@ def test_alternative_masks_of_some_images_alone_are_refused(monkeypatch):
         ObjbenchError, match=r"the alternatives \['more'\] for some images and \[\] for others"
     ):
         evaluate(method, scenes(), 0, 2)
+
+
+def test_nor_if_another_process_segments_them(monkeypatch):
+    class Two(Ranks):
+        parts: list[object] = []
+
+        def gather(self, value):
+            self.parts.insert(0, value)  # the second process comes first
+            return self.parts
+
+    method = create("one_slot", "tetrominoes")
+
+    def segment(images, progress=None):
+        labels = torch.zeros(len(images), 5, 7, dtype=torch.int64)
+        return Segmentation(labels=labels, alternatives={} if Two.parts else {"more": labels})
+
+    monkeypatch.setattr(method, "segment", segment)
+    evaluate(method, scenes(), 0, 2, ranks=Two(1, 2))
+    with pytest.raises(
+        ObjbenchError, match=r"the alternatives \['more'\] for some images and \[\] for others"
+    ):
+        evaluate(method, scenes(), 0, 2, ranks=Two(0, 2))

@@ -24,9 +24,11 @@ from objbench.data.read.load import load
 from objbench.errors import ObjbenchError, RequestError
 from objbench.methods.base import Segmentation
 from objbench.methods.trivial import OneSlot
+from objbench.ranks.group import Ranks
 from objbench.records import read_record
 from objbench.spec.load import load_spec
 from objbench.train.batches import StageScenes
+from objbench.train.run import _versions
 from objbench.train.run_state import run_state
 
 
@@ -197,6 +199,18 @@ def test_two_processes_do_not_share_a_seed(prepared_data, tmp_path):
         pytest.raises(ObjbenchError, match="seed-0: another process is running this seed"),
     ):
         run(prepared_data, tmp_path)
+
+
+def test_gpus_of_two_models_do_not_share_a_run(monkeypatch):
+    names = iter(["NVIDIA H200", "NVIDIA A100", "NVIDIA H200"])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: next(names))
+    first, other, again = (_versions(torch.device("cuda", number)) for number in range(3))
+    assert first == again
+    monkeypatch.setattr(Ranks, "gather", lambda self, facts: [facts, other])
+    with pytest.raises(RequestError, match="device is NVIDIA H200 in process 0, NVIDIA A100 in process 1"):
+        Ranks(0, 2).refuse_difference(first)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert _versions(torch.device("cpu"))["device"] == "cpu"
 
 
 def test_a_damaged_config_is_named(prepared_data, tmp_path):

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
+import torch
 from helpers.ranks import work
+
+from objbench.errors import ObjbenchError
+from objbench.methods.base import Losses
+from objbench.methods.create import create
+from objbench.ranks.group import ALONE, Ranks
+from objbench.ranks.share import Share
+from objbench.train.shared_step import refuse_drift, sum_gradients
 
 CALM = {
     "optimizer.learning_rate": 1e-7
@@ -112,3 +123,34 @@ def test_several_processes_equal_one_for_every_method(size):
     for found in gaps(TINY, size):
         assert set(found) == set(TINY)
         assert all(gap < 1e-10 for gap in found.values()), found
+
+
+class Two(Ranks):
+    """Two processes, of which the other one says `more` of a value than this one."""
+
+    def __init__(self, more: float) -> None:
+        super().__init__(0, 2)
+        self.more = more
+
+    def gather(self, value):
+        return [value, [one + self.more for one in value]]
+
+
+def test_a_state_that_is_not_a_number_in_all_processes_is_no_drift():
+    method = create("grid", "tetrominoes")
+    method.register_buffer("unknown", torch.tensor([math.nan, 1.0]))
+    refuse_drift(Two(0.0), method)
+    method.register_buffer("known", torch.ones(2))
+    with pytest.raises(
+        ObjbenchError, match=f"^known: {re.escape('not the same in process 1 as in process 0')}"
+    ):
+        refuse_drift(Two(1.0), method)
+
+
+def test_a_part_of_the_loss_may_be_a_constant_on_the_cpu():
+    parameter = torch.nn.Parameter(torch.ones(3, device="meta"))  # as on a GPU
+    parameter.grad = torch.ones(3, device="meta")
+    parts = {"kl": torch.tensor(0.0)}
+    share = Share(ALONE, 0, 1, 2)
+    losses = sum_gradients(share, [parameter], Losses(torch.ones((), device="meta"), parts))
+    assert losses.parts["kl"].device == losses.total.device

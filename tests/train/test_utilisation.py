@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -126,6 +127,31 @@ def test_float32_that_may_be_tf32_has_no_peak(monkeypatch, toy):
     assert peak_flops(cuda, "bf16", toy) is not None
     monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
     assert peak_flops(cuda, "fp32", objbench.create("objmae", "tetrominoes")) is None
+
+
+@contextmanager
+def setting(backend, name, value):
+    before = getattr(backend, name)
+    setattr(backend, name, value)
+    try:
+        yield
+    finally:
+        setattr(backend, name, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "on", "off"), [("fp32_precision", "tf32", "ieee"), ("allow_tf32", True, False)]
+)
+def test_tf32_is_noticed_however_a_program_has_set_it(monkeypatch, toy, name, on, off):
+    monkeypatch.delenv(PEAK, raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    cuda, products, backends = torch.device("cuda"), objbench.create("objmae", "tetrominoes"), torch.backends
+    assert peak_flops(cuda, "fp32", products) is not None
+    with setting(backends.cuda.matmul, name, on):
+        assert peak_flops(cuda, "fp32", products) is None
+    with setting(backends.cudnn.conv if name == "fp32_precision" else backends.cudnn, name, off):
+        assert peak_flops(cuda, "fp32", toy) is not None
+    assert peak_flops(cuda, "fp32", toy) is None
 
 
 @pytest.mark.parametrize("stated", ["fast", "-3", "0", "inf", "nan"])

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from helpers.commands import call, refused
 from helpers.paths import ROOT
 
 import objbench
+from objbench.locks import folder_lock
 from objbench.use.weights import shipped_weights
 
 NAME = "objmae-small-tetrominoes"
@@ -135,6 +137,26 @@ def test_a_folder_is_written_again_only_for_the_same_run(tmp_path):
     shutil.copytree(shipped_weights()[NAME], "run")
     assert "that is the folder of the run itself" in refused(2, "publish", "run", "--output", "run")
     assert "that is in the folder of the run itself" in refused(2, "publish", "run", "--output", "run/sub")
+
+
+def test_two_calls_at_once_do_not_write_into_one_folder(tmp_path, monkeypatch):
+    Path("model").mkdir()
+    with folder_lock(tmp_path / "model", "here"):
+        message = refused(1, "publish", NAME, "--output", "model")
+    assert "--output model: another process publishes there; choose another folder" in message
+    assert list(Path("model").iterdir()) == []
+
+    @contextmanager
+    def late(folder, occupied):
+        (folder / "thesis.tex").touch()  # by another call, which ended before this one had the lock
+        yield
+
+    monkeypatch.setattr("objbench.use.publish.folder_lock", late)
+    assert "it holds something else" in refused(2, "publish", NAME, "--output", "model")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree("model")
+    assert not [path for path in published().iterdir() if path.name.startswith(".")]
 
 
 def test_scores_and_probes_that_only_the_published_folder_has_are_not_lost(prepared_data):
