@@ -47,7 +47,7 @@ def test_a_job_that_gets_the_signal_is_queued_again_and_goes_on_to_the_same_end(
         executor.update_parameters(timeout_min=5)
         return executor
 
-    ((_, job),) = jobs = submit(plan, {}, {}, Slurm(make))
+    ((_, job, _),) = jobs = submit(plan, {}, {}, Slurm(make))
     while not (folder / "metrics.jsonl").is_file() or not (folder / "metrics.jsonl").stat().st_size:
         assert not job.done(), job.stderr()
         time.sleep(0.02)

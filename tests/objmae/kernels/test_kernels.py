@@ -144,15 +144,23 @@ def test_on_the_cpu_attention_in_bfloat16_is_by_products(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("is_cuda", "dtype", "installed", "expected"),
+    ("is_cuda", "dtype", "installed", "capability", "expected"),
     [
-        (True, torch.bfloat16, True, True),
-        (True, torch.float32, True, True),
-        (True, torch.float64, True, False),
-        (True, torch.bfloat16, False, False),
-        (False, torch.float32, True, False),
+        (True, torch.bfloat16, True, (8, 0), True),
+        (True, torch.float32, True, (10, 0), True),
+        (True, torch.float64, True, (9, 0), False),
+        (True, torch.bfloat16, False, (9, 0), False),
+        (True, torch.float32, True, (7, 0), False),
+        (True, torch.bfloat16, True, (7, 5), False),
+        (False, torch.float32, True, None, False),
     ],
 )
-def test_kernels_run_on_cuda_where_triton_is_installed(monkeypatch, is_cuda, dtype, installed, expected):
+def test_kernels_run_on_cuda_where_triton_is_installed_and_supports_the_gpu(
+    monkeypatch, is_cuda, dtype, installed, capability, expected
+):
     monkeypatch.setattr(available, "triton_installed", lambda: installed)
-    assert available.fused(SimpleNamespace(is_cuda=is_cuda, dtype=dtype)) is expected
+    monkeypatch.setattr(
+        available, "triton_supports", available.triton_supports.__wrapped__
+    )  # keeps no answer
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert available.fused(SimpleNamespace(is_cuda=is_cuda, dtype=dtype, device="cuda:0")) is expected
