@@ -24,7 +24,9 @@ MADE_FOR = {
     "slate": STRIPED,
 }  # the others: ALIGNED
 # Presets tried on the small CLEVR as they are, besides those made for it or with settings for it.
-ALSO_ON_THE_SMALL_CLEVR = ("gnm", "marionette", "efficient_morl", "ast")
+ALSO_ON_THE_SMALL_CLEVR = (
+    "objmae", "monet", "slate", "genesis", "gnm", "marionette", "efficient_morl", "ast",
+)  # fmt: skip
 SEEDS = {"objmae": 5}
 OTHER_SEEDS = 3
 STABLE = "objmae:stable"
