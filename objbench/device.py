@@ -34,10 +34,7 @@ def choose_device(name: str | int | torch.device | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = lines_of(error)[0]
-        raise RequestError(
-            f"device {name} is not available: {reason}; auto takes CUDA if there is one, else the CPU"
-        ) from None
+        raise _not_available(name, lines_of(error)[0]) from None
     return device
 
 
@@ -53,10 +50,13 @@ def check_device(name: str) -> None:
     if kind != "cuda" or not (number or "0").isdecimal() or not torch.cuda.is_available():
         choose_device(name)
     elif int(number or "0") >= (count := torch.cuda.device_count()):
-        raise RequestError(
-            f"device {name} is not available: there are {count} GPUs, counted from 0; auto takes CUDA if there is one, else "
-            "the CPU"
-        )
+        raise _not_available(name, f"there are {count} GPUs, counted from 0")
+
+
+def _not_available(name: object, reason: str) -> RequestError:
+    return RequestError(
+        f"device {name} is not available: {reason}; auto takes CUDA if there is one, else the CPU"
+    )
 
 
 def describe(device: torch.device) -> str:

@@ -18,8 +18,9 @@ from objbench.spec.own import SOURCES as OWN_SOURCES
 
 if TYPE_CHECKING:
     from objbench.data.format.manifest import Manifest, Split
-    from objbench.spec.datasets import DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
+    from objbench.spec.datasets import DatasetSpec, ProtocolSpec, SplitRule
     from objbench.spec.schema import Spec
+    from objbench.spec.sources import SourceSpec
 
 
 class _Card(yaml.SafeDumper):

@@ -199,12 +199,8 @@ def _finish(
     method, data, folder = job.method, job.data, job.folder
     by_test = {name: test.by_key(ScoreKey(name)) for name, test in tests.items()}
     evaluations = {key: found for by_key in by_test.values() for key, found in by_key.items()}
-    on = {key: scored(data.tests[name]) for name, by_key in by_test.items() for key in by_key}
-    seen = {
-        key: repeated(data.tests[name], data.fingerprints["train"])
-        for name in by_test
-        for key in by_test[name]
-    }
+    scenes = {key: data.tests[name] for name, by_key in by_test.items() for key in by_key}
+    train = data.fingerprints["train"]
     write_per_image(folder, {key: found.per_image for key, found in evaluations.items()})
     write_samples(folder, {name: found.samples for name, found in tests.items()})
     with replacing(folder / SAMPLE_SHEET) as partial:
@@ -214,7 +210,7 @@ def _finish(
         dataset=data.dataset.name,
         protocol=data.dataset.protocol,
         source=data.source,
-        fingerprint=data.fingerprints["train"],
+        fingerprint=train,
         n_train=data.manifest.splits["train"].count,
         method=method.method,
         variant=method.variant,
@@ -235,10 +231,10 @@ def _finish(
         parameters=sum(p.numel() for p in model.parameters()),
         weights_sha256=weights_sha256,
         metrics={
-            key: found.for_record.model_copy(update={"repeated": seen[key]})
+            key: found.for_record.model_copy(update={"repeated": repeated(scenes[key], train)})
             for key, found in evaluations.items()
         },
-        scored=on,
+        scored={key: scored(tested) for key, tested in scenes.items()},
     )
     job.interrupts.refuse_if_lost()
     means = {key: found.means for key, found in evaluations.items()}

@@ -66,7 +66,7 @@ def publish(run: FinishedRun, spec: Spec, output: Path, name: str, licence: str 
         raise RequestError(
             f"--licence {licence}: expected a name as hubs have it, such as apache-2.0 or cc-by-4.0"
         )
-    _refuse_other_content(run, output)
+    _refuse_other_content(run, output)  # before a folder is made
     copied = [WEIGHTS, CONFIG]
     if run.record.implementation:
         copied.append(COPY)
@@ -77,7 +77,7 @@ def publish(run: FinishedRun, spec: Spec, output: Path, name: str, licence: str 
         with folder_lock(
             output, f"--output {output}: another process publishes there; choose another folder"
         ):
-            _refuse_other_content(run, output)  # again, as it may be another one's by now
+            _refuse_other_content(run, output)  # which is another one's by now if two calls began at once
             copy_files(run.folder, output, copied)
             write_atomically(output / CARD, card(run, spec, name, output.name, licence))
             write_atomically(output / EXAMPLE, _EXAMPLE)

@@ -176,6 +176,7 @@ def test_seeds_whose_records_cannot_be_read_do_not_keep_others_from_being_scored
         external(seed=seed).mkdir(parents=True)
         make(external(seed=seed) / "result.json")
     done("evaluate", path, *ON)
+    assert read_record(external()).metrics["test"].values["ari"].mean == 1
 
 
 def test_a_run_in_the_place_of_predictions_is_refused(scenes):

@@ -13,7 +13,8 @@ from helpers.synthetic import record
 
 from objbench.cli.info import _qualifying, _records
 from objbench.cli.overview import costs
-from objbench.spec.datasets import SourceSpec, SplitRule
+from objbench.spec.datasets import SplitRule
+from objbench.spec.sources import SourceSpec
 
 
 def test_the_card_of_a_dataset(prepared_toy: Path) -> None:

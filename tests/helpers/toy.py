@@ -11,7 +11,8 @@ import pytest
 from objbench import registry
 from objbench.data.scene import SceneBatch
 from objbench.data.sources.base import Source, SplitPlan
-from objbench.spec.datasets import SPLITS, DatasetRef, DatasetSpec, ProtocolSpec, SourceSpec, SplitRule
+from objbench.spec.datasets import SPLITS, DatasetRef, DatasetSpec, ProtocolSpec, SplitRule
+from objbench.spec.sources import SourceSpec
 
 HEIGHT, WIDTH, ENTITIES = 5, 7, 4
 SIZES = {"train": 23, "val": 3, "test": 4}

@@ -11,13 +11,14 @@ from pydantic import BaseModel
 
 from objbench.data.format.settings import refuse_changed_settings, settings_of
 from objbench.errors import RequestError
-from objbench.spec.datasets import DatasetSpec, ProtocolSpec, Select, SourceSpec, SplitRule, Transform
+from objbench.spec.datasets import DatasetSpec, ProtocolSpec, Select, SplitRule, Transform
 from objbench.spec.metrics import MetricSpec
 from objbench.spec.nested import deep_merge, unflatten
 from objbench.spec.published import PublishedRow, Reference
 from objbench.spec.resolve import resolve
 from objbench.spec.schema import MethodSpec, Spec, VariantSpec
 from objbench.spec.settings import Recipe
+from objbench.spec.sources import SourceSpec
 
 TYPES: dict[str, type[BaseModel]] = {
     "datasets.D": DatasetSpec,

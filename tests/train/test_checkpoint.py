@@ -194,7 +194,11 @@ def test_weights_in_a_folder_whose_name_is_not_utf_8_are_read(tmp_path):
     folder.mkdir()
     method = trained(folder)
     save_weights(method, folder)
+    saved = method.colors.detach().clone()
+    with torch.no_grad():
+        method.colors.zero_()
     load_weights(method, folder, None)
+    assert torch.equal(method.colors, saved)
 
 
 @pytest.mark.parametrize(

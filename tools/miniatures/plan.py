@@ -23,10 +23,6 @@ MADE_FOR = {
     "genesis": STRIPED,
     "slate": STRIPED,
 }  # the others: ALIGNED
-# Presets tried on the small CLEVR as they are, besides those made for it or with settings for it.
-ALSO_ON_THE_SMALL_CLEVR = (
-    "objmae", "monet", "slate", "genesis", "gnm", "marionette", "efficient_morl", "ast",
-)  # fmt: skip
 SEEDS = {"objmae": 5}
 OTHER_SEEDS = 3
 STABLE = "objmae:stable"
@@ -92,7 +88,7 @@ class Command(NamedTuple):
 
 
 def demos(spec: Spec) -> Iterator[Command]:
-    """Every method's preset `demo`: on the lattice, on the dataset it is made for and, for some, on the small CLEVR.
+    """Every method's preset `demo`: on the lattice, on the small CLEVR and on the dataset it is made for.
 
     The trivial methods stand beside them on each dataset, with one seed.
     """
@@ -104,8 +100,7 @@ def demos(spec: Spec) -> Iterator[Command]:
         here = [
             name
             for name, preset in presets.items()
-            if dataset in (ALIGNED, MADE_FOR.get(name), *preset.datasets)
-            or (dataset == SMALL_CLEVR and name in ALSO_ON_THE_SMALL_CLEVR)
+            if dataset in (ALIGNED, SMALL_CLEVR, MADE_FOR.get(name), *preset.datasets)
         ]
         yield Command(trivial, dataset, 1)
         for seeds in sorted({SEEDS.get(name, OTHER_SEEDS) for name in here}, reverse=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import field_validator
 
 from objbench.data.download.receipts import Checksums, Kind
-from objbench.spec.datasets import RemoteFile
+from objbench.spec.sources import RemoteFile
 
 
 class Remote(RemoteFile):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from objbench.data.sources.base import SourceRequest, SplitPlan
 from objbench.errors import ObjbenchError, RequestError, unknown_name
-from objbench.spec.datasets import SourceSpec, SplitRule
+from objbench.spec.datasets import SplitRule
+from objbench.spec.sources import SourceSpec
 
 
 def source_spec(request: SourceRequest) -> SourceSpec:

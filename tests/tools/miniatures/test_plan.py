@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from miniatures.plan import (
     ALIGNED,
-    ALSO_ON_THE_SMALL_CLEVR,
     PARTS,
     SMALL_CLEVR,
     STRIPED,
@@ -33,8 +32,7 @@ def test_every_demo_is_run_on_the_lattice_and_on_the_dataset_that_its_descriptio
     preset = SPEC.methods[name].variants["demo"]
     (made_for,) = re.findall(r"made for ([\w@]+)", preset.description)
     datasets = {command.dataset for command in DEMOS if f"{name}:demo" in command.methods}
-    also = {SMALL_CLEVR} if name in ALSO_ON_THE_SMALL_CLEVR else set()
-    assert datasets == {ALIGNED, made_for, *preset.datasets, *also}
+    assert datasets == {ALIGNED, SMALL_CLEVR, made_for, *preset.datasets}
     assert seeds_of(f"{name}:demo", made_for) == list(range(5 if name == "objmae" else 3))
 
 
