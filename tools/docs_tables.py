@@ -141,7 +141,7 @@ def _scenes(record: Run) -> str:
 
 def _percent(metric: str, *records: Run) -> str:
     """The mean of a metric over the records."""
-    return f"{100 * fmean(record.metrics['test'].values[metric].mean for record in records):.1f}"
+    return f"{100 * fmean(record.metrics['test'].values[metric].mean for record in records):z.1f}"
 
 
 def miniature(method: str) -> Row:

@@ -12,7 +12,8 @@ from objbench.spec.resolve import MethodConfig, parse_assignments, resolve
 from objbench.spec.schema import Spec
 from objbench.train.run_folder import seed_folder
 
-ALIGNED, STRIPED, SMALL_CLEVR = "tetrominoes@aligned", "tetrominoes@striped", "clevr_small"
+ALIGNED, STRIPED = "tetrominoes@aligned", "tetrominoes@striped"
+SMALL_CLEVR, COLORED = "clevr_small", "clevr_small@colored"
 SPRITES, APART = "multi_dsprites_binarized", "multi_dsprites_binarized@apart"
 MADE_FOR = {
     "spair": SPRITES,
@@ -90,7 +91,7 @@ class Command(NamedTuple):
 def demos(spec: Spec) -> Iterator[Command]:
     """Every method's preset `demo`: on the lattice, on the small CLEVR and on the dataset it is made for.
 
-    The trivial methods stand beside them on each dataset, with one seed.
+    objmae:small is run on the small CLEVR in colours, which it has settings for. The trivial methods stand beside them on each dataset, with one seed.
     """
     trivial = tuple(name for name, method in spec.methods.items() if method.trivial)
     presets = {
@@ -106,6 +107,8 @@ def demos(spec: Spec) -> Iterator[Command]:
         for seeds in sorted({SEEDS.get(name, OTHER_SEEDS) for name in here}, reverse=True):
             names = [name for name in here if SEEDS.get(name, OTHER_SEEDS) == seeds]
             yield Command(tuple(f"{name}:demo" for name in names), dataset, seeds)
+    yield Command(trivial, COLORED, 1)
+    yield Command(("objmae:small",), COLORED, SEEDS["objmae"], ("recipe.precision=bf16",))
 
 
 def ablations(spec: Spec) -> Iterator[Command]:

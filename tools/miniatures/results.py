@@ -11,7 +11,7 @@ from typing import Any
 
 from kept import keep
 
-from miniatures.plan import ABLATIONS, ALIGNED, APART, SMALL_CLEVR, SPRITES, STABLE, STRIPED, Run
+from miniatures.plan import ABLATIONS, ALIGNED, APART, COLORED, SMALL_CLEVR, SPRITES, STABLE, STRIPED, Run
 from objbench.records import Run as Record
 from objbench.records import find_records
 from objbench.report.report import write_report
@@ -27,6 +27,7 @@ SUCCESS = {
     SPRITES: 0.63,
     APART: 0.84,
     SMALL_CLEVR: 0.61,
+    COLORED: 0.69,
 }
 WITH_WEIGHTS = "objmae"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from miniatures.plan import (
     ALIGNED,
+    COLORED,
     PARTS,
     SMALL_CLEVR,
     STRIPED,
@@ -34,6 +35,19 @@ def test_every_demo_is_run_on_the_lattice_and_on_the_dataset_that_its_descriptio
     datasets = {command.dataset for command in DEMOS if f"{name}:demo" in command.methods}
     assert datasets == {ALIGNED, SMALL_CLEVR, made_for, *preset.datasets}
     assert seeds_of(f"{name}:demo", made_for) == list(range(5 if name == "objmae" else 3))
+
+
+def test_objmae_is_run_on_the_small_clevr_in_colours_with_the_settings_that_it_has_for_it():
+    assert {m for c in DEMOS if c.dataset == COLORED for m in c.methods} == {
+        "objmae:small", "one_slot", "grid", "color_kmeans",
+    }  # fmt: skip
+    (command,) = (c for c in DEMOS if c.methods == ("objmae:small",))
+    assert [run.seed for run in command.runs] == [0, 1, 2, 3, 4]
+    config, plain = (
+        Run("objmae:small", dataset, 0).resolved(SPEC).config for dataset in (COLORED, "tetrominoes")
+    )
+    assert (config["schedule"]["mask_ratio"], plain["schedule"]["mask_ratio"]) == (0.75, 0.5)
+    assert config["model"]["patch"] == 8
 
 
 def test_trivial_methods_stand_beside_them_on_each_dataset():

@@ -9,7 +9,7 @@ import pytest
 from helpers.paths import ROOT
 from kept import KEPT
 from miniatures import results
-from miniatures.plan import ALIGNED, MADE_FOR, Run
+from miniatures.plan import ALIGNED, COLORED, MADE_FOR, Run
 from miniatures.results import SUCCESS, keep_and_report, last_validation
 
 from objbench.records import read_record
@@ -61,7 +61,7 @@ def test_the_last_validation_counts(tmp_path):
     assert last_validation(tmp_path / "run") == 0.25
 
 
-@pytest.mark.parametrize("dataset", [ALIGNED, *MADE_FOR.values()])
+@pytest.mark.parametrize("dataset", [ALIGNED, COLORED, *MADE_FOR.values()])
 def test_success_is_a_tenth_above_the_better_trivial_method(dataset):
     paths = [
         path for path in (ROOT / "results").rglob("*/result.json") if {"grid", "color_kmeans"} & {*path.parts}
@@ -72,7 +72,7 @@ def test_success_is_a_tenth_above_the_better_trivial_method(dataset):
 
 
 def test_every_dataset_has_a_threshold():
-    assert set(SUCCESS) == {ALIGNED, *MADE_FOR.values()}
+    assert set(SUCCESS) == {ALIGNED, COLORED, *MADE_FOR.values()}
 
 
 def test_ablations_are_compared_with_stable_and_stable_with_objmae(tmp_path, monkeypatch):
