@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor
 from torch.nn.parameter import is_lazy
@@ -23,6 +23,12 @@ from objbench.spec.settings import parse
 _NO_SUPER = ".__init__ does not call super().__init__(image_shape, slots, settings)"
 
 
+@overload
+def create(
+    method: str | os.PathLike[str], dataset: str, *, config: Path | None = None, **overrides: Any
+) -> Method: ...
+@overload  # to a type checker, any key of `**{...}` could be `config`
+def create(method: str | os.PathLike[str], dataset: str, **overrides: Any) -> Method: ...
 def create(
     method: str | os.PathLike[str], dataset: str, *, config: Path | None = None, **overrides: Any
 ) -> Method:

@@ -73,7 +73,7 @@ def check_reconstruction(where: str, shape: Shape, dtype: np.dtype, size: tuple[
 
 def as_tensor(values: Array) -> Tensor:
     """`values` in a dtype that torch can compute with: float16 and unsigned integers become wider ones."""
-    if values.dtype == np.uint64:
+    if values.dtype.kind == "u" and values.dtype.itemsize == 8:
         values = np.minimum(values, np.iinfo(np.int64).max)
     wider = {"f2": np.float32, "u2": np.int32, "u4": np.int64, "u8": np.int64}
     kind = f"{values.dtype.kind}{values.dtype.itemsize}"

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from objbench.errors import unknown_name
 from objbench.spec.limits import MOST_PIXELS
-from objbench.spec.numbers import Whole
+from objbench.spec.numbers import Counted, Whole
 from objbench.spec.sources import SourceSpec
 from objbench.stored import Strict
 
@@ -37,7 +37,7 @@ class SplitRule(Strict):
     start: Whole = 0
     stop: Whole | None = None
     in_train: bool = False
-    about: Whole | None = None
+    about: Counted | None = None
 
     @property
     def size(self) -> int | None:
@@ -64,8 +64,8 @@ class Select(Strict):
         max_visible: At most so many objects with a pixel after the crop, before the resize.
     """
 
-    max_objects: Whole | None = Field(default=None, gt=0)
-    max_visible: Whole | None = Field(default=None, gt=0)
+    max_objects: Counted | None = None
+    max_visible: Counted | None = None
 
 
 def _not_empty(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -110,8 +110,8 @@ class ProtocolSpec(Strict):
     sources: dict[str, dict[str, SplitRule]]
     select: dict[str, Select] = {}
     transform: Transform | None = None
-    height: Whole | None = Field(default=None, gt=0)
-    width: Whole | None = Field(default=None, gt=0)
+    height: Counted | None = None
+    width: Counted | None = None
     options: dict[str, int | float | str] = {}
 
 
@@ -129,10 +129,10 @@ class DatasetSpec(Strict):
     title: str
     short: str | None = None
     description: str
-    slots: Whole = Field(gt=0)
-    height: Whole = Field(gt=0)
-    width: Whole = Field(gt=0)
-    scenes_per_shard: Whole = Field(default=1000, gt=0)
+    slots: Counted
+    height: Counted
+    width: Counted
+    scenes_per_shard: Counted = 1000
     citation: list[str] = []
     default_source: str
     settings_like: str | None = None

@@ -7,4 +7,5 @@ from typing import Annotated
 from pydantic import Field
 
 Whole = Annotated[int, Field(strict=True)]
+Counted = Annotated[int, Field(strict=True, gt=0)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]

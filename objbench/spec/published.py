@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from objbench.errors import unknown_name
 from objbench.spec.datasets import DatasetSpec
 from objbench.spec.metrics import MetricSpec
-from objbench.spec.numbers import Number, Whole
+from objbench.spec.numbers import Counted, Number, Whole
 from objbench.stored import Strict
 
 _ALL = re.compile(r"all( \d+ seeds)?")
@@ -78,7 +78,7 @@ class PublishedRow(Strict):
     protocol: str = "not stated"
     definitions: dict[str, str] = {}
     std: Literal["sample", "population", "not stated"]
-    seeds: Whole | None = None
+    seeds: Counted | None = None
     selection: str | None = None
     note: str | None = None
     dataset_notes: dict[str, str] = {}
@@ -86,11 +86,11 @@ class PublishedRow(Strict):
     test_set: dict[str, str] = {}
     read_in: str | None = None
     pretrained: str | None = None
-    clusters: Whole | Literal["true number"] | None = None
+    clusters: Counted | Literal["true number"] | None = None
     train_set: str | None = None
     resolution: Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")] | None = None
     average: Literal["images", "objects"] = "images"
-    values: dict[str, dict[str, tuple[Mean, Number | None]]]
+    values: dict[str, dict[str, tuple[Mean, Annotated[Number, Field(ge=0)] | None]]]
 
     @property
     def selected(self) -> bool:

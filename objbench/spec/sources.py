@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from objbench.spec.names import EXPECTED, is_name
-from objbench.spec.numbers import Whole
+from objbench.spec.numbers import Counted
 from objbench.stored import Strict
 
 
@@ -25,7 +26,7 @@ class RemoteFile(Strict):
     """
 
     urls: tuple[str, ...] = Field(min_length=1)
-    bytes: Whole | None = Field(default=None, gt=0)
+    bytes: Counted | None = None
     sha256: str | None = None
     md5: str | None = None
     member: str | None = None
@@ -37,6 +38,14 @@ class RemoteFile(Strict):
             if urlsplit(url).scheme not in ("http", "https"):
                 raise ValueError(f"'{url}' is neither http nor https")
         return urls
+
+    @field_validator("sha256", "md5")
+    @classmethod
+    def _are_checksums(cls, digits: str | None, info: ValidationInfo) -> str | None:
+        length = {"sha256": 64, "md5": 32}[str(info.field_name)]
+        if digits is not None and not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", digits):
+            raise ValueError(f"expected {length} hexadecimal digits, found '{digits}'")
+        return digits.lower() if digits else None
 
 
 class Download(Strict):
@@ -113,8 +122,8 @@ class SourceSpec(Strict):
     download: Download | None = None
     options: dict[str, int | float | str] = {}
     files: dict[str, list[str]] = {}
-    records: dict[str, Whole | None] = {}
-    entities: list[Whole] = []
+    records: dict[str, Counted | None] = {}
+    entities: list[Counted] = []
     factors: dict[str, str] = {}
     order: list[str] = ["train", "test", "val"]
     errata: list[str] = []

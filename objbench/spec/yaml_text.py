@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -12,13 +13,14 @@ MOST_VALUES = 1_000_000  # of a file whose aliases are written out
 _MOST_BITS = 1024  # of a whole number, as many as of the largest float
 _FOREIGN = ("timestamp", "binary", "set", "omap", "pairs")
 _MERGE = "tag:yaml.org,2002:merge"
+_BASE_8 = re.compile(r"[-+]?0[0-7_]+")
 _TEXT, _NUMBERS = "tag:yaml.org,2002:str", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def parse_yaml(text: str) -> Any:
     """The content of a YAML text: mappings, lists, text, numbers, true, false and null.
 
-    Anchors, aliases and merge keys (`<<`) mean what YAML says; 1:30 is text.
+    Anchors, aliases and merge keys (`<<`) mean what YAML says; 1:30 and 012 are text.
 
     Raises:
         RequestError: The text is not valid YAML, has a key twice in one mapping, holds values of other types, half
@@ -90,9 +92,9 @@ class _Loader(yaml.SafeLoader):
             raise _mistake(f"a value of the type {kind} cannot be read{reason}", node.start_mark) from None
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
-        """The tag of a node; 1:30 is text, not the 90 that YAML 1.1 reads to the base of 60."""
+        """The tag of a node; 1:30 and 012 are text, not the 90 and 10 that YAML 1.1 reads to the bases of 60 and 8."""
         tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
-        return _TEXT if tag in _NUMBERS and ":" in value else tag
+        return _TEXT if tag in _NUMBERS and (":" in value or _BASE_8.fullmatch(value)) else tag
 
     def _counted(self, node: Any, parts: list[Any]) -> Any:
         size = 1 + sum(self._sizes.get(id(part), 1) for part in parts)

@@ -160,6 +160,12 @@ def _check_dimensions(images: Tensor | Array) -> None:
 
 def _of_pil(image: Image.Image, name: str) -> Tensor:
     _refuse_deep(image, name)
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if not is_of_the_content(error):
+            raise ObjbenchError(f"{name}: {in_a_line(error)}") from None
+        raise ObjbenchError(f"{name}: damaged, or closed before it was read ({brief(error)})") from None
     return _rgb(image, name)
 
 

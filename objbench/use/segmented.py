@@ -76,8 +76,10 @@ class Segmented(Sequence[SegmentedImage]):
         """The label maps (N,H,W).
 
         Raises:
-            RequestError: The images have different sizes.
+            RequestError: The images have different sizes, or there are none.
         """
+        if not self._images:
+            raise RequestError("no images, so there are no label maps")
         sizes = {tuple(image.labels.shape) for image in self}
         if len(sizes) > 1:
             raise RequestError(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from helpers import plain
+from helpers.paths import ROOT
 from objbench_toys.methods import ToyGeco
 
 from objbench.errors import ObjbenchError, RequestError
@@ -16,6 +20,36 @@ from objbench.methods.create import create
 from objbench.spec.load import load_spec
 from objbench.spec.nested import flatten
 from objbench.spec.resolve import resolve
+
+TYPED = """
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+import objbench
+from objbench.methods.base import Method
+from objbench.spec.settings import Recipe
+
+
+class Mine(Method):
+    class Settings(Method.Settings):
+        recipe: Annotated[Recipe, Field(default={"steps": 50})]
+
+
+objbench.create("slot_attention", "tetrominoes", **{"model.slot_width": 96})
+objbench.create("grid", "tetrominoes", config=Path("mine.yaml"), slots=9)
+"""
+
+
+@pytest.mark.slow
+def test_a_strict_type_checker_passes_dotted_overrides_and_parts_of_a_recipe(tmp_path):
+    (tmp_path / "user.py").write_text(TYPED)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "user.py"]
+    checked = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"MYPYPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_a_method_holds_its_settings_typed():

@@ -94,6 +94,15 @@ def test_arrays_are_refused() -> None:
         score(None, LABELS)  # type: ignore[arg-type]
 
 
+def test_sparse_tensors_and_floats_of_8_bits_are_refused() -> None:
+    with pytest.raises(ObjbenchError, match="true must be a dense tensor .*of layout torch.sparse_coo"):
+        score(LABELS, LABELS.to_sparse())
+    with pytest.raises(
+        ObjbenchError, match="reconstruction must have floats of 16 bits or more, found float8"
+    ):
+        score(LABELS, LABELS, IMAGES.to(torch.float8_e4m3fn), IMAGES)
+
+
 def test_no_value_is_part_of_a_graph() -> None:
     reconstruction, images = IMAGES.clone().requires_grad_(), IMAGES.clone().requires_grad_()
     assert not any(values.requires_grad for values in score(LABELS, LABELS, reconstruction, images).values())

@@ -83,6 +83,13 @@ def test_planes_of_every_type_are_scored_by_their_arg_max(tmp_path, labels, dtyp
         assert np.array_equal(found, labels)
 
 
+@pytest.mark.parametrize("dtype", ["<u8", ">u8"])
+def test_the_largest_numbers_are_above_small_ones(tmp_path, labels, dtype):
+    planes = np.where(labels[:, None] == np.arange(4)[:, None, None], np.iinfo(np.uint64).max, np.uint64(1))
+    found, _ = read(saved(tmp_path, masks=planes.astype(dtype)))
+    assert np.array_equal(found, labels)
+
+
 def test_the_lowest_plane_wins_a_tie(tmp_path):
     masks = np.zeros((5, 3, H, W), np.uint8)
     masks[:, 1:] = 9

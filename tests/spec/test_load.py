@@ -102,6 +102,12 @@ def test_published_rows_add_up(tmp_path):
             "values.tetrominoes.ari_fg: 9990 is outside of the metric's range",
         ),
         (
+            "values: {tetrominoes: {ari_fg: [50, -1]}}",
+            r"values.tetrominoes.ari_fg.1: expected .*greater than or equal to 0, found -1",
+        ),
+        ("values: {}, seeds: 0", "seeds: expected a whole number > 0 or null, found 0"),
+        ("values: {}, clusters: -3", "clusters: expected a whole number > 0, true number or null, found -3"),
+        (
             "values: {}, test_set: {tetrominoes: standrad/emorl}",
             "unknown place 'standrad/emorl': did you mean 'standard/emorl'",
         ),
@@ -169,7 +175,7 @@ published:
         ),
         (
             "datasets: {clevr6: {protocols: {standard: {height: yes}}}}",
-            r"height: expected a whole number or null, found True",
+            r"height: expected a whole number > 0 or null, found True",
         ),
         ("metrics: {ari: {range: [0, true]}}", r"metrics.ari.range.1: expected a valid number, found True"),
         ("metrics: {ari: {range: [.nan, 1]}}", r"metrics.ari.range.0: expected a finite number, found nan"),

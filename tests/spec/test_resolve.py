@@ -59,6 +59,11 @@ def test_scientific_notation_is_a_number():
     assert resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": "1e-3"}).config["recipe"]["lr"] == 0.001
 
 
+def test_a_number_that_begins_with_0_is_not_to_the_base_of_8():
+    overrides = parse_assignments(["recipe.steps=012"])
+    assert resolve(SPEC, "toy_geco", TETROMINOES, overrides).config["recipe"]["steps"] == 12
+
+
 def test_equal_values_make_equal_runs():
     one = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": "1e-3", "recipe.steps": "1e2"})
     other = resolve(SPEC, "toy_geco", TETROMINOES, {"recipe.lr": 0.001, "recipe.steps": 100})

@@ -74,6 +74,32 @@ def test_a_download_that_says_too_little_is_refused(download: dict[str, Any], me
         source(download)
 
 
+@pytest.mark.parametrize(("kind", "digits"), [("sha256", "ab" * 16), ("md5", "ab" * 32), ("md5", "zz" * 16)])
+def test_checksums_of_other_lengths_or_letters_are_refused(kind: str, digits: str) -> None:
+    with pytest.raises(ValidationError, match=f"hexadecimal digits, found '{digits}'"):
+        Download.model_validate(
+            {"folder": "f", "files": {"a": {"urls": ["https://a.example/a"], kind: digits}}}
+        )
+
+
+def test_checksums_may_be_in_capitals() -> None:
+    file = {"urls": ["https://a.example/a"], "md5": "AB" * 16}
+    found = Download.model_validate({"folder": "f", "files": {"a": file}})
+    assert found.files["a"].md5 == "ab" * 16
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"records": {"data": -5}}, "records.data\n.*greater than 0"),
+        ({"entities": [0]}, "entities.0\n.*greater than 0"),
+    ],
+)
+def test_numbers_of_records_and_planes_are_above_0(block: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SourceSpec.model_validate({"title": "t", "licence": "l", **block})
+
+
 def test_the_addresses_of_the_release_of_clevrtex() -> None:
     download = load_spec().datasets["clevrtex_ood"].sources["official"].download
     assert download is not None

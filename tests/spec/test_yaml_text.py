@@ -62,6 +62,10 @@ def test_what_is_wrong_is_told_in_one_line_with_its_place(text: str, message: st
         ("{<<: {x: 1}, x: 2}", {"x": 2}),
         ("{<<: [{x: 3}, {x: 5, y: 4}]}", {"x": 3, "y": 4}),
         ("at: 1:30:00\nfor: 1:30.5\nratio: '4:3'", {"at": "1:30:00", "for": "1:30.5", "ratio": "4:3"}),
+        (
+            "account: 0123\nsteps: -012\nn: [0, 0x1f, 0b11, 0.5]",
+            {"account": "0123", "steps": "-012", "n": [0, 31, 3, 0.5]},
+        ),
         ("n: 1e3\nm: .inf", {"n": "1e3", "m": float("inf")}),
         ("", None),
     ],

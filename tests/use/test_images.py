@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image
 import objbench
 from objbench.errors import ObjbenchError, RequestError
 from objbench.use.images import is_single, labels_at, named_images, read_image, to_size
+from objbench.use.segmented import Segmented
 
 IMAGE = torch.arange(3 * 4 * 5, dtype=torch.uint8).reshape(3, 4, 5) * 4
 ARRAY = IMAGE.permute(1, 2, 0).numpy()
@@ -134,6 +136,21 @@ def test_an_image_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatc
     monkeypatch.setattr(Path, "read_bytes", failing)
     with pytest.raises(ObjbenchError, match=r"a\.png: Input/output error"):
         read_image(path)
+
+
+def test_a_pil_image_that_cannot_be_loaded_is_named():
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(whole, "PNG")
+    cut, closed = (Image.open(io.BytesIO(content)) for content in (whole.getvalue()[:1500], whole.getvalue()))
+    closed.close()
+    for image, fault in ((cut, "truncated"), (closed, "closed image")):
+        with pytest.raises(ObjbenchError, match=f"image 1: damaged, or closed before it was read .*{fault}"):
+            list(named_images([np.zeros((2, 2, 3), np.uint8), image]))
+
+
+def test_no_segmented_images_have_no_label_maps():
+    with pytest.raises(RequestError, match="no images, so there are no label maps"):
+        _ = Segmented([]).labels
 
 
 def test_single_images_are_told_from_several(tmp_path):

@@ -115,7 +115,9 @@ def _size(mask: Array) -> str:
 
 def annotations_by_image(content: Any) -> dict[str, list[dict[str, Any]]]:
     """File name -> its annotations, of a COCO file with `images` and `annotations`; ValueError if it is none."""
-    images, annotations = (_entries(content, name) for name in ("images", "annotations"))
+    images, annotations = (
+        _entries(content, name, key) for name, key in (("images", "id"), ("annotations", "image_id"))
+    )
     names = {image.get("id"): image.get("file_name") for image in images}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values() if isinstance(name, str)}
     if len(found) != len(images):
@@ -130,8 +132,13 @@ def annotations_by_image(content: Any) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _entries(content: Any, name: str) -> Sequence[dict[str, Any]]:
+def _entries(content: Any, name: str, key: str) -> Sequence[dict[str, Any]]:
     entries = content.get(name) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"it has no list `{name}`")
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry.get(key), int | float | str):
+            raise ValueError(
+                f"entry {number} of `{name}` has the {key} {entry.get(key)!r:.50}, expected a number or a text"
+            )
     return entries

@@ -142,6 +142,18 @@ def test_annotations_are_found_by_their_image() -> None:
             {**COCO, "images": [{"id": 7}, {"id": 9, "file_name": "a"}]},
             "must each have an `id` and a `file_name`",
         ),
+        (
+            {"images": [], "annotations": [{"image_id": [7]}]},
+            "entry 1 of `annotations` has the image_id [7], expected a",
+        ),
+        (
+            {"images": [{"id": {}, "file_name": "a"}], "annotations": []},
+            "entry 1 of `images` has the id {}, expected a",
+        ),
+        (
+            {"images": [{"file_name": "a"}], "annotations": []},
+            "entry 1 of `images` has the id None, expected a",
+        ),
         ({"images": []}, "it has no list `annotations`"),
         ([], "it has no list `images`"),
     ],
