@@ -97,7 +97,9 @@ def test_arrays_are_refused() -> None:
 def test_sparse_tensors_and_floats_of_8_bits_are_refused() -> None:
     with pytest.raises(ObjbenchError, match="true must be a dense tensor .*of layout torch.sparse_coo"):
         score(LABELS, LABELS.to_sparse())
-    with pytest.raises(ObjbenchError, match="reconstruction must have floats of 16 bits or more, found float8"):
+    with pytest.raises(
+        ObjbenchError, match="reconstruction must have floats of 16 bits or more, found float8"
+    ):
         score(LABELS, LABELS, IMAGES.to(torch.float8_e4m3fn), IMAGES)
 
 
