@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _BRIEF = 200  # letters
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, which torch puts into messages
+# Colours of a terminal, which torch puts into messages; objects in the memory, which Pillow names instead of files.
+_NOISE = re.compile(r"\x1b\[[0-9;]*m| <\S+ object at 0x[0-9a-f]+>")
 _NO_MEMORY = (  # what torch, threading, zlib and the loader of shared libraries say
     "Cannot allocate memory",
     "DefaultCPUAllocator",
@@ -49,14 +50,18 @@ class RequestError(ObjbenchError):
 
 
 def brief(error: BaseException) -> str:
-    """What an error of a library says of damaged bytes, in one line: it may quote kilobytes of them, or be in colours.
+    """What an error of a library says of damaged bytes, in one line, and the same in every process.
+
+    It may quote kilobytes of them, be in colours, or name the place of an object in the memory.
 
     >>> brief(ValueError("bad\\n\\x1b[1mheader\\x1b[0m"))
     'bad header'
+    >>> brief(OSError(f"cannot identify image file {object()!r}"))
+    'cannot identify image file'
     >>> brief(KeyError())
     'KeyError'
     """
-    words = " ".join(_COLOURS.sub("", str(error)[: 2 * _BRIEF]).split()) or type(error).__name__
+    words = " ".join(_NOISE.sub("", str(error)[: 2 * _BRIEF]).split()) or type(error).__name__
     return shortened(words)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from objbench.data.format import png
 from objbench.data.format.sample import MASK
 from objbench.data.scene import Array
-from objbench.errors import ObjbenchError, first_few, is_of_the_content
+from objbench.errors import ObjbenchError, brief, first_few, is_of_the_content
 from objbench.predictions.batch import SavedBatch, images_per_batch
 from objbench.predictions.files import Files
 from objbench.predictions.target import Problems, Target
@@ -103,14 +103,14 @@ class PngFiles:
             except _DAMAGE as error:
                 if not is_of_the_content(error):
                     raise
-                damaged.append(f"{image.mask} ({error})")
+                damaged.append(f"{image.mask} ({brief(error)})")
             try:
                 if image.reconstruction is not None:
                     reconstructions.append(png.decode(self._files.read(image.reconstruction), "RGB"))
             except _DAMAGE as error:
                 if not is_of_the_content(error):
                     raise
-                damaged.append(f"{image.reconstruction} ({error})")
+                damaged.append(f"{image.reconstruction} ({brief(error)})")
         if damaged:
             return SavedBatch(rows, np.empty(0), None, tuple(damaged))
         reconstruction = np.stack(reconstructions).transpose(0, 3, 1, 2) if reconstructions else None

@@ -95,7 +95,7 @@ def test_arrays_are_refused() -> None:
 
 
 def test_sparse_tensors_and_floats_of_8_bits_are_refused() -> None:
-    with pytest.raises(ObjbenchError, match=r"true must be a dense tensor .*of layout torch\.sparse_coo"):
+    with pytest.raises(ObjbenchError, match=r"true must be a dense tensor .*of layout torch.sparse_coo"):
         score(LABELS, LABELS.to_sparse())
     with pytest.raises(
         ObjbenchError, match="reconstruction must have floats of 16 bits or more, found float8"

@@ -110,7 +110,8 @@ def generator_of(dataset: DatasetRef) -> Generator:
     """The generator that a dataset's block names, with the block's options.
 
     Raises:
-        RequestError: The block names none or an unknown one, or gives an option that the generator does not have.
+        RequestError: The block names none or an unknown one, or gives an option that the generator does not have, or a value
+            of another type than it says.
     """
     source = dataset.spec.sources.get(GENERATED)
     if source is None or "generator" not in source.options:
@@ -125,8 +126,29 @@ def generator_of(dataset: DatasetRef) -> Generator:
     for option in options:
         if option not in known:
             raise unknown_name(f"option of the {name} generator", option, known)
-    generator: Generator = factory(**options)
+    typed = {
+        option: _typed(f"the option '{option}' of {name}", value, known[option].annotation)
+        for option, value in options.items()
+    }
+    generator: Generator = factory(**typed)
     return generator
+
+
+def _typed(where: str, value: Any, annotation: Any) -> Any:
+    """`value` in the type of a parameter, where that is one of those that a yaml has; a word is neither true nor false."""
+    kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    kinds: dict[str, tuple[type, bool, str]] = {  # blocks hold true and false as 1 and 0
+        "bool": (bool, value in (0, 1), "true or false"),
+        "int": (int, isinstance(value, int), "a whole number"),
+        "float": (float, isinstance(value, int | float), "a number"),
+        "str": (str, isinstance(value, str), "a text"),
+    }
+    if kind not in kinds:
+        return value
+    make, fits, expected = kinds[kind]
+    if not fits:
+        raise RequestError(f"{where} is {value!r}, expected {expected}")
+    return make(value)
 
 
 class _OneThread:

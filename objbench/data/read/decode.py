@@ -13,6 +13,7 @@ import numpy as np
 
 from objbench.data.read.shard import FACTS_AT, changed, open_shard, pixels
 from objbench.data.scene import Array
+from objbench.errors import brief
 
 if TYPE_CHECKING:
     from objbench.data.format.manifest import Shard
@@ -73,7 +74,7 @@ def decode_slice(job: Slice) -> list[bytes]:
         try:
             images[i], masks[i] = pixels(member)
         except (ValueError, OSError, SyntaxError) as error:
-            raise changed(job.shard, f"sample {job.keys[i]}: {error}") from None
+            raise changed(job.shard, f"sample {job.keys[i]}: {brief(error)}") from None
     _write(job.images, images, job.row)
     _write(job.masks, masks, job.row)
     return [member[FACTS_AT] for member in members]

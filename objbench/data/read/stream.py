@@ -18,7 +18,7 @@ from objbench.data.format.manifest import Shard, find, refuse_incomplete
 from objbench.data.format.sample import parse
 from objbench.data.read.located import Located
 from objbench.data.read.shard import FACTS_AT, OpenShard, changed, open_shard, pixels, read_shard, unreadable
-from objbench.errors import whole_number
+from objbench.errors import brief, whole_number
 from objbench.files import sha256_of
 from objbench.folders import data_folder
 from objbench.spec.load import load_spec
@@ -170,7 +170,7 @@ def decode(shard: OpenShard, row: int) -> dict[str, Any]:
         image, mask = pixels(members)
         factors = {name: _factor(values) for name, values in facts["factors"].items()}
     except (ValueError, OSError, SyntaxError, TypeError) as error:
-        raise changed(shard.path, f"sample {shard.keys[row]}: {error}") from None
+        raise changed(shard.path, f"sample {shard.keys[row]}: {brief(error)}") from None
     return {
         "__key__": shard.keys[row],
         "index": facts["index"],

@@ -24,6 +24,7 @@ from PIL import Image
 from objbench.data.format.png import check_chunks
 from objbench.data.scene import Array, BadScene, SceneBatch
 from objbench.data.sources.clevrtex.names import ENTITIES, HEIGHT, MOST_BYTES, WIDTH
+from objbench.errors import brief
 from objbench.json_text import parse_json
 
 _TEXTS = ("shape", "material", "size")
@@ -137,7 +138,7 @@ def _pixels(content: bytes) -> tuple[str, Array]:
                 return image.mode, np.asarray(image)
             width, height = image.size
     except _FAULTS as error:
-        raise ValueError(f"is no PNG, or a damaged one ({error})") from None
+        raise ValueError(f"is no PNG, or a damaged one ({brief(error)})") from None
     old = ", as in pre-releases of ClevrTex" if {width, height} == {480, 640} else ""
     raise ValueError(f"has {width}x{height} pixels{old}; expected {WIDTH}x{HEIGHT}")
 

@@ -67,7 +67,8 @@ ORIENTED[0x0112] = 6
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (one(b"text"), "image.png: is no image that can be used"),
+        (one(b"text"), "image.png: is no image that can be used (cannot identify image file)"),
+        (one(labels=raw_png(8, 6, 16, 3, [bytes(16)] * 6)), "a damaged one (cannot identify image file)"),
         (one(IMAGE[:-40]), "image.png: is no image that can be used"),
         (one(FLIPPED_PNG), "image.png: is no image that can be used (broken PNG file"),
         (one(png(np.zeros((24, 32), np.uint16))), "its mode is I;16, expected 8 bits per channel"),
