@@ -64,10 +64,10 @@ class Trained(Strict):
         val_fingerprint: Of the val split whose scores guided the training; None if none did.
     """
 
-    n_train: int = Field(title="training scenes")
-    steps: int = Field(title="steps")
+    n_train: int = Field(ge=0, title="training scenes")
+    steps: int = Field(ge=0, title="steps")
     config_hash: str = Field(title="configuration")
-    slots: int = Field(title="slots")
+    slots: int = Field(ge=1, title="slots")
     val_fingerprint: str | None = Field(default=None, title="guided by the val split of fingerprint")
 
 
@@ -174,11 +174,11 @@ class Run(Record, Trained):
 
     kind: Literal["run"] = "run"
     fingerprint: str
-    train_seconds: float
-    wall_seconds: float
-    images_per_second: float | None
-    peak_memory_bytes: int
-    parameters: int
+    train_seconds: float = Field(ge=0)
+    wall_seconds: float = Field(ge=0)
+    images_per_second: Annotated[float, Field(ge=0)] | None
+    peak_memory_bytes: int = Field(ge=0)
+    parameters: int = Field(ge=0)
     weights_sha256: str | None = None
     processes: int | None = None
     implementation: str | None = None

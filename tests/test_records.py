@@ -56,6 +56,17 @@ def test_a_run_must_say_how_it_came_about(tmp_path):
         read_record(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_train", -1), ("steps", -1), ("slots", 0), ("train_seconds", -5.0), ("wall_seconds", -5.0),
+     ("images_per_second", -1.0), ("peak_memory_bytes", -1), ("parameters", -5)],
+)  # fmt: skip
+def test_a_run_with_impossible_numbers_is_no_record(tmp_path, name, value):
+    (tmp_path / "result.json").write_text(json.dumps(json.loads(record().model_dump_json()) | {name: value}))
+    with pytest.raises(ObjbenchError, match=rf"\({name}: Input should be greater than or equal to"):
+        read_record(tmp_path)
+
+
 def test_a_run_has_scores_of_its_own_test_split(tmp_path):
     on = {"tetrominoes/generated": scored(source="generated")}
     content = json.loads(record().model_dump_json())
