@@ -134,7 +134,8 @@ def labels_at(labels: Tensor, size: tuple[int, int]) -> Tensor:
         (2 * torch.arange(new, device=labels.device) + 1) * old // (2 * new)
         for new, old in zip(size, labels.shape, strict=True)
     )
-    return labels[rows[:, None], columns].to(torch.uint8 if labels.max() < 256 else torch.int64)
+    small = int(labels.max()) < 256  # a tensor of uint8 would compare with 256 as with 0
+    return labels[rows[:, None], columns].to(torch.uint8 if small else torch.int64)
 
 
 def _named(one: One, position: int) -> NamedImage:

@@ -178,6 +178,15 @@ def test_labels_come_back_by_the_nearest_centre():
     assert labels_at(torch.arange(9)[None], (1, 3)).tolist() == [[1, 4, 7]]
 
 
+@pytest.mark.parametrize("given", [torch.uint8, torch.int16, torch.int64])
+def test_labels_are_bytes_where_these_hold_them(given):
+    assert labels_at(torch.tensor([[0, 3]], dtype=given), (1, 2)).dtype == torch.uint8
+
+
+def test_labels_above_255_are_kept():
+    assert labels_at(torch.tensor([[0, 256]]), (1, 2)).tolist() == [[0, 256]]
+
+
 @pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
 def test_images_of_16_bits_per_channel_are_refused(tmp_path, kind, channels):
     path = tmp_path / "deep.png"
