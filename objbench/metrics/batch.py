@@ -99,14 +99,18 @@ def compare(
     ):
         if not isinstance(given, Tensor | None):
             raise ObjbenchError(f"{name} must be a tensor, found {type(given).__name__}")
-        if given is None and name in ("pred", "true"):
-            hint = "; a Segmentation has labels or masks, and always a prediction" if name == "pred" else ""
-            raise ObjbenchError(f"{name} must be a tensor, found None{hint}")
-        if given is not None and given.layout != torch.strided:
+        if given is None:
+            if name in ("pred", "true"):
+                hint = (
+                    "; a Segmentation has labels or masks, and always a prediction" if name == "pred" else ""
+                )
+                raise ObjbenchError(f"{name} must be a tensor, found None{hint}")
+            continue
+        if given.layout != torch.strided:
             raise ObjbenchError(
                 f"{name} must be a dense tensor (torch.strided), found {_describe(given)} of layout {given.layout}"
             )
-        if given is not None and given.is_floating_point() and given.itemsize == 1:
+        if given.is_floating_point() and given.itemsize == 1:
             raise ObjbenchError(f"{name} must have floats of 16 bits or more, found {_describe(given)}")
     reconstruction, images = (  # metrics are no losses: their values keep no graph alive
         given if given is None else given.detach() for given in (reconstruction, images)

@@ -136,16 +136,18 @@ def generator_of(dataset: DatasetRef) -> Generator:
 
 def _typed(where: str, value: Any, annotation: Any) -> Any:
     """`value` in the type of a parameter, where that is one of those that a yaml has; a word is neither true nor false."""
-    kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    kinds: dict[str, tuple[type, bool, str]] = {  # blocks hold true and false as 1 and 0
-        "bool": (bool, value in (0, 1), "true or false"),
-        "int": (int, isinstance(value, int), "a whole number"),
-        "float": (float, isinstance(value, int | float), "a number"),
-        "str": (str, isinstance(value, str), "a text"),
-    }
-    if kind not in kinds:
-        return value
-    make, fits, expected = kinds[kind]
+    make: type[int | float | str]
+    match annotation if isinstance(annotation, str) else getattr(annotation, "__name__", ""):
+        case "bool":  # blocks hold true and false as 1 and 0
+            make, fits, expected = bool, value in (0, 1), "true or false"
+        case "int":
+            make, fits, expected = int, isinstance(value, int), "a whole number"
+        case "float":
+            make, fits, expected = float, isinstance(value, int | float), "a number"
+        case "str":
+            make, fits, expected = str, isinstance(value, str), "a text"
+        case _:
+            return value
     if not fits:
         raise RequestError(f"{where} is {value!r}, expected {expected}")
     return make(value)

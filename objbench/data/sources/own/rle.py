@@ -115,24 +115,24 @@ def _size(mask: Array) -> str:
 
 def annotations_by_image(content: Any) -> dict[str, list[dict[str, Any]]]:
     """File name -> its annotations, of a COCO file with `images` and `annotations`; ValueError if it is none."""
-    images, annotations = (
-        _entries(content, name, key) for name, key in (("images", "id"), ("annotations", "image_id"))
-    )
-    names = {image.get("id"): image.get("file_name") for image in images}
+    images = _entries(content, "images", "id")
+    annotations = _entries(content, "annotations", "image_id")
+    names = {image["id"]: image.get("file_name") for image in images}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values() if isinstance(name, str)}
     if len(found) != len(images):
         raise ValueError("`images` must each have an `id` and a `file_name` of their own")
     for annotation in annotations:
-        name = names.get(annotation.get("image_id"))
+        name = names.get(annotation["image_id"])
         if name is None:
             raise ValueError(
-                f"an annotation is of the image {annotation.get('image_id')!r:.50}, which is not listed"
+                f"an annotation is of the image {annotation['image_id']!r:.50}, which is not listed"
             )
         found[name].append(annotation)
     return found
 
 
 def _entries(content: Any, name: str, key: str) -> Sequence[dict[str, Any]]:
+    """The list `name` of a COCO file, whose entries have a number or a text as `key`."""
     entries = content.get(name) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"it has no list `{name}`")
